@@ -1,0 +1,195 @@
+//! Claims: who may touch the bytes of which slots, in the order of asking.
+//!
+//! Each slot keeps a queue of outstanding claims. A claim is granted once no earlier one of the
+//! queue conflicts with it, so that calls see each other's results in the order in which they were
+//! made. Claims on several slots are queued under one lock: their order is the same on every slot,
+//! and no two calls can wait for each other.
+
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+
+use bytemuck::Pod;
+
+use crate::slot::Slot;
+
+/// What a claim is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Want {
+    /// Shared with other readers.
+    Read,
+    /// Exclusive.
+    Write,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Queue {
+    state: Mutex<State>,
+    released: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    next: u64,
+    outstanding: Vec<(u64, Want)>,
+}
+
+/// Held by everyone who queues claims: see the head of this file.
+static ORDER: Mutex<()> = Mutex::new(());
+
+/// The right to touch some slots, queued for or granted. Released when dropped.
+#[derive(Debug)]
+pub struct Claim {
+    parts: Vec<(Arc<Slot>, u64, Want)>,
+}
+
+/// Queues for the slots, each named once. Returns at once; [`Claim::wait`] blocks until all are granted.
+pub fn claim(wants: impl IntoIterator<Item = (Arc<Slot>, Want)>) -> Claim {
+    let _order = ORDER.lock().unwrap_or_else(PoisonError::into_inner);
+    let parts = wants
+        .into_iter()
+        .map(|(slot, want)| {
+            let number = slot.queue().enter(want);
+            (slot, number, want)
+        })
+        .collect();
+    Claim { parts }
+}
+
+impl Claim {
+    /// Blocks until every slot is granted.
+    pub fn wait(&self) {
+        for (slot, number, want) in &self.parts {
+            slot.queue().wait(*number, *want);
+        }
+    }
+
+    /// Whether every slot is granted now.
+    pub fn is_granted(&self) -> bool {
+        self.parts.iter().all(|(slot, number, want)| slot.queue().is_granted(*number, *want))
+    }
+}
+
+impl Claim {
+    /// The elements of a claimed slot, once the claim is granted; a rest shorter than an element is
+    /// left out.
+    ///
+    /// # Panics
+    /// When the claim does not cover the slot.
+    pub fn slice<T: Pod>(&self, slot: &Slot) -> &[T] {
+        self.granted(slot, Want::Read);
+        // SAFETY: the mapping holds `bytes` committed bytes, aligned to a page, and any bits are a
+        // `T`. The claim is granted for as long as `self` lives: no other claim writes, and writing
+        // through this one takes `&mut self`.
+        unsafe { std::slice::from_raw_parts(slot.base().cast(), slot.bytes() / size_of::<T>()) }
+    }
+
+    /// The elements of a slot claimed for writing, once the claim is granted; a rest shorter than
+    /// an element is left out.
+    ///
+    /// # Panics
+    /// When the claim does not cover the slot for writing.
+    pub fn slice_mut<T: Pod>(&mut self, slot: &Slot) -> &mut [T] {
+        self.granted(slot, Want::Write);
+        // SAFETY: as in `slice`, and the granted claim is the only one on the slot, borrowed
+        // exclusively.
+        unsafe { std::slice::from_raw_parts_mut(slot.base().cast(), slot.bytes() / size_of::<T>()) }
+    }
+
+    fn granted(&self, slot: &Slot, want: Want) {
+        let part = self.parts.iter().find(|(part, _, held)| {
+            std::ptr::eq(&**part, slot) && (want == Want::Read || *held == Want::Write)
+        });
+        let (slot, number, held) = part.expect("a slot is touched under a claim that covers it");
+        slot.queue().wait(*number, *held);
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        for (slot, number, _) in &self.parts {
+            slot.queue().leave(*number);
+        }
+    }
+}
+
+impl Queue {
+    pub(crate) fn enter(&self, want: Want) -> u64 {
+        let mut state = self.lock();
+        let number = state.next;
+        state.next += 1;
+        state.outstanding.push((number, want));
+        number
+    }
+
+    pub(crate) fn wait(&self, number: u64, want: Want) {
+        let mut state = self.lock();
+        while !state.grants(number, want) {
+            state = self.released.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn is_granted(&self, number: u64, want: Want) -> bool {
+        self.lock().grants(number, want)
+    }
+
+    pub(crate) fn leave(&self, number: u64) {
+        self.lock().outstanding.retain(|(other, _)| *other != number);
+        self.released.notify_all();
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn grants(&self, number: u64, want: Want) -> bool {
+        self.outstanding
+            .iter()
+            .all(|(other, held)| *other >= number || (want == Want::Read && *held == Want::Read))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Want, claim};
+    use crate::slot::Slot;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    #[test]
+    fn readers_share_and_writers_wait_their_turn() {
+        let slot = Arc::new(Slot::zeroed(64).expect("64 bytes"));
+        let first = claim([(slot.clone(), Want::Read)]);
+        let second = claim([(slot.clone(), Want::Read)]);
+        let writer = claim([(slot.clone(), Want::Write)]);
+        let late = claim([(slot.clone(), Want::Read)]);
+        assert!(first.is_granted() && second.is_granted());
+        assert!(!writer.is_granted() && !late.is_granted());
+        drop(first);
+        assert!(!writer.is_granted());
+        drop(second);
+        assert!(writer.is_granted() && !late.is_granted());
+        drop(writer);
+        assert!(late.is_granted());
+    }
+
+    #[test]
+    fn crossing_claims_of_many_threads_never_deadlock_and_exclude_each_other() {
+        let (a, b) = (Arc::new(Slot::zeroed(8).expect("a")), Arc::new(Slot::zeroed(8).expect("b")));
+        let inside = AtomicU32::new(0);
+        std::thread::scope(|scope| {
+            for turn in 0..4 {
+                let (a, b, inside) = (&a, &b, &inside);
+                scope.spawn(move || {
+                    for _ in 0..500 {
+                        let (x, y) = if turn % 2 == 0 { (a, b) } else { (b, a) };
+                        let claim = claim([(x.clone(), Want::Write), (y.clone(), Want::Write)]);
+                        claim.wait();
+                        assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0);
+                        inside.fetch_sub(1, Ordering::SeqCst);
+                    }
+                });
+            }
+        });
+    }
+}

@@ -1,0 +1,139 @@
+//! Address space from the operating system: reserve, commit, recycle.
+
+use std::sync::Mutex;
+
+/// Bytes of address space a slot offers: all that a 32-bit wasm memory can reach.
+pub const SLOT_BYTES: usize = 1 << 32;
+
+/// Bytes after a slot that are never committed, so that an access with a constant offset past the
+/// end faults instead of reaching a neighbour.
+pub const GUARD_BYTES: usize = 32 << 20;
+
+/// Mappings kept for reuse, and the committed bytes they may hold together: the first touch of
+/// fresh pages costs far more than clearing used ones.
+const POOL_MAPS_MAX: usize = 64;
+const POOL_BYTES_MAX: usize = 1 << 30;
+
+/// Memory that cannot be had.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MemoryError {
+    /// More than a slot can hold.
+    #[error("a buffer of {bytes} bytes is beyond the limit of {SLOT_BYTES} bytes")]
+    TooLarge {
+        /// Bytes asked for.
+        bytes: usize,
+    },
+    /// The operating system refuses.
+    #[error("the operating system gives no memory for a buffer of {bytes} bytes: {message}")]
+    System {
+        /// Bytes asked for.
+        bytes: usize,
+        /// Its reason.
+        message: String,
+    },
+}
+
+/// A reserved range of [`SLOT_BYTES`] and a guard, the first `committed` bytes of it usable.
+#[derive(Debug)]
+pub(crate) struct Map {
+    base: *mut u8,
+    committed: usize,
+}
+
+// SAFETY: the range belongs to this value alone; who may access the bytes is decided by `Slot`.
+unsafe impl Send for Map {}
+// SAFETY: `Map` itself reads and writes nothing through a shared reference.
+unsafe impl Sync for Map {}
+
+static POOL: Mutex<Vec<Map>> = Mutex::new(Vec::new());
+
+impl Map {
+    /// A range whose first `bytes` bytes are committed and zero.
+    pub(crate) fn zeroed(bytes: usize) -> Result<Map, MemoryError> {
+        if bytes > SLOT_BYTES {
+            return Err(MemoryError::TooLarge { bytes });
+        }
+        let mut map = match take_pooled(bytes) {
+            Some(map) => map,
+            None => Map::reserve(bytes)?,
+        };
+        let old = map.committed;
+        if bytes > old {
+            map.commit(bytes)?;
+        }
+        // SAFETY: the first `old` bytes are committed and only this value knows them; what lies
+        // behind is fresh and zero.
+        unsafe { map.base.write_bytes(0, old.min(bytes)) };
+        Ok(map)
+    }
+
+    fn reserve(bytes: usize) -> Result<Map, MemoryError> {
+        // SAFETY: an anonymous mapping at an address of the system's choice touches nothing.
+        let base = unsafe {
+            libc::mmap(
+                std::ptr::null_mut(),
+                SLOT_BYTES + GUARD_BYTES,
+                libc::PROT_NONE,
+                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE,
+                -1,
+                0,
+            )
+        };
+        if base == libc::MAP_FAILED {
+            return Err(system(bytes));
+        }
+        Ok(Map { base: base.cast(), committed: 0 })
+    }
+
+    fn commit(&mut self, bytes: usize) -> Result<(), MemoryError> {
+        let pages = bytes.next_multiple_of(page_bytes());
+        // SAFETY: `pages` is within the reservation (`SLOT_BYTES` is a multiple of a page), which
+        // belongs to this value.
+        let done =
+            unsafe { libc::mprotect(self.base.cast(), pages, libc::PROT_READ | libc::PROT_WRITE) };
+        if done != 0 {
+            return Err(system(bytes));
+        }
+        self.committed = pages;
+        Ok(())
+    }
+
+    /// The first byte.
+    pub(crate) fn base(&self) -> *mut u8 {
+        self.base
+    }
+
+    /// Gives the range back, to be used again.
+    pub(crate) fn recycle(self) {
+        let mut pool = POOL.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let held: usize = pool.iter().map(|map| map.committed).sum();
+        if pool.len() < POOL_MAPS_MAX && held + self.committed <= POOL_BYTES_MAX {
+            pool.push(self);
+        }
+    }
+}
+
+impl Drop for Map {
+    fn drop(&mut self) {
+        // SAFETY: the range was mapped by `reserve` with this length and nothing refers to it.
+        unsafe { libc::munmap(self.base.cast(), SLOT_BYTES + GUARD_BYTES) };
+    }
+}
+
+/// The pooled range that fits best: the smallest that is large enough, if it is not wastefully so.
+fn take_pooled(bytes: usize) -> Option<Map> {
+    let mut pool = POOL.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let fits = |map: &Map| map.committed >= bytes && map.committed / 4 <= bytes.max(1 << 16);
+    let best = (0..pool.len()).filter(|&i| fits(&pool[i])).min_by_key(|&i| pool[i].committed)?;
+    Some(pool.swap_remove(best))
+}
+
+fn page_bytes() -> usize {
+    // SAFETY: asks for a constant of the system.
+    let bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    usize::try_from(bytes).unwrap_or(4096)
+}
+
+fn system(bytes: usize) -> MemoryError {
+    MemoryError::System { bytes, message: std::io::Error::last_os_error().to_string() }
+}

@@ -1,0 +1,206 @@
+//! What it means to run a kernel. Every back end is an [`Executor`] that turns an optimised kernel
+//! into a [`Version`]; the reference interpreter is an executor like any other.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossover_memory::{Claim, Slot, Want, claim};
+
+use crate::error::RunError;
+use crate::ir::{Access, CollectiveKind, Const, Extent, Kernel, Param, ParamKind};
+
+/// An argument of a call.
+#[derive(Clone, Debug)]
+pub enum Arg {
+    /// For a scalar parameter.
+    Scalar(Const),
+    /// For a buffer parameter.
+    Buffer {
+        /// The memory.
+        slot: Arc<Slot>,
+        /// Number of elements of the parameter's type.
+        len: u32,
+    },
+}
+
+/// The extents of a grid; unused axes are 1. Any extent may be 0: then nothing runs.
+pub type Grid = [u32; 3];
+
+/// One call: the arguments in parameter order, and how it is to run.
+#[derive(Debug)]
+pub struct Call<'a> {
+    /// One argument for each parameter of the entry function.
+    pub args: &'a [Arg],
+    /// The grid.
+    pub grid: Grid,
+    /// How many threads to use, at least 1; back ends with threads of their own ignore it.
+    pub threads: usize,
+    /// When the call is to be given up.
+    pub deadline: Option<Deadline>,
+    /// The right to touch the buffers, from [`claim_args`]; granted before the call is run.
+    pub claim: &'a mut Claim,
+}
+
+/// Queues for the buffers of a call: shared where the kernel only reads, exclusive else. The
+/// arguments have passed [`check_args`].
+pub fn claim_args(kernel: &Kernel, args: &[Arg]) -> Claim {
+    let mut wants: Vec<(Arc<Slot>, Want)> = Vec::new();
+    for (param, _, access) in kernel.entry.buffers() {
+        if let Some(Arg::Buffer { slot, .. }) = args.get(param.index())
+            && !wants.iter().any(|(other, _)| Arc::ptr_eq(other, slot))
+        {
+            let want = if access == Access::Read { Want::Read } else { Want::Write };
+            wants.push((slot.clone(), want));
+        }
+    }
+    claim(wants)
+}
+
+/// A point in time, and how long it was away when the call began.
+#[derive(Clone, Copy, Debug)]
+pub struct Deadline {
+    /// When.
+    pub at: Instant,
+    /// The time that was allowed in all.
+    pub limit: Duration,
+}
+
+impl Deadline {
+    /// A deadline this far from now.
+    pub fn after(limit: Duration) -> Deadline {
+        Deadline { at: Instant::now() + limit, limit }
+    }
+
+    /// Whether it has passed.
+    pub fn has_passed(&self) -> bool {
+        Instant::now() >= self.at
+    }
+}
+
+/// What running a call took.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Measurement {
+    /// Time from the start of the work on the device to its end, without copies.
+    pub kernel: Duration,
+    /// Time spent copying to and from the device.
+    pub transfer: Duration,
+    /// Bytes copied to the device.
+    pub upload_bytes: u64,
+    /// Bytes copied back to the host.
+    pub readback_bytes: u64,
+}
+
+/// A back end: turns kernels into something it can run.
+pub trait Executor: Send + Sync {
+    /// A short name, for ledgers and reports: `interp`, `wasm`, `gpu`.
+    fn name(&self) -> &str;
+
+    /// Compiles an optimised kernel (helpers inlined, transcendental functions lowered).
+    ///
+    /// # Errors
+    /// [`RunError::Unsupported`] where the device cannot run it, [`RunError::Device`] where the
+    /// device fails.
+    fn compile(&self, kernel: &Arc<Kernel>) -> Result<Arc<dyn Version>, RunError>;
+}
+
+/// One compiled form of a kernel.
+pub trait Version: Send + Sync {
+    /// Runs the call to its end.
+    ///
+    /// # Errors
+    /// [`RunError::Arguments`] where the arguments do not fit, [`RunError::Failed`] where an
+    /// invocation fails a check, and what the device runs into.
+    fn run(&self, call: &mut Call<'_>) -> Result<Measurement, RunError>;
+}
+
+/// Checks the arguments against the kernel's parameters.
+///
+/// # Errors
+/// [`RunError::Arguments`]: wrong number, wrong kind, a slot too small for its length, a wrong
+/// output length of a collective, or a buffer that is passed twice and written.
+pub fn check_args(kernel: &Kernel, args: &[Arg], grid: Grid) -> Result<(), RunError> {
+    let fail =
+        |message: String| Err(RunError::Arguments { kernel: kernel.entry.name.clone(), message });
+    let params = &kernel.entry.params;
+    if params.len() != args.len() {
+        return fail(format!("takes {} arguments, {} were given", params.len(), args.len()));
+    }
+    for (param, arg) in params.iter().zip(args) {
+        let name = &param.name;
+        match (param.kind, arg) {
+            (ParamKind::Scalar(ty), Arg::Scalar(c)) if c.ty == ty => {}
+            (ParamKind::Buffer { element, .. }, Arg::Buffer { slot, len }) => {
+                let bytes = *len as usize * element.bytes();
+                if slot.bytes() < bytes {
+                    let has = slot.bytes();
+                    return fail(format!("`{name}` needs {bytes} bytes, its memory has {has}"));
+                }
+            }
+            (ParamKind::Scalar(ty), _) => {
+                return fail(format!("`{name}` is a scalar of type {ty}"));
+            }
+            (ParamKind::Buffer { .. }, _) => return fail(format!("`{name}` is a buffer")),
+        }
+    }
+    if let Some((a, b)) = aliased(kernel, args) {
+        let (a, b) = (&params[a].name, &params[b].name);
+        return fail(format!("`{a}` and `{b}` are the same buffer, and one of them is written"));
+    }
+    if let Some(collective) = kernel.collective {
+        let needed = match collective.kind {
+            CollectiveKind::Reduce => 1,
+            CollectiveKind::Scan => grid.iter().product::<u32>(),
+        };
+        if let (Some(Arg::Buffer { len, .. }), Some(param)) = (args.last(), params.last())
+            && *len != needed
+        {
+            let name = &param.name;
+            return fail(format!("`{name}` has {len} elements, the result has {needed}"));
+        }
+    }
+    Ok(())
+}
+
+fn aliased(kernel: &Kernel, args: &[Arg]) -> Option<(usize, usize)> {
+    let buffers: Vec<_> = kernel
+        .entry
+        .buffers()
+        .filter_map(|(param, _, access)| match &args[param.index()] {
+            Arg::Buffer { slot, .. } => Some((param.index(), slot, access)),
+            Arg::Scalar(_) => None,
+        })
+        .collect();
+    for (at, (a, slot_a, access_a)) in buffers.iter().enumerate() {
+        for (b, slot_b, access_b) in &buffers[at + 1..] {
+            let written = *access_a != Access::Read || *access_b != Access::Read;
+            if written && Arc::ptr_eq(slot_a, slot_b) {
+                return Some((*a, *b));
+            }
+        }
+    }
+    None
+}
+
+/// The grid that the kernel's own extents give for these arguments.
+pub fn default_grid(kernel: &Kernel, args: &[Arg]) -> Grid {
+    let mut grid = [1; 3];
+    for (extent, size) in kernel.grid.iter().zip(&mut grid) {
+        *size = match *extent {
+            Extent::Len(param) => length(args, param),
+            Extent::Scalar(param) => match args.get(param.index()) {
+                Some(Arg::Scalar(c)) => c.bits as u32,
+                Some(Arg::Buffer { .. }) | None => 0,
+            },
+            Extent::Fixed(size) => size,
+        };
+    }
+    grid
+}
+
+/// The number of elements of a buffer argument; 0 for a scalar.
+pub fn length(args: &[Arg], param: Param) -> u32 {
+    match args.get(param.index()) {
+        Some(Arg::Buffer { len, .. }) => *len,
+        Some(Arg::Scalar(_)) | None => 0,
+    }
+}

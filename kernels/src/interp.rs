@@ -1,0 +1,417 @@
+//! The reference interpreter: the meaning of the IR, written to be read, not to be fast.
+//!
+//! Invocations run one after another, x fastest, then y, then z. A reduction combines contributions
+//! from left to right, starting with the identity; so does a scan.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::error::{Failure, RunError};
+use crate::eval;
+use crate::exec::{Arg, Call, Deadline, Executor, Grid, Measurement, Version, check_args};
+use crate::ir::{
+    CallArg, CollectiveKind, Const, Function, Helper, Inst, Kernel, Param, SiteId, Stmt, Type,
+    Value,
+};
+
+/// An argument, held by the interpreter.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Data {
+    /// A scalar.
+    Scalar(Const),
+    /// A buffer of 32-bit elements, as bits.
+    Narrow(Vec<u32>),
+    /// A buffer of 64-bit elements, as bits.
+    Wide(Vec<u64>),
+}
+
+impl Data {
+    /// A buffer of `len` zero elements.
+    pub fn zeroed(element: Type, len: usize) -> Data {
+        if element.is_wide() { Data::Wide(vec![0; len]) } else { Data::Narrow(vec![0; len]) }
+    }
+
+    /// Number of elements; 0 for a scalar.
+    pub fn len(&self) -> usize {
+        match self {
+            Data::Scalar(_) => 0,
+            Data::Narrow(v) => v.len(),
+            Data::Wide(v) => v.len(),
+        }
+    }
+
+    /// Whether this holds no elements.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn get(&self, index: usize) -> Option<u64> {
+        match self {
+            Data::Scalar(_) => None,
+            Data::Narrow(v) => v.get(index).map(|&b| u64::from(b)),
+            Data::Wide(v) => v.get(index).copied(),
+        }
+    }
+
+    fn set(&mut self, index: usize, bits: u64) -> Option<()> {
+        match self {
+            Data::Scalar(_) => return None,
+            Data::Narrow(v) => *v.get_mut(index)? = bits as u32,
+            Data::Wide(v) => *v.get_mut(index)? = bits,
+        }
+        Some(())
+    }
+}
+
+/// Runs a verified kernel over the grid. What invocations wrote before an error stays written.
+///
+/// # Errors
+/// [`RunError::Failed`] for the first check that fails, [`RunError::Deadline`] when it passes.
+pub fn run(
+    kernel: &Kernel,
+    args: &mut [Data],
+    grid: Grid,
+    deadline: Option<Deadline>,
+) -> Result<(), RunError> {
+    let mut machine = Machine { kernel, args, invocation: [0; 3], deadline, ticks: 0 };
+    let mut running = kernel.collective.zip(kernel.contribution()).map(|(c, ty)| c.op.identity(ty));
+    for z in 0..grid[2] {
+        for y in 0..grid[1] {
+            for x in 0..grid[0] {
+                machine.invocation = [x, y, z];
+                machine.collect(x as usize, &mut running)?;
+            }
+        }
+    }
+    if let (Some(collective), Some(total)) = (kernel.collective, running)
+        && collective.kind == CollectiveKind::Reduce
+    {
+        machine.output().set(0, total.bits);
+    }
+    Ok(())
+}
+
+struct Machine<'a> {
+    kernel: &'a Kernel,
+    args: &'a mut [Data],
+    invocation: [u32; 3],
+    deadline: Option<Deadline>,
+    ticks: u64,
+}
+
+/// The state of one function in one invocation.
+struct Frame<'f> {
+    function: &'f Function,
+    /// What the function's parameters are, in terms of the entry's.
+    args: Vec<FrameArg>,
+    values: Vec<Option<Const>>,
+    locals: Vec<Vec<Const>>,
+}
+
+#[derive(Clone, Copy)]
+enum FrameArg {
+    Scalar(Const),
+    Buffer(Param),
+}
+
+/// How a block ends.
+#[derive(Clone, Copy, PartialEq)]
+enum Flow {
+    Next,
+    Break,
+    Continue,
+    Return,
+}
+
+const DEFINED: &str = "a verified kernel defines every value before its use";
+const CHECKED: &str = "every access stands behind its check";
+
+impl Machine<'_> {
+    fn output(&mut self) -> &mut Data {
+        self.args.last_mut().expect("a verified collective has an output parameter")
+    }
+
+    /// Runs one invocation and folds what it contributes into the running value.
+    fn collect(&mut self, at: usize, running: &mut Option<Const>) -> Result<(), RunError> {
+        let kernel = self.kernel;
+        let args = (0..kernel.entry.params.len())
+            .map(|i| match &self.args[i] {
+                Data::Scalar(c) => FrameArg::Scalar(*c),
+                Data::Narrow(_) | Data::Wide(_) => FrameArg::Buffer(Param(i as u32)),
+            })
+            .collect();
+        let contribution = self.call(&kernel.entry, args)?;
+        if let (Some(collective), Some(total), Some(c)) =
+            (kernel.collective, running.as_mut(), contribution)
+        {
+            *total = eval::combine(collective.op, *total, c);
+            let total = *total;
+            if collective.kind == CollectiveKind::Scan {
+                self.output().set(at, total.bits);
+            }
+        }
+        Ok(())
+    }
+
+    fn call(
+        &mut self,
+        function: &Function,
+        args: Vec<FrameArg>,
+    ) -> Result<Option<Const>, RunError> {
+        let locals = function.locals.iter();
+        let mut frame = Frame {
+            function,
+            args,
+            values: vec![None; function.values.len()],
+            locals: locals
+                .map(|l| vec![Const::zero(l.ty); l.array.unwrap_or(1) as usize])
+                .collect(),
+        };
+        self.block(&mut frame, &function.body)?;
+        Ok(function.result.map(|local| frame.locals[local.index()][0]))
+    }
+
+    fn block(&mut self, frame: &mut Frame<'_>, block: &[Stmt]) -> Result<Flow, RunError> {
+        for stmt in block {
+            let flow = self.stmt(frame, stmt)?;
+            if flow != Flow::Next {
+                return Ok(flow);
+            }
+        }
+        Ok(Flow::Next)
+    }
+
+    fn stmt(&mut self, frame: &mut Frame<'_>, stmt: &Stmt) -> Result<Flow, RunError> {
+        match stmt {
+            Stmt::Let(value) => {
+                let result = self.inst(frame, *value)?;
+                frame.values[value.index()] = Some(result);
+            }
+            Stmt::Set(local, value) => frame.locals[local.index()][0] = frame.value(*value),
+            Stmt::SetElement(local, index, value) => {
+                let (index, value) = (frame.index(*index), frame.value(*value));
+                *frame.locals[local.index()].get_mut(index).expect(CHECKED) = value;
+            }
+            Stmt::Store(buffer, index, value) | Stmt::AtomicStore(buffer, index, value) => {
+                let (index, bits) = (frame.index(*index), frame.value(*value).bits);
+                self.buffer(frame, *buffer).set(index, bits).expect(CHECKED);
+            }
+            Stmt::Check { condition, site, index } => {
+                if frame.value(*condition).bits == 0 {
+                    return Err(self.fail(frame, *site, *index));
+                }
+            }
+            Stmt::If { condition, then, otherwise } => {
+                let taken = if frame.value(*condition).bits == 1 { then } else { otherwise };
+                return self.block(frame, taken);
+            }
+            Stmt::For { counter, start, end, step, body } => {
+                return self.count(frame, *counter, [*start, *end], *step, body);
+            }
+            Stmt::Loop(body) => loop {
+                self.tick()?;
+                match self.block(frame, body)? {
+                    Flow::Next | Flow::Continue => {}
+                    Flow::Break => break,
+                    Flow::Return => return Ok(Flow::Return),
+                }
+            },
+            Stmt::CallVoid(helper, args, _) => {
+                self.helper(frame, *helper, args)?;
+            }
+            Stmt::Break => return Ok(Flow::Break),
+            Stmt::Continue => return Ok(Flow::Continue),
+            Stmt::Return => return Ok(Flow::Return),
+        }
+        Ok(Flow::Next)
+    }
+
+    fn count(
+        &mut self,
+        frame: &mut Frame<'_>,
+        counter: Value,
+        range: [Value; 2],
+        step: u32,
+        body: &[Stmt],
+    ) -> Result<Flow, RunError> {
+        let ty = frame.function.ty(counter);
+        let [start, end] = range.map(|v| frame.value(v).to_int().expect("counters are integers"));
+        let mut at = start;
+        while at < end {
+            self.tick()?;
+            frame.values[counter.index()] = Some(Const::new(ty, at as u64));
+            match self.block(frame, body)? {
+                Flow::Next | Flow::Continue => {}
+                Flow::Break => break,
+                Flow::Return => return Ok(Flow::Return),
+            }
+            at += i128::from(step);
+        }
+        Ok(Flow::Next)
+    }
+
+    fn inst(&mut self, frame: &mut Frame<'_>, value: Value) -> Result<Const, RunError> {
+        let def = frame.function.def(value);
+        let result = match &def.inst {
+            Inst::Const(c) => *c,
+            Inst::Param(param) => match frame.args[param.index()] {
+                FrameArg::Scalar(c) => c,
+                FrameArg::Buffer(_) => unreachable!("verified: a scalar parameter"),
+            },
+            Inst::Id(axis) => self.invocation[axis.index()].into(),
+            Inst::Len(buffer) => (self.buffer(frame, *buffer).len() as u32).into(),
+            Inst::Counter => frame.value(value),
+            Inst::Unary(op, a) => eval::unary(*op, frame.value(*a)),
+            Inst::Binary(op, a, b) => {
+                eval::binary(*op, frame.value(*a), frame.value(*b)).expect(CHECKED)
+            }
+            Inst::Fma(a, b, c) => eval::fma(frame.value(*a), frame.value(*b), frame.value(*c)),
+            Inst::Select(c, a, b) => frame.value(if frame.value(*c).bits == 1 { *a } else { *b }),
+            Inst::Cast(a) => eval::cast(frame.value(*a), def.ty),
+            Inst::Bitcast(a) => Const::new(def.ty, frame.value(*a).bits),
+            Inst::Get(local) => frame.locals[local.index()][0],
+            Inst::GetElement(local, index) => {
+                let index = frame.index(*index);
+                *frame.locals[local.index()].get(index).expect(CHECKED)
+            }
+            Inst::Load(buffer, index) | Inst::AtomicLoad(buffer, index) => {
+                let index = frame.index(*index);
+                let bits = self.buffer(frame, *buffer).get(index).expect(CHECKED);
+                Const::new(def.ty, bits)
+            }
+            Inst::Atomic(op, buffer, index, operand) => {
+                let (index, operand) = (frame.index(*index), frame.value(*operand));
+                let memory = self.buffer(frame, *buffer);
+                let old = Const::new(def.ty, memory.get(index).expect(CHECKED));
+                memory.set(index, eval::atomic(*op, old, operand).bits).expect(CHECKED);
+                old
+            }
+            Inst::Call(helper, args) => {
+                self.helper(frame, *helper, args)?.expect("verified: a helper with a result")
+            }
+        };
+        Ok(result)
+    }
+
+    fn helper(
+        &mut self,
+        frame: &Frame<'_>,
+        helper: Helper,
+        args: &[CallArg],
+    ) -> Result<Option<Const>, RunError> {
+        let kernel = self.kernel;
+        let args = args
+            .iter()
+            .map(|arg| match arg {
+                CallArg::Value(v) => FrameArg::Scalar(frame.value(*v)),
+                CallArg::Buffer(p) => frame.args[p.index()],
+            })
+            .collect();
+        self.call(&kernel.helpers[helper.index()], args)
+    }
+
+    fn buffer(&mut self, frame: &Frame<'_>, param: Param) -> &mut Data {
+        match frame.args[param.index()] {
+            FrameArg::Buffer(own) => &mut self.args[own.index()],
+            FrameArg::Scalar(_) => unreachable!("verified: a buffer parameter"),
+        }
+    }
+
+    fn fail(&mut self, frame: &Frame<'_>, site: SiteId, index: Option<Value>) -> RunError {
+        let index = index.map_or(0, |v| frame.value(v).bits);
+        // A helper's site names its own parameters: report them as the entry's.
+        let mut kernel = Kernel { entry: frame.function.clone(), ..self.kernel.clone() };
+        kernel.entry.name.clone_from(&self.kernel.entry.name);
+        let lengths: Vec<u64> = (0..frame.args.len())
+            .map(|i| match frame.args[i] {
+                FrameArg::Buffer(own) => self.args[own.index()].len() as u64,
+                FrameArg::Scalar(_) => 0,
+            })
+            .collect();
+        for (i, arg) in frame.args.iter().enumerate() {
+            if let FrameArg::Buffer(own) = arg {
+                kernel.entry.params[i].name.clone_from(&self.kernel.entry.params[own.index()].name);
+            }
+        }
+        let length = |param: Param| lengths[param.index()];
+        RunError::Failed(Failure::at(&kernel, site, self.invocation, index, length))
+    }
+
+    /// Counts loop passages, and looks at the clock now and then.
+    fn tick(&mut self) -> Result<(), RunError> {
+        self.ticks += 1;
+        match self.deadline {
+            Some(deadline) if self.ticks.is_multiple_of(1024) && deadline.has_passed() => {
+                let kernel = self.kernel.entry.name.clone();
+                Err(RunError::Deadline { kernel, limit: deadline.limit })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Frame<'_> {
+    fn value(&self, value: Value) -> Const {
+        self.values[value.index()].expect(DEFINED)
+    }
+
+    fn index(&self, value: Value) -> usize {
+        self.value(value).bits as usize
+    }
+}
+
+/// The interpreter as a back end.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Interpreter;
+
+impl Executor for Interpreter {
+    fn name(&self) -> &str {
+        "interp"
+    }
+
+    fn compile(&self, kernel: &Arc<Kernel>) -> Result<Arc<dyn Version>, RunError> {
+        Ok(Arc::new(Interpreted(kernel.clone())))
+    }
+}
+
+struct Interpreted(Arc<Kernel>);
+
+impl Version for Interpreted {
+    fn run(&self, call: &mut Call<'_>) -> Result<Measurement, RunError> {
+        let kernel = &*self.0;
+        check_args(kernel, call.args, call.grid)?;
+        let start = Instant::now();
+        let mut data: Vec<Data> = call
+            .args
+            .iter()
+            .zip(&kernel.entry.params)
+            .map(|(arg, param)| match (arg, param.kind) {
+                (Arg::Scalar(c), _) => Data::Scalar(*c),
+                (Arg::Buffer { slot, len }, kind) => {
+                    let len = *len as usize;
+                    match kind {
+                        crate::ir::ParamKind::Buffer { element, .. } if element.is_wide() => {
+                            Data::Wide(call.claim.slice::<u64>(slot)[..len].to_vec())
+                        }
+                        _ => Data::Narrow(call.claim.slice::<u32>(slot)[..len].to_vec()),
+                    }
+                }
+            })
+            .collect();
+        let outcome = run(kernel, &mut data, call.grid, call.deadline);
+        for (param, _, access) in kernel.entry.buffers() {
+            if access == crate::ir::Access::Read {
+                continue;
+            }
+            if let Arg::Buffer { slot, len } = &call.args[param.index()] {
+                let len = *len as usize;
+                match &data[param.index()] {
+                    Data::Narrow(v) => call.claim.slice_mut(slot)[..len].copy_from_slice(v),
+                    Data::Wide(v) => call.claim.slice_mut(slot)[..len].copy_from_slice(v),
+                    Data::Scalar(_) => {}
+                }
+            }
+        }
+        outcome.map(|()| Measurement { kernel: start.elapsed(), ..Measurement::default() })
+    }
+}
