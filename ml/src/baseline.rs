@@ -56,10 +56,7 @@ impl Roofline {
     pub fn fit(rows: &[Row]) -> Roofline {
         let fallback = joint_moments(rows.iter().map(Row::log2_seconds)).mean;
         let residuals = rows.iter().map(|row| row.residuals(fallback));
-        Roofline {
-            residual: joint_moments(residuals),
-            fallback,
-        }
+        Roofline { residual: joint_moments(residuals), fallback }
     }
 }
 
@@ -73,10 +70,7 @@ impl CostModel for Roofline {
     fn predict(&self, features: &Features) -> Prediction {
         let base = roofline_log2_seconds(features, self.fallback);
         let mean = [0, 1].map(|i| base[i] + self.residual.mean[i]);
-        Prediction {
-            mean,
-            cov: self.residual.cov,
-        }
+        Prediction { mean, cov: self.residual.cov }
     }
 
     fn name(&self) -> &'static str {
@@ -109,10 +103,8 @@ pub(crate) fn joint_moments(pairs: impl Iterator<Item = [Option<f64>; 2]>) -> Pr
             sd[side] = (squares / (count - 1.0)).sqrt().max(0.05);
         }
     }
-    let products: Vec<f64> = pairs
-        .iter()
-        .filter_map(|pair| Some((pair[0]? - mean[0]) * (pair[1]? - mean[1])))
-        .collect();
+    let products: Vec<f64> =
+        pairs.iter().filter_map(|pair| Some((pair[0]? - mean[0]) * (pair[1]? - mean[1]))).collect();
     let correlation = if products.len() >= 3 {
         products.iter().sum::<f64>() / (products.len() as f64 * sd[0] * sd[1])
     } else {
@@ -146,9 +138,6 @@ mod tests {
 
     #[test]
     fn nothing_measured_is_vague() {
-        assert_eq!(
-            Constant::fit(&[]).predict(&Features::missing()).mean,
-            Prediction::vague().mean
-        );
+        assert_eq!(Constant::fit(&[]).predict(&Features::missing()).mean, Prediction::vague().mean);
     }
 }

@@ -51,14 +51,7 @@ impl Row {
         seconds: [Option<f64>; 2],
     ) -> Row {
         let (kernel, family) = (kernel.into(), family.into());
-        Row {
-            kernel,
-            family,
-            n,
-            features,
-            seconds,
-            speedups: [None; SPEEDUPS],
-        }
+        Row { kernel, family, n, features, seconds, speedups: [None; SPEEDUPS] }
     }
 
     /// The measured times, in log2 seconds.
@@ -100,10 +93,7 @@ impl Row {
         } else {
             return Ok(());
         };
-        Err(Error::InvalidRow {
-            kernel: self.kernel.clone(),
-            field,
-        })
+        Err(Error::InvalidRow { kernel: self.kernel.clone(), field })
     }
 }
 
@@ -167,13 +157,7 @@ impl Dataset {
     /// Adds the rows of `other` that are not already here.
     pub fn merge(&mut self, other: &Dataset) {
         let mut known: BTreeSet<u64> = self.rows.iter().map(row_hash).collect();
-        self.rows.extend(
-            other
-                .rows
-                .iter()
-                .filter(|row| known.insert(row_hash(row)))
-                .cloned(),
-        );
+        self.rows.extend(other.rows.iter().filter(|row| known.insert(row_hash(row))).cloned());
     }
 
     /// Reads a file.
@@ -191,18 +175,13 @@ impl Dataset {
     /// # Errors
     /// As [`Dataset::load`].
     pub fn parse(bytes: &[u8]) -> Result<Dataset, Error> {
-        let whole = bytes
-            .iter()
-            .rposition(|&b| b == b'\n')
-            .map_or(0, |at| at + 1);
+        let whole = bytes.iter().rposition(|&b| b == b'\n').map_or(0, |at| at + 1);
         let mut lines = bytes[..whole].split(|&b| b == b'\n').enumerate();
         check_header(lines.next().map_or(&[][..], |(_, line)| line))?;
         let mut rows = Vec::new();
         for (at, line) in lines.filter(|(_, line)| !line.is_empty()) {
-            let row: Row = serde_json::from_slice(line).map_err(|source| Error::CorruptLine {
-                line: at + 1,
-                source,
-            })?;
+            let row: Row = serde_json::from_slice(line)
+                .map_err(|source| Error::CorruptLine { line: at + 1, source })?;
             row.validate()?;
             rows.push(row);
         }
@@ -217,30 +196,17 @@ impl Dataset {
     pub fn append(path: &Path, rows: &[Row]) -> Result<(), Error> {
         rows.iter().try_for_each(Row::validate)?;
         let mut options = OpenOptions::new();
-        let file = options
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(path);
+        let file = options.read(true).write(true).create(true).truncate(false).open(path);
         let mut file = file.map_err(|source| io(path, source))?;
         let mut text = Vec::new();
         let mut head = [0; 256];
         match read_start(&mut file, &mut head).map_err(|source| io(path, source))? {
             0 => {
-                let header = Header {
-                    crossover_dataset: LAYOUT,
-                    features_version: VERSION,
-                };
+                let header = Header { crossover_dataset: LAYOUT, features_version: VERSION };
                 write_line(&mut text, &header);
             }
             read => {
-                check_header(
-                    head[..read]
-                        .split(|&b| b == b'\n')
-                        .next()
-                        .unwrap_or_default(),
-                )?;
+                check_header(head[..read].split(|&b| b == b'\n').next().unwrap_or_default())?;
                 drop_torn_line(&mut file).map_err(|source| io(path, source))?;
             }
         }
@@ -273,13 +239,7 @@ impl Dataset {
     /// The rows of these numbers; numbers out of range are left out.
     #[must_use]
     pub fn subset(&self, numbers: &[usize]) -> Dataset {
-        Dataset {
-            rows: numbers
-                .iter()
-                .filter_map(|&at| self.rows.get(at))
-                .cloned()
-                .collect(),
-        }
+        Dataset { rows: numbers.iter().filter_map(|&at| self.rows.get(at)).cloned().collect() }
     }
 
     /// Splits by kernel into (training, held out): about `share` (0 … 1) of the kernels, drawn by
@@ -309,10 +269,8 @@ impl Dataset {
             (count, true) => ((count as f64 * share).round() as usize).clamp(1, count - 1),
         };
         let take = |names: &[&&str]| {
-            let mut numbers: Vec<usize> = names
-                .iter()
-                .flat_map(|&name| groups[*name].clone())
-                .collect();
+            let mut numbers: Vec<usize> =
+                names.iter().flat_map(|&name| groups[*name].clone()).collect();
             numbers.sort_unstable();
             self.subset(&numbers)
         };
@@ -322,9 +280,8 @@ impl Dataset {
     /// A hash of all rows, in hexadecimal: which data a model was trained on.
     #[must_use]
     pub fn hash(&self) -> String {
-        let hash = self.rows.iter().fold(0, |hash, row| {
-            hash_bytes(hash, &row_hash(row).to_le_bytes())
-        });
+        let hash =
+            self.rows.iter().fold(0, |hash, row| hash_bytes(hash, &row_hash(row).to_le_bytes()));
         format!("{hash:016x}")
     }
 }
@@ -338,16 +295,10 @@ fn row_hash(row: &Row) -> u64 {
 fn check_header(line: &[u8]) -> Result<(), Error> {
     let header: Header = serde_json::from_slice(line).map_err(|_| Error::NotADataset)?;
     if header.crossover_dataset != LAYOUT {
-        return Err(Error::DatasetVersion {
-            found: header.crossover_dataset,
-            expected: LAYOUT,
-        });
+        return Err(Error::DatasetVersion { found: header.crossover_dataset, expected: LAYOUT });
     }
     if header.features_version != VERSION {
-        return Err(Error::FeatureVersion {
-            found: header.features_version,
-            expected: VERSION,
-        });
+        return Err(Error::FeatureVersion { found: header.features_version, expected: VERSION });
     }
     Ok(())
 }
@@ -386,10 +337,7 @@ fn write_line(text: &mut Vec<u8>, value: &impl Serialize) {
 }
 
 fn io(path: &Path, source: std::io::Error) -> Error {
-    Error::Io {
-        path: path.to_owned(),
-        source,
-    }
+    Error::Io { path: path.to_owned(), source }
 }
 
 #[cfg(test)]
@@ -418,10 +366,7 @@ mod tests {
         file.write_all(br#"{"kernel":"b","fam"#).unwrap();
         assert_eq!(Dataset::load(&path).unwrap().rows(), [row("a", 1)]);
         Dataset::append(&path, &[row("c", 3)]).unwrap();
-        assert_eq!(
-            Dataset::load(&path).unwrap().rows(),
-            [row("a", 1), row("c", 3)]
-        );
+        assert_eq!(Dataset::load(&path).unwrap().rows(), [row("a", 1), row("c", 3)]);
         std::fs::remove_file(&path).unwrap();
         assert!(matches!(Dataset::load(&path), Err(Error::Io { .. })));
     }
@@ -432,20 +377,11 @@ mod tests {
         assert!(matches!(parse(""), Err(Error::NotADataset)));
         assert!(matches!(parse("hello\n"), Err(Error::NotADataset)));
         let old = "{\"crossover_dataset\":1,\"features_version\":0}\n";
-        assert!(matches!(
-            parse(old),
-            Err(Error::FeatureVersion { found: 0, .. })
-        ));
+        assert!(matches!(parse(old), Err(Error::FeatureVersion { found: 0, .. })));
         let new = "{\"crossover_dataset\":9,\"features_version\":1}\n";
-        assert!(matches!(
-            parse(new),
-            Err(Error::DatasetVersion { found: 9, .. })
-        ));
+        assert!(matches!(parse(new), Err(Error::DatasetVersion { found: 9, .. })));
         let damaged = format!("{{\"crossover_dataset\":1,\"features_version\":{VERSION}}}\n{{}}\n");
-        assert!(matches!(
-            parse(&damaged),
-            Err(Error::CorruptLine { line: 2, .. })
-        ));
+        assert!(matches!(parse(&damaged), Err(Error::CorruptLine { line: 2, .. })));
     }
 
     #[test]
@@ -455,10 +391,7 @@ mod tests {
             bad.seconds[1] = Some(seconds);
             assert!(matches!(
                 Dataset::new().push(bad),
-                Err(Error::InvalidRow {
-                    field: "seconds",
-                    ..
-                })
+                Err(Error::InvalidRow { field: "seconds", .. })
             ));
         }
     }
@@ -481,12 +414,7 @@ mod tests {
         for seed in 0..5 {
             let (train, test) = data.split_kernels(0.3, seed);
             assert_eq!((train.by_kernel().len(), test.by_kernel().len()), (7, 3));
-            assert!(
-                train
-                    .by_kernel()
-                    .keys()
-                    .all(|name| !test.by_kernel().contains_key(name))
-            );
+            assert!(train.by_kernel().keys().all(|name| !test.by_kernel().contains_key(name)));
         }
         assert_eq!(data.split_families(0.3, 0).1.len(), 0);
     }

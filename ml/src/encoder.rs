@@ -95,11 +95,7 @@ impl Encoder {
             *flag = f32::from(u8::from(value.is_nan()));
         }
         let present = |i: usize| {
-            if transformed[i].is_nan() {
-                self.median[i]
-            } else {
-                transformed[i]
-            }
+            if transformed[i].is_nan() { self.median[i] } else { transformed[i] }
         };
         if self.edges.is_empty() {
             for (i, out) in values.iter_mut().enumerate() {
@@ -154,11 +150,7 @@ fn moments(values: &[f32]) -> (f32, f32) {
     }
     let count = values.len() as f64;
     let mean = values.iter().map(|&x| f64::from(x)).sum::<f64>() / count;
-    let variance = values
-        .iter()
-        .map(|&x| (f64::from(x) - mean).powi(2))
-        .sum::<f64>()
-        / count;
+    let variance = values.iter().map(|&x| (f64::from(x) - mean).powi(2)).sum::<f64>() / count;
     let scale = variance.sqrt() as f32;
     (mean as f32, if scale > 1e-6 { scale } else { 1.0 })
 }
@@ -166,10 +158,7 @@ fn moments(values: &[f32]) -> (f32, f32) {
 /// The value at share `q` of the sorted values; 0 if there are none.
 fn quantile(sorted: &[f32], q: f32) -> f32 {
     let last = sorted.len().saturating_sub(1);
-    sorted
-        .get((q * last as f32).round() as usize)
-        .copied()
-        .unwrap_or(0.0)
+    sorted.get((q * last as f32).round() as usize).copied().unwrap_or(0.0)
 }
 
 #[cfg(test)]
@@ -210,12 +199,7 @@ mod tests {
     #[test]
     fn nothing_to_fit_on_still_gives_finite_inputs() {
         let encoder = Encoder::fit(&[], InputForm::Piecewise(3)).unwrap();
-        assert!(
-            Features::missing()
-                .encode(&encoder)
-                .iter()
-                .all(|x| x.is_finite())
-        );
+        assert!(Features::missing().encode(&encoder).iter().all(|x| x.is_finite()));
         assert!(Encoder::fit(&[], InputForm::Piecewise(1)).is_err());
     }
 }

@@ -215,9 +215,7 @@ impl Feature {
     /// The feature of that name, if there is one.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Feature> {
-        Feature::ALL
-            .into_iter()
-            .find(|feature| feature.info().name == name)
+        Feature::ALL.into_iter().find(|feature| feature.info().name == name)
     }
 }
 
@@ -267,9 +265,7 @@ impl Features {
 
     /// The set features with their values, in the order of the table.
     pub fn iter(&self) -> impl Iterator<Item = (Feature, f64)> + '_ {
-        Feature::ALL
-            .into_iter()
-            .filter_map(|feature| Some((feature, self.get(feature)?)))
+        Feature::ALL.into_iter().filter_map(|feature| Some((feature, self.get(feature)?)))
     }
 }
 
@@ -282,10 +278,7 @@ impl Default for Features {
 impl fmt::Debug for Features {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_map()
-            .entries(
-                self.iter()
-                    .map(|(feature, value)| (feature.info().name, value)),
-            )
+            .entries(self.iter().map(|(feature, value)| (feature.info().name, value)))
             .finish()
     }
 }
@@ -339,13 +332,8 @@ mod tests {
     #[test]
     fn the_table_has_the_designed_groups_and_unique_names() {
         let count = |group| FEATURES.iter().filter(|info| info.group == group).count();
-        let groups = [
-            Group::Static,
-            Group::Dynamic,
-            Group::Contextual,
-            Group::Device,
-            Group::Roofline,
-        ];
+        let groups =
+            [Group::Static, Group::Dynamic, Group::Contextual, Group::Device, Group::Roofline];
         assert_eq!(groups.map(count), [30, 24, 12, 22, 6]);
         assert_eq!(COUNT, 94);
         for feature in Feature::ALL {

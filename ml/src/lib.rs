@@ -13,20 +13,32 @@
 #![forbid(unsafe_code)]
 
 pub mod baseline;
+pub mod correction;
 pub mod dataset;
 pub mod encoder;
+pub mod ensemble;
 pub mod error;
+pub mod eval;
 pub mod features;
+pub mod learner;
 pub mod loss;
 mod math;
 pub mod network;
 pub mod prediction;
+pub mod replay;
 pub mod rng;
+pub mod train;
+pub mod weights;
 
 pub use baseline::{Constant, Roofline};
+pub use correction::{Correction, Hyper};
 pub use dataset::{Dataset, Row};
 pub use encoder::{Encoder, InputForm};
+pub use ensemble::Ensemble;
 pub use error::Error;
 pub use features::{Feature, Features};
+pub use learner::{Learner, LearnerOptions};
 pub use network::{Network, Scratch};
 pub use prediction::{CostModel, Prediction, Side};
+pub use replay::Replay;
+pub use train::{TrainOptions, TrainReport, train, train_ensemble, train_from};

@@ -58,9 +58,7 @@ impl Target {
 pub fn loss(heads: &[f32], targets: &[Target]) -> (f64, Vec<f32>) {
     let mut gradient = vec![0.0; heads.len()];
     let mut sum = 0.0;
-    let rows = heads
-        .chunks_exact(HEADS)
-        .zip(gradient.chunks_exact_mut(HEADS));
+    let rows = heads.chunks_exact(HEADS).zip(gradient.chunks_exact_mut(HEADS));
     for ((heads, gradient), target) in rows.zip(targets) {
         sum += f64::from(likelihood(heads, target.residual, gradient));
         sum += f64::from(sign(heads[5], target.log2_ratio, &mut gradient[5]));
@@ -134,10 +132,5 @@ fn speedup(head: f32, wanted: f32, gradient: &mut f32) -> f32 {
     let error = head - wanted;
     *gradient += SPEEDUP_WEIGHT * error.clamp(-1.0, 1.0);
     let size = error.abs();
-    SPEEDUP_WEIGHT
-        * if size <= 1.0 {
-            0.5 * size * size
-        } else {
-            size - 0.5
-        }
+    SPEEDUP_WEIGHT * if size <= 1.0 { 0.5 * size * size } else { size - 0.5 }
 }

@@ -18,10 +18,7 @@ pub(crate) fn add_scaled_rows(inputs: &[f32], weight: &[f32], outputs: &mut [f32
         }
     }
     for (x, row) in &taken[..count] {
-        outputs
-            .iter_mut()
-            .zip(*row)
-            .for_each(|(out, w)| *out += x * w);
+        outputs.iter_mut().zip(*row).for_each(|(out, w)| *out += x * w);
     }
 }
 
@@ -37,12 +34,8 @@ fn add_four(taken: [(f32, &[f32]); 4], outputs: &mut [f32]) {
 pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
     let mut sums = [0.0; 8];
     let (a_chunks, b_chunks) = (a.chunks_exact(8), b.chunks_exact(8));
-    let tail = a_chunks
-        .remainder()
-        .iter()
-        .zip(b_chunks.remainder())
-        .map(|(x, y)| x * y)
-        .sum::<f32>();
+    let tail =
+        a_chunks.remainder().iter().zip(b_chunks.remainder()).map(|(x, y)| x * y).sum::<f32>();
     for (x, y) in a_chunks.zip(b_chunks) {
         for lane in 0..8 {
             sums[lane] += x[lane] * y[lane];

@@ -75,11 +75,7 @@ pub struct Recalibration {
 
 impl Default for Recalibration {
     fn default() -> Self {
-        Recalibration {
-            slope: [1.0; 2],
-            offset: [0.0; 2],
-            variance: [1.0; 2],
-        }
+        Recalibration { slope: [1.0; 2], offset: [0.0; 2], variance: [1.0; 2] }
     }
 }
 
@@ -141,11 +137,7 @@ impl Layout {
             running_at += outputs;
             layer
         });
-        Layout {
-            layers,
-            head_weight: take(inputs * HEADS),
-            head_bias: take(HEADS),
-        }
+        Layout { layers, head_weight: take(inputs * HEADS), head_bias: take(HEADS) }
     }
 
     pub(crate) fn parameters_count(&self) -> usize {
@@ -240,10 +232,7 @@ impl Network {
             running_variance: vec![1.0; running],
             fallback,
             recalibration: Recalibration::default(),
-            provenance: Provenance {
-                seed,
-                ..Provenance::default()
-            },
+            provenance: Provenance { seed, ..Provenance::default() },
             folded: Vec::new(),
         };
         network.fold();
@@ -276,11 +265,8 @@ impl Network {
 
     /// Whether every number can be computed with.
     pub(crate) fn is_finite(&self) -> bool {
-        let numbers = self
-            .parameters
-            .iter()
-            .chain(&self.running_mean)
-            .chain(&self.running_variance);
+        let numbers =
+            self.parameters.iter().chain(&self.running_mean).chain(&self.running_variance);
         numbers.into_iter().all(|x| x.is_finite())
             && self.running_variance.iter().all(|&x| x >= 0.0)
             && self.recalibration.is_valid()
@@ -434,12 +420,7 @@ impl Network {
                 Dropout::Off => 0.0,
                 Dropout::Drawn(_) => DROPOUT[at],
             };
-            let sums = self.linear(
-                &tape.activations[at],
-                layer.inputs,
-                &layer.weight,
-                &layer.bias,
-            );
+            let sums = self.linear(&tape.activations[at], layer.inputs, &layer.weight, &layer.bias);
             let (mean, variance) = column_moments(&sums, layer.outputs);
             moments.push(self.normalise(at, sums, &mean, variance, tape));
             let gate = &mut tape.gate[at];
@@ -454,23 +435,14 @@ impl Network {
                     Dropout::Off => true,
                     Dropout::Drawn(rng) => rng.uniform() >= f64::from(share),
                 };
-                let open = if value > 0.0 && kept {
-                    1.0 / (1.0 - share)
-                } else {
-                    0.0
-                };
+                let open = if value > 0.0 && kept { 1.0 / (1.0 - share) } else { 0.0 };
                 gate.push(open);
                 out.push(value * open);
             }
             tape.activations[at + 1] = out;
         }
         let (weight, bias) = (&self.layout.head_weight, &self.layout.head_bias);
-        tape.heads = self.linear(
-            &tape.activations[LAYERS],
-            self.hidden[LAYERS - 1],
-            weight,
-            bias,
-        );
+        tape.heads = self.linear(&tape.activations[LAYERS], self.hidden[LAYERS - 1], weight, bias);
         moments
     }
 
@@ -481,10 +453,7 @@ impl Network {
         weight: &Range<usize>,
         bias: &Range<usize>,
     ) -> Vec<f32> {
-        let (weight, bias) = (
-            &self.parameters[weight.clone()],
-            &self.parameters[bias.clone()],
-        );
+        let (weight, bias) = (&self.parameters[weight.clone()], &self.parameters[bias.clone()]);
         let mut sums = Vec::with_capacity(from.len() / inputs * bias.len());
         for row in from.chunks_exact(inputs) {
             let at = sums.len();
@@ -503,10 +472,7 @@ impl Network {
         mut variance: Vec<f32>,
         tape: &mut Tape,
     ) -> (Vec<f32>, Vec<f32>) {
-        let inverse: Vec<f32> = variance
-            .iter()
-            .map(|v| 1.0 / (v + NORM_EPSILON).sqrt())
-            .collect();
+        let inverse: Vec<f32> = variance.iter().map(|v| 1.0 / (v + NORM_EPSILON).sqrt()).collect();
         for row in sums.chunks_exact_mut(mean.len()) {
             for ((x, mean), inverse) in row.iter_mut().zip(mean).zip(&inverse) {
                 *x = (*x - mean) * inverse;
@@ -515,9 +481,7 @@ impl Network {
         tape.normalised[at] = sums;
         tape.inverse_sd[at] = inverse;
         let rows = tape.rows as f32;
-        variance
-            .iter_mut()
-            .for_each(|v| *v *= rows / (rows - 1.0).max(1.0));
+        variance.iter_mut().for_each(|v| *v *= rows / (rows - 1.0).max(1.0));
         (mean.to_vec(), variance)
     }
 
@@ -539,14 +503,7 @@ impl Network {
         let mut gradient = vec![0.0; self.parameters.len()];
         let (weight, bias) = (&self.layout.head_weight, &self.layout.head_bias);
         let width = self.hidden[LAYERS - 1];
-        linear_gradient(
-            &tape.activations[LAYERS],
-            width,
-            by_heads,
-            &mut gradient,
-            weight,
-            bias,
-        );
+        linear_gradient(&tape.activations[LAYERS], width, by_heads, &mut gradient, weight, bias);
         let mut by_out = self.by_inputs(by_heads, width, weight);
         for at in (0..LAYERS).rev() {
             let layer = &self.layout.layers[at];
@@ -554,11 +511,8 @@ impl Network {
             let (weight, bias) = (&layer.weight, &layer.bias);
             let from = &tape.activations[at];
             linear_gradient(from, layer.inputs, &by_sums, &mut gradient, weight, bias);
-            by_out = if at == 0 {
-                Vec::new()
-            } else {
-                self.by_inputs(&by_sums, layer.inputs, weight)
-            };
+            by_out =
+                if at == 0 { Vec::new() } else { self.by_inputs(&by_sums, layer.inputs, weight) };
         }
         gradient
     }
@@ -568,8 +522,7 @@ impl Network {
         let weight = &self.parameters[weight.clone()];
         let outputs = weight.len() / inputs;
         let rows = by_outputs.chunks_exact(outputs);
-        rows.flat_map(|row| weight.chunks_exact(outputs).map(|w| dot(w, row)))
-            .collect()
+        rows.flat_map(|row| weight.chunks_exact(outputs).map(|w| dot(w, row))).collect()
     }
 
     /// Back through dropout, ReLU and batch norm of layer `at`. With x̂ the normalised sums and
@@ -584,24 +537,16 @@ impl Network {
         let layer = &self.layout.layers[at];
         let (width, rows) = (layer.outputs, tape.rows as f32);
         let mut by_y = by_out;
-        by_y.iter_mut()
-            .zip(&tape.gate[at])
-            .for_each(|(g, gate)| *g *= gate);
+        by_y.iter_mut().zip(&tape.gate[at]).for_each(|(g, gate)| *g *= gate);
         let (mut by_gamma, mut by_beta) = (vec![0.0; width], vec![0.0; width]);
-        for (g, x) in by_y
-            .chunks_exact(width)
-            .zip(tape.normalised[at].chunks_exact(width))
-        {
+        for (g, x) in by_y.chunks_exact(width).zip(tape.normalised[at].chunks_exact(width)) {
             for o in 0..width {
                 by_gamma[o] += g[o] * x[o];
                 by_beta[o] += g[o];
             }
         }
         let gamma = &self.parameters[layer.gamma.clone()];
-        for (g, x) in by_y
-            .chunks_exact_mut(width)
-            .zip(tape.normalised[at].chunks_exact(width))
-        {
+        for (g, x) in by_y.chunks_exact_mut(width).zip(tape.normalised[at].chunks_exact(width)) {
             for o in 0..width {
                 let centred = g[o] - by_beta[o] / rows - x[o] * by_gamma[o] / rows;
                 g[o] = centred * gamma[o] * tape.inverse_sd[at][o];
@@ -640,19 +585,13 @@ fn linear_gradient(
     bias: &Range<usize>,
 ) {
     let outputs = bias.len();
-    for (row, by) in from
-        .chunks_exact(inputs)
-        .zip(by_outputs.chunks_exact(outputs))
-    {
+    for (row, by) in from.chunks_exact(inputs).zip(by_outputs.chunks_exact(outputs)) {
         let by_weight = gradient[weight.clone()].chunks_exact_mut(outputs);
         for (&x, by_weight) in row.iter().zip(by_weight) {
             if x != 0.0 {
                 by_weight.iter_mut().zip(by).for_each(|(w, g)| *w += x * g);
             }
         }
-        gradient[bias.clone()]
-            .iter_mut()
-            .zip(by)
-            .for_each(|(b, g)| *b += g);
+        gradient[bias.clone()].iter_mut().zip(by).for_each(|(b, g)| *b += g);
     }
 }

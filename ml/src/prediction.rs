@@ -59,10 +59,7 @@ impl Prediction {
     #[must_use]
     pub fn new(mean: [f64; 2], sd: [f64; 2], correlation: f64) -> Prediction {
         let cross = sd[0] * sd[1] * correlation.clamp(-1.0, 1.0);
-        Prediction {
-            mean,
-            cov: [[sd[0] * sd[0], cross], [cross, sd[1] * sd[1]]],
-        }
+        Prediction { mean, cov: [[sd[0] * sd[0], cross], [cross, sd[1] * sd[1]]] }
     }
 
     /// The median time of a side, in seconds.
@@ -81,11 +78,7 @@ impl Prediction {
     #[must_use]
     pub fn correlation(&self) -> f64 {
         let scale = self.sd(Side::Cpu) * self.sd(Side::Gpu);
-        if scale > 0.0 {
-            (self.cov[0][1] / scale).clamp(-1.0, 1.0)
-        } else {
-            0.0
-        }
+        if scale > 0.0 { (self.cov[0][1] / scale).clamp(-1.0, 1.0) } else { 0.0 }
     }
 
     /// The central interval, in seconds, that holds a side's time with probability `level`
@@ -107,9 +100,7 @@ impl Prediction {
     /// The standard deviation of log2(CPU time / GPU time).
     #[must_use]
     pub fn log2_ratio_sd(&self) -> f64 {
-        (self.cov[0][0] + self.cov[1][1] - 2.0 * self.cov[0][1])
-            .max(0.0)
-            .sqrt()
+        (self.cov[0][0] + self.cov[1][1] - 2.0 * self.cov[0][1]).max(0.0).sqrt()
     }
 
     /// The probability that the CPU is faster.
@@ -128,11 +119,7 @@ impl Prediction {
     /// The side of the smaller median; the CPU if they are equal.
     #[must_use]
     pub fn faster(&self) -> Side {
-        if self.mean[0] <= self.mean[1] {
-            Side::Cpu
-        } else {
-            Side::Gpu
-        }
+        if self.mean[0] <= self.mean[1] { Side::Cpu } else { Side::Gpu }
     }
 
     /// Minus the natural logarithm of the density of what was measured (log2 seconds a side).
@@ -164,13 +151,7 @@ impl Prediction {
     /// Their disagreement becomes variance. An empty mixture knows nothing: see [`Prediction::vague`].
     #[must_use]
     pub fn mixture(parts: impl IntoIterator<Item = Prediction>) -> Prediction {
-        let (mut count, mut sum) = (
-            0.0,
-            Prediction {
-                mean: [0.0; 2],
-                cov: [[0.0; 2]; 2],
-            },
-        );
+        let (mut count, mut sum) = (0.0, Prediction { mean: [0.0; 2], cov: [[0.0; 2]; 2] });
         for part in parts {
             count += 1.0;
             for i in 0..2 {
@@ -263,18 +244,9 @@ mod tests {
 
     #[test]
     fn the_normal_distribution_matches_its_tables() {
-        for (z, p) in [
-            (0.0, 0.5),
-            (1.0, 0.841_344_7),
-            (-1.959_964, 0.025),
-            (2.575_829, 0.995),
-        ] {
+        for (z, p) in [(0.0, 0.5), (1.0, 0.841_344_7), (-1.959_964, 0.025), (2.575_829, 0.995)] {
             assert!((normal_cdf(z) - p).abs() < 1e-6, "cdf({z})");
-            assert!(
-                (normal_quantile(p) - z).abs() < 1e-4,
-                "quantile({p}) {}",
-                normal_quantile(p)
-            );
+            assert!((normal_quantile(p) - z).abs() < 1e-4, "quantile({p}) {}", normal_quantile(p));
         }
         assert_eq!(normal_quantile(0.0), f64::NEG_INFINITY);
         assert_eq!(normal_quantile(1.0), f64::INFINITY);
@@ -289,10 +261,7 @@ mod tests {
         assert_eq!(prediction.faster(), Side::Gpu);
         let certain = Prediction::new([-10.0, -10.0], [0.0; 2], 0.0);
         assert_eq!(certain.p_cpu_faster(), 0.5);
-        assert_eq!(
-            certain.interval(Side::Cpu, 1.0).0,
-            certain.seconds(Side::Cpu)
-        );
+        assert_eq!(certain.interval(Side::Cpu, 1.0).0, certain.seconds(Side::Cpu));
     }
 
     #[test]

@@ -50,9 +50,7 @@ pub(crate) fn hash_text(text: &str) -> u64 {
 /// Continues an FNV-1a hash.
 #[must_use]
 pub(crate) fn hash_bytes(hash: u64, bytes: &[u8]) -> u64 {
-    bytes.iter().fold(hash, |h, b| {
-        (h ^ u64::from(*b)).wrapping_mul(0x0100_0000_01b3)
-    })
+    bytes.iter().fold(hash, |h, b| (h ^ u64::from(*b)).wrapping_mul(0x0100_0000_01b3))
 }
 
 /// The finaliser of SplitMix64: every input bit reaches every output bit.

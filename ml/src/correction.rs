@@ -1,0 +1,446 @@
+//! What one kernel's own measurements add to the model's prediction.
+//!
+//! The log2 time of side s at size x (log2 items) is taken to be
+//!
+//! ```text
+//! prior mean[s] + intercept[s] + slope[s] · (x − x₀) + cell[s, bucket of x] + noise
+//! ```
+//!
+//! with a joint Gaussian over all of it, so that a run on one side also moves the other, by as
+//! much as the model's errors on both sides go together. Each measurement is a rank-1 Kalman
+//! update whose innovation is cut at three standard deviations: a spike moves little. Nothing
+//! decays by itself; but when innovations of one side keep pointing one way (Page–Hinkley), that
+//! side's intercept is opened again, and the next calls move it fast.
+//!
+//! Before the first measurement the posterior is the prior.
+
+use crate::prediction::{Prediction, Side};
+use serde::{Deserialize, Serialize};
+
+/// The constants of the correction; the defaults come from kernel-held-out residuals.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Hyper {
+    /// Standard deviation of a measurement at first, in log2 seconds. Learned on from there.
+    pub noise_sd: f64,
+    /// How many measurements the first noise is worth.
+    pub noise_weight: f64,
+    /// Share of the prior's variance that all sizes of a kernel have in common; the rest is the cells'.
+    pub intercept_share: f64,
+    /// Standard deviation of the slope, in log2 seconds a doubling of the items.
+    pub slope_sd: f64,
+    /// Innovations are cut at so many standard deviations.
+    pub clip_sd: f64,
+    /// Page–Hinkley: standardised innovations below this are no drift.
+    pub drift_slack: f64,
+    /// Page–Hinkley: the sum at which a drift is believed.
+    pub drift_threshold: f64,
+}
+
+impl Default for Hyper {
+    fn default() -> Self {
+        Hyper {
+            noise_sd: 0.15,
+            noise_weight: 8.0,
+            intercept_share: 0.85,
+            slope_sd: 0.2,
+            clip_sd: 3.0,
+            drift_slack: 0.5,
+            drift_threshold: 7.0,
+        }
+    }
+}
+
+/// Detects that numbers which should be around zero have moved to one side (Page–Hinkley, both ways).
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Drift {
+    up: f64,
+    down: f64,
+}
+
+impl Drift {
+    /// Takes the next standardised innovation. Returns whether drift is believed, and starts anew if so.
+    pub fn observe(&mut self, standardised: f64, slack: f64, threshold: f64) -> bool {
+        self.up = (self.up + standardised - slack).max(0.0);
+        self.down = (self.down - standardised - slack).max(0.0);
+        let drifted = self.up.max(self.down) > threshold;
+        if drifted {
+            *self = Drift::default();
+        }
+        drifted
+    }
+}
+
+/// At most so many sizes of a kernel get a cell of their own.
+const CELLS_MAX: usize = 24;
+
+/// States before the cells: two intercepts, two slopes.
+const SHARED: usize = 4;
+
+/// The most places of a row of the observation matrix that are not zero.
+const TOUCHED: usize = 3;
+
+/// What has been learned of one kernel.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Correction {
+    hyper: Hyper,
+    /// log2 items at which the slopes do nothing; set by the first measurement.
+    origin: f64,
+    /// The prior's variance that belongs to a cell, a side.
+    cell_variance: [f64; 2],
+    /// The bucket of each cell.
+    buckets: Vec<i32>,
+    /// Intercepts, slopes, then two cell terms a bucket.
+    mean: Vec<f64>,
+    /// Its covariance, row by row.
+    cov: Vec<f64>,
+    noise_variance: [f64; 2],
+    visits: [u64; 2],
+    drift: [Drift; 2],
+    /// The raw innovations of late, a side: how far a drift has gone.
+    excursion: [f64; 2],
+}
+
+impl Correction {
+    /// Nothing measured yet.
+    #[must_use]
+    pub fn new(hyper: &Hyper) -> Correction {
+        Correction {
+            hyper: *hyper,
+            origin: 0.0,
+            cell_variance: [0.0; 2],
+            buckets: Vec::new(),
+            mean: Vec::new(),
+            cov: Vec::new(),
+            noise_variance: [hyper.noise_sd * hyper.noise_sd; 2],
+            visits: [0; 2],
+            drift: Default::default(),
+            excursion: [0.0; 2],
+        }
+    }
+
+    /// How many measurements of a side were taken in.
+    #[must_use]
+    pub fn visits(&self, side: Side) -> u64 {
+        self.visits[side.index()]
+    }
+
+    /// The standard deviation of a single measurement of a side, in log2 seconds, as learned so far.
+    #[must_use]
+    pub fn noise_sd(&self, side: Side) -> f64 {
+        self.noise_variance[side.index()].sqrt()
+    }
+
+    /// The prediction for a call of `log2_items`, given what the model says of it.
+    /// Its covariance is that of the expected log2 time, without the noise of a single run.
+    /// Never allocates.
+    #[must_use]
+    pub fn posterior(&self, prior: &Prediction, log2_items: f64) -> Prediction {
+        if self.mean.is_empty() {
+            return *prior;
+        }
+        let rows = Side::ALL.map(|side| self.row(side, log2_items));
+        let mean = [0, 1].map(|i| prior.mean[i] + self.value(&rows[i]));
+        let mut cov = [0, 1].map(|i| [0, 1].map(|j| self.covariance(&rows[i], &rows[j])));
+        if self.cell(log2_items).is_none() {
+            (0..2).for_each(|i| cov[i][i] += self.cell_variance[i]);
+        }
+        Prediction { mean, cov }
+    }
+
+    /// Takes in a measured call. `prior` is what the model says of it, without this correction.
+    /// Numbers that are not finite are ignored.
+    pub fn observe(&mut self, prior: &Prediction, log2_items: f64, side: Side, log2_seconds: f64) {
+        self.observe_with_noise(prior, log2_items, side, log2_seconds, 0.0);
+    }
+
+    /// As [`Correction::observe`], for a measurement with `extra_sd` log2 seconds of standard
+    /// deviation beyond the usual: a slice, which has its own start-up cost, or a timer that is coarse.
+    pub fn observe_with_noise(
+        &mut self,
+        prior: &Prediction,
+        log2_items: f64,
+        side: Side,
+        log2_seconds: f64,
+        extra_sd: f64,
+    ) {
+        let numbers = [prior.mean[0], prior.mean[1], log2_items, log2_seconds, extra_sd];
+        let prior_is_usable = prior.cov.iter().flatten().all(|x| x.is_finite());
+        if !prior_is_usable || !numbers.iter().all(|x| x.is_finite()) {
+            return;
+        }
+        if self.mean.is_empty() {
+            self.begin(prior, log2_items);
+        }
+        self.add_cell(log2_items);
+        let i = side.index();
+        let row = self.row(side, log2_items);
+        let innovation = log2_seconds - prior.mean[i] - self.value(&row);
+        let extra = extra_sd * extra_sd + self.cell_outside(log2_items, i);
+        self.follow_drift(i, &row, innovation, extra);
+        let noise = self.noise_variance[i] + extra;
+        let known = self.covariance(&row, &row).max(0.0);
+        let variance = known + noise;
+        let limit = self.hyper.clip_sd * variance.sqrt();
+        let clipped = innovation.clamp(-limit, limit);
+        self.update(&row, clipped, variance);
+        self.learn_noise(i, clipped * clipped - known - extra);
+        self.visits[i] += 1;
+    }
+
+    /// Keeps what was learned when the model is exchanged: `old` and `new` are both models'
+    /// predictions for one typical call of this kernel.
+    pub fn rebase(&mut self, old: &Prediction, new: &Prediction) {
+        for (i, intercept) in self.mean.iter_mut().take(2).enumerate() {
+            let shift = old.mean[i] - new.mean[i];
+            if shift.is_finite() {
+                *intercept += shift;
+            }
+        }
+    }
+
+    /// The state before the first measurement: the prior's covariance, split between what all
+    /// sizes share and what is a cell's own.
+    fn begin(&mut self, prior: &Prediction, log2_items: f64) {
+        let share = self.hyper.intercept_share.clamp(0.0, 1.0);
+        self.origin = log2_items;
+        self.mean = vec![0.0; SHARED];
+        self.cov = vec![0.0; SHARED * SHARED];
+        let correlation = prior.correlation();
+        let sd = Side::ALL.map(|side| prior.sd(side).max(1e-3));
+        for i in 0..2 {
+            self.cell_variance[i] = sd[i] * sd[i] * (1.0 - share);
+            for j in 0..2 {
+                let together = if i == j { 1.0 } else { correlation };
+                self.cov[i * SHARED + j] = sd[i] * sd[j] * together * share;
+                let slope = self.hyper.slope_sd * self.hyper.slope_sd;
+                self.cov[(i + 2) * SHARED + j + 2] = slope * together;
+            }
+        }
+    }
+
+    fn cell(&self, log2_items: f64) -> Option<usize> {
+        let bucket = bucket_of(log2_items);
+        self.buckets.iter().position(|&known| known == bucket)
+    }
+
+    /// The variance of a cell that has no state, because there are too many.
+    fn cell_outside(&self, log2_items: f64, side: usize) -> f64 {
+        if self.cell(log2_items).is_some() { 0.0 } else { self.cell_variance[side] }
+    }
+
+    /// Makes room for the cell of this size, unless it is there or there are too many.
+    fn add_cell(&mut self, log2_items: f64) {
+        if self.cell(log2_items).is_some() || self.buckets.len() >= CELLS_MAX {
+            return;
+        }
+        let old = self.mean.len();
+        let new = old + 2;
+        let mut cov = vec![0.0; new * new];
+        for (to, from) in cov.chunks_exact_mut(new).zip(self.cov.chunks_exact(old)) {
+            to[..old].copy_from_slice(from);
+        }
+        for i in 0..2 {
+            cov[(old + i) * new + old + i] = self.cell_variance[i];
+        }
+        self.buckets.push(bucket_of(log2_items));
+        self.mean.resize(new, 0.0);
+        self.cov = cov;
+    }
+
+    /// The row of the observation matrix: which states a measurement sees, and how much of each.
+    fn row(&self, side: Side, log2_items: f64) -> [(usize, f64); TOUCHED] {
+        let i = side.index();
+        let cell = match self.cell(log2_items) {
+            Some(cell) => (SHARED + 2 * cell + i, 1.0),
+            None => (i, 0.0),
+        };
+        [(i, 1.0), (2 + i, log2_items - self.origin), cell]
+    }
+
+    fn value(&self, row: &[(usize, f64); TOUCHED]) -> f64 {
+        row.iter().map(|&(at, factor)| self.mean[at] * factor).sum()
+    }
+
+    fn covariance(&self, a: &[(usize, f64); TOUCHED], b: &[(usize, f64); TOUCHED]) -> f64 {
+        let states = self.mean.len();
+        let row = |(at, factor): (usize, f64)| {
+            let sum: f64 = b.iter().map(|&(other, f)| self.cov[at * states + other] * f).sum();
+            factor * sum
+        };
+        a.iter().map(|&entry| row(entry)).sum()
+    }
+
+    /// The Kalman update by one measurement.
+    fn update(&mut self, row: &[(usize, f64); TOUCHED], innovation: f64, variance: f64) {
+        let states = self.mean.len();
+        let with_row = |at: usize| -> f64 {
+            row.iter().map(|&(other, factor)| self.cov[at * states + other] * factor).sum()
+        };
+        let cross: Vec<f64> = (0..states).map(with_row).collect();
+        for (i, a) in cross.iter().enumerate() {
+            self.mean[i] += a / variance * innovation;
+            for (j, b) in cross.iter().enumerate() {
+                self.cov[i * states + j] -= a * b / variance;
+            }
+            let diagonal = &mut self.cov[i * states + i];
+            *diagonal = diagonal.max(0.0);
+        }
+    }
+
+    /// Opens a side's intercept when its innovations keep pointing one way.
+    fn follow_drift(
+        &mut self,
+        i: usize,
+        row: &[(usize, f64); TOUCHED],
+        innovation: f64,
+        extra: f64,
+    ) {
+        let variance = self.covariance(row, row).max(0.0) + self.noise_variance[i] + extra;
+        let clip = self.hyper.clip_sd;
+        let standardised = (innovation / variance.sqrt()).clamp(-clip, clip);
+        self.excursion[i] = 0.5 * (self.excursion[i] + innovation);
+        if self.visits[i] == 0 {
+            return;
+        }
+        let (slack, threshold) = (self.hyper.drift_slack, self.hyper.drift_threshold);
+        if self.drift[i].observe(standardised, slack, threshold) {
+            let states = self.mean.len();
+            self.cov[i * states + i] += self.excursion[i] * self.excursion[i];
+            self.noise_variance[i] = self.noise_variance[i].min(4.0 * self.hyper.noise_sd.powi(2));
+        }
+    }
+
+    /// Moves a side's noise towards what an innovation showed beyond what was uncertain anyway.
+    fn learn_noise(&mut self, i: usize, shown: f64) {
+        let first = self.hyper.noise_sd * self.hyper.noise_sd;
+        let weight = self.hyper.noise_weight + (self.visits[i] as f64).min(64.0);
+        let learned = self.noise_variance[i] + (shown - self.noise_variance[i]) / weight.max(1.0);
+        self.noise_variance[i] = learned.clamp(0.04 * first, 64.0 * first);
+    }
+}
+
+fn bucket_of(log2_items: f64) -> i32 {
+    log2_items.floor() as i32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rng::Rng;
+
+    fn prior() -> Prediction {
+        Prediction::new([-10.0, -10.0], [2.0, 2.0], 0.8)
+    }
+
+    fn settled(calls: usize) -> Correction {
+        let mut correction = Correction::new(&Hyper::default());
+        let mut rng = Rng::new(1);
+        for _ in 0..calls {
+            correction.observe(&prior(), 20.0, Side::Cpu, -8.0 + 0.1 * rng.normal());
+            correction.observe(&prior(), 20.0, Side::Gpu, -9.0 + 0.1 * rng.normal());
+        }
+        correction
+    }
+
+    #[test]
+    fn without_measurements_the_posterior_is_the_prior() {
+        let correction = Correction::new(&Hyper::default());
+        assert_eq!(correction.posterior(&prior(), 20.0), prior());
+    }
+
+    #[test]
+    fn one_measured_call_moves_both_sides() {
+        let mut correction = Correction::new(&Hyper::default());
+        correction.observe(&prior(), 20.0, Side::Cpu, -7.0);
+        let here = correction.posterior(&prior(), 20.0);
+        assert!((here.mean[0] + 7.0).abs() < 0.05, "{here:?}");
+        assert!(here.mean[1] > -8.5 && here.mean[1] < -7.0, "the errors go together: {here:?}");
+        assert!(here.sd(Side::Cpu) < 0.2 && here.sd(Side::Gpu) < 1.6, "{here:?}");
+        let elsewhere = correction.posterior(&prior(), 26.0);
+        assert!(elsewhere.mean[0] > -8.0, "other sizes learn most of it");
+        assert!(elsewhere.sd(Side::Cpu) > here.sd(Side::Cpu));
+        assert_eq!((correction.visits(Side::Cpu), correction.visits(Side::Gpu)), (1, 0));
+    }
+
+    #[test]
+    fn a_single_spike_moves_little() {
+        let mut correction = settled(6);
+        let before = correction.posterior(&prior(), 20.0).mean[0];
+        correction.observe(&prior(), 20.0, Side::Cpu, -8.0 + 5f64.log2());
+        let after = correction.posterior(&prior(), 20.0).mean[0];
+        assert!((after - before).abs() < 0.2, "{before} {after}");
+    }
+
+    #[test]
+    fn sustained_drift_is_followed_within_ten_calls_and_back() {
+        let mut correction = settled(50);
+        let mut rng = Rng::new(2);
+        for wanted in [-8.0 + 10f64.log2(), -8.0] {
+            let mut calls = 0;
+            while (correction.posterior(&prior(), 20.0).mean[0] - wanted).abs() > 0.5 {
+                let measured = wanted + 0.1 * rng.normal();
+                correction.observe(&prior(), 20.0, Side::Cpu, measured);
+                calls += 1;
+                assert!(calls <= 8, "{:?}", correction.posterior(&prior(), 20.0));
+            }
+            assert!(calls >= 2, "not by the first");
+            let other = correction.posterior(&prior(), 20.0).mean[1];
+            assert!((other + 9.0).abs() < 0.3, "the other side has not drifted: {other}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_first_measurement_is_forgotten() {
+        let mut correction = Correction::new(&Hyper::default());
+        correction.observe(&prior(), 20.0, Side::Gpu, -10.0 + 5f64.log2());
+        (0..6).for_each(|_| correction.observe(&prior(), 20.0, Side::Gpu, -10.0));
+        let mean = correction.posterior(&prior(), 20.0).mean[1];
+        assert!((mean + 10.0).abs() < 0.4, "{mean}");
+    }
+
+    #[test]
+    fn noise_is_learned_and_does_not_look_like_drift() {
+        let mut correction = Correction::new(&Hyper::default());
+        let mut rng = Rng::new(3);
+        for _ in 0..400 {
+            correction.observe(&prior(), 12.0, Side::Cpu, -8.0 + 0.5 * rng.normal());
+        }
+        let noise = correction.noise_sd(Side::Cpu);
+        assert!((0.35..0.65).contains(&noise), "{noise}");
+        let here = correction.posterior(&prior(), 12.0);
+        assert!((here.mean[0] + 8.0).abs() < 0.25, "{here:?}");
+    }
+
+    #[test]
+    fn slopes_are_learned_across_sizes() {
+        let mut correction = Correction::new(&Hyper::default());
+        for x in [10.0, 14.0, 18.0, 10.0, 14.0, 18.0] {
+            correction.observe(&prior(), x, Side::Cpu, -10.0 + 0.2 * (x - 10.0));
+        }
+        let far = correction.posterior(&prior(), 24.0).mean[0];
+        assert!((far + 7.2).abs() < 0.8, "{far}");
+    }
+
+    #[test]
+    fn many_sizes_and_nonsense_stay_finite() {
+        let mut correction = Correction::new(&Hyper::default());
+        for x in -40..80 {
+            correction.observe(&prior(), f64::from(x), Side::Gpu, -9.0);
+            correction.observe(&prior(), f64::NAN, Side::Gpu, f64::INFINITY);
+        }
+        assert_eq!(correction.visits(Side::Gpu), 120);
+        let here = correction.posterior(&prior(), 70.0);
+        assert!(here.mean.iter().chain(here.cov.iter().flatten()).all(|x| x.is_finite()));
+        assert!(here.cov[0][0] * here.cov[1][1] >= here.cov[0][1].powi(2) * 0.999);
+    }
+
+    #[test]
+    fn an_exchanged_model_does_not_lose_what_was_learned() {
+        let mut correction = settled(5);
+        let before = correction.posterior(&prior(), 20.0);
+        let better = Prediction::new([-8.2, -8.9], [1.0; 2], 0.5);
+        correction.rebase(&prior(), &better);
+        let after = correction.posterior(&better, 20.0);
+        assert!((0..2).all(|i| (before.mean[i] - after.mean[i]).abs() < 1e-9));
+    }
+}
