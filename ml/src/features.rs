@@ -48,7 +48,9 @@ impl Encoding {
     pub fn apply(self, x: f32) -> f32 {
         match self {
             Encoding::Log2p1 => (1.0 + x.abs()).log2().copysign(x),
-            Encoding::Log2Ns => (1.0 + x.max(0.0) * 1e9).log2() + (x - x),
+            // Not `max`, which would turn a missing value into zero.
+            Encoding::Log2Ns if x < 0.0 => 0.0,
+            Encoding::Log2Ns => (1.0 + x * 1e9).log2(),
             Encoding::Linear => x,
         }
     }

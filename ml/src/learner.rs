@@ -348,8 +348,8 @@ impl Worker {
         };
         let before = evaluate(&*old, unseen.rows());
         let after = evaluate(&next, unseen.rows());
-        let better = after.nll <= before.nll + self.options.nll_slack
-            && !(after.oracle_percent < before.oracle_percent - 1e-9);
+        let chooses_worse = after.oracle_percent < before.oracle_percent - 1e-9;
+        let better = after.nll <= before.nll + self.options.nll_slack && !chooses_worse;
         let (promoted, generation) = if better {
             self.shared.promote(&old, next)
         } else {

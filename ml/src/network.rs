@@ -414,8 +414,7 @@ impl Network {
         tape.activations[0].clear();
         tape.activations[0].extend_from_slice(inputs);
         let mut moments = Vec::with_capacity(LAYERS);
-        for at in 0..LAYERS {
-            let layer = &self.layout.layers[at];
+        for (at, layer) in self.layout.layers.iter().enumerate() {
             let share = match dropout {
                 Dropout::Off => 0.0,
                 Dropout::Drawn(_) => DROPOUT[at],

@@ -63,6 +63,13 @@ impl Default for TrainOptions {
 }
 
 impl TrainOptions {
+    /// The learning rate when this share of training is done: a cosine down to a twentieth.
+    #[must_use]
+    pub fn rate_at(&self, done: f64) -> f64 {
+        let cosine = 0.5 * (1.0 + (std::f64::consts::PI * done).cos());
+        self.learning_rate * (0.05 + 0.95 * cosine)
+    }
+
     /// Checks the ranges.
     ///
     /// # Errors
@@ -320,7 +327,7 @@ impl<'a> Job<'a> {
             for step in 0..steps {
                 let began = Instant::now();
                 let done = (epoch * steps + step) as f64 / (options.epochs * steps) as f64;
-                let rate = options.learning_rate * cosine(done);
+                let rate = options.rate_at(done);
                 let (inputs, targets) = batches.gather(&sampler.draw(options.batch));
                 let drawn = Dropout::Drawn(&mut dropout);
                 let loss =
@@ -387,11 +394,6 @@ impl Best {
             *self = Best { network: network.clone(), epoch, nll };
         }
     }
-}
-
-/// From 1 down to 0.05 as `done` goes from 0 to 1.
-fn cosine(done: f64) -> f64 {
-    0.05 + 0.95 * 0.5 * (1.0 + (std::f64::consts::PI * done).cos())
 }
 
 fn held_out_kernels<'a>(rows: &[&'a Row], options: &TrainOptions) -> Vec<&'a str> {
@@ -582,43 +584,54 @@ fn raw_residual(network: &Network, row: &Row, scratch: &mut Scratch) -> Predicti
     residual_of(&heads)
 }
 
-/// The line and spread that fit kernels the network was not trained on. Each kernel counts once;
-/// with few kernels it stays near the identity, as if so many more had agreed with the network.
+/// What the network said of a side of a held-out row, and what was measured (log2 residuals).
+struct Point {
+    weight: f64,
+    said: f64,
+    variance: f64,
+    found: f64,
+}
+
+/// The line and spread that fit kernels the network was not trained on. Each kernel counts once.
 fn recalibrate(network: &Network, rows: &[&Row]) -> Recalibration {
-    const PRIOR_KERNELS: f64 = 4.0;
     let mut scratch = Scratch::default();
-    let counts = group_by_kernel(rows);
-    let mut weights = vec![0.0; rows.len()];
-    for kernel in &counts {
-        kernel.iter().for_each(|&row| weights[row] = 1.0 / kernel.len() as f64);
-    }
-    let mut result = Recalibration::default();
-    for side in 0..2 {
-        let mut points: Vec<(f64, f64, f64, f64)> = Vec::new();
-        for (row, weight) in rows.iter().zip(&weights) {
-            if let Some(residual) = row.residuals(network.fallback)[side] {
-                let said = raw_residual(network, row, &mut scratch);
-                points.push((*weight, said.mean[side], residual, said.cov[side][side]));
+    let mut points = [Vec::new(), Vec::new()];
+    for kernel in group_by_kernel(rows) {
+        let weight = 1.0 / kernel.len() as f64;
+        for row in kernel.iter().map(|&at| rows[at]) {
+            let prediction = raw_residual(network, row, &mut scratch);
+            for (side, found) in row.residuals(network.fallback).into_iter().enumerate() {
+                let (said, variance) = (prediction.mean[side], prediction.cov[side][side]);
+                points[side].extend(found.map(|found| Point { weight, said, variance, found }));
             }
         }
-        let total: f64 = points.iter().map(|p| p.0).sum();
-        if total == 0.0 {
-            continue;
-        }
-        let mean = |f: &dyn Fn(&(f64, f64, f64, f64)) -> f64| {
-            points.iter().map(|p| p.0 * f(p)).sum::<f64>() / total
-        };
-        let (said, found) = (mean(&|p| p.1), mean(&|p| p.2));
-        let spread = total * mean(&|p| (p.1 - said).powi(2));
-        let together = total * mean(&|p| (p.1 - said) * (p.2 - found));
-        let slope = ((together + PRIOR_KERNELS) / (spread + PRIOR_KERNELS)).clamp(0.2, 1.5);
-        let trust = total / (total + PRIOR_KERNELS);
-        let offset = said + trust * (found - said) - slope * said;
-        let squares = total * mean(&|p| (p.2 - slope * p.1 - offset).powi(2) / p.3.max(1e-9));
+    }
+    let mut result = Recalibration::default();
+    for (side, points) in points.iter().enumerate().filter(|(_, points)| !points.is_empty()) {
+        let (slope, offset, variance) = recalibrate_side(points);
         result.slope[side] = slope;
         result.offset[side] = offset;
-        result.variance[side] =
-            ((squares + PRIOR_KERNELS) / (total + PRIOR_KERNELS)).clamp(0.25, 16.0);
+        result.variance[side] = variance;
     }
     result
+}
+
+/// Slope, offset and variance factor of one side. With few kernels they stay near the identity,
+/// as if so many more had agreed with the network.
+fn recalibrate_side(points: &[Point]) -> (f64, f64, f64) {
+    const PRIOR_KERNELS: f64 = 4.0;
+    fn sum(points: &[Point], f: impl Fn(&Point) -> f64) -> f64 {
+        points.iter().map(|p| p.weight * f(p)).sum()
+    }
+    let total = sum(points, |_| 1.0);
+    let said = sum(points, |p| p.said) / total;
+    let found = sum(points, |p| p.found) / total;
+    let spread = sum(points, |p| (p.said - said).powi(2));
+    let together = sum(points, |p| (p.said - said) * (p.found - found));
+    let slope = ((together + PRIOR_KERNELS) / (spread + PRIOR_KERNELS)).clamp(0.2, 1.5);
+    let trust = total / (total + PRIOR_KERNELS);
+    let offset = said + trust * (found - said) - slope * said;
+    let square = |p: &Point| (p.found - slope * p.said - offset).powi(2) / p.variance.max(1e-9);
+    let variance = (sum(points, square) + PRIOR_KERNELS) / (total + PRIOR_KERNELS);
+    (slope, offset, variance.clamp(0.25, 16.0))
 }
