@@ -15,7 +15,8 @@
 //! Before the first measurement the posterior is the prior.
 
 use crate::prediction::{Prediction, Side};
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// The constants of the correction; the defaults come from kernel-held-out residuals.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -79,8 +80,9 @@ const SHARED: usize = 4;
 /// The most places of a row of the observation matrix that are not zero.
 const TOUCHED: usize = 3;
 
-/// What has been learned of one kernel.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+/// What has been learned of one kernel. It can be stored; a damaged state is refused on loading.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(remote = "Self")]
 pub struct Correction {
     hyper: Hyper,
     /// log2 items at which the slopes do nothing; set by the first measurement.
@@ -319,6 +321,37 @@ impl Correction {
     }
 }
 
+impl Correction {
+    /// Whether the parts fit together and can be computed with.
+    fn is_valid(&self) -> bool {
+        let states = if self.mean.is_empty() { 0 } else { SHARED + 2 * self.buckets.len() };
+        let numbers = self.mean.iter().chain(&self.cov).chain(&self.noise_variance);
+        let mut numbers = numbers.chain(&self.cell_variance).chain([&self.origin]);
+        self.mean.len() == states
+            && self.cov.len() == states * states
+            && self.buckets.len() <= CELLS_MAX
+            && numbers.all(|x| x.is_finite())
+            && self.noise_variance.iter().all(|&x| x > 0.0)
+    }
+}
+
+impl Serialize for Correction {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Correction::serialize(self, serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Correction {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let correction = Correction::deserialize(deserializer)?;
+        if correction.is_valid() {
+            Ok(correction)
+        } else {
+            Err(D::Error::custom("a correction whose parts do not fit together"))
+        }
+    }
+}
+
 fn bucket_of(log2_items: f64) -> i32 {
     log2_items.floor() as i32
 }
@@ -432,6 +465,17 @@ mod tests {
         let here = correction.posterior(&prior(), 70.0);
         assert!(here.mean.iter().chain(here.cov.iter().flatten()).all(|x| x.is_finite()));
         assert!(here.cov[0][0] * here.cov[1][1] >= here.cov[0][1].powi(2) * 0.999);
+    }
+
+    #[test]
+    fn a_stored_correction_comes_back_and_a_damaged_one_does_not() {
+        let before = settled(3);
+        let mut value = serde_json::to_value(&before).unwrap();
+        let back: Correction = serde_json::from_value(value.clone()).unwrap();
+        let there = |c: &Correction| c.posterior(&prior(), 21.0);
+        assert_eq!(there(&before), there(&back));
+        value["cov"].as_array_mut().unwrap().pop();
+        assert!(serde_json::from_value::<Correction>(value).is_err());
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::dataset::{Dataset, Row};
 use crate::ensemble::Ensemble;
 use crate::error::Error;
 use crate::eval::{Metrics, evaluate};
-use crate::prediction::CostModel;
+use crate::prediction::{CostModel, normal_quantile};
 use crate::replay::Replay;
 use crate::rng::hash_text;
 use crate::train::{Job, Progress, ROWS_MIN, TrainOptions, TrainReport, member_options};
@@ -71,6 +71,8 @@ impl Default for LearnerOptions {
 pub enum Trigger {
     /// There was enough new data.
     Growth,
+    /// Too many or too few of the measured times were inside their 90 % interval.
+    Coverage,
     /// [`Learner::retrain_now`].
     Request,
 }
@@ -141,12 +143,10 @@ enum Message {
 
 impl Learner {
     /// Starts with `initial`, which may have no members: then the roofline answers until the
-    /// first promotion.
-    ///
-    /// # Errors
-    /// Options out of range, or [`Error::Io`] when the system has no thread left.
-    pub fn start(initial: Ensemble, options: LearnerOptions) -> Result<Learner, Error> {
-        options.validate()?;
+    /// first promotion. Never fails: with options out of range, or without a thread left in the
+    /// system, `initial` goes on answering, nothing is learned, and [`Learner::events`] says why.
+    #[must_use]
+    pub fn start(initial: Ensemble, options: LearnerOptions) -> Learner {
         let shared = Arc::new(Shared {
             models: RwLock::new(Models { current: Arc::new(initial), previous: None }),
             generation: AtomicU64::new(0),
@@ -154,13 +154,20 @@ impl Learner {
             dropped: AtomicU64::new(0),
             events: Mutex::default(),
         });
-        let (sender, receiver) = sync_channel(options.queue);
-        let worker = Worker::new(Arc::clone(&shared), options);
-        let thread = std::thread::Builder::new()
-            .name("crossover-learner".to_owned())
-            .spawn(move || worker.run(&receiver))
-            .map_err(|source| Error::Io { path: "thread crossover-learner".into(), source })?;
-        Ok(Learner { shared, sender: Some(sender), thread: Some(thread) })
+        let (sender, thread) = match start_thread(&shared, options) {
+            Ok((sender, thread)) => (Some(sender), Some(thread)),
+            Err(error) => {
+                shared.note(Event::Failed { reason: error.to_string() });
+                (None, None)
+            }
+        };
+        Learner { shared, sender, thread }
+    }
+
+    /// Whether there is a background thread that learns.
+    #[must_use]
+    pub fn is_learning(&self) -> bool {
+        self.thread.as_ref().is_some_and(|thread| !thread.is_finished())
     }
 
     /// The present model.
@@ -213,6 +220,20 @@ impl Learner {
     pub fn events(&self) -> Vec<Event> {
         self.shared.events().iter().cloned().collect()
     }
+}
+
+fn start_thread(
+    shared: &Arc<Shared>,
+    options: LearnerOptions,
+) -> Result<(SyncSender<Message>, JoinHandle<()>), Error> {
+    options.validate()?;
+    let (sender, receiver) = sync_channel(options.queue);
+    let worker = Worker::new(Arc::clone(shared), options);
+    let thread = std::thread::Builder::new()
+        .name("crossover-learner".to_owned())
+        .spawn(move || worker.run(&receiver))
+        .map_err(|source| Error::Io { path: "thread crossover-learner".into(), source })?;
+    Ok((sender, thread))
 }
 
 impl Drop for Learner {
@@ -288,12 +309,34 @@ struct Worker {
     replay: Replay,
     seen_at_training: usize,
     trainings: u64,
+    coverage: Coverage,
+}
+
+/// How many measured times were inside their 90 % interval since the last retraining.
+#[derive(Default)]
+struct Coverage {
+    inside: usize,
+    measured: usize,
+}
+
+impl Coverage {
+    /// The share that is still believed to be 90 %.
+    const PLAUSIBLE: std::ops::RangeInclusive<f64> = 0.80..=0.97;
+
+    /// So many times must have been measured before a share is believed.
+    const MEASURED_MIN: usize = 500;
+
+    fn is_off(&self) -> bool {
+        let share = self.inside as f64 / self.measured.max(1) as f64;
+        self.measured >= Coverage::MEASURED_MIN && !Coverage::PLAUSIBLE.contains(&share)
+    }
 }
 
 impl Worker {
     fn new(shared: Arc<Shared>, options: LearnerOptions) -> Worker {
         let replay = Replay::new(options.train.seed);
-        Worker { shared, options, replay, seen_at_training: 0, trainings: 0 }
+        let coverage = Coverage::default();
+        Worker { shared, options, replay, seen_at_training: 0, trainings: 0, coverage }
     }
 
     fn run(mut self, receiver: &Receiver<Message>) {
@@ -308,8 +351,8 @@ impl Worker {
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
             }
-            if self.is_due() {
-                self.retrain(Trigger::Growth);
+            if let Some(trigger) = self.due() {
+                self.retrain(trigger);
             }
         }
     }
@@ -321,20 +364,33 @@ impl Worker {
             let error = (seconds[i]? - prediction.mean[i]).abs();
             Some(error / prediction.cov[i][i].max(1e-6).sqrt())
         };
-        let surprise = (0..2).filter_map(surprise).fold(0.0, f64::max);
-        self.replay.insert(row, surprise);
+        let surprises = [0, 1].map(surprise);
+        for surprise in surprises.into_iter().flatten() {
+            self.coverage.measured += 1;
+            self.coverage.inside += usize::from(surprise < normal_quantile(0.95));
+        }
+        self.replay.insert(row, surprises.into_iter().flatten().fold(0.0, f64::max));
     }
 
-    fn is_due(&self) -> bool {
-        let grown = self.seen_at_training as f64 * (1.0 + self.options.growth);
-        self.replay.len() >= self.options.rows_min.max(ROWS_MIN)
-            && self.replay.seen() as f64 >= grown.max(self.seen_at_training as f64 + 1.0)
+    /// Why to retrain now, if at all.
+    fn due(&self) -> Option<Trigger> {
+        let (seen, before) = (self.replay.seen() as f64, self.seen_at_training as f64);
+        if self.replay.len() < self.options.rows_min.max(ROWS_MIN) || seen <= before {
+            None
+        } else if seen >= before * (1.0 + self.options.growth) {
+            Some(Trigger::Growth)
+        } else {
+            // A share cannot be far off for long without new rows having come in as well.
+            let grown = seen >= before * (1.0 + 0.25 * self.options.growth);
+            (grown && self.coverage.is_off()).then_some(Trigger::Coverage)
+        }
     }
 
     /// Trains, compares, promotes. Returns whether the new model took over.
     fn retrain(&mut self, trigger: Trigger) -> bool {
         let start = Instant::now();
         self.seen_at_training = self.replay.seen();
+        self.coverage = Coverage::default();
         self.trainings += 1;
         let (known, unseen) = self.split();
         let old = Arc::clone(&self.shared.models().current);
@@ -414,7 +470,7 @@ impl Worker {
 
     /// Between two steps: leaves the core to others, and stops if asked to.
     fn pause(&self, trigger: Trigger, progress: Progress) -> ControlFlow<()> {
-        if trigger == Trigger::Growth && self.options.duty < 1.0 {
+        if trigger != Trigger::Request && self.options.duty < 1.0 {
             let share = 1.0 / self.options.duty - 1.0;
             std::thread::park_timeout(progress.elapsed.mul_f64(share.min(100.0)));
         }

@@ -10,6 +10,23 @@
 //! every measured call ─observe→ Correction (one a kernel) ─────────────────────┘
 //!                     └record→ Learner: replay, retraining in the background, promotion
 //! ```
+//!
+//! ```
+//! use crossover_ml::{Correction, CostModel, Ensemble, Feature, Features, Hyper, Side};
+//!
+//! let mut call = Features::missing();
+//! call.set(Feature::Items, 1_048_576.0);
+//! call.set(Feature::CpuTimeS, 800e-6);
+//! call.set(Feature::GpuTimeS, 90e-6);
+//! let model = Ensemble::default(); // nothing trained yet: a vague roofline
+//! let prior = model.predict(&call);
+//! assert!(prior.p_cpu_faster() < 0.5);
+//!
+//! let mut kernel = Correction::new(&Hyper::default());
+//! kernel.observe(&prior, 20.0, Side::Gpu, (20e-3f64).log2());
+//! let now = kernel.posterior(&prior, 20.0);
+//! assert!((now.seconds(Side::Gpu) / 20e-3 - 1.0).abs() < 0.1);
+//! ```
 #![forbid(unsafe_code)]
 
 pub mod baseline;

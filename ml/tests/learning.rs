@@ -143,7 +143,7 @@ fn learner_options() -> LearnerOptions {
 
 #[test]
 fn a_learner_promotes_what_is_better_and_can_go_back() {
-    let learner = Learner::start(Ensemble::default(), learner_options()).unwrap();
+    let learner = Learner::start(Ensemble::default(), learner_options());
     let before = learner.model();
     for row in synthetic(60, 4, 7).rows() {
         learner.record(row.clone());
@@ -165,7 +165,7 @@ fn a_learner_rejects_what_is_worse() {
     let mut options = learner_options();
     // Steps this large spoil a trained network, and without held-out kernels training keeps the last epoch.
     options.train = TrainOptions { learning_rate: 1.0, epochs: 1, held_out: 0.0, ..options.train };
-    let learner = Learner::start(good, options).unwrap();
+    let learner = Learner::start(good, options);
     for row in synthetic(30, 4, 10).rows() {
         learner.record(row.clone());
     }
@@ -181,16 +181,26 @@ fn a_learner_rejects_what_is_worse() {
 
 #[test]
 fn too_little_data_is_noted_and_hurts_nobody() {
-    let learner = Learner::start(Ensemble::default(), learner_options()).unwrap();
+    let learner = Learner::start(Ensemble::default(), learner_options());
     assert!(!learner.retrain_now());
     assert!(matches!(learner.events()[..], [Event::Failed { .. }]));
     assert!(learner.model().predict(&Features::missing()).seconds(Side::Cpu) > 0.0);
 }
 
 #[test]
+fn a_learner_that_cannot_learn_still_answers() {
+    let learner =
+        Learner::start(Ensemble::default(), LearnerOptions { duty: 0.0, ..learner_options() });
+    learner.record(synthetic(1, 1, 1).rows()[0].clone());
+    assert!(!learner.is_learning() && !learner.retrain_now());
+    assert!(matches!(learner.events()[..], [Event::Failed { .. }]));
+    assert!(learner.model().predict(&Features::missing()).seconds(Side::Gpu) > 0.0);
+}
+
+#[test]
 fn growth_retrains_in_the_background_and_dropping_is_prompt() {
     let options = LearnerOptions { rows_min: 100, duty: 1.0, ..learner_options() };
-    let learner = Learner::start(Ensemble::default(), options).unwrap();
+    let learner = Learner::start(Ensemble::default(), options);
     for row in synthetic(60, 4, 11).rows() {
         learner.record(row.clone());
     }
