@@ -21,6 +21,11 @@ extern crate self as crossover;
 pub mod error;
 pub mod eval;
 pub mod exec;
+pub mod front;
 pub mod interp;
 pub mod ir;
+pub mod lang;
 pub mod verify;
+
+pub use crossover_macros::kernel;
+pub use lang::{Atomic, Def, Float, Host, Id, Int, Num, Scalar};

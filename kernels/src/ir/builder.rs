@@ -218,9 +218,13 @@ impl Builder {
         self.stmt(Stmt::Check { condition, site, index });
     }
 
-    /// Adds a statement to the innermost open block.
+    /// Adds a statement to the innermost open block. What would follow a jump is never reached and
+    /// is left out.
     pub fn stmt(&mut self, stmt: Stmt) {
-        self.open.last_mut().expect("a builder has an open block until it is finished").push(stmt);
+        let block = self.open.last_mut().expect("a builder has an open block until it is finished");
+        if !matches!(block.last(), Some(Stmt::Break | Stmt::Continue | Stmt::Return)) {
+            block.push(stmt);
+        }
     }
 
     /// Opens a block inside: the following statements go there until [`Builder::close`].

@@ -1,1 +1,9 @@
-//! Placeholder.
+//! Kernels on the CPU's cores: IR to SIMD WebAssembly ([`emit`](fn@emit)), compiled and run by
+//! wasmtime on a pool of worker threads ([`WasmExecutor`]).
+//!
+//! Each buffer's slot is the whole of one wasm memory, so that a kernel reads and writes the same
+//! bytes as Rust does, and nothing is copied.
+
+mod emit;
+
+pub use emit::{Unsupported, WasmModule, emit};

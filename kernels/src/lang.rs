@@ -1,0 +1,311 @@
+//! What a kernel's source is written with: the invocation's position, atomics, the number traits of
+//! generic kernels, and the contract between `#[kernel]` and whoever runs calls.
+
+use std::ops::{
+    Add, AddAssign, BitAnd, BitOr, BitXor, Div, DivAssign, Mul, MulAssign, Neg, Rem, Shl, Shr, Sub,
+    SubAssign,
+};
+use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
+
+use crate::ir::{Const, Type};
+
+/// A kernel's definition, as `#[kernel]` stores it in the program.
+#[derive(Debug)]
+pub struct Def {
+    /// The function's name.
+    pub name: &'static str,
+    /// The source file.
+    pub file: &'static str,
+    /// The encoded syntax tree.
+    pub tree: &'static [u8],
+    /// The helpers that it calls, in the tree's order.
+    pub helpers: &'static [&'static Def],
+}
+
+/// The position of one invocation in the grid.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Id {
+    /// Along the fastest axis.
+    pub x: usize,
+    /// Along the second axis; 0 in a grid of one.
+    pub y: usize,
+    /// Along the slowest axis; 0 in a grid of fewer than three.
+    pub z: usize,
+}
+
+impl Id {
+    /// A position in a grid of one axis, to call a kernel as plain Rust.
+    pub fn at(x: usize) -> Id {
+        Id { x, y: 0, z: 0 }
+    }
+
+    /// A position in a grid of two axes.
+    pub fn at2(x: usize, y: usize) -> Id {
+        Id { x, y, z: 0 }
+    }
+}
+
+/// Whoever runs kernels: what `KERNEL::on(&host)` takes. The scheduler's `Runtime` is one.
+pub trait Host: Sized {
+    /// Memory for elements of `T`.
+    type Buffer<T: Scalar>;
+    /// An argument that is bound.
+    type Arg<'b>
+    where
+        Self: 'b;
+    /// A call whose arguments are bound.
+    type Call<'b>
+    where
+        Self: 'b;
+
+    /// A scalar argument.
+    fn scalar<'b, T: Scalar>(&'b self, value: T) -> Self::Arg<'b>;
+
+    /// A buffer that the kernel only reads.
+    fn read<'b, T: Scalar>(&'b self, buffer: &'b Self::Buffer<T>) -> Self::Arg<'b>;
+
+    /// A buffer that the kernel changes.
+    fn write<'b, T: Scalar>(&'b self, buffer: &'b mut Self::Buffer<T>) -> Self::Arg<'b>;
+
+    /// A call of a kernel with these generic types and constants.
+    fn call<'b>(
+        &'b self,
+        def: &'static Def,
+        types: &[Type],
+        consts: &[usize],
+        args: Vec<Self::Arg<'b>>,
+    ) -> Self::Call<'b>;
+}
+
+/// A scalar Rust type that kernels know.
+pub trait Scalar: Copy + Send + Sync + 'static {
+    /// The kernel language's type.
+    const TYPE: Type;
+
+    /// The value as a constant; `None` for a `usize` that needs more than 32 bits.
+    fn to_const(self) -> Option<Const>;
+
+    /// The value of a constant of this type; of another type, its conversion as by `as`.
+    fn from_const(c: Const) -> Self;
+}
+
+macro_rules! scalars {
+    ($($ty:ty => $name:ident, |$bits:ident| $value:expr;)*) => {$(
+        impl Scalar for $ty {
+            const TYPE: Type = Type::$name;
+
+            fn to_const(self) -> Option<Const> {
+                Some(self.into())
+            }
+
+            fn from_const(c: Const) -> Self {
+                let $bits = crate::eval::cast(c, Type::$name).bits;
+                $value
+            }
+        }
+    )*};
+}
+
+scalars! {
+    bool => Bool, |bits| bits == 1;
+    i32 => I32, |bits| bits as u32 as i32;
+    u32 => U32, |bits| bits as u32;
+    f32 => F32, |bits| f32::from_bits(bits as u32);
+    i64 => I64, |bits| bits as i64;
+    u64 => U64, |bits| bits;
+    f64 => F64, |bits| f64::from_bits(bits);
+}
+
+impl Scalar for usize {
+    const TYPE: Type = Type::U32;
+
+    fn to_const(self) -> Option<Const> {
+        u32::try_from(self).ok().map(Const::from)
+    }
+
+    fn from_const(c: Const) -> usize {
+        u32::from_const(c) as usize
+    }
+}
+
+/// Any number type: the bound of a generic kernel's `T`.
+pub trait Num:
+    Scalar
+    + PartialOrd
+    + Default
+    + Add<Output = Self>
+    + Sub<Output = Self>
+    + Mul<Output = Self>
+    + Div<Output = Self>
+    + AddAssign
+    + SubAssign
+    + MulAssign
+    + DivAssign
+{
+    /// The constant nearest to `value`: `T::lit(0.5)`.
+    fn lit(value: f64) -> Self;
+}
+
+/// A float type.
+#[expect(missing_docs, reason = "each method is the standard library's of the same name")]
+pub trait Float: Num + Neg<Output = Self> {
+    /// `1 / sqrt(self)`.
+    fn rsqrt(self) -> Self;
+    fn sqrt(self) -> Self;
+    fn abs(self) -> Self;
+    fn floor(self) -> Self;
+    fn ceil(self) -> Self;
+    fn trunc(self) -> Self;
+    fn round(self) -> Self;
+    fn exp(self) -> Self;
+    fn exp2(self) -> Self;
+    fn ln(self) -> Self;
+    fn log2(self) -> Self;
+    fn sin(self) -> Self;
+    fn cos(self) -> Self;
+    fn tan(self) -> Self;
+    fn tanh(self) -> Self;
+    fn recip(self) -> Self;
+    fn powf(self, exponent: Self) -> Self;
+    fn powi(self, exponent: i32) -> Self;
+    fn min(self, other: Self) -> Self;
+    fn max(self, other: Self) -> Self;
+    fn copysign(self, sign: Self) -> Self;
+    fn mul_add(self, a: Self, b: Self) -> Self;
+}
+
+/// An integer type.
+pub trait Int:
+    Num
+    + Rem<Output = Self>
+    + BitAnd<Output = Self>
+    + BitOr<Output = Self>
+    + BitXor<Output = Self>
+    + Shl<u32, Output = Self>
+    + Shr<u32, Output = Self>
+{
+}
+
+macro_rules! numbers {
+    ($($ty:ty),*) => {$(
+        impl Num for $ty {
+            fn lit(value: f64) -> $ty {
+                value as $ty
+            }
+        }
+    )*};
+}
+
+numbers!(i32, u32, f32, i64, u64, f64, usize);
+
+macro_rules! integers {
+    ($($ty:ty),*) => { $(impl Int for $ty {})* };
+}
+
+integers!(i32, u32, i64, u64, usize);
+
+macro_rules! floats {
+    ($ty:ident: $($name:ident($($arg:ident: $at:ty),*);)*) => {
+        impl Float for $ty {
+            fn rsqrt(self) -> $ty {
+                $ty::sqrt(self).recip()
+            }
+            $(fn $name(self $(, $arg: $at)*) -> $ty {
+                $ty::$name(self $(, $arg)*)
+            })*
+        }
+    };
+    ($ty:ident) => {
+        floats! { $ty:
+            sqrt(); abs(); floor(); ceil(); trunc(); round(); exp(); exp2(); ln(); log2(); sin();
+            cos(); tan(); tanh(); recip(); powf(exponent: $ty); powi(exponent: i32);
+            min(other: $ty); max(other: $ty); copysign(sign: $ty); mul_add(a: $ty, b: $ty);
+        }
+    };
+}
+
+floats!(f32);
+floats!(f64);
+
+/// An element that any invocation may change: `&[Atomic<u32>]` or `&[Atomic<i32>]`. Operations are
+/// relaxed; each gives the value before.
+#[derive(Debug, Default)]
+#[repr(transparent)]
+pub struct Atomic<T: AtomicElement>(T::Cell);
+
+/// A type that has atomics: `u32` and `i32`.
+pub trait AtomicElement: Scalar {
+    /// The standard library's atomic.
+    type Cell: std::fmt::Debug + Default;
+}
+
+impl AtomicElement for u32 {
+    type Cell = AtomicU32;
+}
+
+impl AtomicElement for i32 {
+    type Cell = AtomicI32;
+}
+
+macro_rules! atomics {
+    ($($ty:ty: $cell:ty;)*) => {$(
+        impl Atomic<$ty> {
+            /// An element of this value.
+            pub fn new(value: $ty) -> Self {
+                Atomic(<$cell>::new(value))
+            }
+
+            /// The value now.
+            pub fn load(&self) -> $ty {
+                self.0.load(Ordering::Relaxed)
+            }
+
+            /// Replaces the value.
+            pub fn store(&self, value: $ty) {
+                self.0.store(value, Ordering::Relaxed);
+            }
+
+            /// Replaces the value; gives the one before.
+            pub fn swap(&self, value: $ty) -> $ty {
+                self.0.swap(value, Ordering::Relaxed)
+            }
+
+            /// Adds, wrapping.
+            pub fn fetch_add(&self, value: $ty) -> $ty {
+                self.0.fetch_add(value, Ordering::Relaxed)
+            }
+
+            /// Subtracts, wrapping.
+            pub fn fetch_sub(&self, value: $ty) -> $ty {
+                self.0.fetch_sub(value, Ordering::Relaxed)
+            }
+
+            /// Keeps the smaller.
+            pub fn fetch_min(&self, value: $ty) -> $ty {
+                self.0.fetch_min(value, Ordering::Relaxed)
+            }
+
+            /// Keeps the larger.
+            pub fn fetch_max(&self, value: $ty) -> $ty {
+                self.0.fetch_max(value, Ordering::Relaxed)
+            }
+
+            /// Bitwise and.
+            pub fn fetch_and(&self, value: $ty) -> $ty {
+                self.0.fetch_and(value, Ordering::Relaxed)
+            }
+
+            /// Bitwise or.
+            pub fn fetch_or(&self, value: $ty) -> $ty {
+                self.0.fetch_or(value, Ordering::Relaxed)
+            }
+
+            /// Bitwise exclusive or.
+            pub fn fetch_xor(&self, value: $ty) -> $ty {
+                self.0.fetch_xor(value, Ordering::Relaxed)
+            }
+        }
+    )*};
+}
+
+atomics! { u32: AtomicU32; i32: AtomicI32; }

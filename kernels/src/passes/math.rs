@@ -1,0 +1,475 @@
+//! The transcendental functions as arithmetic: each is written once, over [`Num`], and emits the
+//! same steps for `f32` and `f64` with the constants of its [`Table`](super::math_table::Table).
+//!
+//! - `exp`, `exp2`: x = n·ln 2 + r, then 2ⁿ · eʳ; 2ⁿ in two factors, so that subnormal results
+//!   round once.
+//! - `tanh`: t / (t + 2) with t = e²ˣ − 1, as a pair of numbers above and below.
+//! - `ln`, `log2`: x = 2ᵏ·(1 + f), then the series in s = f / (2 + f) (fdlibm).
+//! - `sin`, `cos`, `tan`: x = n·π/2 + r, r as a pair; near zero by subtracting π/2 in parts (Cody
+//!   and Waite), far away by multiplying with the digits of 2/π that matter (Payne and Hanek).
+//! - `pow`: 2^(y·log₂ x), the logarithm and the product as pairs (fdlibm).
+//!
+//! A pair `hi + lo` is kept exact by splitting factors into halves, so a device that fuses a
+//! multiplication with an addition computes the same. Divisions that reach a result are corrected
+//! by their remainder: a device that divides to 2.5 ULP stays within the bounds. NaNs are told by
+//! their bits, since devices may assume that there are none.
+
+use super::num::{Math, Num};
+
+/// eˣ.
+pub(super) fn exp<'m>(m: &'m Math, x: Num<'m>) -> Num<'m> {
+    let [low, high] = m.table.exp_range;
+    let (n, r) = reduce_ln2(m, x.max(m.float(low)).min(m.float(high)));
+    let y = m.float(1.0) + exp_m1(m, r);
+    keep_nan(m, x, scale(m, y, n))
+}
+
+/// 2ˣ.
+pub(super) fn exp2<'m>(m: &'m Math, x: Num<'m>) -> Num<'m> {
+    let [low, high] = m.table.exp2_range;
+    let clamped = x.max(m.float(low)).min(m.float(high));
+    let n = clamped.round_even();
+    keep_nan(m, x, scale(m, exp2_near(m, clamped - n), n))
+}
+
+/// Hyperbolic tangent.
+pub(super) fn tanh<'m>(m: &'m Math, x: Num<'m>) -> Num<'m> {
+    let one = m.float(1.0);
+    let a = x.abs().min(m.float(m.table.tanh_max));
+    let (n, r) = reduce_ln2(m, a + a);
+    let power = pow2(m, n.to_int());
+    let part = power * exp_m1(m, r);
+    let above = fast_two_sum(power - one, part);
+    let below = fast_two_sum(power + one, part);
+    keep_nan(m, x, quotient(m, above, below).copysign(x))
+}
+
+/// Natural logarithm.
+pub(super) fn ln<'m>(m: &'m Math, x: Num<'m>) -> Num<'m> {
+    let (k, mantissa) = exponent_and_mantissa(m, x);
+    let f = mantissa - m.float(1.0);
+    let (s, half_square, tail) = log1p_parts(m, f);
+    let [high, low] = m.table.ln2;
+    let small = s * (half_square + tail) + k * m.float(low);
+    let y = k * m.float(high) + (f - (half_square - small));
+    log_edges(m, x, y)
+}
+
+/// Logarithm to base 2.
+pub(super) fn log2<'m>(m: &'m Math, x: Num<'m>) -> Num<'m> {
+    let (k, mantissa) = exponent_and_mantissa(m, x);
+    let f = mantissa - m.float(1.0);
+    let (s, half_square, tail) = log1p_parts(m, f);
+    let high = split(m, f - half_square);
+    let low = ((f - high) - half_square) + s * (half_square + tail);
+    let [inv_high, inv_low] = m.table.inv_ln2;
+    let main = high * m.float(inv_high);
+    let rest = (low + high) * m.float(inv_low) + low * m.float(inv_high);
+    // |main| ≤ ½ < |k|, or k is 0 and nothing is lost.
+    let sum = fast_two_sum(k, main);
+    log_edges(m, x, sum.hi + (sum.lo + rest))
+}
+
+/// `a` to the power `b`.
+pub(super) fn pow<'m>(m: &'m Math, x: Num<'m>, y: Num<'m>) -> Num<'m> {
+    let one = m.float(1.0);
+    let zero = m.float(0.0);
+    let infinity = m.from_bits(m.table.infinity);
+    let nan = m.from_bits(m.table.nan);
+    let a = x.abs();
+    let positive = pow_positive(m, a, y);
+    // 0 and ∞ to a power: 0 where the power shrinks, ∞ where it grows.
+    let edge = a.eq(zero) | a.eq(infinity);
+    let shrinks = a.eq(zero) ^ y.lt(zero);
+    let size = edge.pick(shrinks.pick(zero, infinity), positive);
+    let size = a.eq(one).pick(one, size);
+    let half = y * m.float(0.5);
+    let whole = y.trunc().eq(y);
+    let odd = whole & half.trunc().ne(half);
+    let negative = x.bits().ge(m.uint(1 << (m.table.width - 1)));
+    let signed = (negative & odd).pick(-size, size);
+    let undefined = negative & !whole & !edge;
+    let result = undefined.pick(nan, signed);
+    let result = (is_nan(m, x) | is_nan(m, y)).pick(nan, result);
+    (x.eq(one) | y.eq(zero)).pick(one, result)
+}
+
+/// Sine.
+pub(super) fn sin<'m>(m: &'m Math, x: Num<'m>, angle: Angle<'m>) -> Num<'m> {
+    let (sine, cosine) = (sin_near(m, angle).sum(), cos_near(m, angle).sum());
+    let one = m.int(1);
+    let value = (angle.quadrant & one).eq(m.int(0)).pick(sine, cosine);
+    let value = flip(m, value, angle.quadrant);
+    // The sign of the argument last: −0 stays −0.
+    let sign = x.bits() & m.uint(1 << (m.table.width - 1));
+    finite_or_nan(m, x, (value.bits() ^ sign).float())
+}
+
+/// Cosine.
+pub(super) fn cos<'m>(m: &'m Math, x: Num<'m>, angle: Angle<'m>) -> Num<'m> {
+    let (sine, cosine) = (sin_near(m, angle).sum(), cos_near(m, angle).sum());
+    let one = m.int(1);
+    let value = (angle.quadrant & one).eq(m.int(0)).pick(cosine, sine);
+    finite_or_nan(m, x, flip(m, value, angle.quadrant + one))
+}
+
+/// Tangent.
+pub(super) fn tan<'m>(m: &'m Math, x: Num<'m>, angle: Angle<'m>) -> Num<'m> {
+    let (sine, cosine) = (sin_near(m, angle), cos_near(m, angle));
+    let even = (angle.quadrant & m.int(1)).eq(m.int(0));
+    let above = Pair { hi: even.pick(sine.hi, -cosine.hi), lo: even.pick(sine.lo, -cosine.lo) };
+    let below = Pair { hi: even.pick(cosine.hi, sine.hi), lo: even.pick(cosine.lo, sine.lo) };
+    let sign = x.bits() & m.uint(1 << (m.table.width - 1));
+    finite_or_nan(m, x, (quotient(m, above, below).bits() ^ sign).float())
+}
+
+/// The sum of two numbers that does not fit one.
+#[derive(Clone, Copy)]
+struct Pair<'m> {
+    hi: Num<'m>,
+    lo: Num<'m>,
+}
+
+impl<'m> Pair<'m> {
+    fn sum(self) -> Num<'m> {
+        self.hi + self.lo
+    }
+}
+
+/// `|x|` as a multiple of π/2 and a rest of at most about π/4.
+#[derive(Clone, Copy)]
+pub(super) struct Angle<'m> {
+    /// The multiple; only its last two bits are right.
+    quadrant: Num<'m>,
+    rest: Pair<'m>,
+}
+
+impl<'m> Angle<'m> {
+    /// Reduces `|x|`: what sine, cosine and tangent of the same value share.
+    pub(super) fn of(m: &'m Math, x: Num<'m>) -> Angle<'m> {
+        let a = x.abs();
+        let near = angle_near(m, a);
+        let far = a.gt(m.float(m.table.trig_near));
+        let [quadrant, hi, lo] =
+            m.replace_if(far, [near.quadrant, near.rest.hi, near.rest.lo], || {
+                let far = angle_far(m, a);
+                [far.quadrant, far.rest.hi, far.rest.lo]
+            });
+        Angle { quadrant, rest: Pair { hi, lo } }
+    }
+
+    /// The three numbers behind it, to keep and to build it from again.
+    pub(super) fn numbers(self) -> [Num<'m>; 3] {
+        [self.quadrant, self.rest.hi, self.rest.lo]
+    }
+
+    /// From [`Angle::numbers`].
+    pub(super) fn from_numbers([quadrant, hi, lo]: [Num<'m>; 3]) -> Angle<'m> {
+        Angle { quadrant, rest: Pair { hi, lo } }
+    }
+}
+
+/// Cody and Waite: every product is exact but the last; the first differences are as well.
+fn angle_near<'m>(m: &'m Math, a: Num<'m>) -> Angle<'m> {
+    let n = (a * m.float(m.table.two_over_pi)).round_even();
+    let (exact, rounded) = m.table.pi_half_parts.split_at(m.table.pi_half_exact);
+    let mut hi = a;
+    for &part in exact {
+        hi = hi - n * m.float(part);
+    }
+    let mut lo = m.float(0.0);
+    let (last, middle) = rounded.split_last().expect("π/2 has a last part");
+    for &part in middle {
+        // Where the product is the larger one, the difference is exact, and its error 0.
+        let product = n * m.float(part);
+        let next = hi - product;
+        lo = lo + ((hi - next) - product);
+        hi = next;
+    }
+    lo = lo - n * m.float(*last);
+    Angle { quadrant: n.to_int(), rest: fast_two_sum(hi, lo) }
+}
+
+/// Payne and Hanek: the product of the mantissa with the digits of 2/π that decide the quadrant and
+/// what follows, three limbs of them. The two limbs kept hold 2 bits of quadrant, then a fraction.
+fn angle_far<'m>(m: &'m Math, a: Num<'m>) -> Angle<'m> {
+    let (width, mantissa) = (m.table.width, m.table.mantissa);
+    let top = m.uint(1 << (width - 1));
+    let bits = a.bits();
+    let significand = (bits << m.uint(u64::from(width - 1 - mantissa))) | top;
+    // With a = significand · 2^(e − width), digits before bit e − 2 count whole turns only.
+    let start = (bits >> m.uint(u64::from(mantissa))) - m.uint((m.table.bias + 1) as u64);
+    let [high, middle, low] = digits(m, start);
+    let high_product = significand * high;
+    let sum = significand * middle;
+    let (bottom, carry) = add_carry(m, sum, mul_high(m, significand, low));
+    let upper = high_product + mul_high(m, significand, middle) + carry;
+
+    let two = m.uint(2);
+    let quadrant = upper >> m.uint(u64::from(width - 2));
+    let upper = (upper << two) | (bottom >> m.uint(u64::from(width - 2)));
+    let bottom = bottom << two;
+    // Beyond a half, count up and go back.
+    let back = upper.ge(top);
+    let quadrant = back.pick(quadrant + m.uint(1), quadrant);
+    let borrow = bottom.eq(m.uint(0)).pick(m.uint(1), m.uint(0));
+    let upper = back.pick(!upper + borrow, upper);
+    let bottom = back.pick(!bottom + m.uint(1), bottom);
+
+    // Multiples of π/2 are never so close that a whole limb of zeros leads (Kahan).
+    let zeros = upper.leading_zeros();
+    let last = m.uint(u64::from(width - 1));
+    let leading = (upper << zeros) | ((bottom >> m.uint(1)) >> (last - zeros));
+    let rest = fraction_to_angle(m, leading, zeros);
+    let signed = |v: Num<'m>| back.pick(-v, v);
+    Angle { quadrant: quadrant.signed(), rest: Pair { hi: signed(rest.hi), lo: signed(rest.lo) } }
+}
+
+/// Three limbs of the digits of 2/π, with a limb of zeros before, from bit `start` on.
+fn digits<'m>(m: &'m Math, start: Num<'m>) -> [Num<'m>; 3] {
+    let width = m.table.width;
+    let limb = start >> m.uint(u64::from(width.ilog2()));
+    let shift = start & m.uint(u64::from(width - 1));
+    let mut limbs: Vec<Num<'m>> =
+        m.table.two_over_pi_digits.iter().map(|&digits| m.uint(digits)).collect();
+    // Each bit of the limb's number moves the row down, or not; four limbs are needed at the end.
+    let mut step = 1usize << (limbs.len() - 4).ilog2();
+    while step >= 1 {
+        let moves = (limb & m.uint(step as u64)).ne(m.uint(0));
+        let needed = step + 3;
+        limbs = (0..needed)
+            .map(|at| match limbs.get(at + step) {
+                Some(&moved) => moves.pick(moved, limbs[at]),
+                None => limbs[at],
+            })
+            .collect();
+        step /= 2;
+    }
+    let rest = m.uint(u64::from(width - 1)) - shift;
+    let window = |at: usize| (limbs[at] << shift) | ((limbs[at + 1] >> m.uint(1)) >> rest);
+    [window(0), window(1), window(2)]
+}
+
+/// `leading · 2^(−width − zeros)` of a quarter turn, as an angle.
+fn fraction_to_angle<'m>(m: &'m Math, leading: Num<'m>, zeros: Num<'m>) -> Pair<'m> {
+    let width = m.table.width;
+    let spare = width - 1 - m.table.mantissa;
+    let high = (leading >> m.uint(u64::from(spare))).to_float() * m.float(2f64.powi(spare as i32));
+    let low = (leading & m.uint((1 << spare) - 1)).to_float();
+    let [pi_high, pi_low] = m.table.pi_half.map(|c| m.float(c));
+    let product = exact_product(m, high, pi_high);
+    let tail = product.lo + (high * pi_low + low * pi_high);
+    let unit = pow2(m, m.int(-i64::from(width)) - zeros.signed());
+    let sum = fast_two_sum(product.hi, tail);
+    Pair { hi: sum.hi * unit, lo: sum.lo * unit }
+}
+
+/// The upper half of a product, from four products of halves: no device has it otherwise.
+fn mul_high<'m>(m: &'m Math, a: Num<'m>, b: Num<'m>) -> Num<'m> {
+    let half = m.table.width / 2;
+    let (shift, mask) = (m.uint(u64::from(half)), m.uint((1 << half) - 1));
+    let (a_low, a_high, b_low, b_high) = (a & mask, a >> shift, b & mask, b >> shift);
+    let (cross, other) = (a_low * b_high, a_high * b_low);
+    let middle = ((a_low * b_low) >> shift) + (cross & mask) + (other & mask);
+    a_high * b_high + (cross >> shift) + (other >> shift) + (middle >> shift)
+}
+
+/// A sum and what is carried out of it, 0 or 1.
+fn add_carry<'m>(m: &'m Math, a: Num<'m>, b: Num<'m>) -> (Num<'m>, Num<'m>) {
+    let sum = a + b;
+    (sum, sum.lt(a).pick(m.uint(1), m.uint(0)))
+}
+
+/// The sine of the rest.
+fn sin_near<'m>(m: &'m Math, angle: Angle<'m>) -> Pair<'m> {
+    let Pair { hi, lo } = angle.rest;
+    let square = hi * hi;
+    let bend = hi * (square * polynomial(m, square, m.table.sin)) + lo;
+    // d/dr sin r ≈ 1 − r²/2.
+    let bend = bend - lo * (square * m.float(0.5));
+    fast_two_sum(hi, bend)
+}
+
+/// The cosine of the rest.
+fn cos_near<'m>(m: &'m Math, angle: Angle<'m>) -> Pair<'m> {
+    let Pair { hi, lo } = angle.rest;
+    let one = m.float(1.0);
+    let square = hi * hi;
+    let half = square * m.float(0.5);
+    let near = one - half;
+    let lost = (one - near) - half;
+    let bend = (square * square) * polynomial(m, square, m.table.cos) - hi * lo;
+    fast_two_sum(near, lost + bend)
+}
+
+/// Negates where the second bit of the quadrant is set.
+fn flip<'m>(m: &'m Math, value: Num<'m>, quadrant: Num<'m>) -> Num<'m> {
+    let sign = (quadrant & m.int(2)).bits() << m.uint(u64::from(m.table.width - 2));
+    (value.bits() ^ sign).float()
+}
+
+/// x = n·ln 2 + r.
+fn reduce_ln2<'m>(m: &'m Math, x: Num<'m>) -> (Num<'m>, Num<'m>) {
+    let n = (x * m.float(m.table.log2_e)).round_even();
+    let [high, low] = m.table.ln2.map(|c| m.float(c));
+    (n, (x - n * high) - n * low)
+}
+
+/// eʳ − 1 for |r| ≤ ½ ln 2.
+fn exp_m1<'m>(m: &'m Math, r: Num<'m>) -> Num<'m> {
+    r + (r * r) * polynomial(m, r, m.table.exp)
+}
+
+/// 2ʳ for |r| ≤ ½.
+fn exp2_near<'m>(m: &'m Math, r: Num<'m>) -> Num<'m> {
+    m.float(1.0) + r * polynomial(m, r, m.table.exp2)
+}
+
+/// y · 2ⁿ for an n that two exponents hold.
+fn scale<'m>(m: &'m Math, y: Num<'m>, n: Num<'m>) -> Num<'m> {
+    let n = n.to_int();
+    let half = n >> m.int(1);
+    (y * pow2(m, half)) * pow2(m, n - half)
+}
+
+/// 2ⁿ for an n that the exponent holds.
+fn pow2<'m>(m: &'m Math, n: Num<'m>) -> Num<'m> {
+    ((n + m.int(m.table.bias)) << m.int(i64::from(m.table.mantissa))).float()
+}
+
+/// x = 2ᵏ·c with c from √½ to √2.
+fn exponent_and_mantissa<'m>(m: &'m Math, x: Num<'m>) -> (Num<'m>, Num<'m>) {
+    let subnormal = x.lt(m.float(m.table.tiny));
+    let lifted = subnormal.pick(x * m.float(m.table.lift), x);
+    let bits = lifted.bits().signed();
+    let shift = m.int(i64::from(m.table.mantissa));
+    let k = (bits - m.int(m.table.sqrt_half as i64)) >> shift;
+    let mantissa = (bits - (k << shift)).float();
+    let lift = subnormal.pick(m.int(m.table.lift_exponent), m.int(0));
+    ((k - lift).to_float(), mantissa)
+}
+
+/// ln(1+f) = f − (f²/2 − s·(f²/2 + tail)), as (s, f²/2, tail).
+fn log1p_parts<'m>(m: &'m Math, f: Num<'m>) -> (Num<'m>, Num<'m>, Num<'m>) {
+    let s = f / (m.float(2.0) + f);
+    let z = s * s;
+    (s, m.float(0.5) * f * f, z * polynomial(m, z, m.table.ln))
+}
+
+/// The logarithm where it is no ordinary number: of 0, negative numbers, infinity and NaN.
+fn log_edges<'m>(m: &'m Math, x: Num<'m>, y: Num<'m>) -> Num<'m> {
+    let zero = m.float(0.0);
+    let infinity = m.table.infinity;
+    let y = x.eq(zero).pick(m.from_bits(infinity | 1 << (m.table.width - 1)), y);
+    let y = x.bits().eq(m.uint(infinity)).pick(x, y);
+    // Above the bits of infinity are the NaNs, then every number with a sign; −0 is a zero.
+    let undefined = x.bits().gt(m.uint(infinity)) & !x.eq(zero);
+    undefined.pick(m.from_bits(m.table.nan), y)
+}
+
+/// `a` to the power `y` for a finite, positive `a` and any `y` but NaN.
+fn pow_positive<'m>(m: &'m Math, a: Num<'m>, y: Num<'m>) -> Num<'m> {
+    let log = log2_pair(m, a);
+    let y_high = split(m, y);
+    let main = y_high * log.hi;
+    let rest = (y - y_high) * log.hi + y * log.lo;
+    let [low, high] = m.table.exp2_range.map(|c| m.float(c));
+    // Far out the parts may be infinite, and their sum no number: the estimate decides there.
+    let estimate = y * log.hi;
+    let (below, above) = (estimate.lt(low), estimate.gt(high));
+    let clamped = below | above;
+    let main = below.pick(low, above.pick(high, main));
+    let rest = clamped.pick(m.float(0.0), rest);
+    let n = (main + rest).round_even();
+    scale(m, exp2_near(m, (main - n) + rest), n)
+}
+
+/// log₂ a as a pair, the upper part short enough for exact products (fdlibm's `e_pow`).
+fn log2_pair<'m>(m: &'m Math, a: Num<'m>) -> Pair<'m> {
+    let (one, zero) = (m.float(1.0), m.float(0.0));
+    // From √¾ to √1.5 the mantissa is near 1; the others are near 1.5, once the small are doubled.
+    let (k, mantissa) = exponent_and_mantissa(m, a);
+    let from_one = mantissa.ge(m.float(0.75f64.sqrt()));
+    let far = mantissa.gt(m.float(1.5f64.sqrt()));
+    let mantissa = from_one.pick(mantissa, mantissa + mantissa);
+    let k = from_one.pick(k, k - one);
+    let three_halves = !from_one | far;
+    let base = three_halves.pick(m.float(1.5), one);
+    // s = (x − base) / (x + base), corrected by its remainder.
+    let above = mantissa - base;
+    let inverse = one / (mantissa + base);
+    let s = above * inverse;
+    let s_high = split(m, s);
+    let below_high = split(m, mantissa + base);
+    let below_low = mantissa - (below_high - base);
+    let s_low = inverse * ((above - s_high * below_high) - s_high * below_low);
+    // ³⁄₂ ln((1+s)/(1−s)) = s·(3 + s² + r).
+    let z = s * s;
+    let r = (z * z) * polynomial(m, z, m.table.ln_pow) + s_low * (s_high + s);
+    let z = s_high * s_high;
+    let three = m.float(3.0);
+    let factor_high = split(m, three + z + r);
+    let factor_low = r - ((factor_high - three) - z);
+    let main = s_high * factor_high;
+    let rest = s_low * factor_high + factor_low * s;
+    let high = split(m, main + rest);
+    let low = rest - (high - main);
+    let [cp_high, cp_low, cp] = m.table.cp.map(|c| m.float(c));
+    let [base_high, base_low] = m.table.log2_three_halves;
+    let base_high = three_halves.pick(m.float(base_high), zero);
+    let base_low = three_halves.pick(m.float(base_low), zero);
+    let main = cp_high * high;
+    let rest = cp_low * high + low * cp + base_low;
+    let hi = split(m, ((main + rest) + base_high) + k);
+    let lo = rest - (((hi - k) - base_high) - main);
+    Pair { hi, lo }
+}
+
+/// a / b with an error little above half an ULP.
+fn quotient<'m>(m: &'m Math, a: Pair<'m>, b: Pair<'m>) -> Num<'m> {
+    let inverse = m.float(1.0) / b.hi;
+    let q = a.hi * inverse;
+    let (q_high, b_high) = (split(m, q), split(m, b.hi));
+    let (q_low, b_low) = (q - q_high, b.hi - b_high);
+    let left = (a.hi - q_high * b_high) - q_high * b_low - q_low * b_high - q_low * b_low;
+    q + (left + (a.lo - q * b.lo)) * inverse
+}
+
+/// a + b with its error, where |a| ≥ |b| or the sum is exact.
+fn fast_two_sum<'m>(a: Num<'m>, b: Num<'m>) -> Pair<'m> {
+    let hi = a + b;
+    Pair { hi, lo: b - (hi - a) }
+}
+
+/// a · b with its error.
+fn exact_product<'m>(m: &'m Math, a: Num<'m>, b: Num<'m>) -> Pair<'m> {
+    let (a_high, b_high) = (split(m, a), split(m, b));
+    let (a_low, b_low) = (a - a_high, b - b_high);
+    let hi = a * b;
+    let lo = ((a_high * b_high - hi) + a_high * b_low + a_low * b_high) + a_low * b_low;
+    Pair { hi, lo }
+}
+
+/// The upper half of the significant bits.
+fn split<'m>(m: &'m Math, x: Num<'m>) -> Num<'m> {
+    (x.bits() & m.uint(m.table.split)).float()
+}
+
+/// c₀ + x·(c₁ + x·(…)).
+fn polynomial<'m>(m: &'m Math, x: Num<'m>, coefficients: &[f64]) -> Num<'m> {
+    let (last, others) = coefficients.split_last().expect("a polynomial has coefficients");
+    others.iter().rev().fold(m.float(*last), |sum, &c| sum * x + m.float(c))
+}
+
+fn is_nan<'m>(m: &'m Math, x: Num<'m>) -> Num<'m> {
+    x.abs().bits().gt(m.uint(m.table.infinity))
+}
+
+fn keep_nan<'m>(m: &'m Math, x: Num<'m>, y: Num<'m>) -> Num<'m> {
+    is_nan(m, x).pick(x, y)
+}
+
+fn finite_or_nan<'m>(m: &'m Math, x: Num<'m>, y: Num<'m>) -> Num<'m> {
+    let finite = x.abs().bits().lt(m.uint(m.table.infinity));
+    finite.pick(y, m.from_bits(m.table.nan))
+}

@@ -1,0 +1,602 @@
+//! Statements and expressions.
+
+use quote::ToTokens;
+use syn::spanned::Spanned;
+use syn::{BinOp, Lit, Pat, RangeLimits, UnOp};
+
+use super::signature::scalar;
+use super::{Reader, pos};
+use crate::tree::{Arm, BinaryOp, Block, Expr, ExprKind, Name, Pattern, Stmt, Ty, UnaryOp};
+
+pub(super) fn block(reader: &mut Reader, block: &syn::Block) -> Block {
+    let mut stmts = Vec::new();
+    let mut tail = None;
+    let last = block.stmts.len().saturating_sub(1);
+    for (at, stmt) in block.stmts.iter().enumerate() {
+        match stmt {
+            syn::Stmt::Local(local) => stmts.extend(let_stmt(reader, local)),
+            syn::Stmt::Item(item) => stmts.extend(const_item(reader, item)),
+            syn::Stmt::Expr(e, None) if at == last => tail = Some(Box::new(expr(reader, e))),
+            syn::Stmt::Expr(e, _) => stmts.push(Stmt::Expr(expr(reader, e))),
+            syn::Stmt::Macro(m) => macro_call(reader, &m.mac),
+        }
+    }
+    Block { stmts, tail }
+}
+
+fn let_stmt(reader: &mut Reader, local: &syn::Local) -> Option<Stmt> {
+    let (pat, ty) = match &local.pat {
+        Pat::Type(typed) => (&*typed.pat, annotation(reader, &typed.ty)),
+        other => (other, None),
+    };
+    let binding = match pat {
+        Pat::Ident(binding) if binding.by_ref.is_none() && binding.subpat.is_none() => binding,
+        // `let _ = expr;` evaluates for its effect.
+        Pat::Wild(_) => {
+            let init = local.init.as_ref()?;
+            return Some(Stmt::Expr(expr(reader, &init.expr)));
+        }
+        other => {
+            reader.error(
+                other.span(),
+                "a variable is one name",
+                "write a `let` for each variable",
+            );
+            return None;
+        }
+    };
+    let Some(init) = &local.init else {
+        reader.error(
+            binding.span(),
+            "a variable has a value from the start",
+            "write `let mut x = 0.0;`, then assign it",
+        );
+        return None;
+    };
+    if let Some((token, _)) = &init.diverge {
+        reader.error(token.span(), "`let … else` is not available", "use `if` before it");
+    }
+    let name = Name { text: binding.ident.to_string(), pos: pos(binding.ident.span()) };
+    let init = expr(reader, &init.expr);
+    Some(Stmt::Let { name, mutable: binding.mutability.is_some(), ty, init })
+}
+
+fn annotation(reader: &mut Reader, ty: &syn::Type) -> Option<Ty> {
+    match ty {
+        syn::Type::Array(array) => {
+            let element = scalar(reader, &array.elem)?;
+            Some(Ty::Array(element, Box::new(expr(reader, &array.len))))
+        }
+        syn::Type::Infer(_) => None,
+        other => scalar(reader, other).map(Ty::Scalar),
+    }
+}
+
+fn const_item(reader: &mut Reader, item: &syn::Item) -> Option<Stmt> {
+    match item {
+        syn::Item::Const(c) => {
+            let ty = scalar(reader, &c.ty)?;
+            let name = Name { text: c.ident.to_string(), pos: pos(c.ident.span()) };
+            Some(Stmt::Const { name, ty, init: expr(reader, &c.expr) })
+        }
+        other => {
+            reader.error(
+                other.span(),
+                "only `const` items can stand in a kernel",
+                "move it out; make functions `#[kernel]` helpers",
+            );
+            None
+        }
+    }
+}
+
+fn macro_call(reader: &mut Reader, mac: &syn::Macro) {
+    let name = mac.path.to_token_stream().to_string().replace(' ', "");
+    let help = match name.as_str() {
+        "println" | "print" | "eprintln" | "eprint" | "dbg" => {
+            "write the value to a `&mut` slice, or call the function as plain Rust"
+        }
+        "vec" | "format" => "use a fixed-size array `[0.0; N]`, or a slice parameter",
+        "assert" | "assert_eq" | "assert_ne" | "debug_assert" | "debug_assert_eq" | "panic"
+        | "todo" | "unimplemented" | "unreachable" => {
+            "kernels cannot panic: indices and divisors are checked; check the rest before the call"
+        }
+        _ => "write out what it expands to",
+    };
+    reader.error(mac.path.span(), format!("macro `{name}!` cannot run on a device"), help);
+}
+
+fn unit(span: proc_macro2::Span) -> Expr {
+    Expr { kind: ExprKind::Block(Block { stmts: Vec::new(), tail: None }), pos: pos(span) }
+}
+
+fn boxed(reader: &mut Reader, e: &syn::Expr) -> Box<Expr> {
+    Box::new(expr(reader, e))
+}
+
+fn args<'a>(reader: &mut Reader, list: impl IntoIterator<Item = &'a syn::Expr>) -> Vec<Expr> {
+    list.into_iter().map(|e| expr(reader, e)).collect()
+}
+
+fn expr(reader: &mut Reader, e: &syn::Expr) -> Expr {
+    let span = expr_span(e);
+    match expr_kind(reader, e) {
+        Some(kind) => Expr { kind, pos: pos(span) },
+        None => unit(span),
+    }
+}
+
+/// Where errors about the expression point: the operator or the telling token, as rustc does.
+fn expr_span(e: &syn::Expr) -> proc_macro2::Span {
+    e.span()
+}
+
+fn expr_kind(reader: &mut Reader, e: &syn::Expr) -> Option<ExprKind> {
+    let kind = match e {
+        syn::Expr::Lit(lit) => return literal(reader, &lit.lit),
+        syn::Expr::Path(path) => return path_expr(reader, path),
+        syn::Expr::Paren(inner) => return Some(expr(reader, &inner.expr).kind),
+        syn::Expr::Group(inner) => return Some(expr(reader, &inner.expr).kind),
+        syn::Expr::Binary(binary) => return binary_expr(reader, binary),
+        syn::Expr::Unary(unary) => return unary_expr(reader, unary),
+        syn::Expr::Assign(a) => {
+            ExprKind::Assign(None, boxed(reader, &a.left), boxed(reader, &a.right))
+        }
+        syn::Expr::Index(i) => ExprKind::Index(boxed(reader, &i.expr), boxed(reader, &i.index)),
+        syn::Expr::Field(field) => {
+            let syn::Member::Named(name) = &field.member else {
+                reader.error(field.member.span(), "there are no tuples", "use one variable for each value");
+                return None;
+            };
+            ExprKind::Field(boxed(reader, &field.base), name.to_string())
+        }
+        syn::Expr::Cast(cast) => {
+            let value = boxed(reader, &cast.expr);
+            ExprKind::Cast(value, scalar(reader, &cast.ty)?)
+        }
+        syn::Expr::MethodCall(call) => return method(reader, call),
+        syn::Expr::Call(call) => return function_call(reader, call),
+        syn::Expr::If(branch) => return if_expr(reader, branch),
+        syn::Expr::Match(m) => return match_expr(reader, m),
+        syn::Expr::ForLoop(f) => return for_expr(reader, f),
+        syn::Expr::While(w) => {
+            label(reader, w.label.as_ref());
+            ExprKind::While(boxed(reader, &w.cond), block(reader, &w.body))
+        }
+        syn::Expr::Loop(l) => {
+            label(reader, l.label.as_ref());
+            ExprKind::Loop(block(reader, &l.body))
+        }
+        syn::Expr::Break(b) => {
+            jump_label(reader, b.label.as_ref());
+            if let Some(value) = &b.expr {
+                reader.error(value.span(), "`break` carries no value", "assign a variable before it");
+            }
+            ExprKind::Break
+        }
+        syn::Expr::Continue(c) => {
+            jump_label(reader, c.label.as_ref());
+            ExprKind::Continue
+        }
+        syn::Expr::Return(r) => ExprKind::Return(r.expr.as_ref().map(|e| boxed(reader, e))),
+        syn::Expr::Block(b) => {
+            label(reader, b.label.as_ref());
+            ExprKind::Block(block(reader, &b.block))
+        }
+        syn::Expr::Array(array) => ExprKind::Array(args(reader, &array.elems)),
+        syn::Expr::Repeat(r) => ExprKind::Repeat(boxed(reader, &r.expr), boxed(reader, &r.len)),
+        syn::Expr::Reference(r) => ExprKind::Ref(boxed(reader, &r.expr)),
+        other => return refused(reader, other),
+    };
+    Some(kind)
+}
+
+/// Constructs that Rust has and kernels do not.
+fn refused(reader: &mut Reader, e: &syn::Expr) -> Option<ExprKind> {
+    let (span, message, help) = match e {
+        syn::Expr::Closure(c) => (
+            c.inputs_begin.span(),
+            "closures are not available",
+            "make it a `#[kernel]` helper function",
+        ),
+        syn::Expr::Macro(m) => {
+            macro_call(reader, &m.mac);
+            return None;
+        }
+        syn::Expr::Try(t) => (
+            t.question_token.span(),
+            "`?` is not available: a kernel cannot return errors",
+            "check before the call, or store a flag in a `&mut` slice",
+        ),
+        syn::Expr::Await(a) => {
+            (a.await_token.span(), "a kernel cannot await", "await the call of the kernel instead")
+        }
+        syn::Expr::Async(a) => {
+            (a.async_token.span(), "a kernel cannot be async", "await the call of the kernel instead")
+        }
+        syn::Expr::Unsafe(u) => (
+            u.unsafe_token.span(),
+            "`unsafe` is not available",
+            "index the slice: checks that can be proved cost nothing",
+        ),
+        syn::Expr::Tuple(t) => {
+            (t.span(), "there are no tuples", "use one variable for each value")
+        }
+        syn::Expr::Struct(s) => {
+            (s.path.span(), "there are no structs", "use one variable or slice for each field")
+        }
+        syn::Expr::Range(r) => (
+            r.span(),
+            "ranges stand only in `for`",
+            "write `for i in a..b`; sub-slices are not available: pass an offset",
+        ),
+        syn::Expr::Let(l) => {
+            (l.let_token.span(), "`if let` is not available", "use `match` over integers, or `if`")
+        }
+        other => (other.span(), "this expression is not part of the kernel language", "write it with `let`, `if`, `for` and arithmetic"),
+    };
+    reader.error(span, message, help);
+    None
+}
+
+fn label(reader: &mut Reader, label: Option<&syn::Label>) {
+    if let Some(label) = label {
+        reader.error(label.span(), "loops have no labels", "leave with a flag: `if done { break; }`");
+    }
+}
+
+fn jump_label(reader: &mut Reader, label: Option<&syn::Lifetime>) {
+    if let Some(label) = label {
+        reader.error(label.span(), "jumps go to the innermost loop", "leave with a flag: `if done { break; }`");
+    }
+}
+
+fn literal(reader: &mut Reader, lit: &Lit) -> Option<ExprKind> {
+    let suffix = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+    match lit {
+        Lit::Int(int) => {
+            if let Some(float) = matches!(int.suffix(), "f32" | "f64").then(|| int.base10_digits())
+            {
+                let value = float.parse().ok()?;
+                return Some(ExprKind::Float { value, suffix: suffix(int.suffix()) });
+            }
+            match int.base10_parse::<u64>() {
+                Ok(value) => {
+                    check_suffix(reader, int.suffix(), int.span());
+                    Some(ExprKind::Int { value, suffix: suffix(int.suffix()) })
+                }
+                Err(_) => {
+                    reader.error(int.span(), "this number does not fit 64 bits", "use a smaller one");
+                    None
+                }
+            }
+        }
+        Lit::Float(float) => {
+            check_suffix(reader, float.suffix(), float.span());
+            let value = float.base10_parse().ok()?;
+            Some(ExprKind::Float { value, suffix: suffix(float.suffix()) })
+        }
+        Lit::Bool(b) => Some(ExprKind::Bool(b.value)),
+        other => {
+            reader.error(
+                other.span(),
+                "kernels have numbers and truth values only",
+                "pass text as a slice of `u32`",
+            );
+            None
+        }
+    }
+}
+
+fn check_suffix(reader: &mut Reader, suffix: &str, span: proc_macro2::Span) {
+    if matches!(suffix, "i8" | "i16" | "u8" | "u16" | "i128" | "u128" | "isize") {
+        reader.error(
+            span,
+            format!("`{suffix}` is not a type of the kernel language"),
+            "use u32, i32, u64 or i64",
+        );
+    }
+}
+
+fn path_expr(reader: &mut Reader, path: &syn::ExprPath) -> Option<ExprKind> {
+    let segments: Vec<String> = path.path.segments.iter().map(|s| s.ident.to_string()).collect();
+    match segments.as_slice() {
+        [name] => Some(ExprKind::Var(name.clone())),
+        [.., ty, name] if is_scalar_name(ty) && segments.len() == 2 => {
+            Some(ExprKind::Assoc(ty.clone(), name.clone()))
+        }
+        // `std::f32::consts::PI`, `f32::consts::PI`, `core::f64::consts::E`
+        [.., ty, consts, name] if consts == "consts" => {
+            Some(ExprKind::Assoc(ty.clone(), name.clone()))
+        }
+        [ty, name] if ty.chars().all(|c| c.is_ascii_uppercase()) => {
+            Some(ExprKind::Assoc(ty.clone(), name.clone()))
+        }
+        _ => {
+            reader.error(
+                path.span(),
+                "a kernel sees only its own names and constants of number types",
+                "pass the value as a parameter, or write a `const` in the kernel",
+            );
+            None
+        }
+    }
+}
+
+fn is_scalar_name(name: &str) -> bool {
+    matches!(name, "f32" | "f64" | "i32" | "u32" | "i64" | "u64" | "usize" | "bool")
+}
+
+fn binary_expr(reader: &mut Reader, binary: &syn::ExprBinary) -> Option<ExprKind> {
+    let (assign, op) = match binary.op {
+        BinOp::Add(_) => (false, BinaryOp::Add),
+        BinOp::Sub(_) => (false, BinaryOp::Sub),
+        BinOp::Mul(_) => (false, BinaryOp::Mul),
+        BinOp::Div(_) => (false, BinaryOp::Div),
+        BinOp::Rem(_) => (false, BinaryOp::Rem),
+        BinOp::And(_) => (false, BinaryOp::LazyAnd),
+        BinOp::Or(_) => (false, BinaryOp::LazyOr),
+        BinOp::BitXor(_) => (false, BinaryOp::Xor),
+        BinOp::BitAnd(_) => (false, BinaryOp::And),
+        BinOp::BitOr(_) => (false, BinaryOp::Or),
+        BinOp::Shl(_) => (false, BinaryOp::Shl),
+        BinOp::Shr(_) => (false, BinaryOp::Shr),
+        BinOp::Eq(_) => (false, BinaryOp::Eq),
+        BinOp::Lt(_) => (false, BinaryOp::Lt),
+        BinOp::Le(_) => (false, BinaryOp::Le),
+        BinOp::Ne(_) => (false, BinaryOp::Ne),
+        BinOp::Ge(_) => (false, BinaryOp::Ge),
+        BinOp::Gt(_) => (false, BinaryOp::Gt),
+        BinOp::AddAssign(_) => (true, BinaryOp::Add),
+        BinOp::SubAssign(_) => (true, BinaryOp::Sub),
+        BinOp::MulAssign(_) => (true, BinaryOp::Mul),
+        BinOp::DivAssign(_) => (true, BinaryOp::Div),
+        BinOp::RemAssign(_) => (true, BinaryOp::Rem),
+        BinOp::BitXorAssign(_) => (true, BinaryOp::Xor),
+        BinOp::BitAndAssign(_) => (true, BinaryOp::And),
+        BinOp::BitOrAssign(_) => (true, BinaryOp::Or),
+        BinOp::ShlAssign(_) => (true, BinaryOp::Shl),
+        BinOp::ShrAssign(_) => (true, BinaryOp::Shr),
+        other => {
+            reader.error(other.span(), "this operator is not available", "write it out");
+            return None;
+        }
+    };
+    let (left, right) = (boxed(reader, &binary.left), boxed(reader, &binary.right));
+    Some(if assign {
+        ExprKind::Assign(Some(op), left, right)
+    } else {
+        ExprKind::Binary(op, left, right)
+    })
+}
+
+fn unary_expr(reader: &mut Reader, unary: &syn::ExprUnary) -> Option<ExprKind> {
+    match unary.op {
+        UnOp::Neg(_) => Some(ExprKind::Unary(UnaryOp::Neg, boxed(reader, &unary.expr))),
+        UnOp::Not(_) => Some(ExprKind::Unary(UnaryOp::Not, boxed(reader, &unary.expr))),
+        other => {
+            reader.error(
+                other.span(),
+                "there are no pointers or references to numbers",
+                "remove the `*`: elements and scalars are values",
+            );
+            None
+        }
+    }
+}
+
+/// Every method a kernel can call; the front end knows their types.
+pub(super) const METHODS: &[&str] = &[
+    "abs", "ceil", "clamp", "copysign", "cos", "count_ones", "exp", "exp2",
+    "fetch_add", "fetch_and", "fetch_max", "fetch_min", "fetch_or", "fetch_sub", "fetch_xor",
+    "floor", "fract", "is_finite", "is_infinite", "is_nan", "leading_zeros", "len", "ln", "load",
+    "log2", "log10", "max", "min", "mul_add", "pow", "powf", "powi", "recip", "round",
+    "round_ties_even", "rsqrt", "signum", "sin", "sqrt", "store", "swap", "tan", "tanh", "to_bits",
+    "to_degrees", "to_radians", "trailing_zeros", "trunc", "wrapping_add", "wrapping_mul",
+    "wrapping_neg", "wrapping_sub", "abs_diff", "rotate_left", "rotate_right", "is_empty",
+    
+    
+];
+
+fn method(reader: &mut Reader, call: &syn::ExprMethodCall) -> Option<ExprKind> {
+    let name = call.method.to_string();
+    if !METHODS.contains(&name.as_str()) {
+        let help = match name.as_str() {
+            "iter" | "iter_mut" | "into_iter" | "chunks" | "windows" | "enumerate" | "zip" | "map"
+            | "sum" | "fold" => "write `for i in 0..x.len()` and index the slice",
+            "get" | "get_mut" | "get_unchecked" | "first" | "last" => {
+                "index the slice: a wrong index is an error, not a panic"
+            }
+            "unwrap" | "expect" => "kernels have no `Option` or `Result`",
+            "push" | "collect" | "to_vec" | "clone" => "kernels cannot allocate: use a fixed array",
+            "asin" | "acos" | "atan" | "atan2" | "asinh" | "acosh" | "atanh" => {
+                "this function is not there yet: compute it from those that are"
+            }
+            "sort" | "sort_unstable" | "swap_remove" => "write the exchange with two variables",
+            _ => "see the list of methods in the documentation of `crossover::kernel`",
+        };
+        reader.error(call.method.span(), format!("method `{name}` is not available in a kernel"), help);
+        return None;
+    }
+    let receiver = boxed(reader, &call.receiver);
+    let list = args(reader, &call.args);
+    let method = Name { text: name, pos: pos(call.method.span()) };
+    Some(ExprKind::Method(receiver, method, list))
+}
+
+fn function_call(reader: &mut Reader, call: &syn::ExprCall) -> Option<ExprKind> {
+    let syn::Expr::Path(path) = &*call.func else {
+        reader.error(call.func.span(), "only named functions can be called", "make it a `#[kernel]` helper function");
+        return None;
+    };
+    let list = args(reader, &call.args);
+    let segments: Vec<String> = path.path.segments.iter().map(|s| s.ident.to_string()).collect();
+    if let [ty, function] = segments.as_slice()
+        && (is_scalar_name(ty) || ty.chars().all(|c| c.is_ascii_uppercase()))
+    {
+        let span = path.path.segments[1].ident.span();
+        let known = matches!(function.as_str(), "from_bits" | "lit" | "from")
+            || METHODS.contains(&function.as_str());
+        if !known {
+            reader.error(span, format!("`{ty}::{function}` is not available in a kernel"), "see the list of methods in the documentation of `crossover::kernel`");
+            return None;
+        }
+        let name = Name { text: function.clone(), pos: pos(span) };
+        return Some(ExprKind::TypeCall(ty.clone(), name, list));
+    }
+    if matches!(segments.last().map(String::as_str), Some("Some" | "Ok" | "Err" | "None")) {
+        reader.error(path.span(), "kernels have no `Option` or `Result`", "use a flag of type `bool` or `u32`");
+        return None;
+    }
+    // Generic arguments belong to the call, not to the helper's name.
+    let mut plain = path.path.clone();
+    for segment in &mut plain.segments {
+        segment.arguments = syn::PathArguments::None;
+    }
+    let at = reader.helpers.iter().position(|p| *p == plain).unwrap_or_else(|| {
+        reader.helpers.push(plain);
+        reader.helpers.len() - 1
+    });
+    Some(ExprKind::Call(at as u32, list))
+}
+
+fn if_expr(reader: &mut Reader, branch: &syn::ExprIf) -> Option<ExprKind> {
+    let condition = boxed(reader, &branch.cond);
+    let then = block(reader, &branch.then_branch);
+    let otherwise = branch.else_branch.as_ref().map(|(_, e)| boxed(reader, e));
+    Some(ExprKind::If(condition, then, otherwise))
+}
+
+fn match_expr(reader: &mut Reader, m: &syn::ExprMatch) -> Option<ExprKind> {
+    let value = boxed(reader, &m.expr);
+    let mut arms = Vec::new();
+    for arm in &m.arms {
+        let mut patterns = Vec::new();
+        let (pat, guard) = match &arm.pat {
+            Pat::Guard(guarded) => (&*guarded.pat, Some(expr(reader, &guarded.guard))),
+            plain => (plain, None),
+        };
+        let wild = pattern(reader, pat, &mut patterns);
+        let body = expr(reader, &arm.body);
+        if wild {
+            patterns.clear();
+        }
+        arms.push(Arm { patterns, guard, body });
+    }
+    let complete = arms.last().is_some_and(|a| a.patterns.is_empty() && a.guard.is_none());
+    if !complete {
+        reader.error(m.match_token.span(), "the last arm of a `match` takes the rest", "end with `_ => …`");
+    }
+    Some(ExprKind::Match(value, arms))
+}
+
+/// Adds the alternatives of a pattern; true for one that takes everything.
+fn pattern(reader: &mut Reader, pat: &Pat, into: &mut Vec<Pattern>) -> bool {
+    match pat {
+        Pat::Wild(_) => return true,
+        Pat::Or(or) => {
+            let wild: Vec<bool> = or.cases.iter().map(|p| pattern(reader, p, into)).collect();
+            return wild.contains(&true);
+        }
+        Pat::Paren(inner) => return pattern(reader, &inner.pat, into),
+        Pat::Lit(lit) => {
+            if let Some(value) = integer(&syn::Expr::Lit(lit.clone())) {
+                into.push(Pattern { low: value, high: value });
+                return false;
+            }
+        }
+        Pat::Range(range) => {
+            let low = range.start.as_deref().map_or(Some(i64::MIN), integer);
+            let high = range.end.as_deref().map_or(Some(i64::MAX), integer);
+            if let (Some(low), Some(high)) = (low, high) {
+                let open = matches!(range.limits, RangeLimits::HalfOpen(_)) && range.end.is_some();
+                into.push(Pattern { low, high: if open { high.saturating_sub(1) } else { high } });
+                return false;
+            }
+        }
+        // syn reads a negative literal as a verbatim or constant expression pattern.
+        Pat::Verbatim(tokens) => {
+            if let Ok(e) = syn::parse2::<syn::Expr>(tokens.clone())
+                && let Some(value) = integer(&e)
+            {
+                into.push(Pattern { low: value, high: value });
+                return false;
+            }
+        }
+        _ => {}
+    }
+    reader.error(
+        pat.span(),
+        "a pattern is an integer, a range of integers or `_`",
+        "bind with `let` before the `match`, and compare other things with `if`",
+    );
+    false
+}
+
+fn integer(e: &syn::Expr) -> Option<i64> {
+    match e {
+        syn::Expr::Lit(syn::ExprLit { lit: Lit::Int(int), .. }) => int.base10_parse().ok(),
+        syn::Expr::Unary(syn::ExprUnary { op: UnOp::Neg(_), expr, .. }) => {
+            integer(expr)?.checked_neg()
+        }
+        syn::Expr::Paren(p) => integer(&p.expr),
+        syn::Expr::Group(g) => integer(&g.expr),
+        _ => None,
+    }
+}
+
+fn for_expr(reader: &mut Reader, f: &syn::ExprForLoop) -> Option<ExprKind> {
+    label(reader, f.label.as_ref());
+    let body = block(reader, &f.body);
+    let name = match &*f.pat {
+        Pat::Ident(binding) => Name { text: binding.ident.to_string(), pos: pos(binding.span()) },
+        Pat::Wild(wild) => Name { text: "_".into(), pos: pos(wild.span()) },
+        other => {
+            reader.error(other.span(), "a loop has one counter", "count with one name and compute the rest in the body");
+            return None;
+        }
+    };
+    let (range, step) = stepped(reader, &f.expr)?;
+    let (Some(start), Some(end)) = (&range.start, &range.end) else {
+        reader.error(range.span(), "a loop has a start and an end", "write both: `0..n`, or use `loop`");
+        return None;
+    };
+    let inclusive = matches!(range.limits, RangeLimits::Closed(_));
+    let (start, end) = (boxed(reader, start), boxed(reader, end));
+    Some(ExprKind::For { name, start, end, inclusive, step, body })
+}
+
+/// The range of a `for`, and its step.
+fn stepped<'a>(reader: &mut Reader, e: &'a syn::Expr) -> Option<(&'a syn::ExprRange, u32)> {
+    match e {
+        syn::Expr::Range(range) => Some((range, 1)),
+        syn::Expr::Paren(p) => stepped(reader, &p.expr),
+        syn::Expr::MethodCall(call) if call.method == "step_by" => {
+            let (range, outer) = stepped(reader, &call.receiver)?;
+            let step = call.args.first().and_then(integer).and_then(|s| u32::try_from(s).ok());
+            match step {
+                Some(step) if step > 0 && outer == 1 => Some((range, step)),
+                _ => {
+                    reader.error(
+                        call.args.span(),
+                        "a step is a positive number known here",
+                        "for a step known only at run time use `while i < n { …; i += step; }`",
+                    );
+                    None
+                }
+            }
+        }
+        syn::Expr::MethodCall(call) if call.method == "rev" => {
+            reader.error(call.method.span(), "loops count upwards", "count up and use `n - 1 - i`");
+            None
+        }
+        other => {
+            reader.error(
+                other.span(),
+                "`for` runs over a range of integers",
+                "write `for i in 0..x.len()` and index the slice",
+            );
+            None
+        }
+    }
+}

@@ -1,0 +1,329 @@
+//! The code of one wasm function while it is written: instructions, locals, open control frames,
+//! and how a value of the IR is held in wasm locals.
+
+use crossover_kernels::ir::{Const, Type};
+use wasm_encoder::{BlockType, Function, Ieee32, Ieee64, InstructionSink, ValType};
+
+/// Lanes of a group: neighbours along x that one passage of the vector body computes together.
+pub(super) const LANES: u32 = 4;
+
+/// How a value is held.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Rep {
+    /// Written out where it is used.
+    Const(Const),
+    /// One wasm local of the scalar type: the same for all lanes. `bool` is an `i32`, 0 or 1.
+    Scalar(u32),
+    /// An `i32` local that holds lane 0 of `base, base + 1, base + 2, base + 3`.
+    Linear(u32),
+    /// `v128` locals: 32-bit types use the first, 64-bit ones hold lanes 0 and 1, then 2 and 3.
+    /// `bool` is all ones or all zeros in 32 bits.
+    Lanes([u32; 2]),
+}
+
+/// A control frame to branch to: how many frames stand around it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Label(u32);
+
+/// A function under construction.
+#[derive(Debug)]
+pub(super) struct Code {
+    bytes: Vec<u8>,
+    params: u32,
+    locals: Vec<ValType>,
+    /// Locals of a finished body, to be used again.
+    free: Vec<u32>,
+    depth: u32,
+}
+
+/// The wasm type of a value of one lane.
+pub(super) fn val_type(ty: Type) -> ValType {
+    match ty {
+        Type::Bool | Type::I32 | Type::U32 => ValType::I32,
+        Type::I64 | Type::U64 => ValType::I64,
+        Type::F32 => ValType::F32,
+        Type::F64 => ValType::F64,
+    }
+}
+
+/// `v128` values that hold four lanes of the type.
+pub(super) fn parts(ty: Type) -> usize {
+    if ty.is_wide() { 2 } else { 1 }
+}
+
+/// Of two vectors of 64-bit lanes, the low 32 bits of each.
+const EVEN_WORDS: [u8; 16] = [0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27];
+/// The upper half of a vector, moved down.
+const HIGH_HALF: [u8; 16] = [8, 9, 10, 11, 12, 13, 14, 15, 8, 9, 10, 11, 12, 13, 14, 15];
+/// The lower halves of two vectors.
+const LOW_HALVES: [u8; 16] = [0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23];
+
+impl Code {
+    /// An empty function of so many parameters.
+    pub(super) fn new(params: u32) -> Code {
+        Code { bytes: Vec::new(), params, locals: Vec::new(), free: Vec::new(), depth: 0 }
+    }
+
+    /// The function for the code section.
+    pub(super) fn finish(mut self) -> Function {
+        self.sink().end();
+        let mut function = Function::new_with_locals_types(self.locals);
+        function.raw(self.bytes);
+        function
+    }
+
+    /// Appends instructions.
+    pub(super) fn sink(&mut self) -> InstructionSink<'_> {
+        InstructionSink::new(&mut self.bytes)
+    }
+
+    // Locals
+
+    /// A wasm local of its own.
+    pub(super) fn local(&mut self, ty: ValType) -> u32 {
+        let params = self.params;
+        let fits = |&at: &u32| self.locals[(at - params) as usize] == ty;
+        if let Some(at) = self.free.iter().rposition(fits) {
+            return self.free.swap_remove(at);
+        }
+        self.locals.push(ty);
+        params + self.locals.len() as u32 - 1
+    }
+
+    /// What to give [`Code::release`] later.
+    pub(super) fn mark(&self) -> Vec<u32> {
+        let end = self.params + self.locals.len() as u32;
+        let mut held: Vec<u32> = (0..end).collect();
+        held.retain(|local| !self.free.contains(local));
+        held
+    }
+
+    /// Frees the locals that were not yet held at the mark.
+    pub(super) fn release(&mut self, mark: &[u32]) {
+        let end = self.params + self.locals.len() as u32;
+        let held: std::collections::HashSet<u32> = mark.iter().copied().collect();
+        self.free = (self.params..end).rev().filter(|local| !held.contains(local)).collect();
+    }
+
+    /// Locals for a value of all lanes.
+    pub(super) fn lanes_local(&mut self, ty: Type) -> [u32; 2] {
+        let low = self.local(ValType::V128);
+        let high = if ty.is_wide() { self.local(ValType::V128) } else { low };
+        [low, high]
+    }
+
+    pub(super) fn get(&mut self, local: u32) {
+        self.sink().local_get(local);
+    }
+
+    pub(super) fn set(&mut self, local: u32) {
+        self.sink().local_set(local);
+    }
+
+    // Control
+
+    pub(super) fn open_block(&mut self) -> Label {
+        self.sink().block(BlockType::Empty);
+        self.opened()
+    }
+
+    pub(super) fn open_loop(&mut self) -> Label {
+        self.sink().loop_(BlockType::Empty);
+        self.opened()
+    }
+
+    pub(super) fn open_if(&mut self) -> Label {
+        self.sink().if_(BlockType::Empty);
+        self.opened()
+    }
+
+    pub(super) fn otherwise(&mut self) {
+        self.sink().else_();
+    }
+
+    pub(super) fn close(&mut self) {
+        self.sink().end();
+        self.depth -= 1;
+    }
+
+    pub(super) fn branch(&mut self, label: Label) {
+        let relative = self.depth - label.0 - 1;
+        self.sink().br(relative);
+    }
+
+    pub(super) fn branch_if(&mut self, label: Label) {
+        let relative = self.depth - label.0 - 1;
+        self.sink().br_if(relative);
+    }
+
+    fn opened(&mut self) -> Label {
+        self.depth += 1;
+        Label(self.depth - 1)
+    }
+
+    // Values
+
+    pub(super) fn i32_const(&mut self, value: u32) {
+        self.sink().i32_const(value.cast_signed());
+    }
+
+    /// Pushes a constant of one lane.
+    pub(super) fn scalar_const(&mut self, c: Const) {
+        match val_type(c.ty) {
+            ValType::I64 => self.sink().i64_const(c.bits.cast_signed()),
+            ValType::F32 => self.sink().f32_const(Ieee32::new(c.bits as u32)),
+            ValType::F64 => self.sink().f64_const(Ieee64::new(c.bits)),
+            ValType::I32 | ValType::V128 | ValType::Ref(_) => {
+                self.sink().i32_const((c.bits as u32).cast_signed())
+            }
+        };
+    }
+
+    /// Pushes a constant in every lane.
+    pub(super) fn lanes_const(&mut self, c: Const) {
+        let bits = u128::from(if c.ty == Type::Bool && c.bits == 1 {
+            u64::from(u32::MAX)
+        } else {
+            c.bits
+        });
+        let all = if c.ty.is_wide() {
+            bits | bits << 64
+        } else {
+            bits | bits << 32 | bits << 64 | bits << 96
+        };
+        self.sink().v128_const(all.cast_signed());
+    }
+
+    /// Pushes lane 0, which is every lane of a uniform value.
+    pub(super) fn scalar(&mut self, rep: Rep, ty: Type) {
+        match rep {
+            Rep::Const(c) => self.scalar_const(c),
+            Rep::Scalar(local) | Rep::Linear(local) => self.get(local),
+            Rep::Lanes(_) => self.lane(rep, ty, 0),
+        }
+    }
+
+    /// Pushes one lane as a scalar.
+    pub(super) fn lane(&mut self, rep: Rep, ty: Type, lane: u32) {
+        match rep {
+            Rep::Const(c) => self.scalar_const(c),
+            Rep::Scalar(local) => self.get(local),
+            Rep::Linear(local) => {
+                self.get(local);
+                if lane > 0 {
+                    self.sink().i32_const(lane.cast_signed()).i32_add();
+                }
+            }
+            Rep::Lanes(locals) => {
+                self.get(locals[if ty.is_wide() { lane as usize / 2 } else { 0 }]);
+                self.extract_lane(ty, lane);
+            }
+        }
+    }
+
+    fn extract_lane(&mut self, ty: Type, lane: u32) {
+        let lane = lane as u8;
+        match ty {
+            Type::Bool => self.sink().i32x4_extract_lane(lane).i32_const(1).i32_and(),
+            Type::I32 | Type::U32 => self.sink().i32x4_extract_lane(lane),
+            Type::F32 => self.sink().f32x4_extract_lane(lane),
+            Type::I64 | Type::U64 => self.sink().i64x2_extract_lane(lane % 2),
+            Type::F64 => self.sink().f64x2_extract_lane(lane % 2),
+        };
+    }
+
+    /// Pushes one `v128` of a value of all lanes.
+    pub(super) fn lanes(&mut self, rep: Rep, ty: Type, part: usize) {
+        match rep {
+            Rep::Const(c) => self.lanes_const(c),
+            Rep::Scalar(local) => {
+                self.get(local);
+                self.splat(ty);
+            }
+            Rep::Linear(local) => {
+                self.get(local);
+                let offsets = [0u32, 1, 2, 3].iter().rev().fold(0, |all, &v| all << 32 | i128::from(v));
+                self.sink().i32x4_splat().v128_const(offsets).i32x4_add();
+            }
+            Rep::Lanes(locals) => self.get(locals[part]),
+        }
+    }
+
+    /// The scalar on the stack, in every lane.
+    pub(super) fn splat(&mut self, ty: Type) {
+        match ty {
+            // 0 − 1 is all ones.
+            Type::Bool => self.sink().i32x4_splat().i32x4_neg(),
+            Type::I32 | Type::U32 => self.sink().i32x4_splat(),
+            Type::F32 => self.sink().f32x4_splat(),
+            Type::I64 | Type::U64 => self.sink().i64x2_splat(),
+            Type::F64 => self.sink().f64x2_splat(),
+        };
+    }
+
+    /// The vector and the scalar on the stack, combined: the scalar becomes the lane.
+    pub(super) fn replace_lane(&mut self, ty: Type, lane: u32) {
+        let lane = lane as u8;
+        match ty {
+            Type::Bool | Type::I32 | Type::U32 => self.sink().i32x4_replace_lane(lane),
+            Type::F32 => self.sink().f32x4_replace_lane(lane),
+            Type::I64 | Type::U64 => self.sink().i64x2_replace_lane(lane % 2),
+            Type::F64 => self.sink().f64x2_replace_lane(lane % 2),
+        };
+    }
+
+    /// Pushes a vector of the part's lanes, each pushed by `lane` as a scalar.
+    pub(super) fn assemble(
+        &mut self,
+        ty: Type,
+        part: usize,
+        mut lane: impl FnMut(&mut Code, u32),
+    ) {
+        let count = LANES / parts(ty) as u32;
+        let first = part as u32 * count;
+        lane(self, first);
+        self.splat(ty);
+        for at in first + 1..first + count {
+            lane(self, at);
+            self.replace_lane(ty, at);
+        }
+    }
+
+    /// Pushes a mask of 32-bit lanes as a mask for the part of a value of type `ty`.
+    pub(super) fn mask_for(&mut self, mask: u32, ty: Type, part: usize) {
+        self.get(mask);
+        self.widen_mask(ty, part);
+    }
+
+    /// The mask on the stack, made as wide as the lanes of `ty`.
+    pub(super) fn widen_mask(&mut self, ty: Type, part: usize) {
+        match (ty.is_wide(), part) {
+            (false, _) => {}
+            (true, 0) => {
+                self.sink().i64x2_extend_low_i32x4_s();
+            }
+            (true, _) => {
+                self.sink().i64x2_extend_high_i32x4_s();
+            }
+        }
+    }
+
+    /// The two vectors of 64-bit lanes on the stack, cut to 32 bits a lane.
+    pub(super) fn narrow(&mut self) {
+        self.sink().i8x16_shuffle(EVEN_WORDS);
+    }
+
+    /// The lower halves of the two vectors on the stack.
+    pub(super) fn join_low_halves(&mut self) {
+        self.sink().i8x16_shuffle(LOW_HALVES);
+    }
+
+    /// Pushes a vector of 32-bit lanes with the lanes of the part in its lower half.
+    pub(super) fn half(&mut self, rep: Rep, ty: Type, part: usize) {
+        self.lanes(rep, ty, 0);
+        if part == 1 {
+            self.lanes(rep, ty, 0);
+            self.sink().i8x16_shuffle(HIGH_HALF);
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! The instructions that define values: on scalars where every lane has the same value, on lanes
+//! else.
+
+use crossover_kernels::ir::{BinaryOp, Const, Inst, Type, Value, ValueDef};
+
+use super::body::Body;
+use super::code::Rep;
+
+impl Body<'_> {
+    /// Pushes a uniform value, or lane 0 of a linear one.
+    pub(super) fn scalar_inst(&mut self, def: &ValueDef) {
+        let ty = def.ty;
+        match &def.inst {
+            Inst::Unary(op, a) => self.code.scalar_unary(*op, ty, self.rep(*a)),
+            Inst::Binary(op, a, b) => {
+                let operands = self.function.ty(*a);
+                self.code.scalar_binary(*op, operands, self.rep(*a), self.rep(*b));
+            }
+            Inst::Fma(a, b, c) => {
+                self.code.scalar_fma(ty, [self.rep(*a), self.rep(*b), self.rep(*c)]);
+            }
+            Inst::Select(c, a, b) => {
+                for (value, ty) in [(a, ty), (b, ty), (c, Type::Bool)] {
+                    self.code.scalar(self.rep(*value), ty);
+                }
+                self.code.sink().select();
+            }
+            Inst::Cast(a) => self.code.scalar_cast(self.function.ty(*a), ty, self.rep(*a)),
+            Inst::Bitcast(a) => self.code.scalar_bitcast(self.function.ty(*a), ty, self.rep(*a)),
+            Inst::Get(local) => self.code.scalar(self.variable(local.index()), ty),
+            Inst::GetElement(local, index) => match self.element(local.index(), *index) {
+                Ok(element) => self.code.scalar(element, ty),
+                Err(offset) => self.scratch_load_scalar(offset, *index, ty),
+            },
+            Inst::Load(buffer, index) => self.load_scalar(*buffer, *index, ty),
+            Inst::AtomicLoad(buffer, index) => self.atomic_load_scalar(*buffer, *index),
+            Inst::Atomic(op, buffer, index, operand) => {
+                self.atomic_scalar(*op, *buffer, *index, *operand);
+            }
+            // Held without code, or refused before anything is emitted.
+            Inst::Const(_)
+            | Inst::Param(_)
+            | Inst::Id(_)
+            | Inst::Len(_)
+            | Inst::Counter
+            | Inst::Call(..) => {
+                self.code.sink().unreachable();
+            }
+        }
+    }
+
+    /// Computes a varying value into locals of its own.
+    pub(super) fn lanes_inst(&mut self, def: &ValueDef) -> Rep {
+        let ty = def.ty;
+        let target = self.fresh(ty, false);
+        match &def.inst {
+            Inst::Unary(op, a) => {
+                let a = self.rep(*a);
+                self.lanes_into(target, ty, |code, part| code.lanes_unary(*op, ty, a, part));
+            }
+            Inst::Binary(op, a, b) => self.lanes_binary_inst(target, def, *op, *a, *b),
+            Inst::Fma(a, b, c) => {
+                let operands = [self.rep(*a), self.rep(*b), self.rep(*c)];
+                self.lanes_into(target, ty, |code, part| {
+                    for operand in operands {
+                        code.lanes(operand, ty, part);
+                    }
+                    code.lanes_fma(ty);
+                });
+            }
+            Inst::Select(c, a, b) => {
+                let (c, a, b) = (self.rep(*c), self.rep(*a), self.rep(*b));
+                self.lanes_into(target, ty, |code, part| {
+                    code.lanes(a, ty, part);
+                    code.lanes(b, ty, part);
+                    code.lanes(c, Type::Bool, 0);
+                    code.widen_mask(ty, part);
+                    code.sink().v128_bitselect();
+                });
+            }
+            Inst::Cast(a) => {
+                let (from, a) = (self.function.ty(*a), self.rep(*a));
+                self.lanes_into(target, ty, |code, part| code.lanes_cast(from, ty, a, part));
+            }
+            Inst::Bitcast(a) => {
+                let (from, a) = (self.function.ty(*a), self.rep(*a));
+                self.lanes_into(target, ty, |code, part| code.lanes(a, from, part));
+            }
+            Inst::Get(local) => {
+                let variable = self.variable(local.index());
+                self.lanes_into(target, ty, |code, part| code.lanes(variable, ty, part));
+            }
+            Inst::GetElement(local, index) => match self.element(local.index(), *index) {
+                Ok(element) => {
+                    self.lanes_into(target, ty, |code, part| code.lanes(element, ty, part));
+                }
+                Err(offset) => self.scratch_load_lanes(target, offset, *index, ty),
+            },
+            Inst::Load(buffer, index) => self.load_lanes(target, *buffer, *index, ty),
+            Inst::AtomicLoad(buffer, index) => self.atomic_load_lanes(target, *buffer, *index, ty),
+            Inst::Atomic(op, buffer, index, operand) => {
+                self.atomic_lanes(target, *op, *buffer, *index, *operand);
+            }
+            // Uniform, or refused before anything is emitted.
+            Inst::Const(_)
+            | Inst::Param(_)
+            | Inst::Id(_)
+            | Inst::Len(_)
+            | Inst::Counter
+            | Inst::Call(..) => {
+                self.code.sink().unreachable();
+            }
+        }
+        target
+    }
+
+    fn lanes_binary_inst(
+        &mut self,
+        target: Rep,
+        def: &ValueDef,
+        op: BinaryOp,
+        a: Value,
+        b: Value,
+    ) {
+        let ty = self.function.ty(a);
+        let (a, mut b) = (self.rep(a), self.rep(b));
+        if matches!(op, BinaryOp::Div | BinaryOp::Rem) && ty.is_int() {
+            b = self.safe_divisor(b, ty);
+        }
+        self.lanes_into(target, def.ty, |code, part| code.lanes_binary(op, ty, a, b, part));
+    }
+
+    /// The divisor where the lane is active, 1 else: an inactive lane must not trap.
+    fn safe_divisor(&mut self, divisor: Rep, ty: Type) -> Rep {
+        let (Some(mask), Rep::Lanes(_) | Rep::Linear(_)) = (self.mask, divisor) else {
+            return divisor;
+        };
+        let safe = self.fresh(ty, false);
+        self.lanes_into(safe, ty, |code, part| {
+            code.lanes(divisor, ty, part);
+            code.lanes_const(Const::one(ty));
+            code.mask_for(mask, ty, part);
+            code.sink().v128_bitselect();
+        });
+        safe
+    }
+}

@@ -1,0 +1,121 @@
+//! Where a kernel's arguments and arrays are, as numbers of wasm locals, memories and addresses.
+
+use crossover_kernels::ir::{Function, Inst, Param, ParamKind, Stmt, Type, Value};
+use wasm_encoder::{MemArg, MemArgTarget};
+
+/// Parameters of `run` before the kernel's own: the ranges of x, y and z.
+pub(super) const RANGE_PARAMS: u32 = 6;
+
+/// Arrays whose indices are all constants live in registers, up to this many elements together.
+const REGISTER_ELEMENTS_MAX: u32 = 64;
+
+/// Where a variable of the kernel lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ArrayPlace {
+    /// No array.
+    Plain,
+    /// One register, or one for each part of a vector, for each of so many elements.
+    Registers(u32),
+    /// At this address of the scratch memory.
+    Scratch(u64),
+}
+
+/// The layout of a kernel.
+#[derive(Clone, Debug)]
+pub(super) struct Layout {
+    /// The memory of each parameter; meaningless for scalars.
+    memories: Vec<u32>,
+    /// Memories of buffers; the scratch memory follows.
+    pub(super) buffers: u32,
+    /// A place for each local of the function.
+    pub(super) arrays: Vec<ArrayPlace>,
+    /// Bytes of scratch memory.
+    pub(super) scratch_bytes: u64,
+}
+
+impl Layout {
+    pub(super) fn of(function: &Function) -> Layout {
+        let mut buffers = 0;
+        let memories = function
+            .params
+            .iter()
+            .map(|param| {
+                let memory = buffers;
+                buffers += u32::from(matches!(param.kind, ParamKind::Buffer { .. }));
+                memory
+            })
+            .collect();
+        let mut layout = Layout { memories, buffers, arrays: Vec::new(), scratch_bytes: 0 };
+        let dynamic = dynamic_arrays(function);
+        let mut registers = 0;
+        for (def, dynamic) in function.locals.iter().zip(dynamic) {
+            let place = match def.array {
+                None => ArrayPlace::Plain,
+                Some(count) if !dynamic && registers + count <= REGISTER_ELEMENTS_MAX => {
+                    registers += count;
+                    ArrayPlace::Registers(count)
+                }
+                Some(count) => {
+                    let offset = layout.scratch_bytes;
+                    layout.scratch_bytes += u64::from(count) * u64::from(Layout::stride(def.ty));
+                    ArrayPlace::Scratch(offset)
+                }
+            };
+            layout.arrays.push(place);
+        }
+        layout
+    }
+
+    /// Bytes of one array element: four lanes side by side.
+    pub(super) fn stride(ty: Type) -> u32 {
+        if ty.is_wide() { 32 } else { 16 }
+    }
+
+    /// The wasm local of a scalar's value or a buffer's length.
+    pub(super) fn param(&self, param: Param) -> u32 {
+        RANGE_PARAMS + param.0
+    }
+
+    /// Access to a buffer at the address on the stack plus `offset`.
+    pub(super) fn buffer_arg(&self, param: Param, ty: Type, offset: u64) -> MemArg {
+        let memory = self.memories[param.index()];
+        let align = if ty.is_wide() { 3 } else { 2 };
+        MemArg { offset, align, target: MemArgTarget::Memory(memory), ordering: None }
+    }
+
+    /// Access to the scratch memory at the address on the stack plus `offset`.
+    pub(super) fn scratch_arg(&self, offset: u64) -> MemArg {
+        MemArg { offset, align: 2, target: MemArgTarget::Memory(self.buffers), ordering: None }
+    }
+}
+
+/// For each local, whether some index into it is not a constant inside its range.
+fn dynamic_arrays(function: &Function) -> Vec<bool> {
+    let mut dynamic = vec![false; function.locals.len()];
+    let mut note = |local: usize, index: Value| {
+        let inside = function
+            .as_const(index)
+            .is_some_and(|c| c.bits < u64::from(function.locals[local].array.unwrap_or(0)));
+        dynamic[local] |= !inside;
+    };
+    function.walk(&mut |stmt| match stmt {
+        Stmt::SetElement(local, index, _) => note(local.index(), *index),
+        Stmt::Let(value) => {
+            if let Inst::GetElement(local, index) = function.def(*value).inst {
+                note(local.index(), index);
+            }
+        }
+        Stmt::Set(..)
+        | Stmt::Store(..)
+        | Stmt::AtomicStore(..)
+        | Stmt::Check { .. }
+        | Stmt::If { .. }
+        | Stmt::For { .. }
+        | Stmt::Loop(_)
+        | Stmt::CallVoid(..)
+        | Stmt::Break
+        | Stmt::Continue
+        | Stmt::Return => {}
+    });
+    dynamic
+}

@@ -1,0 +1,416 @@
+//! Loads, stores and atomics. How depends on the index:
+//!
+//! ```text
+//! uniform   one scalar access
+//! linear    v128.load / v128.store; lane by lane where some lanes are inactive
+//! varying   lane by lane
+//! ```
+//!
+//! An inactive lane never writes. It may read: its index is replaced by 0, which exists because
+//! some other lane is active and has a checked index.
+//!
+//! Each buffer is an unshared wasm memory, and all workers' memories are the same bytes. Atomics on
+//! it are atomic between threads all the same: Cranelift compiles them to `lock` instructions
+//! whatever the memory (`tests/atomics.rs` counts on two threads).
+
+use crossover_kernels::ir::{AtomicOp, BinaryOp, Param, Type, Value};
+use wasm_encoder::{MemArg, ValType};
+
+use super::body::{Body, Width};
+use super::code::{Code, LANES, Rep, val_type};
+use super::divergence::Variance;
+use super::layout::Layout;
+
+impl Code {
+    fn load(&mut self, ty: Type, arg: MemArg) {
+        let mut sink = self.sink();
+        match val_type(ty) {
+            ValType::I64 => sink.i64_load(arg),
+            ValType::F32 => sink.f32_load(arg),
+            ValType::F64 => sink.f64_load(arg),
+            ValType::I32 | ValType::V128 | ValType::Ref(_) => sink.i32_load(arg),
+        };
+    }
+
+    fn store(&mut self, ty: Type, arg: MemArg) {
+        let mut sink = self.sink();
+        match val_type(ty) {
+            ValType::I64 => sink.i64_store(arg),
+            ValType::F32 => sink.f32_store(arg),
+            ValType::F64 => sink.f64_store(arg),
+            ValType::I32 | ValType::V128 | ValType::Ref(_) => sink.i32_store(arg),
+        };
+    }
+
+    /// Pushes the byte address of an element.
+    fn address(&mut self, index: Rep, shift: u32) {
+        self.scalar(index, Type::U32);
+        self.sink().i32_const(shift.cast_signed()).i32_shl();
+    }
+
+    fn lane_address(&mut self, index: Rep, lane: u32, shift: u32) {
+        self.lane(index, Type::U32, lane);
+        self.sink().i32_const(shift.cast_signed()).i32_shl();
+    }
+
+    /// Stores a scalar at an index.
+    pub(super) fn store_element(&mut self, index: Rep, value: Rep, ty: Type, arg: MemArg) {
+        self.address(index, element_shift(ty));
+        self.scalar(value, ty);
+        self.store(ty, arg);
+    }
+
+    fn atomic_rmw(&mut self, op: AtomicOp, arg: MemArg) {
+        let mut sink = self.sink();
+        match op {
+            AtomicOp::Add => sink.i32_atomic_rmw_add(arg),
+            AtomicOp::Sub => sink.i32_atomic_rmw_sub(arg),
+            AtomicOp::And => sink.i32_atomic_rmw_and(arg),
+            AtomicOp::Or => sink.i32_atomic_rmw_or(arg),
+            AtomicOp::Xor => sink.i32_atomic_rmw_xor(arg),
+            AtomicOp::Swap => sink.i32_atomic_rmw_xchg(arg),
+            // By compare-and-exchange.
+            AtomicOp::Min | AtomicOp::Max => sink.unreachable(),
+        };
+    }
+}
+
+/// The logarithm of an element's bytes.
+fn element_shift(ty: Type) -> u32 {
+    ty.bytes().trailing_zeros()
+}
+
+/// The logarithm of the bytes of an array element of all lanes.
+fn stride_shift(ty: Type) -> u32 {
+    Layout::stride(ty).trailing_zeros()
+}
+
+impl Body<'_> {
+    fn buffer_arg(&self, buffer: Param, ty: Type, offset: u64) -> MemArg {
+        self.context.layout.buffer_arg(buffer, ty, offset)
+    }
+
+    fn is_uniform(&self, value: Value) -> bool {
+        self.variance(value) == Variance::Uniform
+    }
+
+    /// Runs `f` for each lane, in order, if it is active.
+    fn each_lane(&mut self, mut f: impl FnMut(&mut Self, u32)) {
+        let bits = self.mask.map(|mask| {
+            let bits = self.code.local(ValType::I32);
+            self.code.sink().local_get(mask).i32x4_bitmask().local_set(bits);
+            bits
+        });
+        for lane in 0..LANES {
+            if let Some(bits) = bits {
+                self.code.sink().local_get(bits).i32_const(1 << lane).i32_and();
+                self.code.open_if();
+            }
+            f(self, lane);
+            if bits.is_some() {
+                self.code.close();
+            }
+        }
+    }
+
+    // Loads
+
+    pub(super) fn load_scalar(&mut self, buffer: Param, index: Value, ty: Type) {
+        let arg = self.buffer_arg(buffer, ty, 0);
+        self.code.address(self.rep(index), element_shift(ty));
+        self.code.load(ty, arg);
+    }
+
+    pub(super) fn load_lanes(&mut self, target: Rep, buffer: Param, index: Value, ty: Type) {
+        let index = self.rep(index);
+        let arg = self.buffer_arg(buffer, ty, 0);
+        let Rep::Linear(_) = index else {
+            return self.gather(target, ty, index, element_shift(ty), |_| arg);
+        };
+        let Some(mask) = self.mask else { return self.load_neighbours(target, ty, index, arg) };
+        self.code.sink().local_get(mask).i32x4_all_true();
+        self.code.open_if();
+        self.load_neighbours(target, ty, index, arg);
+        self.code.otherwise();
+        self.gather(target, ty, index, element_shift(ty), |_| arg);
+        self.code.close();
+    }
+
+    fn load_neighbours(&mut self, target: Rep, ty: Type, index: Rep, arg: MemArg) {
+        self.lanes_into(target, ty, |code, part| {
+            code.address(index, element_shift(ty));
+            code.sink().v128_load(MemArg { offset: arg.offset + 16 * part as u64, ..arg });
+        });
+    }
+
+    /// Loads each lane from `index << shift` by its own argument.
+    fn gather(
+        &mut self,
+        target: Rep,
+        ty: Type,
+        index: Rep,
+        shift: u32,
+        arg: impl Fn(u32) -> MemArg,
+    ) {
+        let index = self.safe_index(index);
+        let Rep::Lanes(locals) = target else { return };
+        for lane in 0..LANES {
+            let (part, at) =
+                if ty.is_wide() { (lane as usize / 2, lane % 2) } else { (0, lane) };
+            self.code.lane_address(index, lane, shift);
+            let arg = arg(lane);
+            match (ty.is_wide(), at) {
+                (false, 0) => self.code.sink().v128_load32_zero(arg),
+                (true, 0) => self.code.sink().v128_load64_zero(arg),
+                (false, _) => {
+                    self.code.sink().local_get(locals[part]).v128_load32_lane(arg, at as u8)
+                }
+                (true, _) => {
+                    self.code.sink().local_get(locals[part]).v128_load64_lane(arg, at as u8)
+                }
+            };
+            self.code.set(locals[part]);
+        }
+    }
+
+    /// The index in active lanes, 0 in others.
+    fn safe_index(&mut self, index: Rep) -> Rep {
+        let (Some(mask), Rep::Lanes(_) | Rep::Linear(_)) = (self.mask, index) else {
+            return index;
+        };
+        let safe = self.fresh(Type::U32, false);
+        self.lanes_into(safe, Type::U32, |code, part| {
+            code.lanes(index, Type::U32, part);
+            code.sink().local_get(mask).v128_and();
+        });
+        safe
+    }
+
+    // Stores
+
+    pub(super) fn store(&mut self, buffer: Param, index: Value, value: Value) {
+        let ty = self.function.ty(value);
+        let arg = self.buffer_arg(buffer, ty, 0);
+        let uniform = self.is_uniform(index);
+        let (index, value) = (self.rep(index), self.rep(value));
+        let one_value = matches!(value, Rep::Const(_) | Rep::Scalar(_));
+        match (index, self.mask) {
+            _ if uniform && one_value => {
+                self.code.store_element(index, value, ty, arg);
+            }
+            // All lanes store there: the last one's value stays.
+            (_, None) if uniform => self.store_lane(index, value, ty, arg, LANES - 1),
+            (Rep::Linear(_), None) => self.store_neighbours(index, value, ty, arg),
+            (Rep::Linear(_), Some(mask)) => {
+                self.code.sink().local_get(mask).i32x4_all_true();
+                self.code.open_if();
+                self.store_neighbours(index, value, ty, arg);
+                self.code.otherwise();
+                self.each_lane(|body, lane| body.store_lane(index, value, ty, arg, lane));
+                self.code.close();
+            }
+            (Rep::Const(_) | Rep::Scalar(_) | Rep::Lanes(_), _) => {
+                self.each_lane(|body, lane| body.store_lane(index, value, ty, arg, lane));
+            }
+        }
+    }
+
+    fn store_neighbours(&mut self, index: Rep, value: Rep, ty: Type, arg: MemArg) {
+        for part in 0..super::code::parts(ty) {
+            self.code.address(index, element_shift(ty));
+            self.code.lanes(value, ty, part);
+            let arg = MemArg { offset: arg.offset + 16 * part as u64, ..arg };
+            self.code.sink().v128_store(arg);
+        }
+    }
+
+    fn store_lane(&mut self, index: Rep, value: Rep, ty: Type, arg: MemArg, lane: u32) {
+        self.code.lane_address(index, lane, element_shift(ty));
+        self.code.lane(value, ty, lane);
+        self.code.store(ty, arg);
+    }
+
+    // Arrays in scratch memory
+
+    pub(super) fn scratch_load_scalar(&mut self, offset: u64, index: Value, ty: Type) {
+        let arg = self.context.layout.scratch_arg(offset);
+        self.code.address(self.rep(index), stride_shift(ty));
+        self.code.load(ty, arg);
+    }
+
+    pub(super) fn scratch_load_lanes(&mut self, target: Rep, offset: u64, index: Value, ty: Type) {
+        let layout = self.context.layout;
+        let uniform = self.is_uniform(index);
+        let index = self.rep(index);
+        if uniform {
+            return self.lanes_into(target, ty, |code, part| {
+                code.address(index, stride_shift(ty));
+                code.sink().v128_load(layout.scratch_arg(offset + 16 * part as u64));
+            });
+        }
+        let lane_arg = |lane: u32| layout.scratch_arg(offset + lane_offset(ty, lane));
+        self.gather(target, ty, index, stride_shift(ty), lane_arg);
+    }
+
+    pub(super) fn scratch_store(&mut self, offset: u64, index: Value, value: Value) {
+        let layout = self.context.layout;
+        let ty = self.function.ty(value);
+        let uniform = self.is_uniform(index);
+        let (index, value) = (self.rep(index), self.rep(value));
+        if self.width == Width::Scalar {
+            self.code.address(index, stride_shift(ty));
+            self.code.scalar(value, ty);
+            return self.code.store(ty, layout.scratch_arg(offset));
+        }
+        if uniform {
+            return self.scratch_store_all(offset, index, value, ty);
+        }
+        self.each_lane(|body, lane| {
+            body.code.lane_address(index, lane, stride_shift(ty));
+            if ty == Type::Bool {
+                // In memory, too, a lane's truth value is a mask.
+                body.code.i32_const(0);
+                body.code.lane(value, ty, lane);
+                body.code.sink().i32_sub();
+            } else {
+                body.code.lane(value, ty, lane);
+            }
+            body.code.store(ty, layout.scratch_arg(offset + lane_offset(ty, lane)));
+        });
+    }
+
+    fn scratch_store_all(&mut self, offset: u64, index: Rep, value: Rep, ty: Type) {
+        for part in 0..super::code::parts(ty) {
+            let arg = self.context.layout.scratch_arg(offset + 16 * part as u64);
+            self.code.address(index, stride_shift(ty));
+            self.code.lanes(value, ty, part);
+            if let Some(mask) = self.mask {
+                self.code.address(index, stride_shift(ty));
+                self.code.sink().v128_load(arg);
+                self.code.mask_for(mask, ty, part);
+                self.code.sink().v128_bitselect();
+            }
+            self.code.sink().v128_store(arg);
+        }
+    }
+
+    // Atomics
+
+    pub(super) fn atomic_load_scalar(&mut self, buffer: Param, index: Value) {
+        let arg = self.buffer_arg(buffer, Type::U32, 0);
+        self.code.address(self.rep(index), 2);
+        self.code.sink().i32_atomic_load(arg);
+    }
+
+    pub(super) fn atomic_load_lanes(&mut self, target: Rep, buffer: Param, index: Value, ty: Type) {
+        let arg = self.buffer_arg(buffer, ty, 0);
+        let index = self.rep(index);
+        let index = self.safe_index(index);
+        self.lanes_into(target, ty, |code, part| {
+            code.assemble(ty, part, |code, lane| {
+                code.lane_address(index, lane, 2);
+                code.sink().i32_atomic_load(arg);
+            });
+        });
+    }
+
+    pub(super) fn atomic_store(&mut self, buffer: Param, index: Value, value: Value) {
+        let ty = self.function.ty(value);
+        let arg = self.buffer_arg(buffer, ty, 0);
+        let (index, value) = (self.rep(index), self.rep(value));
+        if self.width == Width::Scalar {
+            return self.atomic_store_lane(index, value, ty, arg, 0);
+        }
+        self.each_lane(|body, lane| body.atomic_store_lane(index, value, ty, arg, lane));
+    }
+
+    fn atomic_store_lane(&mut self, index: Rep, value: Rep, ty: Type, arg: MemArg, lane: u32) {
+        self.code.lane_address(index, lane, 2);
+        self.code.lane(value, ty, lane);
+        self.code.sink().i32_atomic_store(arg);
+    }
+
+    pub(super) fn atomic_scalar(
+        &mut self,
+        op: AtomicOp,
+        buffer: Param,
+        index: Value,
+        operand: Value,
+    ) {
+        let (index, operand_rep) = (self.rep(index), self.rep(operand));
+        self.atomic_lane(op, buffer, self.function.ty(operand), [index, operand_rep], 0);
+    }
+
+    pub(super) fn atomic_lanes(
+        &mut self,
+        target: Rep,
+        op: AtomicOp,
+        buffer: Param,
+        index: Value,
+        operand: Value,
+    ) {
+        let ty = self.function.ty(operand);
+        let operands = [self.rep(index), self.rep(operand)];
+        let Rep::Lanes([result, _]) = target else { return };
+        let old = self.code.local(ValType::I32);
+        self.each_lane(|body, lane| {
+            body.atomic_lane(op, buffer, ty, operands, lane);
+            body.code.sink().local_set(old).local_get(result).local_get(old);
+            body.code.replace_lane(ty, lane);
+            body.code.set(result);
+        });
+    }
+
+    /// Pushes the element before the operation, done for one lane.
+    fn atomic_lane(
+        &mut self,
+        op: AtomicOp,
+        buffer: Param,
+        ty: Type,
+        [index, operand]: [Rep; 2],
+        lane: u32,
+    ) {
+        let arg = self.buffer_arg(buffer, ty, 0);
+        let choice = match op {
+            AtomicOp::Min => Some(BinaryOp::Min),
+            AtomicOp::Max => Some(BinaryOp::Max),
+            AtomicOp::Add
+            | AtomicOp::Sub
+            | AtomicOp::And
+            | AtomicOp::Or
+            | AtomicOp::Xor
+            | AtomicOp::Swap => None,
+        };
+        let Some(choice) = choice else {
+            self.code.lane_address(index, lane, 2);
+            self.code.lane(operand, ty, lane);
+            return self.code.atomic_rmw(op, arg);
+        };
+        let address = self.code.local(ValType::I32);
+        let by = self.code.local(ValType::I32);
+        self.code.lane_address(index, lane, 2);
+        self.code.set(address);
+        self.code.lane(operand, ty, lane);
+        self.code.set(by);
+        self.atomic_choice(choice, ty, address, by, arg);
+    }
+
+    /// `loop: seen = cmpxchg(old, choose(old, by)); if seen != old: old = seen, again`
+    fn atomic_choice(&mut self, choice: BinaryOp, ty: Type, address: u32, by: u32, arg: MemArg) {
+        let (old, seen) = (self.code.local(ValType::I32), self.code.local(ValType::I32));
+        self.code.sink().local_get(address).i32_atomic_load(arg).local_set(seen);
+        let again = self.code.open_loop();
+        self.code.sink().local_get(seen).local_set(old);
+        self.code.sink().local_get(address).local_get(old);
+        self.code.scalar_binary(choice, ty, Rep::Scalar(old), Rep::Scalar(by));
+        self.code.sink().i32_atomic_rmw_cmpxchg(arg).local_tee(seen).local_get(old).i32_ne();
+        self.code.branch_if(again);
+        self.code.close();
+        self.code.get(old);
+    }
+}
+
+/// Bytes from an array element to one of its lanes.
+fn lane_offset(ty: Type, lane: u32) -> u64 {
+    u64::from(lane) * ty.bytes() as u64
+}

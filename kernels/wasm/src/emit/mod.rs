@@ -1,0 +1,262 @@
+//! IR to WebAssembly. A kernel becomes one module:
+//!
+//! ```text
+//! memory 0, 1, …        one for each buffer parameter, then one for arrays, if any
+//! global site, index, x, y, z, partial
+//! func run(x0, x1, y0, y1, z0, z1, a scalar or a length for each parameter) -> 0 | 1
+//!     for z, y:  while x + 4 <= x1   body over v128,  x += 4
+//!                while x < x1        body over scalars, x += 1
+//! func scan(…, carry)   the same for the second pass of a scan
+//! ```
+//!
+//! The body is emitted by the same functions for both widths. `run` returns 1 when an invocation
+//! fails a check, and says in the globals which one and where; a reduction leaves what it combined
+//! in `partial`.
+
+mod body;
+mod code;
+mod divergence;
+mod grid;
+mod inst;
+mod lanes;
+mod layout;
+mod memory;
+mod scalar;
+
+use crossover_kernels::ir::{
+    BinaryOp, CollectiveKind, Function, Inst, Kernel, ParamKind, Stmt, Type, Value,
+};
+use wasm_encoder::{
+    CodeSection, ConstExpr, ExportKind, ExportSection, FunctionSection, GlobalSection, GlobalType,
+    MemorySection, MemoryType, Module, TypeSection, ValType,
+};
+
+use code::val_type;
+use divergence::Divergence;
+use grid::{Mode, emit_function};
+use layout::{Layout, RANGE_PARAMS};
+
+/// Pages of 64 KiB that every memory has: all of its 4 GiB.
+const PAGES: u64 = 1 << 16;
+
+/// The exported globals, in order.
+pub(crate) const GLOBALS: [&str; 5] = ["site", "index", "x", "y", "z"];
+
+/// A construct that this back end does not take.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{what} at {location}")]
+pub struct Unsupported {
+    /// The construct, and what removes it.
+    pub what: String,
+    /// `file:line:column`, or `<unknown>`.
+    pub location: String,
+}
+
+/// A kernel as WebAssembly.
+#[derive(Clone, Debug)]
+pub struct WasmModule {
+    /// The module.
+    pub bytes: Vec<u8>,
+    /// Bytes that the memory after those of the buffers needs; without any there is no such memory.
+    pub scratch_bytes: usize,
+    /// Whether the kernel has loops that no counter bounds.
+    pub unbounded: bool,
+}
+
+/// Emits a verified kernel whose helpers are inlined and whose transcendental functions are lowered
+/// to arithmetic.
+///
+/// # Errors
+/// [`Unsupported`] for a call of a helper, a transcendental function, or arrays beyond a memory.
+pub fn emit(kernel: &Kernel) -> Result<WasmModule, Unsupported> {
+    let function = &kernel.entry;
+    refuse_unlowered(kernel)?;
+    let layout = Layout::of(function);
+    if layout.scratch_bytes >= 1 << 32 {
+        let what = format!("arrays of {} bytes", layout.scratch_bytes);
+        return Err(Unsupported { what, location: "<unknown>".to_owned() });
+    }
+    let vector = Divergence::of(function);
+    let scalar = Divergence::scalar(function);
+    let mut module = Module::new();
+    let modes = Mode::of(kernel);
+    module.section(&types(kernel, &modes));
+    let mut functions = FunctionSection::new();
+    for at in 0..modes.len() {
+        functions.function(at as u32);
+    }
+    module.section(&functions);
+    module.section(&memories(&layout));
+    module.section(&globals(kernel));
+    module.section(&exports(kernel, &modes));
+    let mut code = CodeSection::new();
+    for mode in &modes {
+        code.function(&emit_function(kernel, &layout, [&vector, &scalar], *mode));
+    }
+    module.section(&code);
+    Ok(WasmModule {
+        bytes: module.finish(),
+        scratch_bytes: layout.scratch_bytes as usize,
+        unbounded: is_unbounded(function),
+    })
+}
+
+/// Every parameter of the function of this mode.
+fn signature(kernel: &Kernel, mode: Mode) -> Vec<ValType> {
+    let mut params = vec![ValType::I32; RANGE_PARAMS as usize];
+    params.extend(kernel.entry.params.iter().map(|param| match param.kind {
+        ParamKind::Scalar(ty) => val_type(ty),
+        ParamKind::Buffer { .. } => ValType::I32,
+    }));
+    if mode == Mode::Scan {
+        params.extend(kernel.contribution().map(val_type));
+    }
+    params
+}
+
+fn types(kernel: &Kernel, modes: &[Mode]) -> TypeSection {
+    let mut types = TypeSection::new();
+    for mode in modes {
+        types.ty().function(signature(kernel, *mode), [ValType::I32]);
+    }
+    types
+}
+
+fn memories(layout: &Layout) -> MemorySection {
+    let mut memories = MemorySection::new();
+    for _ in 0..layout.buffers + u32::from(layout.scratch_bytes > 0) {
+        memories.memory(MemoryType {
+            minimum: PAGES,
+            maximum: Some(PAGES),
+            memory64: false,
+            shared: false,
+            page_size_log2: None,
+        });
+    }
+    memories
+}
+
+fn globals(kernel: &Kernel) -> GlobalSection {
+    let mut globals = GlobalSection::new();
+    let of = |val_type| GlobalType { val_type, mutable: true, shared: false };
+    for _ in GLOBALS {
+        globals.global(of(ValType::I32), &ConstExpr::i32_const(0));
+    }
+    if let Some(ty) = kernel.contribution() {
+        let zero = match val_type(ty) {
+            ValType::I64 => ConstExpr::i64_const(0),
+            ValType::F32 => ConstExpr::f32_const(0.0.into()),
+            ValType::F64 => ConstExpr::f64_const(0.0.into()),
+            ValType::I32 | ValType::V128 | ValType::Ref(_) => ConstExpr::i32_const(0),
+        };
+        globals.global(of(val_type(ty)), &zero);
+    }
+    globals
+}
+
+fn exports(kernel: &Kernel, modes: &[Mode]) -> ExportSection {
+    let mut exports = ExportSection::new();
+    for (at, mode) in modes.iter().enumerate() {
+        exports.export(mode.name(), ExportKind::Func, at as u32);
+    }
+    for (at, name) in GLOBALS.iter().enumerate() {
+        exports.export(name, ExportKind::Global, at as u32);
+    }
+    if kernel.contribution().is_some() {
+        exports.export("partial", ExportKind::Global, GLOBALS.len() as u32);
+    }
+    exports
+}
+
+fn refuse_unlowered(kernel: &Kernel) -> Result<(), Unsupported> {
+    let function = &kernel.entry;
+    let mut refused = None;
+    function.walk(&mut |stmt| {
+        let found = match stmt {
+            Stmt::Let(value) => unlowered(function, *value),
+            Stmt::CallVoid(_, _, span) => Some(("a call: helpers are inlined before", *span)),
+            Stmt::Set(..)
+            | Stmt::SetElement(..)
+            | Stmt::Store(..)
+            | Stmt::AtomicStore(..)
+            | Stmt::Check { .. }
+            | Stmt::If { .. }
+            | Stmt::For { .. }
+            | Stmt::Loop(_)
+            | Stmt::Break
+            | Stmt::Continue
+            | Stmt::Return => None,
+        };
+        refused = refused.take().or(found);
+    });
+    match refused {
+        None => Ok(()),
+        Some((what, span)) => {
+            Err(Unsupported { what: what.to_owned(), location: kernel.location(span) })
+        }
+    }
+}
+
+fn unlowered(
+    function: &Function,
+    value: Value,
+) -> Option<(&'static str, crossover_kernels::ir::Span)> {
+    let def = function.def(value);
+    let what = match &def.inst {
+        Inst::Call(..) => "a call: helpers are inlined before",
+        Inst::Unary(op, _) if op.is_transcendental() => {
+            "a transcendental function: it is lowered to arithmetic before"
+        }
+        Inst::Binary(BinaryOp::Pow, ..) => "`pow`: it is lowered to arithmetic before",
+        Inst::Const(_)
+        | Inst::Param(_)
+        | Inst::Id(_)
+        | Inst::Len(_)
+        | Inst::Counter
+        | Inst::Unary(..)
+        | Inst::Binary(..)
+        | Inst::Fma(..)
+        | Inst::Select(..)
+        | Inst::Cast(_)
+        | Inst::Bitcast(_)
+        | Inst::Get(_)
+        | Inst::GetElement(..)
+        | Inst::Load(..)
+        | Inst::AtomicLoad(..)
+        | Inst::Atomic(..) => return None,
+    };
+    Some((what, def.span))
+}
+
+fn is_unbounded(function: &Function) -> bool {
+    let mut found = false;
+    function.walk(&mut |stmt| found |= matches!(stmt, Stmt::Loop(_)));
+    found
+}
+
+/// Whether a scan's body can run twice: once for the sums of chunks, once for the prefixes.
+pub(crate) fn is_repeatable(function: &Function) -> bool {
+    let mut repeatable = true;
+    function.walk(&mut |stmt| {
+        repeatable &= match stmt {
+            Stmt::Store(..) | Stmt::AtomicStore(..) => false,
+            Stmt::Let(value) => !function.def(*value).inst.has_effect(),
+            Stmt::Set(..)
+            | Stmt::SetElement(..)
+            | Stmt::Check { .. }
+            | Stmt::If { .. }
+            | Stmt::For { .. }
+            | Stmt::Loop(_)
+            | Stmt::CallVoid(..)
+            | Stmt::Break
+            | Stmt::Continue
+            | Stmt::Return => true,
+        };
+    });
+    repeatable
+}
+
+/// The kind of collective, and the type it combines.
+fn collective(kernel: &Kernel) -> Option<(CollectiveKind, Type)> {
+    kernel.collective.map(|c| c.kind).zip(kernel.contribution())
+}
