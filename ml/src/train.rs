@@ -635,3 +635,56 @@ fn recalibrate_side(points: &[Point]) -> (f64, f64, f64) {
     let variance = (sum(points, square) + PRIOR_KERNELS) / (total + PRIOR_KERNELS);
     (slope, offset, variance.clamp(0.25, 16.0))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::features::Features;
+
+    /// Rows whose residual to an absent roofline is `of(kernel)` on the CPU, in log2.
+    fn rows(kernels: usize, of: impl Fn(usize) -> f64) -> Vec<Row> {
+        let row = |at: usize| {
+            let seconds = [Some(of(at / 2).exp2()), None];
+            Row::new(format!("k{}", at / 2), "f", 1, Features::missing(), seconds)
+        };
+        (0..2 * kernels).map(row).collect()
+    }
+
+    /// A network that says the same of every call, since it has no weights left: mean 1, variance 1.
+    fn says_one() -> Network {
+        let encoder = Encoder::fit(&[], InputForm::Plain).unwrap();
+        let mut network = Network::new(encoder, [1, 1, 1], [0.0; 2], 0).unwrap();
+        network
+            .set_tensors(|name, shape| {
+                let mut values = vec![0.0; shape.iter().product()];
+                if name == "heads.bias" {
+                    values[..2].fill(1.0);
+                }
+                Ok(values)
+            })
+            .unwrap();
+        network
+    }
+
+    #[test]
+    fn recalibration_moves_towards_what_unseen_kernels_did() {
+        let spread = |kernel: usize| if kernel.is_multiple_of(2) { 2.0 } else { 4.0 };
+        let rows = rows(400, spread);
+        let found = recalibrate(&says_one(), &rows.iter().collect::<Vec<_>>());
+        let corrected = found.slope[0] + found.offset[0];
+        assert!((corrected - 3.0).abs() < 0.05, "{found:?}");
+        assert!((found.variance[0] - 1.0).abs() < 0.05, "{found:?}");
+        let untouched = Recalibration::default();
+        assert_eq!(found.slope[1], untouched.slope[1]);
+        assert_eq!((found.offset[1], found.variance[1]), (0.0, 1.0));
+    }
+
+    #[test]
+    fn few_kernels_hardly_recalibrate() {
+        let rows = rows(1, |_| 3.0);
+        let found = recalibrate(&says_one(), &rows.iter().collect::<Vec<_>>());
+        let corrected = found.slope[0] + found.offset[0];
+        assert!((1.2..1.6).contains(&corrected), "{found:?}");
+        assert_eq!(recalibrate(&says_one(), &[]), Recalibration::default());
+    }
+}
