@@ -42,7 +42,7 @@ fn an_index_out_of_range_names_everything() {
     assert_eq!(failure.invocation, [5, 0, 0]);
     let cause = Cause::OutOfBounds { buffer: "x".into(), index: 5, length: 5 };
     assert_eq!(failure.cause, cause);
-    assert!(failure.location.ends_with("tests/language.rs:17:16"), "{}", failure.location);
+    assert!(failure.location.ends_with("tests/language.rs:16:16"), "{}", failure.location);
     assert!(failure.to_string().contains("kernel `axpy`"));
 }
 
@@ -284,11 +284,16 @@ fn bits<T: Int>(id: Id, x: &[T], y: &mut [T]) {
 fn bit_methods(id: Id, x: &[u32], y: &mut [u32]) {
     let v = x[id.x];
     let w = v.rotate_left(5).wrapping_mul(2654435761) ^ v.rotate_right(7);
-    y[id.x] = w.count_ones() + v.leading_zeros() * 3 + v.trailing_zeros() + w.min(9).max(2)
-        + v.pow(2) % 5 + f32::from_bits(v).to_bits() + (v as f32).to_bits() + w.clamp(3, 8)
+    y[id.x] = w.count_ones()
+        + v.leading_zeros() * 3
+        + v.trailing_zeros()
+        + w.min(9).max(2)
+        + v.pow(2) % 5
+        + f32::from_bits(v).to_bits()
+        + (v as f32).to_bits()
+        + w.clamp(3, 8)
         + i32::MAX as u32 / 2;
 }
-
 
 #[test]
 fn numeric_methods() {
@@ -367,8 +372,5 @@ fn scalars_bound_mut_start_afresh() {
 #[test]
 fn a_truncated_definition_is_an_error() {
     let def = crossover_kernels::Def { tree: &axpy::DEF.tree[..20], ..*axpy::DEF };
-    assert_eq!(
-        front::kernel(&def, &[], &[]),
-        Err(KernelError::Blob { kernel: "axpy".into() })
-    );
+    assert_eq!(front::kernel(&def, &[], &[]), Err(KernelError::Blob { kernel: "axpy".into() }));
 }

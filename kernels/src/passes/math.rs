@@ -39,8 +39,13 @@ pub(super) fn tanh<'m>(m: &'m Math, x: Num<'m>) -> Num<'m> {
     let (n, r) = reduce_ln2(m, a + a);
     let power = pow2(m, n.to_int());
     let part = power * exp_m1(m, r);
-    let above = fast_two_sum(power - one, part);
-    let below = fast_two_sum(power + one, part);
+    // t is power − 1 + part. Each step keeps what it loses: the power may be far above 1.
+    let around = |unit: Num<'m>| {
+        let base = fast_two_sum(power, unit);
+        let sum = fast_two_sum(base.hi, part);
+        Pair { hi: sum.hi, lo: sum.lo + base.lo }
+    };
+    let (above, below) = (around(-one), around(one));
     keep_nan(m, x, quotient(m, above, below).copysign(x))
 }
 

@@ -1,5 +1,7 @@
 //! A host that runs every call in the reference interpreter, on plain vectors.
 
+#![allow(unreachable_pub, missing_docs, dead_code, reason = "shared by test binaries")]
+
 use crossover_kernels::error::RunError;
 use crossover_kernels::exec::Grid;
 use crossover_kernels::interp::{self, Data};

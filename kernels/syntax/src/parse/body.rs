@@ -37,11 +37,7 @@ fn let_stmt(reader: &mut Reader, local: &syn::Local) -> Option<Stmt> {
             return Some(Stmt::Expr(expr(reader, &init.expr)));
         }
         other => {
-            reader.error(
-                other.span(),
-                "a variable is one name",
-                "write a `let` for each variable",
-            );
+            reader.error(other.span(), "a variable is one name", "write a `let` for each variable");
             return None;
         }
     };
@@ -145,7 +141,11 @@ fn expr_kind(reader: &mut Reader, e: &syn::Expr) -> Option<ExprKind> {
         syn::Expr::Index(i) => ExprKind::Index(boxed(reader, &i.expr), boxed(reader, &i.index)),
         syn::Expr::Field(field) => {
             let syn::Member::Named(name) = &field.member else {
-                reader.error(field.member.span(), "there are no tuples", "use one variable for each value");
+                reader.error(
+                    field.member.span(),
+                    "there are no tuples",
+                    "use one variable for each value",
+                );
                 return None;
             };
             ExprKind::Field(boxed(reader, &field.base), name.to_string())
@@ -170,7 +170,11 @@ fn expr_kind(reader: &mut Reader, e: &syn::Expr) -> Option<ExprKind> {
         syn::Expr::Break(b) => {
             jump_label(reader, b.label.as_ref());
             if let Some(value) = &b.expr {
-                reader.error(value.span(), "`break` carries no value", "assign a variable before it");
+                reader.error(
+                    value.span(),
+                    "`break` carries no value",
+                    "assign a variable before it",
+                );
             }
             ExprKind::Break
         }
@@ -211,17 +215,17 @@ fn refused(reader: &mut Reader, e: &syn::Expr) -> Option<ExprKind> {
         syn::Expr::Await(a) => {
             (a.await_token.span(), "a kernel cannot await", "await the call of the kernel instead")
         }
-        syn::Expr::Async(a) => {
-            (a.async_token.span(), "a kernel cannot be async", "await the call of the kernel instead")
-        }
+        syn::Expr::Async(a) => (
+            a.async_token.span(),
+            "a kernel cannot be async",
+            "await the call of the kernel instead",
+        ),
         syn::Expr::Unsafe(u) => (
             u.unsafe_token.span(),
             "`unsafe` is not available",
             "index the slice: checks that can be proved cost nothing",
         ),
-        syn::Expr::Tuple(t) => {
-            (t.span(), "there are no tuples", "use one variable for each value")
-        }
+        syn::Expr::Tuple(t) => (t.span(), "there are no tuples", "use one variable for each value"),
         syn::Expr::Struct(s) => {
             (s.path.span(), "there are no structs", "use one variable or slice for each field")
         }
@@ -233,7 +237,11 @@ fn refused(reader: &mut Reader, e: &syn::Expr) -> Option<ExprKind> {
         syn::Expr::Let(l) => {
             (l.let_token.span(), "`if let` is not available", "use `match` over integers, or `if`")
         }
-        other => (other.span(), "this expression is not part of the kernel language", "write it with `let`, `if`, `for` and arithmetic"),
+        other => (
+            other.span(),
+            "this expression is not part of the kernel language",
+            "write it with `let`, `if`, `for` and arithmetic",
+        ),
     };
     reader.error(span, message, help);
     None
@@ -241,13 +249,21 @@ fn refused(reader: &mut Reader, e: &syn::Expr) -> Option<ExprKind> {
 
 fn label(reader: &mut Reader, label: Option<&syn::Label>) {
     if let Some(label) = label {
-        reader.error(label.span(), "loops have no labels", "leave with a flag: `if done { break; }`");
+        reader.error(
+            label.span(),
+            "loops have no labels",
+            "leave with a flag: `if done { break; }`",
+        );
     }
 }
 
 fn jump_label(reader: &mut Reader, label: Option<&syn::Lifetime>) {
     if let Some(label) = label {
-        reader.error(label.span(), "jumps go to the innermost loop", "leave with a flag: `if done { break; }`");
+        reader.error(
+            label.span(),
+            "jumps go to the innermost loop",
+            "leave with a flag: `if done { break; }`",
+        );
     }
 }
 
@@ -266,7 +282,11 @@ fn literal(reader: &mut Reader, lit: &Lit) -> Option<ExprKind> {
                     Some(ExprKind::Int { value, suffix: suffix(int.suffix()) })
                 }
                 Err(_) => {
-                    reader.error(int.span(), "this number does not fit 64 bits", "use a smaller one");
+                    reader.error(
+                        int.span(),
+                        "this number does not fit 64 bits",
+                        "use a smaller one",
+                    );
                     None
                 }
             }
@@ -387,23 +407,70 @@ fn unary_expr(reader: &mut Reader, unary: &syn::ExprUnary) -> Option<ExprKind> {
 
 /// Every method a kernel can call; the front end knows their types.
 pub(super) const METHODS: &[&str] = &[
-    "abs", "ceil", "clamp", "copysign", "cos", "count_ones", "exp", "exp2",
-    "fetch_add", "fetch_and", "fetch_max", "fetch_min", "fetch_or", "fetch_sub", "fetch_xor",
-    "floor", "fract", "is_finite", "is_infinite", "is_nan", "leading_zeros", "len", "ln", "load",
-    "log2", "log10", "max", "min", "mul_add", "pow", "powf", "powi", "recip", "round",
-    "round_ties_even", "rsqrt", "signum", "sin", "sqrt", "store", "swap", "tan", "tanh", "to_bits",
-    "to_degrees", "to_radians", "trailing_zeros", "trunc", "wrapping_add", "wrapping_mul",
-    "wrapping_neg", "wrapping_sub", "abs_diff", "rotate_left", "rotate_right", "is_empty",
-    
-    
+    "abs",
+    "ceil",
+    "clamp",
+    "copysign",
+    "cos",
+    "count_ones",
+    "exp",
+    "exp2",
+    "fetch_add",
+    "fetch_and",
+    "fetch_max",
+    "fetch_min",
+    "fetch_or",
+    "fetch_sub",
+    "fetch_xor",
+    "floor",
+    "fract",
+    "is_finite",
+    "is_infinite",
+    "is_nan",
+    "leading_zeros",
+    "len",
+    "ln",
+    "load",
+    "log2",
+    "log10",
+    "max",
+    "min",
+    "mul_add",
+    "pow",
+    "powf",
+    "powi",
+    "recip",
+    "round",
+    "round_ties_even",
+    "rsqrt",
+    "signum",
+    "sin",
+    "sqrt",
+    "store",
+    "swap",
+    "tan",
+    "tanh",
+    "to_bits",
+    "to_degrees",
+    "to_radians",
+    "trailing_zeros",
+    "trunc",
+    "wrapping_add",
+    "wrapping_mul",
+    "wrapping_neg",
+    "wrapping_sub",
+    "abs_diff",
+    "rotate_left",
+    "rotate_right",
+    "is_empty",
 ];
 
 fn method(reader: &mut Reader, call: &syn::ExprMethodCall) -> Option<ExprKind> {
     let name = call.method.to_string();
     if !METHODS.contains(&name.as_str()) {
         let help = match name.as_str() {
-            "iter" | "iter_mut" | "into_iter" | "chunks" | "windows" | "enumerate" | "zip" | "map"
-            | "sum" | "fold" => "write `for i in 0..x.len()` and index the slice",
+            "iter" | "iter_mut" | "into_iter" | "chunks" | "windows" | "enumerate" | "zip"
+            | "map" | "sum" | "fold" => "write `for i in 0..x.len()` and index the slice",
             "get" | "get_mut" | "get_unchecked" | "first" | "last" => {
                 "index the slice: a wrong index is an error, not a panic"
             }
@@ -415,7 +482,11 @@ fn method(reader: &mut Reader, call: &syn::ExprMethodCall) -> Option<ExprKind> {
             "sort" | "sort_unstable" | "swap_remove" => "write the exchange with two variables",
             _ => "see the list of methods in the documentation of `crossover::kernel`",
         };
-        reader.error(call.method.span(), format!("method `{name}` is not available in a kernel"), help);
+        reader.error(
+            call.method.span(),
+            format!("method `{name}` is not available in a kernel"),
+            help,
+        );
         return None;
     }
     let receiver = boxed(reader, &call.receiver);
@@ -426,7 +497,11 @@ fn method(reader: &mut Reader, call: &syn::ExprMethodCall) -> Option<ExprKind> {
 
 fn function_call(reader: &mut Reader, call: &syn::ExprCall) -> Option<ExprKind> {
     let syn::Expr::Path(path) = &*call.func else {
-        reader.error(call.func.span(), "only named functions can be called", "make it a `#[kernel]` helper function");
+        reader.error(
+            call.func.span(),
+            "only named functions can be called",
+            "make it a `#[kernel]` helper function",
+        );
         return None;
     };
     let list = args(reader, &call.args);
@@ -438,14 +513,22 @@ fn function_call(reader: &mut Reader, call: &syn::ExprCall) -> Option<ExprKind> 
         let known = matches!(function.as_str(), "from_bits" | "lit" | "from")
             || METHODS.contains(&function.as_str());
         if !known {
-            reader.error(span, format!("`{ty}::{function}` is not available in a kernel"), "see the list of methods in the documentation of `crossover::kernel`");
+            reader.error(
+                span,
+                format!("`{ty}::{function}` is not available in a kernel"),
+                "see the list of methods in the documentation of `crossover::kernel`",
+            );
             return None;
         }
         let name = Name { text: function.clone(), pos: pos(span) };
         return Some(ExprKind::TypeCall(ty.clone(), name, list));
     }
     if matches!(segments.last().map(String::as_str), Some("Some" | "Ok" | "Err" | "None")) {
-        reader.error(path.span(), "kernels have no `Option` or `Result`", "use a flag of type `bool` or `u32`");
+        reader.error(
+            path.span(),
+            "kernels have no `Option` or `Result`",
+            "use a flag of type `bool` or `u32`",
+        );
         return None;
     }
     // Generic arguments belong to the call, not to the helper's name.
@@ -485,7 +568,11 @@ fn match_expr(reader: &mut Reader, m: &syn::ExprMatch) -> Option<ExprKind> {
     }
     let complete = arms.last().is_some_and(|a| a.patterns.is_empty() && a.guard.is_none());
     if !complete {
-        reader.error(m.match_token.span(), "the last arm of a `match` takes the rest", "end with `_ => …`");
+        reader.error(
+            m.match_token.span(),
+            "the last arm of a `match` takes the rest",
+            "end with `_ => …`",
+        );
     }
     Some(ExprKind::Match(value, arms))
 }
@@ -552,13 +639,21 @@ fn for_expr(reader: &mut Reader, f: &syn::ExprForLoop) -> Option<ExprKind> {
         Pat::Ident(binding) => Name { text: binding.ident.to_string(), pos: pos(binding.span()) },
         Pat::Wild(wild) => Name { text: "_".into(), pos: pos(wild.span()) },
         other => {
-            reader.error(other.span(), "a loop has one counter", "count with one name and compute the rest in the body");
+            reader.error(
+                other.span(),
+                "a loop has one counter",
+                "count with one name and compute the rest in the body",
+            );
             return None;
         }
     };
     let (range, step) = stepped(reader, &f.expr)?;
     let (Some(start), Some(end)) = (&range.start, &range.end) else {
-        reader.error(range.span(), "a loop has a start and an end", "write both: `0..n`, or use `loop`");
+        reader.error(
+            range.span(),
+            "a loop has a start and an end",
+            "write both: `0..n`, or use `loop`",
+        );
         return None;
     };
     let inclusive = matches!(range.limits, RangeLimits::Closed(_));

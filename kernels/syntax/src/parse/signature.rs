@@ -3,7 +3,9 @@
 use quote::ToTokens;
 use syn::parse::{Parse, ParseStream};
 use syn::spanned::Spanned;
-use syn::{FnArg, GenericArgument, GenericParam, ItemFn, Pat, PathArguments, ReturnType, Token, Type};
+use syn::{
+    FnArg, GenericArgument, GenericParam, ItemFn, Pat, PathArguments, ReturnType, Token, Type,
+};
 
 use super::{Parsed, Reader, body, pos};
 use crate::tree::{
@@ -170,7 +172,10 @@ fn extent(reader: &mut Reader, expr: &syn::Expr) -> Option<Extent> {
     match expr {
         syn::Expr::Path(path) => {
             if let Some(ident) = path.path.get_ident() {
-                return Some(Extent::Name(Name { text: ident.to_string(), pos: pos(ident.span()) }));
+                return Some(Extent::Name(Name {
+                    text: ident.to_string(),
+                    pos: pos(ident.span()),
+                }));
             }
         }
         syn::Expr::Lit(syn::ExprLit { lit: syn::Lit::Int(int), .. }) => {
@@ -198,10 +203,18 @@ fn extent(reader: &mut Reader, expr: &syn::Expr) -> Option<Extent> {
 fn modifiers(reader: &mut Reader, item: &ItemFn) {
     let sig = &item.sig;
     if let Some(token) = &sig.asyncness {
-        reader.error(token.span(), "a kernel cannot be `async`", "remove `async`: the call is what is awaited");
+        reader.error(
+            token.span(),
+            "a kernel cannot be `async`",
+            "remove `async`: the call is what is awaited",
+        );
     }
     if let syn::Safety::Unsafe(token) = &sig.safety {
-        reader.error(token.span(), "a kernel cannot be `unsafe`", "remove `unsafe`: every access is checked");
+        reader.error(
+            token.span(),
+            "a kernel cannot be `unsafe`",
+            "remove `unsafe`: every access is checked",
+        );
     }
     if let Some(token) = &sig.constness {
         reader.error(token.span(), "a kernel cannot be `const`", "remove `const`");
@@ -298,7 +311,11 @@ fn params(reader: &mut Reader, item: &ItemFn) -> (Option<String>, Vec<Param>) {
             if at == 0 {
                 id = Some(binding.ident.to_string());
             } else {
-                reader.error(typed.ty.span(), "the `Id` comes first", "make `id: Id` the first parameter");
+                reader.error(
+                    typed.ty.span(),
+                    "the `Id` comes first",
+                    "make `id: Id` the first parameter",
+                );
             }
             continue;
         }
@@ -324,7 +341,11 @@ fn param_type(reader: &mut Reader, ty: &Type) -> Option<(ParamKind, Name)> {
         Type::Reference(reference) => {
             let mutable = reference.mutability.is_some();
             if let Some(lifetime) = &reference.lifetime {
-                reader.error(lifetime.span(), "a kernel has no lifetimes", "remove it: slices live for the whole call");
+                reader.error(
+                    lifetime.span(),
+                    "a kernel has no lifetimes",
+                    "remove it: slices live for the whole call",
+                );
             }
             let Type::Slice(slice) = &*reference.elem else {
                 reader.error(
@@ -354,10 +375,18 @@ fn param_type(reader: &mut Reader, ty: &Type) -> Option<(ParamKind, Name)> {
             }
             let name = scalar(reader, &slice.elem)?;
             if name.text == "bool" {
-                reader.error(slice.elem.span(), "slices of `bool` have no layout on a GPU", "use `u32` and compare with 0");
+                reader.error(
+                    slice.elem.span(),
+                    "slices of `bool` have no layout on a GPU",
+                    "use `u32` and compare with 0",
+                );
             }
             if name.text == "usize" {
-                reader.error(slice.elem.span(), "a `usize` is 32 bits wide in a kernel", "use `u32` elements");
+                reader.error(
+                    slice.elem.span(),
+                    "a `usize` is 32 bits wide in a kernel",
+                    "use `u32` elements",
+                );
             }
             Some((if mutable { ParamKind::SliceMut } else { ParamKind::Slice }, name))
         }
