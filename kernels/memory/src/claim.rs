@@ -9,7 +9,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use bytemuck::Pod;
 
-use crate::slot::Slot;
+use crate::slot::{Fill, Slot};
 
 /// What a claim is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,7 +94,32 @@ impl Claim {
         unsafe { std::slice::from_raw_parts_mut(slot.base().cast(), slot.bytes() / size_of::<T>()) }
     }
 
+    /// Leaves the newest bytes of a slot claimed for writing elsewhere: `fill` fetches them when
+    /// somebody looks. An earlier fill that nobody needed is forgotten.
+    ///
+    /// # Panics
+    /// When the claim does not cover the slot for writing.
+    pub fn defer(&mut self, slot: &Slot, fill: Fill) {
+        self.wait_for(slot, Want::Write);
+        slot.set_pending(Some(fill));
+    }
+
+    /// Declares that whatever the slot lacks will be overwritten: a waiting fill is forgotten.
+    ///
+    /// # Panics
+    /// When the claim does not cover the slot for writing.
+    pub fn discard_pending(&mut self, slot: &Slot) {
+        self.wait_for(slot, Want::Write);
+        slot.set_pending(None);
+    }
+
     fn granted(&self, slot: &Slot, want: Want) {
+        self.wait_for(slot, want);
+        // Bytes that are lost stay as they were; whoever must know has called `settle`.
+        let _ = slot.settle_pending();
+    }
+
+    fn wait_for(&self, slot: &Slot, want: Want) {
         let part = self.parts.iter().find(|(part, _, held)| {
             std::ptr::eq(&**part, slot) && (want == Want::Read || *held == Want::Write)
         });

@@ -9,7 +9,10 @@
 //! slice cannot be had while a kernel writes the same bytes, and a buffer that is dropped while in
 //! flight lives until the call has ended.
 //!
-//! All `unsafe` of the memory path is in this crate, in `map.rs` and `slot.rs`.
+//! A slot's newest bytes can be elsewhere, on a GPU: [`Claim::defer`] says how to fetch them, and the
+//! next look at the slot does so.
+//!
+//! All `unsafe` of the memory path is in this crate, in `map.rs`, `slot.rs` and `claim.rs`.
 
 mod claim;
 mod map;
@@ -17,4 +20,4 @@ mod slot;
 
 pub use claim::{Claim, Want, claim};
 pub use map::{GUARD_BYTES, MemoryError, SLOT_BYTES};
-pub use slot::{ReadGuard, Slot, WriteGuard};
+pub use slot::{Fill, ReadGuard, Slot, WriteGuard};

@@ -23,6 +23,12 @@ pub enum MemoryError {
         /// Bytes asked for.
         bytes: usize,
     },
+    /// The newest bytes were on a device that is gone.
+    #[error("the newest content of a buffer is lost: {message}")]
+    Lost {
+        /// Why.
+        message: String,
+    },
     /// The operating system refuses.
     #[error("the operating system gives no memory for a buffer of {bytes} bytes: {message}")]
     System {

@@ -2,7 +2,8 @@
 
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytemuck::Pod;
 
@@ -15,6 +16,29 @@ pub struct Slot {
     map: Option<Map>,
     bytes: usize,
     queue: Queue,
+    pending: Pending,
+}
+
+/// Writes the newest bytes into a slot; the error says why they cannot be had.
+pub type Fill = Box<dyn FnOnce(&mut [u8]) -> Result<(), String> + Send>;
+
+/// Bytes that are elsewhere until somebody looks.
+#[derive(Default)]
+struct Pending {
+    waiting: AtomicBool,
+    state: Mutex<PendingState>,
+}
+
+#[derive(Default)]
+struct PendingState {
+    fill: Option<Fill>,
+    lost: Option<String>,
+}
+
+impl std::fmt::Debug for Pending {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pending").field("waiting", &self.waiting).finish_non_exhaustive()
+    }
 }
 
 impl Slot {
@@ -23,7 +47,8 @@ impl Slot {
     /// # Errors
     /// [`MemoryError`] when the size is beyond 4 GiB or the system has no memory.
     pub fn zeroed(bytes: usize) -> Result<Slot, MemoryError> {
-        Ok(Slot { map: Some(Map::zeroed(bytes)?), bytes, queue: Queue::default() })
+        let map = Some(Map::zeroed(bytes)?);
+        Ok(Slot { map, bytes, queue: Queue::default(), pending: Pending::default() })
     }
 
     /// Bytes in use.
@@ -36,6 +61,48 @@ impl Slot {
     /// writes through it holds a [`Claim`] on the slot.
     pub fn base(&self) -> *mut u8 {
         self.map.as_ref().expect("a slot has its mapping until it is dropped").base()
+    }
+
+    /// Whether the newest bytes are elsewhere: the next look at the slot fetches them.
+    pub fn is_pending(&self) -> bool {
+        self.pending.waiting.load(Ordering::Acquire)
+    }
+
+    /// Sees to it that the newest bytes are here. Looking through a claim does so by itself; whoever
+    /// goes through [`Slot::base`] calls this first, holding a granted claim.
+    ///
+    /// # Errors
+    /// [`MemoryError::Lost`] when they cannot be had; the slot then keeps what it held before.
+    pub fn settle(&self, _claim: &Claim) -> Result<(), MemoryError> {
+        self.settle_pending()
+    }
+
+    pub(crate) fn settle_pending(&self) -> Result<(), MemoryError> {
+        if !self.pending.waiting.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let mut state = self.pending.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(fill) = state.fill.take() {
+            // SAFETY: the mapping holds `bytes` committed bytes. While a fill waits nobody has a
+            // slice of them: `defer` needs the only claim, and every later look passes through here
+            // first, under this lock.
+            let bytes = unsafe { std::slice::from_raw_parts_mut(self.base(), self.bytes) };
+            state.lost = fill(bytes).err();
+        }
+        match &state.lost {
+            Some(message) => Err(MemoryError::Lost { message: message.clone() }),
+            None => {
+                self.pending.waiting.store(false, Ordering::Release);
+                Ok(())
+            }
+        }
+    }
+
+    pub(crate) fn set_pending(&self, fill: Option<Fill>) {
+        let mut state = self.pending.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.lost = None;
+        self.pending.waiting.store(fill.is_some(), Ordering::Release);
+        state.fill = fill;
     }
 
     pub(crate) fn queue(&self) -> &Queue {
@@ -106,6 +173,7 @@ impl<T: Pod> DerefMut for WriteGuard<T> {
 #[cfg(test)]
 mod tests {
     use super::Slot;
+    use crate::claim::{Want, claim};
     use crate::map::{MemoryError, SLOT_BYTES};
     use std::sync::Arc;
 
@@ -124,6 +192,24 @@ mod tests {
     fn a_rest_shorter_than_an_element_is_left_out() {
         let slot = Arc::new(Slot::zeroed(11).expect("memory"));
         assert_eq!(slot.read::<f64>().len(), 1);
+    }
+
+    #[test]
+    fn deferred_bytes_are_fetched_once_when_somebody_looks() {
+        let slot = Arc::new(Slot::zeroed(4).expect("memory"));
+        let defer = |fill: super::Fill| claim([(slot.clone(), Want::Write)]).defer(&slot, fill);
+        defer(Box::new(|bytes| {
+            bytes.fill(7);
+            Ok(())
+        }));
+        assert!(slot.is_pending());
+        assert_eq!(*slot.read::<u8>(), [7; 4]);
+        assert!(!slot.is_pending());
+        defer(Box::new(|_| Err("the device is gone".into())));
+        let claim = claim([(slot.clone(), Want::Read)]);
+        let lost = MemoryError::Lost { message: "the device is gone".into() };
+        assert_eq!(slot.settle(&claim), Err(lost));
+        assert_eq!(claim.slice::<u8>(&slot), [7; 4], "what was here before stays");
     }
 
     #[test]

@@ -148,7 +148,11 @@ impl Infer<'_> {
             };
             if !fits {
                 let message = format!("`{}` is no extent of a grid", name.text);
-                self.complain(name.pos, message, Some("name a `u32` or `usize` parameter (not `mut`), or `x.len()` of a slice"));
+                self.complain(
+                    name.pos,
+                    message,
+                    Some("name a `u32` or `usize` parameter (not `mut`), or `x.len()` of a slice"),
+                );
             }
         }
     }
@@ -160,7 +164,11 @@ impl Infer<'_> {
                 if let Yield::Scalar(found) = tail.yields {
                     self.same(tail.pos, expected, found);
                 } else if !matches!(tail.yields, Yield::Never | Yield::Error) {
-                    self.complain(tail.pos, "this yields no scalar, but the function returns one", None);
+                    self.complain(
+                        tail.pos,
+                        "this yields no scalar, but the function returns one",
+                        None,
+                    );
                 }
             }
             None if body.stmts.last().is_some_and(|s| s.yields == Yield::Never) => {}
@@ -199,7 +207,11 @@ impl Infer<'_> {
         let ty = named_type(self.request, &name.text);
         if ty.is_none() {
             let message = format!("`{}` is not a type of the kernel language", name.text);
-            self.complain(name.pos, message, Some("use f32, f64, i32, u32, i64, u64, usize or bool"));
+            self.complain(
+                name.pos,
+                message,
+                Some("use f32, f64, i32, u32, i64, u64, usize or bool"),
+            );
         }
         ty
     }
@@ -207,14 +219,22 @@ impl Infer<'_> {
     fn same(&mut self, pos: Pos, expected: TypeVar, found: TypeVar) {
         if !self.types.unify(expected, found) {
             let (a, b) = (self.types.class(expected).name(), self.types.class(found).name());
-            self.complain(pos, format!("expected {a}, found {b}"), Some("convert with `as`, or give the number a suffix"));
+            self.complain(
+                pos,
+                format!("expected {a}, found {b}"),
+                Some("convert with `as`, or give the number a suffix"),
+            );
         }
     }
 
     fn narrow(&mut self, pos: Pos, var: TypeVar, class: Class) {
         if !self.types.narrow(var, class) {
             let (a, b) = (class.name(), self.types.class(var).name());
-            self.complain(pos, format!("expected {a}, found {b}"), Some("convert with `as`, or give the number a suffix"));
+            self.complain(
+                pos,
+                format!("expected {a}, found {b}"),
+                Some("convert with `as`, or give the number a suffix"),
+            );
         }
     }
 
@@ -238,7 +258,11 @@ impl Infer<'_> {
                 let ty = self.named(ty)?;
                 match self.const_value(init, ty) {
                     Some(value) => self.bind(&name.text, Binding::Const(value)),
-                    None => self.complain(init.pos, "this is not known before the kernel runs", Some("use numbers, other constants and arithmetic, or `let`")),
+                    None => self.complain(
+                        init.pos,
+                        "this is not known before the kernel runs",
+                        Some("use numbers, other constants and arithmetic, or `let`"),
+                    ),
                 }
                 None
             }
@@ -354,7 +378,11 @@ impl Infer<'_> {
             Yield::Scalar(var) => var,
             Yield::Never | Yield::Error => self.types.open(Class::Any),
             Yield::Unit | Yield::Array(..) | Yield::Buffer(_) | Yield::Id => {
-                self.complain(e.pos, "expected a scalar", Some("index slices and arrays; use `id.x`"));
+                self.complain(
+                    e.pos,
+                    "expected a scalar",
+                    Some("index slices and arrays; use `id.x`"),
+                );
                 self.types.open(Class::Any)
             }
         };
@@ -424,7 +452,11 @@ impl Infer<'_> {
                         (TKind::Repeat(Box::new(value), len), Yield::Array(var, len))
                     }
                     _ => {
-                        self.complain(len.pos, "the length of an array is a positive constant", Some("use a number or a `const`"));
+                        self.complain(
+                            len.pos,
+                            "the length of an array is a positive constant",
+                            Some("use a number or a `const`"),
+                        );
                         (TKind::Nothing, Yield::Error)
                     }
                 }
@@ -432,7 +464,11 @@ impl Infer<'_> {
             ExprKind::Ref(inner) => match self.kind(inner, expected) {
                 buffer @ (_, Yield::Buffer(_) | Yield::Error) => buffer,
                 _ => {
-                    self.complain(e.pos, "only slices are passed by reference", Some("pass scalars by value"));
+                    self.complain(
+                        e.pos,
+                        "only slices are passed by reference",
+                        Some("pass scalars by value"),
+                    );
                     (TKind::Nothing, Yield::Error)
                 }
             },
@@ -463,7 +499,11 @@ impl Infer<'_> {
             Some(Binding::Const(c)) => (TKind::Const(c), Yield::Scalar(self.types.known(c.ty))),
             None => {
                 let message = format!("`{name}` is not known in this kernel");
-                self.complain(pos, message, Some("pass it as a parameter, or write a `const` in the kernel"));
+                self.complain(
+                    pos,
+                    message,
+                    Some("pass it as a parameter, or write a `const` in the kernel"),
+                );
                 (TKind::Nothing, Yield::Error)
             }
         }
@@ -473,7 +513,11 @@ impl Infer<'_> {
         match named_type(self.request, ty).and_then(|ty| consts::associated(ty, name)) {
             Some(c) => (TKind::Const(c), Yield::Scalar(self.types.known(c.ty))),
             None => {
-                self.complain(pos, format!("`{ty}::{name}` is not known"), Some("write its value as a `const`"));
+                self.complain(
+                    pos,
+                    format!("`{ty}::{name}` is not known"),
+                    Some("write its value as a `const`"),
+                );
                 (TKind::Nothing, Yield::Error)
             }
         }
@@ -537,7 +581,11 @@ impl Infer<'_> {
                 if self.types.class(var) == Class::Float
                     || matches!(self.types.class(var), Class::Known(ty) if ty.is_float())
                 {
-                    self.complain(a.pos, "`%` is not available on floats", Some("write `x - (x / y).trunc() * y`"));
+                    self.complain(
+                        a.pos,
+                        "`%` is not available on floats",
+                        Some("write `x - (x / y).trunc() * y`"),
+                    );
                 }
             }
             BinaryOp::And | BinaryOp::Or | BinaryOp::Xor => {
@@ -547,7 +595,11 @@ impl Infer<'_> {
             }
             _ => {
                 if self.types.class(var) == Class::Known(Type::Bool) {
-                    self.complain(a.pos, "there is no arithmetic on `bool`", Some("convert with `as u32`"));
+                    self.complain(
+                        a.pos,
+                        "there is no arithmetic on `bool`",
+                        Some("convert with `as u32`"),
+                    );
                 }
             }
         }
@@ -560,7 +612,11 @@ impl Infer<'_> {
             UnaryOp::Neg => {
                 let class = self.types.class(var);
                 if matches!(class, Class::Known(Type::U32 | Type::U64 | Type::Bool)) {
-                    self.complain(a.pos, "this type has no negative values", Some("use `wrapping_neg`, or a signed type"));
+                    self.complain(
+                        a.pos,
+                        "this type has no negative values",
+                        Some("use `wrapping_neg`, or a signed type"),
+                    );
                 }
                 (TKind::Neg(Box::new(a)), Yield::Scalar(var))
             }
@@ -580,7 +636,8 @@ impl Infer<'_> {
         };
         let shift = matches!(op, Some(BinaryOp::Shl | BinaryOp::Shr));
         let (value, found) = self.scalar(value, if shift { None } else { Some(var) });
-        let integer = matches!(op, Some(BinaryOp::Rem | BinaryOp::And | BinaryOp::Or | BinaryOp::Xor));
+        let integer =
+            matches!(op, Some(BinaryOp::Rem | BinaryOp::And | BinaryOp::Or | BinaryOp::Xor));
         if shift {
             self.narrow(value.pos, found, Class::Int);
         }
@@ -603,7 +660,11 @@ impl Infer<'_> {
                 }
                 Some(_) => {
                     let message = format!("`{name}` cannot be assigned");
-                    self.complain(place.pos, message, Some("assign elements, or a `let mut` variable"));
+                    self.complain(
+                        place.pos,
+                        message,
+                        Some("assign elements, or a `let mut` variable"),
+                    );
                     None
                 }
                 None => {
@@ -617,7 +678,11 @@ impl Infer<'_> {
                 match (base_typed.yields, &base_typed.kind) {
                     (Yield::Array(var, _), TKind::Variable(v)) => {
                         if !self.variables[v.0].mutable {
-                            self.complain(base.pos, "this array is not mutable", Some("declare it with `let mut`"));
+                            self.complain(
+                                base.pos,
+                                "this array is not mutable",
+                                Some("declare it with `let mut`"),
+                            );
                         }
                         Some((Place::Element(*v, index), var))
                     }
@@ -636,7 +701,11 @@ impl Infer<'_> {
                 }
             }
             _ => {
-                self.complain(place.pos, "this cannot be assigned", Some("assign a variable or an element"));
+                self.complain(
+                    place.pos,
+                    "this cannot be assigned",
+                    Some("assign a variable or an element"),
+                );
                 None
             }
         }
@@ -669,7 +738,11 @@ impl Infer<'_> {
             (Yield::Buffer(param), _) => {
                 let (ty, access) = self.buffer(param);
                 if access == Access::Atomic {
-                    self.complain(base.pos, "atomics are read with `load()`", Some("write `x[i].load()`"));
+                    self.complain(
+                        base.pos,
+                        "atomics are read with `load()`",
+                        Some("write `x[i].load()`"),
+                    );
                 }
                 (TKind::Load(param, index), Yield::Scalar(self.types.known(ty)))
             }
@@ -691,12 +764,20 @@ impl Infer<'_> {
             }
             (Yield::Id, Some(_)) => {
                 let message = format!("the grid has no axis `{name}`");
-                self.complain(base.pos, message, Some("name the extents: `#[kernel(grid = (w, h))]`"));
+                self.complain(
+                    base.pos,
+                    message,
+                    Some("name the extents: `#[kernel(grid = (w, h))]`"),
+                );
                 (TKind::Nothing, Yield::Error)
             }
             (Yield::Error, _) => (TKind::Nothing, Yield::Error),
             _ => {
-                self.complain(base.pos, format!("there is no field `{name}`"), Some("an `Id` has x, y and z"));
+                self.complain(
+                    base.pos,
+                    format!("there is no field `{name}`"),
+                    Some("an `Id` has x, y and z"),
+                );
                 (TKind::Nothing, Yield::Error)
             }
         }
@@ -737,7 +818,13 @@ impl Infer<'_> {
             }
             None => {
                 let message = format!("method `{}` is not available here", name.text);
-                self.complain(name.pos, message, Some("`load`, `store`, `swap` and `fetch_…` are for elements of `&[Atomic<T>]`"));
+                self.complain(
+                    name.pos,
+                    message,
+                    Some(
+                        "`load`, `store`, `swap` and `fetch_…` are for elements of `&[Atomic<T>]`",
+                    ),
+                );
                 (TKind::Nothing, Yield::Error)
             }
         }
@@ -786,7 +873,11 @@ impl Infer<'_> {
         let Yield::Buffer(param) = self.expr(base, None).yields else { return None };
         let (ty, access) = self.buffer(param);
         if access != Access::Atomic {
-            self.complain(base.pos, "these elements are not atomic", Some("take the slice as `&[Atomic<u32>]`"));
+            self.complain(
+                base.pos,
+                "these elements are not atomic",
+                Some("take the slice as `&[Atomic<u32>]`"),
+            );
             return Some((TKind::Nothing, Yield::Error));
         }
         let wanted = usize::from(text != "load");
@@ -824,8 +915,10 @@ impl Infer<'_> {
             let wanted = self.shape(*shape, var);
             operands.push(self.scalar(arg, Some(wanted)).0);
         }
-        if matches!(method, Method::Abs | Method::Signum | Method::Min | Method::Max | Method::Clamp)
-            && matches!(self.types.class(var), Class::Known(Type::Bool))
+        if matches!(
+            method,
+            Method::Abs | Method::Signum | Method::Min | Method::Max | Method::Clamp
+        ) && matches!(self.types.class(var), Class::Known(Type::Bool))
         {
             self.complain(name.pos, "there is no arithmetic on `bool`", None);
         }
@@ -869,7 +962,11 @@ impl Infer<'_> {
                 self.numeric(method, name, receiver, found, rest)
             }
             (other, _) => {
-                self.complain(name.pos, format!("`{ty}::{other}` is not available with these arguments"), None);
+                self.complain(
+                    name.pos,
+                    format!("`{ty}::{other}` is not available with these arguments"),
+                    None,
+                );
                 (TKind::Nothing, Yield::Error)
             }
         }
@@ -877,13 +974,22 @@ impl Infer<'_> {
 
     fn call(&mut self, pos: Pos, helper: usize, args: &[Expr]) -> (TKind, Yield) {
         let Some(callee) = self.request.definition.helpers.get(helper).cloned() else {
-            let name = self.request.definition.tree.helpers.get(helper).cloned().unwrap_or_default();
-            self.complain(pos, format!("function `{name}` is not a kernel helper"), Some("put `#[kernel]` on it"));
+            let name =
+                self.request.definition.tree.helpers.get(helper).cloned().unwrap_or_default();
+            self.complain(
+                pos,
+                format!("function `{name}` is not a kernel helper"),
+                Some("put `#[kernel]` on it"),
+            );
             return (TKind::Nothing, Yield::Error);
         };
         let tree = &callee.tree;
         if tree.id.is_some() {
-            self.complain(pos, format!("`{}` is a kernel with a grid of its own", tree.name), Some("call functions without `Id`, and pass `id.x` on"));
+            self.complain(
+                pos,
+                format!("`{}` is a kernel with a grid of its own", tree.name),
+                Some("call functions without `Id`, and pass `id.x` on"),
+            );
             return (TKind::Nothing, Yield::Error);
         }
         if tree.params.len() != args.len() {
@@ -942,13 +1048,21 @@ impl Infer<'_> {
                     tree::ParamKind::Scalar => false,
                 };
                 if !fits {
-                    self.complain(arg.pos, format!("`{}` wants another kind of slice", param.name), None);
+                    self.complain(
+                        arg.pos,
+                        format!("`{}` wants another kind of slice", param.name),
+                        None,
+                    );
                 }
                 Some(TArg::Buffer(buffer))
             }
             Yield::Error => None,
             _ => {
-                self.complain(arg.pos, format!("`{}` is a slice", param.name), Some("pass one of the kernel's own slices"));
+                self.complain(
+                    arg.pos,
+                    format!("`{}` is a slice", param.name),
+                    Some("pass one of the kernel's own slices"),
+                );
                 None
             }
         }
@@ -1083,9 +1197,7 @@ fn leaves(body: &TBlock) -> bool {
 fn breaks(e: &TExpr) -> bool {
     match &e.kind {
         TKind::Break => true,
-        TKind::If(_, then, otherwise) => {
-            leaves(then) || otherwise.as_deref().is_some_and(breaks)
-        }
+        TKind::If(_, then, otherwise) => leaves(then) || otherwise.as_deref().is_some_and(breaks),
         TKind::Match(_, arms) => arms.iter().any(|arm| breaks(&arm.body)),
         TKind::Block(block) => leaves(block),
         TKind::Let(_, init) => breaks(init),

@@ -9,8 +9,8 @@ use super::types::TypeVar;
 use super::{Request, Session, param_kind};
 use crate::ir::builder::Builder;
 use crate::ir::{
-    Access, BinaryOp, Block, CallArg, Const, Function, Inst, Local, LocalDef, ParamDef,
-    Span, Stmt, Type, UnaryOp, Value,
+    Access, BinaryOp, Block, CallArg, Const, Function, Inst, Local, LocalDef, ParamDef, Span, Stmt,
+    Type, UnaryOp, Value,
 };
 
 /// At most this many operations are computed on both sides of an `if` to save the branch.
@@ -246,11 +246,8 @@ impl Lower<'_> {
         let ty = self.builder.function().ty(a);
         let shift = matches!(op, BinaryOp::Shl | BinaryOp::Shr);
         // Rust takes any integer as the amount of a shift; the IR one of the same type.
-        let b = if shift && self.builder.function().ty(b) != ty {
-            self.builder.cast(b, ty)
-        } else {
-            b
-        };
+        let b =
+            if shift && self.builder.function().ty(b) != ty { self.builder.cast(b, ty) } else { b };
         self.builder.checked_binary(op, a, b)
     }
 
@@ -368,7 +365,8 @@ impl Lower<'_> {
                 if op.is_none() {
                     self.builder.checked_set_element(local, index, right);
                 } else {
-                    let value = self.updated(pos, op, right, |b| b.checked_get_element(local, index));
+                    let value =
+                        self.updated(pos, op, right, |b| b.checked_get_element(local, index));
                     self.builder.stmt(Stmt::SetElement(local, index, value));
                 }
             }
@@ -780,8 +778,7 @@ impl Lower<'_> {
             return self.constant_power(a, n.bits as u32, ty);
         }
         let b = &mut self.builder;
-        let (result, base, left) =
-            (b.local(ty, None), b.local(ty, None), b.local(Type::U32, None));
+        let (result, base, left) = (b.local(ty, None), b.local(ty, None), b.local(Type::U32, None));
         let one = b.constant(Const::one(ty));
         b.set(result, one);
         b.set(base, a);

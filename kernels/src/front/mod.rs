@@ -22,7 +22,10 @@ use std::sync::Arc;
 use crossover_syntax::tree::{self, Tree};
 
 use crate::error::{Diagnostic, KernelError};
-use crate::ir::{Collective, CollectiveKind, CollectiveOp, Extent, Function, Helper, Inst, Kernel, Param, ParamKind, Stmt, Type};
+use crate::ir::{
+    Collective, CollectiveKind, CollectiveOp, Extent, Function, Helper, Inst, Kernel, Param,
+    ParamKind, Stmt, Type,
+};
 use crate::lang::Def;
 use crate::verify::verify;
 
@@ -45,7 +48,8 @@ impl Definition {
     pub fn decode(def: &Def) -> Result<Arc<Definition>, KernelError> {
         let tree = crossover_syntax::decode(def.tree)
             .map_err(|_| KernelError::Blob { kernel: def.name.to_owned() })?;
-        let helpers = def.helpers.iter().map(|h| Definition::decode(h)).collect::<Result<_, _>>()?;
+        let helpers =
+            def.helpers.iter().map(|h| Definition::decode(h)).collect::<Result<_, _>>()?;
         Ok(Arc::new(Definition { tree, file: def.file.into(), helpers }))
     }
 }
@@ -68,11 +72,8 @@ pub fn instantiate(
     consts: &[usize],
 ) -> Result<Kernel, KernelError> {
     let mut session = Session::default();
-    let request = Request {
-        definition: definition.clone(),
-        types: types.to_vec(),
-        consts: consts.to_vec(),
-    };
+    let request =
+        Request { definition: definition.clone(), types: types.to_vec(), consts: consts.to_vec() };
     let built = session.build(&request);
     let kernel = match built {
         Some(entry) if session.diagnostics.is_empty() => session.assemble(&request, entry),
@@ -145,7 +146,8 @@ impl Session {
             helpers.push(function?);
         }
         let order = callers_first(&entry, &helpers);
-        let renumber = |h: Helper| Helper(order.iter().position(|&o| o == h.index()).unwrap_or(0) as u32);
+        let renumber =
+            |h: Helper| Helper(order.iter().position(|&o| o == h.index()).unwrap_or(0) as u32);
         for function in helpers.iter_mut().chain([&mut entry]) {
             map_calls(function, &renumber);
         }
@@ -216,9 +218,8 @@ fn map_calls(function: &mut Function, f: &impl Fn(Helper) -> Helper) {
 /// The grid that the attribute names, else the length of the first `&mut` slice, else of the first
 /// slice.
 fn grid(tree: &Tree, request: &Request) -> Vec<Extent> {
-    let position = |name: &str| {
-        tree.params.iter().position(|p| p.name == name).map(|at| Param(at as u32))
-    };
+    let position =
+        |name: &str| tree.params.iter().position(|p| p.name == name).map(|at| Param(at as u32));
     if tree.grid.is_empty() {
         let find = |kind: &dyn Fn(tree::ParamKind) -> bool| {
             tree.params.iter().position(|p| kind(p.kind)).map(|at| Extent::Len(Param(at as u32)))
@@ -252,10 +253,8 @@ fn const_generic(request: &Request, name: &str) -> Option<u32> {
 /// The type that a name stands for: a scalar's, or a type parameter's argument.
 fn named_type(request: &Request, name: &str) -> Option<Type> {
     let generics = &request.definition.tree.generics;
-    let at = generics
-        .iter()
-        .filter(|g| g.kind != tree::GenericKind::Const)
-        .position(|g| g.name == name);
+    let at =
+        generics.iter().filter(|g| g.kind != tree::GenericKind::Const).position(|g| g.name == name);
     match at {
         Some(at) => request.types.get(at).copied(),
         None => Type::from_name(name),

@@ -169,12 +169,13 @@ impl Code {
 
     /// Pushes a constant of one lane.
     pub(super) fn scalar_const(&mut self, c: Const) {
+        let mut sink = self.sink();
         match val_type(c.ty) {
-            ValType::I64 => self.sink().i64_const(c.bits.cast_signed()),
-            ValType::F32 => self.sink().f32_const(Ieee32::new(c.bits as u32)),
-            ValType::F64 => self.sink().f64_const(Ieee64::new(c.bits)),
+            ValType::I64 => sink.i64_const(c.bits.cast_signed()),
+            ValType::F32 => sink.f32_const(Ieee32::new(c.bits as u32)),
+            ValType::F64 => sink.f64_const(Ieee64::new(c.bits)),
             ValType::I32 | ValType::V128 | ValType::Ref(_) => {
-                self.sink().i32_const((c.bits as u32).cast_signed())
+                sink.i32_const((c.bits as u32).cast_signed())
             }
         };
     }

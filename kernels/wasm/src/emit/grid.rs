@@ -16,7 +16,8 @@
 //! `(l0 ∘ l1) ∘ (l2 ∘ l3)`, then the scalar tail from left to right.
 
 use crossover_kernels::ir::{
-    Axis, BinaryOp, Collective, CollectiveKind, Const, Inst, Kernel, Param, Stmt, Type, Value,
+    self, Axis, BinaryOp, Collective, CollectiveKind, Const, Inst, Kernel, Param, Stmt, Type, Value,
+    ValueDef,
 };
 use wasm_encoder::{Function, ValType};
 
@@ -377,10 +378,11 @@ fn range_params(axis: usize) -> [u32; 2] {
 }
 
 fn row_checks(kernel: &Kernel) -> Vec<RowCheck> {
+    let invariant = row_invariants(&kernel.entry);
     let mut checks: Vec<RowCheck> = Vec::new();
     kernel.entry.walk(&mut |stmt| {
         if let Stmt::Check { condition, .. } = stmt
-            && let Some(check) = row_check(kernel, *condition)
+            && let Some(check) = row_check(&kernel.entry, &invariant, *condition)
         {
             checks.push(check);
         }
@@ -388,46 +390,58 @@ fn row_checks(kernel: &Kernel) -> Vec<RowCheck> {
     checks
 }
 
-fn row_check(kernel: &Kernel, condition: Value) -> Option<RowCheck> {
-    let function = &kernel.entry;
+fn row_check(function: &ir::Function, invariant: &[bool], condition: Value) -> Option<RowCheck> {
     let Inst::Binary(BinaryOp::Lt, index, bound) = function.def(condition).inst else {
         return None;
     };
-    if function.ty(index) != Type::U32 || !is_row_invariant(kernel, bound) {
+    if function.ty(index) != Type::U32 || !invariant[bound.index()] {
         return None;
     }
-    let mut terms = Vec::new();
-    linear_terms(kernel, index, &mut terms)?;
+    let terms = linear_terms(function, invariant, index)?;
     Some(RowCheck { condition, terms, bound })
 }
 
 /// The terms of `x ± terms`; `None` for any other form.
-fn linear_terms(kernel: &Kernel, index: Value, terms: &mut Vec<Term>) -> Option<()> {
-    match kernel.entry.def(index).inst {
-        Inst::Id(Axis::X) => Some(()),
-        Inst::Binary(BinaryOp::Add, a, b) if is_row_invariant(kernel, b) => {
-            terms.push(Term { value: b, subtracted: false });
-            linear_terms(kernel, a, terms)
-        }
-        Inst::Binary(BinaryOp::Add, a, b) if is_row_invariant(kernel, a) => {
-            terms.push(Term { value: a, subtracted: false });
-            linear_terms(kernel, b, terms)
-        }
-        Inst::Binary(BinaryOp::Sub, a, b) if is_row_invariant(kernel, b) => {
-            terms.push(Term { value: b, subtracted: true });
-            linear_terms(kernel, a, terms)
-        }
-        _ => None,
+fn linear_terms(
+    function: &ir::Function,
+    invariant: &[bool],
+    mut index: Value,
+) -> Option<Vec<Term>> {
+    let mut terms = Vec::new();
+    loop {
+        let (rest, value, subtracted) = match function.def(index).inst {
+            Inst::Id(Axis::X) => return Some(terms),
+            Inst::Binary(BinaryOp::Add, a, b) if invariant[b.index()] => (a, b, false),
+            Inst::Binary(BinaryOp::Add, a, b) if invariant[a.index()] => (b, a, false),
+            Inst::Binary(BinaryOp::Sub, a, b) if invariant[b.index()] => (a, b, true),
+            _ => return None,
+        };
+        terms.push(Term { value, subtracted });
+        index = rest;
     }
 }
 
-/// Whether the value is computed from the call's arguments, y and z alone, without a trap.
-fn is_row_invariant(kernel: &Kernel, value: Value) -> bool {
-    let def = kernel.entry.def(value);
-    let own = match &def.inst {
-        Inst::Const(_) | Inst::Param(_) | Inst::Len(_) | Inst::Id(Axis::Y | Axis::Z) => true,
+/// For each value, whether it is computed from the call's arguments, y and z alone, without a trap.
+fn row_invariants(function: &ir::Function) -> Vec<bool> {
+    let mut invariant = vec![false; function.values.len()];
+    function.walk(&mut |stmt| {
+        if let Stmt::Let(value) = stmt {
+            let def = function.def(*value);
+            invariant[value.index()] =
+                is_computable(def) && def.inst.operands().iter().all(|v| invariant[v.index()]);
+        }
+    });
+    invariant
+}
+
+fn is_computable(def: &ValueDef) -> bool {
+    match &def.inst {
         Inst::Binary(BinaryOp::Div | BinaryOp::Rem, ..) => def.ty.is_float(),
-        Inst::Unary(..)
+        Inst::Const(_)
+        | Inst::Param(_)
+        | Inst::Len(_)
+        | Inst::Id(Axis::Y | Axis::Z)
+        | Inst::Unary(..)
         | Inst::Binary(..)
         | Inst::Fma(..)
         | Inst::Select(..)
@@ -441,6 +455,5 @@ fn is_row_invariant(kernel: &Kernel, value: Value) -> bool {
         | Inst::AtomicLoad(..)
         | Inst::Atomic(..)
         | Inst::Call(..) => false,
-    };
-    own && def.inst.operands().iter().all(|&operand| is_row_invariant(kernel, operand))
+    }
 }

@@ -159,15 +159,12 @@ impl Body<'_> {
                 if ty.is_wide() { (lane as usize / 2, lane % 2) } else { (0, lane) };
             self.code.lane_address(index, lane, shift);
             let arg = arg(lane);
+            let mut sink = self.code.sink();
             match (ty.is_wide(), at) {
-                (false, 0) => self.code.sink().v128_load32_zero(arg),
-                (true, 0) => self.code.sink().v128_load64_zero(arg),
-                (false, _) => {
-                    self.code.sink().local_get(locals[part]).v128_load32_lane(arg, at as u8)
-                }
-                (true, _) => {
-                    self.code.sink().local_get(locals[part]).v128_load64_lane(arg, at as u8)
-                }
+                (false, 0) => sink.v128_load32_zero(arg),
+                (true, 0) => sink.v128_load64_zero(arg),
+                (false, _) => sink.local_get(locals[part]).v128_load32_lane(arg, at as u8),
+                (true, _) => sink.local_get(locals[part]).v128_load64_lane(arg, at as u8),
             };
             self.code.set(locals[part]);
         }

@@ -258,12 +258,11 @@ impl Code {
             self.lanes(operand, ty, 0);
         }
         self.lanes_fma(ty);
-        match ty {
-            Type::F64 => self.sink().f64x2_extract_lane(0),
-            Type::Bool | Type::I32 | Type::U32 | Type::F32 | Type::I64 | Type::U64 => {
-                self.sink().f32x4_extract_lane(0)
-            }
-        };
+        if ty.is_wide() {
+            self.sink().f64x2_extract_lane(0);
+        } else {
+            self.sink().f32x4_extract_lane(0);
+        }
     }
 
     pub(super) fn scalar_cast(&mut self, from: Type, to: Type, a: Rep) {
