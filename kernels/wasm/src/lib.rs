@@ -4,6 +4,11 @@
 //! Each buffer's slot is the whole of one wasm memory, so that a kernel reads and writes the same
 //! bytes as Rust does, and nothing is copied.
 
+mod chunk;
 mod emit;
+mod engine;
+mod pool;
+mod run;
 
 pub use emit::{Unsupported, WasmModule, emit};
+pub use run::WasmExecutor;

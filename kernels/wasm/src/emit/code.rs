@@ -243,7 +243,8 @@ impl Code {
             }
             Rep::Linear(local) => {
                 self.get(local);
-                let offsets = [0u32, 1, 2, 3].iter().rev().fold(0, |all, &v| all << 32 | i128::from(v));
+                let offsets =
+                    [0u32, 1, 2, 3].iter().rev().fold(0, |all, &v| all << 32 | i128::from(v));
                 self.sink().i32x4_splat().v128_const(offsets).i32x4_add();
             }
             Rep::Lanes(locals) => self.get(locals[part]),
@@ -274,12 +275,7 @@ impl Code {
     }
 
     /// Pushes a vector of the part's lanes, each pushed by `lane` as a scalar.
-    pub(super) fn assemble(
-        &mut self,
-        ty: Type,
-        part: usize,
-        mut lane: impl FnMut(&mut Code, u32),
-    ) {
+    pub(super) fn assemble(&mut self, ty: Type, part: usize, mut lane: impl FnMut(&mut Code, u32)) {
         let count = LANES / parts(ty) as u32;
         let first = part as u32 * count;
         lane(self, first);

@@ -16,8 +16,8 @@
 //! `(l0 ∘ l1) ∘ (l2 ∘ l3)`, then the scalar tail from left to right.
 
 use crossover_kernels::ir::{
-    self, Axis, BinaryOp, Collective, CollectiveKind, Const, Inst, Kernel, Param, Stmt, Type, Value,
-    ValueDef,
+    self, Axis, BinaryOp, Collective, CollectiveKind, Const, Inst, Kernel, Param, Stmt, Type,
+    Value, ValueDef,
 };
 use wasm_encoder::{Function, ValType};
 
@@ -97,8 +97,7 @@ pub(super) fn emit_function(
     let (site, index, lane) = (local(), local(), local());
     let label = code.open_block();
     let failing = Failing { label, site, index, lane };
-    let context =
-        Context { kernel, layout, vector: facts[0], scalar: facts[1], axes, failing };
+    let context = Context { kernel, layout, vector: facts[0], scalar: facts[1], axes, failing };
     let checks = row_checks(kernel);
     let proved = checks.iter().map(|check| check.condition).collect();
     let zero = Rep::Const(Const::zero(Type::U32));

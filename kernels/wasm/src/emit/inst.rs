@@ -114,14 +114,7 @@ impl Body<'_> {
         target
     }
 
-    fn lanes_binary_inst(
-        &mut self,
-        target: Rep,
-        def: &ValueDef,
-        op: BinaryOp,
-        a: Value,
-        b: Value,
-    ) {
+    fn lanes_binary_inst(&mut self, target: Rep, def: &ValueDef, op: BinaryOp, a: Value, b: Value) {
         let ty = self.function.ty(a);
         let (a, mut b) = (self.rep(a), self.rep(b));
         if matches!(op, BinaryOp::Div | BinaryOp::Rem) && ty.is_int() {

@@ -10,10 +10,18 @@ use super::scalar::half_below;
 macro_rules! typed {
     ($code:expr, $ty:expr, $i32:ident, $i64:ident, $f32:ident, $f64:ident) => {
         match $ty {
-            Type::Bool | Type::I32 | Type::U32 => { $code.sink().$i32(); }
-            Type::I64 | Type::U64 => { $code.sink().$i64(); }
-            Type::F32 => { $code.sink().$f32(); }
-            Type::F64 => { $code.sink().$f64(); }
+            Type::Bool | Type::I32 | Type::U32 => {
+                $code.sink().$i32();
+            }
+            Type::I64 | Type::U64 => {
+                $code.sink().$i64();
+            }
+            Type::F32 => {
+                $code.sink().$f32();
+            }
+            Type::F64 => {
+                $code.sink().$f64();
+            }
         }
     };
 }
@@ -22,11 +30,21 @@ macro_rules! typed {
 macro_rules! compared {
     ($code:expr, $ty:expr, $s:ident, $u:ident, $l:ident, $f:ident, $d:ident) => {
         match $ty {
-            Type::I32 => { $code.sink().$s(); }
-            Type::Bool | Type::U32 => { $code.sink().$u(); }
-            Type::I64 | Type::U64 => { $code.sink().$l(); }
-            Type::F32 => { $code.sink().$f(); }
-            Type::F64 => { $code.sink().$d(); }
+            Type::I32 => {
+                $code.sink().$s();
+            }
+            Type::Bool | Type::U32 => {
+                $code.sink().$u();
+            }
+            Type::I64 | Type::U64 => {
+                $code.sink().$l();
+            }
+            Type::F32 => {
+                $code.sink().$f();
+            }
+            Type::F64 => {
+                $code.sink().$d();
+            }
         }
     };
 }
@@ -59,7 +77,9 @@ impl Code {
         }
         match op {
             UnaryOp::Neg => typed!(self, ty, i32x4_neg, i64x2_neg, f32x4_neg, f64x2_neg),
-            UnaryOp::Not => { self.sink().v128_not(); }
+            UnaryOp::Not => {
+                self.sink().v128_not();
+            }
             UnaryOp::Abs => typed!(self, ty, i32x4_abs, i64x2_abs, f32x4_abs, f64x2_abs),
             UnaryOp::Sqrt => typed!(self, ty, nop, nop, f32x4_sqrt, f64x2_sqrt),
             UnaryOp::Floor => typed!(self, ty, nop, nop, f32x4_floor, f64x2_floor),
@@ -81,7 +101,9 @@ impl Code {
             | UnaryOp::Sin
             | UnaryOp::Cos
             | UnaryOp::Tan
-            | UnaryOp::Tanh => { self.sink().unreachable(); }
+            | UnaryOp::Tanh => {
+                self.sink().unreachable();
+            }
         };
     }
 
@@ -152,9 +174,15 @@ impl Code {
             BinaryOp::Sub => typed!(self, ty, i32x4_sub, i64x2_sub, f32x4_sub, f64x2_sub),
             BinaryOp::Mul => typed!(self, ty, i32x4_mul, i64x2_mul, f32x4_mul, f64x2_mul),
             BinaryOp::Div => typed!(self, ty, nop, nop, f32x4_div, f64x2_div),
-            BinaryOp::And => { self.sink().v128_and(); }
-            BinaryOp::Or => { self.sink().v128_or(); }
-            BinaryOp::Xor => { self.sink().v128_xor(); }
+            BinaryOp::And => {
+                self.sink().v128_and();
+            }
+            BinaryOp::Or => {
+                self.sink().v128_or();
+            }
+            BinaryOp::Xor => {
+                self.sink().v128_xor();
+            }
             // Handled by the caller, or refused before anything is emitted.
             BinaryOp::Rem
             | BinaryOp::Min
@@ -168,7 +196,9 @@ impl Code {
             | BinaryOp::Gt
             | BinaryOp::Ge
             | BinaryOp::Pow
-            | BinaryOp::Copysign => { self.sink().unreachable(); }
+            | BinaryOp::Copysign => {
+                self.sink().unreachable();
+            }
         };
     }
 
@@ -210,7 +240,9 @@ impl Code {
             | BinaryOp::Shl
             | BinaryOp::Shr
             | BinaryOp::Pow
-            | BinaryOp::Copysign => { self.sink().unreachable(); }
+            | BinaryOp::Copysign => {
+                self.sink().unreachable();
+            }
         };
     }
 
@@ -229,10 +261,18 @@ impl Code {
                 self.lanes(b, ty, part);
                 let signed = ty == Type::I32;
                 match (op == BinaryOp::Min, signed) {
-                    (true, true) => { self.sink().i32x4_min_s(); }
-                    (true, false) => { self.sink().i32x4_min_u(); }
-                    (false, true) => { self.sink().i32x4_max_s(); }
-                    (false, false) => { self.sink().i32x4_max_u(); }
+                    (true, true) => {
+                        self.sink().i32x4_min_s();
+                    }
+                    (true, false) => {
+                        self.sink().i32x4_min_u();
+                    }
+                    (false, true) => {
+                        self.sink().i32x4_max_s();
+                    }
+                    (false, false) => {
+                        self.sink().i32x4_max_u();
+                    }
                 };
             }
         }
@@ -314,22 +354,42 @@ impl Code {
                 self.lanes_const(Const::one(to));
                 self.sink().v128_and();
             }
-            (F32, I32) => self.lanes_then(a, from, part, |c| { c.sink().i32x4_trunc_sat_f32x4_s(); }),
-            (F32, U32) => self.lanes_then(a, from, part, |c| { c.sink().i32x4_trunc_sat_f32x4_u(); }),
-            (I32, F32) => self.lanes_then(a, from, part, |c| { c.sink().f32x4_convert_i32x4_s(); }),
-            (U32, F32) => self.lanes_then(a, from, part, |c| { c.sink().f32x4_convert_i32x4_u(); }),
+            (F32, I32) => self.lanes_then(a, from, part, |c| {
+                c.sink().i32x4_trunc_sat_f32x4_s();
+            }),
+            (F32, U32) => self.lanes_then(a, from, part, |c| {
+                c.sink().i32x4_trunc_sat_f32x4_u();
+            }),
+            (I32, F32) => self.lanes_then(a, from, part, |c| {
+                c.sink().f32x4_convert_i32x4_s();
+            }),
+            (U32, F32) => self.lanes_then(a, from, part, |c| {
+                c.sink().f32x4_convert_i32x4_u();
+            }),
             (I32 | U32, I64 | U64) => self.lanes_extend(from, a, part),
-            (I32, F64) => self.half_then(a, from, part, |c| { c.sink().f64x2_convert_low_i32x4_s(); }),
-            (U32, F64) => self.half_then(a, from, part, |c| { c.sink().f64x2_convert_low_i32x4_u(); }),
-            (F32, F64) => self.half_then(a, from, part, |c| { c.sink().f64x2_promote_low_f32x4(); }),
+            (I32, F64) => self.half_then(a, from, part, |c| {
+                c.sink().f64x2_convert_low_i32x4_s();
+            }),
+            (U32, F64) => self.half_then(a, from, part, |c| {
+                c.sink().f64x2_convert_low_i32x4_u();
+            }),
+            (F32, F64) => self.half_then(a, from, part, |c| {
+                c.sink().f64x2_promote_low_f32x4();
+            }),
             (I64 | U64, I32 | U32) => {
                 self.lanes(a, from, 0);
                 self.lanes(a, from, 1);
                 self.narrow();
             }
-            (F64, F32) => self.join(a, |c| { c.sink().f32x4_demote_f64x2_zero(); }),
-            (F64, I32) => self.join(a, |c| { c.sink().i32x4_trunc_sat_f64x2_s_zero(); }),
-            (F64, U32) => self.join(a, |c| { c.sink().i32x4_trunc_sat_f64x2_u_zero(); }),
+            (F64, F32) => self.join(a, |c| {
+                c.sink().f32x4_demote_f64x2_zero();
+            }),
+            (F64, I32) => self.join(a, |c| {
+                c.sink().i32x4_trunc_sat_f64x2_s_zero();
+            }),
+            (F64, U32) => self.join(a, |c| {
+                c.sink().i32x4_trunc_sat_f64x2_u_zero();
+            }),
             (F32 | F64, I64 | U64) | (I64 | U64, F32 | F64) => {
                 self.lanes_cast_each(from, to, a, part);
             }

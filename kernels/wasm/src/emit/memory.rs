@@ -155,8 +155,7 @@ impl Body<'_> {
         let index = self.safe_index(index);
         let Rep::Lanes(locals) = target else { return };
         for lane in 0..LANES {
-            let (part, at) =
-                if ty.is_wide() { (lane as usize / 2, lane % 2) } else { (0, lane) };
+            let (part, at) = if ty.is_wide() { (lane as usize / 2, lane % 2) } else { (0, lane) };
             self.code.lane_address(index, lane, shift);
             let arg = arg(lane);
             let mut sink = self.code.sink();

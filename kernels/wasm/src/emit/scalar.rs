@@ -15,10 +15,18 @@ pub(super) fn half_below(ty: Type) -> Const {
 macro_rules! typed {
     ($code:expr, $ty:expr, $i32:ident, $i64:ident, $f32:ident, $f64:ident) => {
         match $ty {
-            Type::Bool | Type::I32 | Type::U32 => { $code.sink().$i32(); }
-            Type::I64 | Type::U64 => { $code.sink().$i64(); }
-            Type::F32 => { $code.sink().$f32(); }
-            Type::F64 => { $code.sink().$f64(); }
+            Type::Bool | Type::I32 | Type::U32 => {
+                $code.sink().$i32();
+            }
+            Type::I64 | Type::U64 => {
+                $code.sink().$i64();
+            }
+            Type::F32 => {
+                $code.sink().$f32();
+            }
+            Type::F64 => {
+                $code.sink().$f64();
+            }
         }
     };
 }
@@ -27,10 +35,18 @@ macro_rules! typed {
 macro_rules! signed {
     ($code:expr, $ty:expr, $i32:ident, $u32:ident, $i64:ident, $u64:ident) => {
         match $ty {
-            Type::I32 => { $code.sink().$i32(); }
-            Type::I64 => { $code.sink().$i64(); }
-            Type::U64 => { $code.sink().$u64(); }
-            Type::U32 | Type::Bool | Type::F32 | Type::F64 => { $code.sink().$u32(); }
+            Type::I32 => {
+                $code.sink().$i32();
+            }
+            Type::I64 => {
+                $code.sink().$i64();
+            }
+            Type::U64 => {
+                $code.sink().$u64();
+            }
+            Type::U32 | Type::Bool | Type::F32 | Type::F64 => {
+                $code.sink().$u32();
+            }
         }
     };
 }
@@ -38,7 +54,11 @@ macro_rules! signed {
 /// One instruction for each float type.
 macro_rules! float {
     ($code:expr, $ty:expr, $f32:ident, $f64:ident) => {
-        if $ty.is_wide() { $code.sink().$f64(); } else { $code.sink().$f32(); }
+        if $ty.is_wide() {
+            $code.sink().$f64();
+        } else {
+            $code.sink().$f32();
+        }
     };
 }
 
@@ -247,7 +267,9 @@ impl Code {
             BinaryOp::Ge => signed!(self, ty, i32_ge_s, i32_ge_u, i64_ge_s, i64_ge_u),
             BinaryOp::Copysign => float!(self, ty, f32_copysign, f64_copysign),
             // `min` and `max` need their operands twice, `pow` is refused before.
-            BinaryOp::Min | BinaryOp::Max | BinaryOp::Pow => { self.sink().unreachable(); }
+            BinaryOp::Min | BinaryOp::Max | BinaryOp::Pow => {
+                self.sink().unreachable();
+            }
         };
     }
 
