@@ -1,12 +1,13 @@
 //! One `check` for all tests: the interpreter's answer is the right one, bit for bit.
 
-#![expect(dead_code, reason = "each test file uses a part of this module")]
+#![allow(dead_code, reason = "each test file uses a part of this module, some use all")]
 
-use std::sync::Arc;
+use std::cell::RefCell;
+use std::sync::{Arc, LazyLock};
 
 use crossover_kernels::error::RunError;
 use crossover_kernels::exec::{
-    Arg, Call, Deadline, Executor, Grid, check_args, claim_args, default_grid,
+    Arg, Call, Deadline, Executor, Grid, Version, check_args, claim_args, default_grid,
 };
 use crossover_kernels::interp::Interpreter;
 use crossover_kernels::ir::builder::Builder;
@@ -75,9 +76,34 @@ pub(crate) fn run(
     check_args(kernel, &args, grid).expect("a test's arguments fit");
     let mut claim = claim_args(kernel, &args);
     let mut call = Call { args: &args, grid, threads, deadline, claim: &mut claim };
-    let outcome = executor.compile(kernel).and_then(|version| version.run(&mut call));
+    let outcome = compiled(executor, kernel).run(&mut call);
     drop(claim);
     (args.iter().zip(data).filter_map(contents).collect(), outcome.map(|_| ()))
+}
+
+pub(crate) static WASM: LazyLock<WasmExecutor> =
+    LazyLock::new(|| WasmExecutor::new().expect("wasmtime"));
+
+thread_local! {
+    /// The kernel of the last run on wasm: tests run one kernel many times.
+    static LAST: RefCell<Option<(Arc<Kernel>, Arc<dyn Version>)>> = const { RefCell::new(None) };
+}
+
+fn compiled(executor: &dyn Executor, kernel: &Arc<Kernel>) -> Arc<dyn Version> {
+    if executor.name() != "wasm" {
+        return executor.compile(kernel).expect("a kernel for this executor");
+    }
+    LAST.with_borrow_mut(|last| {
+        if let Some((held, version)) = last
+            && Arc::ptr_eq(held, kernel)
+        {
+            return version.clone();
+        }
+        emitted(kernel);
+        let version = executor.compile(kernel).expect("a lowered kernel");
+        *last = Some((kernel.clone(), version.clone()));
+        version
+    })
 }
 
 fn to_arg(data: &Data) -> Arg {
@@ -114,26 +140,18 @@ pub(crate) fn check(kernel: &Arc<Kernel>, data: &[Data]) {
 }
 
 pub(crate) fn check_grid(kernel: &Arc<Kernel>, data: &[Data], grid: Option<Grid>) {
-    let bytes = emitted(kernel);
     let (expected, outcome) = run(&Interpreter, kernel, data, grid, 1, None);
     outcome.expect("the interpreter runs it");
-    let wasm = WasmExecutor::new().expect("wasmtime");
     for threads in [1, 2] {
-        let (found, outcome) = run(&wasm, kernel, data, grid, threads, None);
+        let (found, outcome) = run(&*WASM, kernel, data, grid, threads, None);
         if let Err(error) = outcome {
-            panic!("{error}\n{:#?}\n{}", kernel.entry, text(&bytes));
+            panic!("{error}\n{:#?}\n{}", kernel.entry, text(&emitted(kernel)));
         }
-        compare(kernel, data, &expected, &found, &bytes);
+        compare(kernel, data, &expected, &found);
     }
 }
 
-fn compare(
-    kernel: &Kernel,
-    data: &[Data],
-    expected: &[Vec<u64>],
-    found: &[Vec<u64>],
-    bytes: &[u8],
-) {
+fn compare(kernel: &Kernel, data: &[Data], expected: &[Vec<u64>], found: &[Vec<u64>]) {
     let buffers = data.iter().filter_map(|d| match d {
         Data::Buffer(ty, _) => Some(*ty),
         Data::Scalar(_) => None,
@@ -146,7 +164,7 @@ fn compare(
                 "buffer {at} [{i}] of {}: {e} expected, {f} found\n{:#?}\n{}",
                 expected.len(),
                 kernel.entry,
-                text(bytes),
+                text(&emitted(kernel)),
             );
         }
     }

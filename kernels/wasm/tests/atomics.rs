@@ -1,0 +1,101 @@
+//! Atomic operations, on one thread against the interpreter and on many against arithmetic.
+
+mod support;
+
+use std::sync::Arc;
+
+use crossover_kernels::ir::builder::Builder;
+use crossover_kernels::ir::{
+    Access, AtomicOp, Axis, BinaryOp, Const, Extent, Inst, Kernel, Param, Stmt, Type,
+};
+use support::{Data, LENGTHS, WASM, buffer, check, grid_kernel, kernel, run, values, zeros};
+
+/// `old[i] = op(cells[cell(i)], operand(i))`, each cell touched by one invocation: nothing is left
+/// to chance.
+fn each_its_own(op: AtomicOp, ty: Type, masked: bool) -> Arc<Kernel> {
+    let mut b = Builder::new("own");
+    let old = b.buffer("old", ty, Access::ReadWrite);
+    let cells = b.buffer("cells", ty, Access::Atomic);
+    let input = b.buffer("input", ty, Access::Read);
+    let i = b.id(Axis::X);
+    let v = b.checked_load(input, i);
+    let (one, zero) = (b.constant(1u32), b.constant(0u32));
+    let bit = b.binary(BinaryOp::And, i, one);
+    let odd = b.binary(BinaryOp::Ne, bit, zero);
+    let body = |b: &mut Builder| {
+        b.check_bounds(cells, i);
+        let before = b.value(ty, Inst::Atomic(op, cells, i, v));
+        let after = b.value(ty, Inst::AtomicLoad(cells, i));
+        let mixed = b.binary(BinaryOp::Xor, before, after);
+        b.checked_store(old, i, mixed);
+    };
+    if masked {
+        b.if_else(odd, body, |b| {
+            b.check_bounds(cells, i);
+            b.stmt(Stmt::AtomicStore(cells, i, v));
+        });
+    } else {
+        body(&mut b);
+    }
+    kernel(b.finish())
+}
+
+#[test]
+fn every_operator() {
+    for &op in AtomicOp::ALL {
+        for ty in [Type::I32, Type::U32] {
+            for masked in [false, true] {
+                let kernel = each_its_own(op, ty, masked);
+                for len in LENGTHS {
+                    let data = [
+                        zeros(ty, len),
+                        buffer(ty, values(ty, len, 3)),
+                        buffer(ty, values(ty, len, 4)),
+                    ];
+                    check(&kernel, &data);
+                }
+            }
+        }
+    }
+}
+
+/// `histogram[input[i] & 7] += 1`, and extremes: the sums do not depend on the order.
+#[test]
+fn all_threads_on_few_cells() {
+    for op in [AtomicOp::Add, AtomicOp::Max, AtomicOp::Min, AtomicOp::Xor] {
+        let mut b = Builder::new("histogram");
+        let cells = b.buffer("cells", Type::U32, Access::Atomic);
+        let input = b.buffer("input", Type::U32, Access::Read);
+        let (i, seven) = (b.id(Axis::X), b.constant(7u32));
+        let v = b.checked_load(input, i);
+        let at = b.binary(BinaryOp::And, v, seven);
+        b.check_bounds(cells, at);
+        b.value(Type::U32, Inst::Atomic(op, cells, at, v));
+        let kernel = grid_kernel(b.finish(), vec![Extent::Len(Param(1))]);
+        for len in [0, 5, 100_000] {
+            let numbers = (0..len).map(|i| Const::from((i as u32).wrapping_mul(0x9E37_79B9)));
+            let data = [buffer(Type::U32, values(Type::U32, 8, 1)), buffer(Type::U32, numbers)];
+            check(&kernel, &data);
+        }
+    }
+}
+
+/// Two and more threads increment one counter, a million times and more each.
+#[test]
+fn increments_are_not_lost_between_threads() {
+    let mut b = Builder::new("count");
+    let cells = b.buffer("cells", Type::U32, Access::Atomic);
+    let extent = b.scalar("n", Type::U32);
+    let (zero, one) = (b.constant(0u32), b.constant(1u32));
+    b.check_bounds(cells, zero);
+    b.value(Type::U32, Inst::Atomic(AtomicOp::Add, cells, zero, one));
+    let kernel = grid_kernel(b.finish(), vec![Extent::Scalar(extent)]);
+    for threads in [1, 2, 4] {
+        for count in [1_000_003u32, 4_000_001] {
+            let data = [zeros(Type::U32, 1), Data::Scalar(count.into())];
+            let (buffers, outcome) = run(&*WASM, &kernel, &data, None, threads, None);
+            outcome.expect("it runs");
+            assert_eq!(buffers[0], [u64::from(count)]);
+        }
+    }
+}
