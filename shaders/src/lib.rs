@@ -1,1 +1,31 @@
-//! Placeholder.
+//! Crossover kernels on the GPU: IR to a naga module, which people read as WGSL and wgpu runs.
+//!
+//! ```text
+//! ir::Kernel ─ legality ─► emit ─► Shader ─► pipeline: GpuVersion ─► run: dispatches
+//!                                                 ▲
+//!                          device: Gpu ───────────┘   buffer: DeviceBuffer
+//! ```
+//!
+//! - [`legality`] is the one table of what an adapter can do;
+//! - [`emit`] turns a kernel into a [`Shader`] and decides nothing: the [`Schedule`] does;
+//! - [`Gpu`] is an open device, [`DeviceBuffer`] the copy of a buffer on it;
+//! - [`GpuExecutor`] is the back end, [`GpuVersion`] a compiled kernel that runs on arguments of
+//!   the host, or through [`GpuVersion::dispatch`] on arguments that are on the device already.
+//!
+//! A missing adapter, a lost device and exhausted memory are values, never panics.
+
+mod buffer;
+mod device;
+mod emit;
+pub mod legality;
+mod pipeline;
+mod run;
+mod schedule;
+
+pub use buffer::DeviceBuffer;
+pub use device::{AdapterInfo, AdapterKind, DeviceError, Gpu, GpuError, GpuOptions, adapters};
+pub use emit::{Binding, Field, Layout, Member, Role, Shader, emit};
+pub use legality::Capabilities;
+pub use pipeline::{GpuExecutor, GpuVersion};
+pub use run::DeviceArg;
+pub use schedule::{SCAN_ELEMENTS, Schedule};

@@ -1,0 +1,412 @@
+//! The device: finding an adapter, opening it, waiting for it, and learning that it is gone.
+//!
+//! Nothing here panics for want of a device: no loader, no driver and no adapter are a [`GpuError`],
+//! and a device that is lost later says so in the error of the call that notices.
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crossover_kernels::error::RunError;
+use crossover_kernels::exec::Deadline;
+
+use crate::buffer::Pool;
+use crate::legality::Capabilities;
+
+/// How long one wait for the device lasts before its health is looked at again.
+const WAIT_SLICE: Duration = Duration::from_millis(100);
+/// How long after its deadline a dispatch may still end before the device is given up for hung.
+const GRACE: Duration = Duration::from_millis(500);
+
+/// A device that cannot be had.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum GpuError {
+    /// There is no adapter at all, or none that fits.
+    #[error("{}", no_adapter(wanted.as_deref(), found))]
+    NoAdapter {
+        /// The part of a name that was asked for.
+        wanted: Option<String>,
+        /// The names of the adapters there are.
+        found: Vec<String>,
+    },
+    /// The adapter is there, but its driver gives no device.
+    #[error("the driver of {adapter} refuses to open it: {message}")]
+    Refused {
+        /// The name of the adapter.
+        adapter: String,
+        /// What the driver says.
+        message: String,
+    },
+}
+
+fn no_adapter(wanted: Option<&str>, found: &[String]) -> String {
+    match wanted {
+        Some(wanted) if !found.is_empty() => {
+            format!("no Vulkan adapter is named like `{wanted}`; there are: {}", found.join(", "))
+        }
+        _ => "no Vulkan adapter was found: install the driver of the graphics card and the Vulkan \
+              loader (Debian: libvulkan1), or the software adapter llvmpipe (Debian: \
+              mesa-vulkan-drivers), and see that VK_DRIVER_FILES, if it is set, names a driver"
+            .to_owned(),
+    }
+}
+
+/// Which adapter to open, and what to use of it.
+#[derive(Clone, Debug, Default)]
+pub struct GpuOptions {
+    /// Part of the adapter's name, in any case; without it, the fastest kind there is.
+    pub adapter: Option<String>,
+    /// Pretend that no storage buffer can be larger than this.
+    pub buffer_bytes_max: Option<u64>,
+    /// Pretend that no shader can bind more storage buffers than this.
+    pub storage_buffers_max: Option<u32>,
+    /// Pretend that there are no 64-bit types.
+    pub without_wide_types: bool,
+    /// Pretend that the adapter measures no time.
+    pub without_timestamps: bool,
+}
+
+/// What kind of machine an adapter is; the fastest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum AdapterKind {
+    /// A card with memory of its own.
+    Discrete,
+    /// Shares memory with the CPU.
+    Integrated,
+    /// A part of a card, given to a virtual machine.
+    Virtual,
+    /// Unknown.
+    Other,
+    /// A driver that computes on the CPU.
+    Software,
+}
+
+impl fmt::Display for AdapterKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            AdapterKind::Discrete => "discrete",
+            AdapterKind::Integrated => "integrated",
+            AdapterKind::Virtual => "virtual",
+            AdapterKind::Other => "unknown kind",
+            AdapterKind::Software => "software",
+        })
+    }
+}
+
+/// An adapter, as its driver describes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AdapterInfo {
+    /// The name of the adapter.
+    pub name: String,
+    /// The name and the version of the driver.
+    pub driver: String,
+    /// What kind of machine it is.
+    pub kind: AdapterKind,
+    /// Whether it measures the time that shaders take.
+    pub timestamps: bool,
+    /// What its shaders can do.
+    pub capabilities: Capabilities,
+}
+
+impl AdapterInfo {
+    fn of(adapter: &wgpu::Adapter) -> AdapterInfo {
+        let info = adapter.get_info();
+        let (features, limits) = (adapter.features(), adapter.limits());
+        let kind = match info.device_type {
+            wgpu::DeviceType::DiscreteGpu => AdapterKind::Discrete,
+            wgpu::DeviceType::IntegratedGpu => AdapterKind::Integrated,
+            wgpu::DeviceType::VirtualGpu => AdapterKind::Virtual,
+            wgpu::DeviceType::Cpu => AdapterKind::Software,
+            wgpu::DeviceType::Other => AdapterKind::Other,
+        };
+        let capabilities = Capabilities {
+            device: info.name.clone(),
+            int64: features.contains(wgpu::Features::SHADER_INT64),
+            float64: features.contains(wgpu::Features::SHADER_F64),
+            workgroup_invocations_max: limits
+                .max_compute_invocations_per_workgroup
+                .min(limits.max_compute_workgroup_size_x),
+            workgroups_per_axis_max: limits.max_compute_workgroups_per_dimension,
+            storage_buffers_max: limits.max_storage_buffers_per_shader_stage,
+            storage_buffer_bytes_max: limits
+                .max_storage_buffer_binding_size
+                .min(limits.max_buffer_size),
+            uniform_alignment: limits.min_uniform_buffer_offset_alignment,
+        };
+        AdapterInfo {
+            driver: format!("{} {}", info.driver, info.driver_info).trim().to_owned(),
+            name: info.name,
+            kind,
+            timestamps: features.contains(wgpu::Features::TIMESTAMP_QUERY),
+            capabilities,
+        }
+    }
+
+    /// Whether the adapter computes on the CPU.
+    pub fn is_software(&self) -> bool {
+        self.kind == AdapterKind::Software
+    }
+}
+
+/// The adapters of this machine; none where there is no loader or no driver.
+pub fn adapters() -> Vec<AdapterInfo> {
+    enumerate().iter().map(AdapterInfo::of).collect()
+}
+
+fn enumerate() -> Vec<wgpu::Adapter> {
+    let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
+    descriptor.backends = wgpu::Backends::VULKAN;
+    descriptor.flags = wgpu::InstanceFlags::empty();
+    let instance = wgpu::Instance::new(descriptor);
+    pollster::block_on(instance.enumerate_adapters(wgpu::Backends::VULKAN))
+}
+
+/// An open device.
+#[derive(Debug)]
+pub struct Gpu {
+    info: AdapterInfo,
+    device: wgpu::Device,
+    queue: wgpu::Queue,
+    /// Nanoseconds of a timestamp's unit, where there are timestamps.
+    timestamp_ns: Option<f64>,
+    health: Arc<Health>,
+    pool: Mutex<Pool>,
+}
+
+/// What the device's callbacks report.
+#[derive(Debug, Default)]
+struct Health {
+    lost: AtomicBool,
+    /// The first error that no call has been told of.
+    error: Mutex<Option<String>>,
+}
+
+impl Health {
+    fn record(&self, message: String) {
+        tracing::warn!(message, "the GPU reports an error");
+        lock(&self.error).get_or_insert(message);
+    }
+}
+
+/// Why the device did not do its work.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DeviceError {
+    /// There is not enough memory.
+    Memory {
+        /// Bytes that were needed.
+        needed: u64,
+        /// Bytes that one buffer can have.
+        limit: u64,
+    },
+    /// The deadline passed; this is the time that was allowed.
+    Deadline(Duration),
+    /// The device failed, or is gone.
+    Failed(String),
+}
+
+impl DeviceError {
+    /// The error of a kernel's run that needed `what`.
+    pub fn of_kernel(self, kernel: &str, device: &str, what: &str) -> RunError {
+        let (kernel, device) = (kernel.to_owned(), device.to_owned());
+        match self {
+            DeviceError::Memory { needed, limit } => {
+                RunError::Memory { kernel, device, what: what.to_owned(), needed, limit }
+            }
+            DeviceError::Deadline(limit) => RunError::Deadline { kernel, limit },
+            DeviceError::Failed(message) => RunError::Device { kernel, device, message },
+        }
+    }
+}
+
+impl Gpu {
+    /// Opens an adapter with all its limits.
+    ///
+    /// # Errors
+    /// [`GpuError::NoAdapter`] where none fits, [`GpuError::Refused`] where its driver fails.
+    pub fn open(options: &GpuOptions) -> Result<Arc<Gpu>, GpuError> {
+        let adapter = choose(options.adapter.as_deref())?;
+        let mut info = AdapterInfo::of(&adapter);
+        let wide = wgpu::Features::SHADER_INT64 | wgpu::Features::SHADER_F64;
+        let mut features = adapter.features() & (wide | wgpu::Features::TIMESTAMP_QUERY);
+        let caps = &mut info.capabilities;
+        if options.without_wide_types {
+            features.remove(wide);
+            (caps.int64, caps.float64) = (false, false);
+        }
+        if options.without_timestamps {
+            features.remove(wgpu::Features::TIMESTAMP_QUERY);
+            info.timestamps = false;
+        }
+        if let Some(bytes) = options.buffer_bytes_max {
+            caps.storage_buffer_bytes_max = caps.storage_buffer_bytes_max.min(bytes);
+        }
+        if let Some(buffers) = options.storage_buffers_max {
+            caps.storage_buffers_max = caps.storage_buffers_max.min(buffers);
+        }
+        let descriptor = wgpu::DeviceDescriptor {
+            label: None,
+            required_features: features,
+            required_limits: adapter.limits(),
+            experimental_features: wgpu::ExperimentalFeatures::disabled(),
+            memory_hints: wgpu::MemoryHints::Performance,
+            trace: wgpu::Trace::Off,
+        };
+        let (device, queue) =
+            pollster::block_on(adapter.request_device(&descriptor)).map_err(|error| {
+                GpuError::Refused { adapter: info.name.clone(), message: error.to_string() }
+            })?;
+        let health = Arc::new(Health::default());
+        let reports = health.clone();
+        device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
+            reports.record(error.to_string());
+        }));
+        let reports = health.clone();
+        device.set_device_lost_callback(move |reason, message| {
+            if reason != wgpu::DeviceLostReason::Destroyed {
+                reports.lost.store(true, Ordering::Release);
+                reports.record(format!("the device is lost: {message}"));
+            }
+        });
+        let timestamp_ns = info.timestamps.then(|| f64::from(queue.get_timestamp_period()));
+        tracing::debug!(name = info.name, driver = info.driver, "opened a GPU");
+        let pool = Mutex::new(Pool::default());
+        Ok(Arc::new(Gpu { info, device, queue, timestamp_ns, health, pool }))
+    }
+
+    /// The adapter, with the limits that are in force.
+    pub fn info(&self) -> &AdapterInfo {
+        &self.info
+    }
+
+    /// What its shaders can do.
+    pub fn capabilities(&self) -> &Capabilities {
+        &self.info.capabilities
+    }
+
+    /// Whether the device is gone: nothing runs on it any more.
+    pub fn is_lost(&self) -> bool {
+        self.health.lost.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn device(&self) -> &wgpu::Device {
+        &self.device
+    }
+
+    pub(crate) fn queue(&self) -> &wgpu::Queue {
+        &self.queue
+    }
+
+    pub(crate) fn timestamp_ns(&self) -> Option<f64> {
+        self.timestamp_ns
+    }
+
+    pub(crate) fn pool(&self) -> MutexGuard<'_, Pool> {
+        lock(&self.pool)
+    }
+
+    /// Fails if the device is gone or has reported an error since it was last asked.
+    pub(crate) fn healthy(&self) -> Result<(), DeviceError> {
+        if let Some(message) = lock(&self.health.error).take() {
+            return Err(DeviceError::Failed(message));
+        }
+        if self.is_lost() {
+            return Err(DeviceError::Failed("the device was lost earlier".to_owned()));
+        }
+        Ok(())
+    }
+
+    /// Waits until a submission is done. Where that takes longer than allowed, the call has failed
+    /// even if the work ends a little later; where it does not, the device is given up.
+    pub(crate) fn wait(
+        &self,
+        submission: &wgpu::SubmissionIndex,
+        deadline: Option<Deadline>,
+    ) -> Result<(), DeviceError> {
+        loop {
+            let end = deadline.map(|deadline| deadline.at + GRACE);
+            let left = end.map(|end| end.saturating_duration_since(Instant::now()));
+            let timeout = left.map_or(WAIT_SLICE, |left| left.min(WAIT_SLICE));
+            let wait = wgpu::PollType::Wait {
+                submission_index: Some(submission.clone()),
+                timeout: Some(timeout),
+            };
+            let polled = self.device.poll(wait);
+            self.healthy()?;
+            let late = deadline
+                .filter(Deadline::has_passed)
+                .map(|deadline| DeviceError::Deadline(deadline.limit));
+            match polled {
+                Ok(_) => return late.map_or(Ok(()), Err),
+                Err(wgpu::PollError::Timeout) => {}
+                Err(error) => return Err(DeviceError::Failed(error.to_string())),
+            }
+            if let (Some(late), Some(true)) = (late, left.map(|left| left.is_zero())) {
+                self.abandon();
+                return Err(late);
+            }
+        }
+    }
+
+    /// Gives up a device that does not come back. Dropping it would wait for it, so a handle is
+    /// kept for ever.
+    fn abandon(&self) {
+        if !self.health.lost.swap(true, Ordering::AcqRel) {
+            tracing::warn!(name = self.info.name, "the GPU did not end in time and is given up");
+            std::mem::forget((self.device.clone(), self.queue.clone()));
+        }
+    }
+
+    /// Runs `create` and gives back the first error that it causes.
+    pub(crate) fn catching<T>(&self, create: impl FnOnce() -> T) -> Result<T, wgpu::Error> {
+        let scopes = [
+            wgpu::ErrorFilter::Internal,
+            wgpu::ErrorFilter::OutOfMemory,
+            wgpu::ErrorFilter::Validation,
+        ]
+        .map(|filter| self.device.push_error_scope(filter));
+        let created = create();
+        let mut error = None;
+        // Scopes close in the reverse order.
+        for scope in scopes.into_iter().rev() {
+            error = error.or(pollster::block_on(scope.pop()));
+        }
+        error.map_or(Ok(created), Err)
+    }
+
+    /// A buffer of the driver.
+    pub(crate) fn create_buffer(
+        &self,
+        bytes: u64,
+        usage: wgpu::BufferUsages,
+    ) -> Result<wgpu::Buffer, DeviceError> {
+        let descriptor =
+            wgpu::BufferDescriptor { label: None, size: bytes, usage, mapped_at_creation: false };
+        let limit = self.info.capabilities.storage_buffer_bytes_max;
+        self.catching(|| self.device.create_buffer(&descriptor)).map_err(|error| match error {
+            wgpu::Error::OutOfMemory { .. } => DeviceError::Memory { needed: bytes, limit },
+            wgpu::Error::Validation { .. } | wgpu::Error::Internal { .. } => {
+                DeviceError::Failed(error.to_string())
+            }
+        })
+    }
+}
+
+/// The adapter whose name contains `wanted`; without it, the fastest kind, the first of its kind.
+fn choose(wanted: Option<&str>) -> Result<wgpu::Adapter, GpuError> {
+    let mut adapters = enumerate();
+    adapters.sort_by_key(|adapter| AdapterInfo::of(adapter).kind);
+    let found: Vec<String> = adapters.iter().map(|adapter| adapter.get_info().name).collect();
+    let fits = |name: &String| {
+        wanted.is_none_or(|wanted| name.to_lowercase().contains(&wanted.to_lowercase()))
+    };
+    match found.iter().position(fits) {
+        Some(at) => Ok(adapters.swap_remove(at)),
+        None => Err(GpuError::NoAdapter { wanted: wanted.map(str::to_owned), found }),
+    }
+}
+
+/// Locks a mutex whose content is valid whatever a panicking holder did.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

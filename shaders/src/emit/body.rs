@@ -1,0 +1,353 @@
+//! The entry function of a kernel as a WGSL function of one grid point. IR values are naga
+//! expressions, statement by statement: both are structured alike, and both scope a value to its
+//! block.
+
+use crossover_kernels::ir::{
+    Axis, BinaryOp, Block, Const, Inst, Kernel, Local, Param, SiteId, Stmt, Type, Value,
+};
+use naga::{BinaryOperator as Op, Function, Handle, MathFunction, Module, Span, Statement};
+
+use super::code::{Code, Node};
+use super::entry::{self, Failing};
+use super::layout::{Field, Layout};
+use super::ops::atomic_function;
+use super::{Globals, PASSAGES_BETWEEN_LOOKS, array};
+
+/// Emits the function. It takes the position along each axis, and returns what the grid point
+/// contributes if the kernel is a collective.
+pub(super) fn emit(
+    module: &mut Module,
+    kernel: &Kernel,
+    params: &Layout,
+    globals: &Globals,
+    failing: Option<Failing>,
+) -> Handle<Function> {
+    let entry = &kernel.entry;
+    let mut code = Code::new(module, &entry.name);
+    let names: &[&str] = if kernel.axes() == 1 { &["id"] } else { &["id_x", "id_y", "id_z"] };
+    let mut id: Vec<Node> =
+        names[..kernel.axes()].iter().map(|name| code.argument(name, Type::U32)).collect();
+    id.resize_with(3, || code.u32(0));
+    if let Some(ty) = kernel.contribution() {
+        code.returns(ty);
+    }
+    let locals = entry
+        .locals
+        .iter()
+        .map(|local| match local.array {
+            None => code.scalar_variable("variable", local.ty),
+            Some(count) => {
+                let ty = array(code.module, local.ty, count);
+                code.variable("array", ty)
+            }
+        })
+        .collect();
+    let passages = has_loop(kernel).then(|| code.scalar_variable("passages", Type::U32));
+    let values = vec![None; entry.values.len()];
+    let mut body = Body { kernel, params, globals, failing, code, id, locals, values, passages };
+    body.block(&entry.body);
+    if !ends(&entry.body) {
+        body.give_result();
+    }
+    let function = body.code.finish();
+    module.functions.append(function, Span::UNDEFINED)
+}
+
+/// Whether a block ends with a jump, after which nothing may stand.
+fn ends(block: &Block) -> bool {
+    matches!(block.last(), Some(Stmt::Return | Stmt::Break | Stmt::Continue))
+}
+
+fn has_loop(kernel: &Kernel) -> bool {
+    let mut found = false;
+    kernel.entry.walk(&mut |stmt| found |= matches!(stmt, Stmt::Loop(_)));
+    found
+}
+
+const DEFINED: &str = "a verified kernel defines every value before its use";
+
+struct Body<'k, 'm> {
+    kernel: &'k Kernel,
+    params: &'k Layout,
+    globals: &'k Globals,
+    failing: Option<Failing>,
+    code: Code<'m>,
+    /// The position along x, y and z; 0 along axes that the grid has not.
+    id: Vec<Node>,
+    /// Pointers to the variables.
+    locals: Vec<Node>,
+    values: Vec<Option<Node>>,
+    /// A count of the passages through unbounded loops.
+    passages: Option<Node>,
+}
+
+impl Body<'_, '_> {
+    fn value(&self, value: Value) -> Node {
+        self.values[value.index()].expect(DEFINED)
+    }
+
+    fn ty(&self, value: Value) -> Type {
+        self.kernel.entry.ty(value)
+    }
+
+    fn local(&self, local: Local) -> Node {
+        self.locals[local.index()]
+    }
+
+    fn block(&mut self, block: &Block) {
+        for stmt in block {
+            self.stmt(stmt);
+        }
+    }
+
+    fn stmt(&mut self, stmt: &Stmt) {
+        match stmt {
+            Stmt::Let(value) => {
+                let node = self.inst(*value);
+                self.values[value.index()] = Some(node);
+            }
+            Stmt::Set(local, value) => {
+                let (pointer, value) = (self.local(*local), self.value(*value));
+                self.code.store(pointer, value);
+            }
+            Stmt::SetElement(local, index, value) => {
+                let pointer = self.code.element(self.local(*local), self.value(*index));
+                let value = self.value(*value);
+                self.code.store(pointer, value);
+            }
+            Stmt::Store(buffer, index, value) | Stmt::AtomicStore(buffer, index, value) => {
+                let pointer = self.element(*buffer, *index);
+                let value = self.value(*value);
+                self.code.store(pointer, value);
+            }
+            Stmt::Check { condition, site, index } => self.check(*condition, *site, *index),
+            Stmt::If { condition, then, otherwise } => {
+                let condition = self.value(*condition);
+                let accept = self.nested(then);
+                let reject = self.nested(otherwise);
+                self.code.stmt(Statement::If { condition, accept, reject });
+            }
+            Stmt::For { counter, start, end, step, body } => {
+                self.count(*counter, [*start, *end], *step, body);
+            }
+            Stmt::Loop(body) => self.repeat(body),
+            Stmt::CallVoid(..) => unreachable!("legality refuses calls that are not inlined"),
+            Stmt::Break => self.code.stmt(Statement::Break),
+            Stmt::Continue => self.code.stmt(Statement::Continue),
+            Stmt::Return => self.give_result(),
+        }
+    }
+
+    fn nested(&mut self, block: &Block) -> naga::Block {
+        self.code.open();
+        self.block(block);
+        self.code.close()
+    }
+
+    /// `return;`, with the contribution if there is one.
+    fn give_result(&mut self) {
+        let result = self.kernel.entry.result.map(|local| self.local(local));
+        let value = result.map(|pointer| self.code.load(pointer));
+        self.code.give(value);
+    }
+
+    /// The return of an invocation that failed: what it contributes no longer matters.
+    fn give_nothing(&mut self) {
+        let value = self.kernel.contribution().map(|ty| self.code.constant(Const::zero(ty)));
+        self.code.give(value);
+    }
+
+    /// ```wgsl
+    /// if (!condition) { fail(site, index, id…); return; }
+    /// ```
+    fn check(&mut self, condition: Value, site: SiteId, index: Option<Value>) {
+        let fail = self.failing.expect("a kernel with a check has a status").fail;
+        let condition = self.value(condition);
+        let broken = self.code.unary(naga::UnaryOperator::LogicalNot, condition);
+        self.code.open();
+        let site = self.code.u32(site.0);
+        let index = match index {
+            Some(index) => self.value(index),
+            None => self.code.u32(0),
+        };
+        let arguments = [site, index].into_iter().chain(self.id.iter().copied()).collect();
+        self.code.call(fail, arguments);
+        self.give_nothing();
+        let accept = self.code.close();
+        self.code.stmt(Statement::If { condition: broken, accept, reject: naga::Block::new() });
+    }
+
+    /// ```wgsl
+    /// var counter = start;
+    /// loop {
+    ///     let i = counter;
+    ///     if (i >= end) { break; }
+    ///     …
+    ///     continuing {
+    ///         counter = i + step;
+    ///         break if (end - i) <= step;     // where the sum could overflow
+    ///     }
+    /// }
+    /// ```
+    fn count(&mut self, counter: Value, [start, end]: [Value; 2], step: u32, body: &Block) {
+        let ty = self.ty(counter);
+        let overflows = self.overflows(end, step);
+        let (start, end) = (self.value(start), self.value(end));
+        let variable = self.code.scalar_variable("counter", ty);
+        self.code.store(variable, start);
+
+        self.code.open();
+        let i = self.code.load(variable);
+        self.code.name(i, "i");
+        let done = self.code.binary(Op::GreaterEqual, i, end);
+        self.code.break_when(done);
+        self.values[counter.index()] = Some(i);
+        self.block(body);
+        let body = self.code.close();
+
+        self.code.open();
+        let by = self.code.constant(Const::new(ty, u64::from(step)));
+        let next = self.code.binary(Op::Add, i, by);
+        self.code.store(variable, next);
+        let break_if = overflows.then(|| {
+            let unsigned = ty.bit_pattern();
+            let mut left = self.code.binary(Op::Subtract, end, i);
+            if ty != unsigned {
+                left = self.code.bitcast(left, unsigned);
+            }
+            let by = self.code.constant(Const::new(unsigned, u64::from(step)));
+            self.code.binary(Op::LessEqual, left, by)
+        });
+        let continuing = self.code.close();
+        self.code.stmt(Statement::Loop { body, continuing, break_if });
+    }
+
+    /// Whether `i + step` for an `i` below `end` may be beyond the largest integer.
+    fn overflows(&self, end: Value, step: u32) -> bool {
+        if step == 1 {
+            return false;
+        }
+        let largest: i128 = match self.ty(end) {
+            Type::I32 => i128::from(i32::MAX),
+            Type::I64 => i128::from(i64::MAX),
+            Type::U64 => i128::from(u64::MAX),
+            Type::Bool | Type::U32 | Type::F32 | Type::F64 => i128::from(u32::MAX),
+        };
+        let end = self.kernel.entry.as_const(end).and_then(Const::to_int);
+        end.is_none_or(|end| end - 1 + i128::from(step) > largest)
+    }
+
+    /// ```wgsl
+    /// loop {
+    ///     passages += 1u;
+    ///     if ((passages & 0xffffu) == 0u) { if (gives_up(passages, id…)) { return; } }
+    ///     …
+    /// }
+    /// ```
+    fn repeat(&mut self, body: &Block) {
+        self.code.open();
+        let variable = self.passages.expect("a kernel with a loop counts passages");
+        let before = self.code.load(variable);
+        let one = self.code.u32(1);
+        let passages = self.code.binary(Op::Add, before, one);
+        self.code.store(variable, passages);
+        let mask = self.code.u32(PASSAGES_BETWEEN_LOOKS - 1);
+        let rest = self.code.binary(Op::And, passages, mask);
+        let zero = self.code.u32(0);
+        let look = self.code.binary(Op::Equal, rest, zero);
+        self.code.open();
+        self.look(passages);
+        let accept = self.code.close();
+        self.code.stmt(Statement::If { condition: look, accept, reject: naga::Block::new() });
+        self.block(body);
+        let body = self.code.close();
+        let continuing = naga::Block::new();
+        self.code.stmt(Statement::Loop { body, continuing, break_if: None });
+    }
+
+    fn look(&mut self, passages: Node) {
+        let gives_up = self.failing.expect("a kernel with a loop has a status").gives_up;
+        let arguments = [passages].into_iter().chain(self.id.iter().copied()).collect();
+        let stops = self.code.call(gives_up, arguments).expect("`gives_up` returns a bool");
+        self.code.open();
+        self.give_nothing();
+        let accept = self.code.close();
+        self.code.stmt(Statement::If { condition: stops, accept, reject: naga::Block::new() });
+    }
+
+    /// A pointer to an element of a buffer.
+    fn element(&mut self, buffer: Param, index: Value) -> Node {
+        let pointer = self.code.global(self.globals.buffer(buffer));
+        let index = self.value(index);
+        self.code.element(pointer, index)
+    }
+
+    fn inst(&mut self, value: Value) -> Node {
+        let entry = &self.kernel.entry;
+        let def = entry.def(value);
+        match def.inst {
+            Inst::Const(c) => self.code.constant(c),
+            Inst::Param(param) => self.scalar(param, def.ty),
+            Inst::Id(axis) => self.id[Axis::index(axis)],
+            Inst::Len(param) => self.field(Field::Len(param)),
+            Inst::Counter => self.value(value),
+            Inst::Unary(op, a) => self.code.unary_op(op, def.ty, self.value(a)),
+            Inst::Binary(op, a, b) => self.binary(op, a, b),
+            Inst::Fma(a, b, c) => {
+                let arguments = [self.value(a), self.value(b), self.value(c)];
+                self.code.math(MathFunction::Fma, &arguments)
+            }
+            Inst::Select(condition, a, b) => {
+                self.code.select(self.value(condition), self.value(a), self.value(b))
+            }
+            Inst::Cast(a) => self.code.cast(self.value(a), entry.ty(a), def.ty),
+            Inst::Bitcast(a) if entry.ty(a) == def.ty => self.value(a),
+            Inst::Bitcast(a) => self.code.bitcast(self.value(a), def.ty),
+            Inst::Get(local) => self.code.load(self.local(local)),
+            Inst::GetElement(local, index) => {
+                let pointer = self.code.element(self.local(local), self.value(index));
+                self.code.load(pointer)
+            }
+            Inst::Load(buffer, index) | Inst::AtomicLoad(buffer, index) => {
+                let pointer = self.element(buffer, index);
+                self.code.load(pointer)
+            }
+            Inst::Atomic(op, buffer, index, operand) => {
+                let pointer = self.element(buffer, index);
+                let operand = self.value(operand);
+                self.code.atomic(atomic_function(op), pointer, operand, def.ty)
+            }
+            Inst::Call(..) => unreachable!("legality refuses calls that are not inlined"),
+        }
+    }
+
+    fn binary(&mut self, op: BinaryOp, a: Value, b: Value) -> Node {
+        let entry = &self.kernel.entry;
+        let ty = entry.ty(a);
+        // naga refuses a literal 0 as divisor. It stands behind a check that always fails, so any
+        // other divisor does.
+        let divides = matches!(op, BinaryOp::Div | BinaryOp::Rem) && ty.is_int();
+        if divides && entry.as_const(b).is_some_and(|c| c.bits == 0) {
+            let one = self.code.constant(Const::one(ty));
+            return self.code.binary_op(op, ty, self.value(a), one);
+        }
+        self.code.binary_op(op, ty, self.value(a), self.value(b))
+    }
+
+    fn field(&mut self, field: Field) -> Node {
+        let params = self.code.global(self.globals.params);
+        let node = entry::field(&mut self.code, params, self.params, field);
+        let member = self.params.index(field) as usize;
+        self.code.name(node, &self.params.members[member].name);
+        node
+    }
+
+    fn scalar(&mut self, param: Param, ty: Type) -> Node {
+        let node = self.field(Field::Scalar(param));
+        if ty == Type::Bool {
+            let zero = self.code.u32(0);
+            return self.code.binary(Op::NotEqual, node, zero);
+        }
+        node
+    }
+}

@@ -1,0 +1,417 @@
+//! Reductions and scans. Contributions are combined in an order that the grid alone decides, so two
+//! runs give the same bits.
+//!
+//! ```text
+//! reduce   main:      each workgroup strides over the grid, then a tree      → sums[block]
+//!          fold:      one workgroup over data = the partial results          → sums[0] = output
+//!
+//! scan     main:      each invocation scans its elements, each workgroup its invocations
+//!                                                                → output, total in sums[block]
+//!          scan_sums: the same over data = the totals, in place  → sums one level up, …
+//!          add_sums:  data[i] = sums[block - 1] op data[i], level by level down to the output
+//! ```
+
+use crossover_kernels::ir::{CollectiveKind, CollectiveOp, Type};
+use naga::{BinaryOperator as Op, Function, Handle, Module, Span};
+
+use super::code::{Code, Node};
+use super::entry::{Place, index, push};
+use super::{ADD_SUMS, CollectiveGlobals, FOLD, Globals, MAIN, SCAN_SUMS};
+use crate::schedule::Schedule;
+
+/// How two contributions combine.
+#[derive(Clone, Copy)]
+pub(super) struct Combine {
+    pub(super) op: CollectiveOp,
+    pub(super) ty: Type,
+}
+
+impl Combine {
+    fn of(self, code: &mut Code<'_>, a: Node, b: Node) -> Node {
+        code.binary_op(self.op.binary(), self.ty, a, b)
+    }
+
+    fn identity(self, code: &mut Code<'_>) -> Node {
+        code.constant(self.op.identity(self.ty))
+    }
+}
+
+/// Where the elements of a pass come from.
+#[derive(Clone, Copy)]
+enum Source {
+    /// The kernel's contributions.
+    Kernel(Handle<Function>),
+    /// The partial results of the pass before.
+    Data,
+}
+
+/// Emits the entry points of a collective.
+pub(super) fn emit(
+    module: &mut Module,
+    kind: CollectiveKind,
+    combine: Combine,
+    body: Handle<Function>,
+    globals: &Globals,
+    schedule: &Schedule,
+) {
+    let collective = globals.collective.expect("a collective kernel has its variables");
+    let mut passes = Passes { module, combine, globals, collective, schedule };
+    match kind {
+        CollectiveKind::Reduce => {
+            let tree = passes.tree();
+            passes.reduce(MAIN, Source::Kernel(body), tree);
+            passes.reduce(FOLD, Source::Data, tree);
+        }
+        CollectiveKind::Scan => {
+            let scan = passes.scan_workgroup();
+            passes.scan(MAIN, Source::Kernel(body), scan);
+            passes.scan(SCAN_SUMS, Source::Data, scan);
+            passes.add();
+        }
+    }
+}
+
+struct Passes<'a> {
+    module: &'a mut Module,
+    combine: Combine,
+    globals: &'a Globals,
+    collective: CollectiveGlobals,
+    schedule: &'a Schedule,
+}
+
+/// The extent and the number of workgroups of a pass: members 0 and 1 of its block.
+#[derive(Clone, Copy)]
+struct Size {
+    extent: Node,
+    blocks: Node,
+}
+
+impl Passes<'_> {
+    fn size(&self, code: &mut Code<'_>, source: Source) -> Size {
+        let block = match source {
+            Source::Kernel(_) => self.globals.params,
+            Source::Data => self.collective.level,
+        };
+        let pointer = code.global(block);
+        let [extent, blocks] = [0, 1].map(|at| {
+            let member = code.member(pointer, at);
+            code.load(member)
+        });
+        Size { extent, blocks }
+    }
+
+    fn take(&self, code: &mut Code<'_>, source: Source, i: Node) -> Node {
+        match source {
+            Source::Kernel(body) => {
+                code.call(body, vec![i]).expect("the kernel of a collective returns a value")
+            }
+            Source::Data => {
+                let data = code.global(self.collective.data);
+                let pointer = code.element(data, i);
+                code.load(pointer)
+            }
+        }
+    }
+
+    /// `if (block >= blocks) { return; }`: whole workgroups, before any barrier.
+    fn return_beyond(code: &mut Code<'_>, block: Node, blocks: Node) {
+        let beyond = code.binary(Op::GreaterEqual, block, blocks);
+        code.when(beyond, |code| code.give(None));
+    }
+
+    /// ```wgsl
+    /// fn tree(local: u32, value: T) -> T {
+    ///     shared_values[local] = value;
+    ///     for (var half = 128u; half > 0u; half >>= 1u) {
+    ///         workgroupBarrier();
+    ///         if (local < half) { shared_values[local] op= shared_values[local + half]; }
+    ///     }
+    ///     return shared_values[0];        // for invocation 0
+    /// }
+    /// ```
+    fn tree(&mut self) -> Handle<Function> {
+        let (combine, shared) = (self.combine, self.collective.shared);
+        let mut code = Code::new(self.module, "tree");
+        let local = code.argument("local", Type::U32);
+        let value = code.argument("value", combine.ty);
+        code.returns(combine.ty);
+        let shared = code.global(shared);
+        let (zero, one) = (code.u32(0), code.u32(1));
+        let own = code.element(shared, local);
+        code.store(own, value);
+        let variable = code.scalar_variable("distance", Type::U32);
+        let first = code.u32(self.schedule.invocations() / 2);
+        code.store(variable, first);
+        code.open();
+        let half = code.load(variable);
+        code.name(half, "half");
+        let done = code.binary(Op::Equal, half, zero);
+        code.break_when(done);
+        code.barrier();
+        let lower = code.binary(Op::Less, local, half);
+        code.when(lower, |code| {
+            let other = code.binary(Op::Add, local, half);
+            let (own, other) = (code.element(shared, local), code.element(shared, other));
+            let (a, b) = (code.load(own), code.load(other));
+            let both = combine.of(code, a, b);
+            code.store(own, both);
+        });
+        let body = code.close();
+        code.open();
+        let next = code.binary(Op::ShiftRight, half, one);
+        code.store(variable, next);
+        let continuing = code.close();
+        code.stmt(naga::Statement::Loop { body, continuing, break_if: None });
+        let total = code.element(shared, zero);
+        let total = code.load(total);
+        code.give(Some(total));
+        let function = code.finish();
+        self.module.functions.append(function, Span::UNDEFINED)
+    }
+
+    /// ```wgsl
+    /// var total = identity;
+    /// for (var i = block * 256u + local; i < extent; i += blocks * 256u) { total op= take(i); }
+    /// let sum = tree(local, total);
+    /// if (local == 0u) { sums[block] = sum; }
+    /// ```
+    fn reduce(&mut self, name: &str, source: Source, tree: Handle<Function>) {
+        let (combine, invocations) = (self.combine, self.schedule.invocations());
+        let mut module = std::mem::take(self.module);
+        let mut code = Code::new(&mut module, name);
+        let place = Place::declare(&mut code);
+        let block = place.block(&mut code);
+        let Size { extent, blocks } = self.size(&mut code, source);
+        Self::return_beyond(&mut code, block, blocks);
+        let total = code.scalar_variable("total", combine.ty);
+        let identity = combine.identity(&mut code);
+        code.store(total, identity);
+        let next = code.scalar_variable("next", Type::U32);
+        let start = index(&mut code, block, invocations, place.local);
+        code.store(next, start);
+        let size = code.u32(invocations);
+        let stride = code.binary(Op::Multiply, blocks, size);
+        code.open();
+        let i = code.load(next);
+        code.name(i, "i");
+        let done = code.binary(Op::GreaterEqual, i, extent);
+        code.break_when(done);
+        let element = self.take(&mut code, source, i);
+        let before = code.load(total);
+        let both = combine.of(&mut code, before, element);
+        code.store(total, both);
+        let body = code.close();
+        code.open();
+        let after = code.binary(Op::Add, i, stride);
+        code.store(next, after);
+        // The sum may be beyond 32 bits.
+        let left = code.binary(Op::Subtract, extent, i);
+        let last = code.binary(Op::LessEqual, left, stride);
+        let continuing = code.close();
+        code.stmt(naga::Statement::Loop { body, continuing, break_if: Some(last) });
+        let value = code.load(total);
+        let sum = code.call(tree, vec![place.local, value]).expect("`tree` returns a value");
+        let zero = code.u32(0);
+        let first = code.binary(Op::Equal, place.local, zero);
+        let sums = self.collective.sums;
+        code.when(first, |code| {
+            let sums = code.global(sums);
+            let pointer = code.element(sums, block);
+            code.store(pointer, sum);
+        });
+        code.give(None);
+        let function = code.finish();
+        *self.module = module;
+        push(self.module, name, function, self.schedule.workgroup);
+    }
+
+    /// ```wgsl
+    /// fn scan_workgroup(local: u32, value: T) {
+    ///     shared_values[local] = value;
+    ///     workgroupBarrier();
+    ///     for (var distance = 1u; distance < 256u; distance <<= 1u) {
+    ///         var sum = shared_values[local];
+    ///         if (local >= distance) { sum = shared_values[local - distance] op sum; }
+    ///         workgroupBarrier();
+    ///         shared_values[local] = sum;
+    ///         workgroupBarrier();
+    ///     }
+    /// }
+    /// ```
+    fn scan_workgroup(&mut self) -> Handle<Function> {
+        let (combine, shared) = (self.combine, self.collective.shared);
+        let mut code = Code::new(self.module, "scan_workgroup");
+        let local = code.argument("local", Type::U32);
+        let value = code.argument("value", combine.ty);
+        let shared = code.global(shared);
+        let one = code.u32(1);
+        let own = code.element(shared, local);
+        code.store(own, value);
+        code.barrier();
+        let sum = code.scalar_variable("sum", combine.ty);
+        let variable = code.scalar_variable("step", Type::U32);
+        code.store(variable, one);
+        let size = code.u32(self.schedule.invocations());
+        code.open();
+        let distance = code.load(variable);
+        code.name(distance, "distance");
+        let done = code.binary(Op::GreaterEqual, distance, size);
+        code.break_when(done);
+        let own = code.element(shared, local);
+        let mine = code.load(own);
+        code.store(sum, mine);
+        let reaches = code.binary(Op::GreaterEqual, local, distance);
+        code.when(reaches, |code| {
+            let other = code.binary(Op::Subtract, local, distance);
+            let other = code.element(shared, other);
+            let other = code.load(other);
+            let both = combine.of(code, other, mine);
+            code.store(sum, both);
+        });
+        code.barrier();
+        let value = code.load(sum);
+        code.store(own, value);
+        code.barrier();
+        let body = code.close();
+        code.open();
+        let next = code.binary(Op::ShiftLeft, distance, one);
+        code.store(variable, next);
+        let continuing = code.close();
+        code.stmt(naga::Statement::Loop { body, continuing, break_if: None });
+        code.give(None);
+        let function = code.finish();
+        self.module.functions.append(function, Span::UNDEFINED)
+    }
+
+    /// ```wgsl
+    /// var total = identity;
+    /// for (var k = 0u; k < 4u; k++) {
+    ///     let i = (block * 256u + local) * 4u + k;
+    ///     if (i < extent) { total op= take(i); out[i] = total; }
+    /// }
+    /// scan_workgroup(local, total);
+    /// if (local > 0u) { …  out[i] = shared_values[local - 1u] op out[i]; … }
+    /// if (local == 255u) { sums[block] = shared_values[local]; }
+    /// ```
+    fn scan(&mut self, name: &str, source: Source, scan: Handle<Function>) {
+        let combine = self.combine;
+        let (shared, sums) = (self.collective.shared, self.collective.sums);
+        let out = match source {
+            Source::Kernel(_) => self.collective.output,
+            Source::Data => self.collective.data,
+        };
+        let mut module = std::mem::take(self.module);
+        let mut code = Code::new(&mut module, name);
+        let place = Place::declare(&mut code);
+        let (local, block) = (place.local, place.block(&mut code));
+        let Size { extent, blocks } = self.size(&mut code, source);
+        Self::return_beyond(&mut code, block, blocks);
+        let out = code.global(out);
+        let total = code.scalar_variable("total", combine.ty);
+        let identity = combine.identity(&mut code);
+        code.store(total, identity);
+        self.each(&mut code, block, local, extent, |code, i| {
+            let element = self.take(code, source, i);
+            let before = code.load(total);
+            let both = combine.of(code, before, element);
+            code.store(total, both);
+            let pointer = code.element(out, i);
+            code.store(pointer, both);
+        });
+        let value = code.load(total);
+        code.call(scan, vec![local, value]);
+        let shared = code.global(shared);
+        let (zero, one) = (code.u32(0), code.u32(1));
+        let later = code.binary(Op::Greater, local, zero);
+        code.open();
+        let previous = code.binary(Op::Subtract, local, one);
+        let previous = code.element(shared, previous);
+        let previous = code.load(previous);
+        self.each(&mut code, block, local, extent, |code, i| {
+            let pointer = code.element(out, i);
+            let own = code.load(pointer);
+            let both = combine.of(code, previous, own);
+            code.store(pointer, both);
+        });
+        let accept = code.close();
+        code.stmt(naga::Statement::If { condition: later, accept, reject: naga::Block::new() });
+        let last = code.u32(self.schedule.invocations() - 1);
+        let is_last = code.binary(Op::Equal, local, last);
+        code.when(is_last, |code| {
+            let sum = code.element(shared, local);
+            let sum = code.load(sum);
+            let sums = code.global(sums);
+            let pointer = code.element(sums, block);
+            code.store(pointer, sum);
+        });
+        code.give(None);
+        let function = code.finish();
+        *self.module = module;
+        push(self.module, name, function, self.schedule.workgroup);
+    }
+
+    /// ```wgsl
+    /// if (block > 0u) { … data[i] = sums[block - 1u] op data[i]; … }
+    /// ```
+    fn add(&mut self) {
+        let combine = self.combine;
+        let (sums, data) = (self.collective.sums, self.collective.data);
+        let mut module = std::mem::take(self.module);
+        let mut code = Code::new(&mut module, ADD_SUMS);
+        let place = Place::declare(&mut code);
+        let (local, block) = (place.local, place.block(&mut code));
+        let Size { extent, blocks } = self.size(&mut code, Source::Data);
+        Self::return_beyond(&mut code, block, blocks);
+        let (zero, one) = (code.u32(0), code.u32(1));
+        let later = code.binary(Op::Greater, block, zero);
+        code.open();
+        let previous = code.binary(Op::Subtract, block, one);
+        let sums = code.global(sums);
+        let pointer = code.element(sums, previous);
+        let before = code.load(pointer);
+        let data = code.global(data);
+        self.each(&mut code, block, local, extent, |code, i| {
+            let pointer = code.element(data, i);
+            let own = code.load(pointer);
+            let both = combine.of(code, before, own);
+            code.store(pointer, both);
+        });
+        let accept = code.close();
+        code.stmt(naga::Statement::If { condition: later, accept, reject: naga::Block::new() });
+        code.give(None);
+        let function = code.finish();
+        *self.module = module;
+        push(self.module, ADD_SUMS, function, self.schedule.workgroup);
+    }
+
+    /// `for (var k = 0u; k < 4u; k++) { let i = …; if (i < extent) { … } }`
+    fn each(
+        &self,
+        code: &mut Code<'_>,
+        block: Node,
+        local: Node,
+        extent: Node,
+        fill: impl FnOnce(&mut Code<'_>, Node),
+    ) {
+        let elements = code.u32(self.schedule.elements);
+        let (zero, one) = (code.u32(0), code.u32(1));
+        let variable = code.scalar_variable("element", Type::U32);
+        code.store(variable, zero);
+        code.open();
+        let k = code.load(variable);
+        code.name(k, "k");
+        let done = code.binary(Op::GreaterEqual, k, elements);
+        code.break_when(done);
+        let own = code.binary(Op::Multiply, local, elements);
+        let offset = code.binary(Op::Add, own, k);
+        let i = index(code, block, self.schedule.block(), offset);
+        let inside = code.binary(Op::Less, i, extent);
+        code.when(inside, |code| fill(code, i));
+        let body = code.close();
+        code.open();
+        let next = code.binary(Op::Add, k, one);
+        code.store(variable, next);
+        let continuing = code.close();
+        code.stmt(naga::Statement::Loop { body, continuing, break_if: None });
+    }
+}

@@ -1,0 +1,198 @@
+//! The block of numbers that a dispatch gets: the grid, the lengths, the scalars. The shader sees it
+//! as a structure in a uniform buffer; the host writes it from the same description.
+
+use crossover_kernels::ir::{Access, Axis, Inst, Kernel, Param, Type};
+use naga::{Handle, Module, Span, StructMember, TypeInner};
+
+use super::code::scalar_type;
+
+/// What a member of the block holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Field {
+    /// The extent of the grid along an axis.
+    Extent(Axis),
+    /// The position of the dispatch's first grid point along an axis; grids of several axes.
+    Origin(Axis),
+    /// The number of workgroups; grids of one axis.
+    Blocks,
+    /// The length of a buffer.
+    Len(Param),
+    /// A scalar argument; `bool` as 0 or 1.
+    Scalar(Param),
+}
+
+/// A member of the block.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// The name in the shader.
+    pub name: String,
+    /// What it holds.
+    pub field: Field,
+    /// Its type in the block: never `bool`.
+    pub ty: Type,
+    /// Bytes from the start of the block.
+    pub offset: u32,
+}
+
+/// The members of a block, in order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Layout {
+    /// The members.
+    pub members: Vec<Member>,
+}
+
+impl Layout {
+    /// The block of a kernel: only lengths that are asked for.
+    pub(super) fn of(kernel: &Kernel) -> Layout {
+        let mut layout = Layout::default();
+        let axes = &Axis::ALL[..kernel.axes()];
+        if let [axis] = axes {
+            layout.push("extent", Field::Extent(*axis), Type::U32);
+            layout.push("blocks", Field::Blocks, Type::U32);
+        } else {
+            for &axis in axes {
+                layout.push(&format!("extent_{}", axis.name()), Field::Extent(axis), Type::U32);
+            }
+            for &axis in axes {
+                layout.push(&format!("origin_{}", axis.name()), Field::Origin(axis), Type::U32);
+            }
+        }
+        let entry = &kernel.entry;
+        for (param, _, _) in entry.buffers() {
+            let asked = entry.values.iter().any(|def| def.inst == Inst::Len(param));
+            if asked {
+                let name = format!("{}_len", entry.params[param.index()].name);
+                layout.push(&name, Field::Len(param), Type::U32);
+            }
+        }
+        for (param, ty) in entry.scalars() {
+            let ty = if ty == Type::Bool { Type::U32 } else { ty };
+            layout.push(&entry.params[param.index()].name, Field::Scalar(param), ty);
+        }
+        layout
+    }
+
+    fn push(&mut self, name: &str, field: Field, ty: Type) {
+        let offset = self.end().next_multiple_of(ty.bytes() as u32);
+        self.members.push(Member { name: name.to_owned(), field, ty, offset });
+    }
+
+    fn end(&self) -> u32 {
+        self.members.last().map_or(0, |last| last.offset + last.ty.bytes() as u32)
+    }
+
+    /// Bytes of the block.
+    pub fn bytes(&self) -> u32 {
+        let align = self.members.iter().map(|m| m.ty.bytes() as u32).max().unwrap_or(4);
+        self.end().next_multiple_of(align)
+    }
+
+    /// The block with these values, written to the start of `out`.
+    pub fn write(&self, out: &mut [u8], value: impl Fn(Field) -> u64) {
+        for member in &self.members {
+            self.write_field(out, member.field, value(member.field));
+        }
+    }
+
+    /// Changes one field of a written block.
+    pub(crate) fn write_field(&self, out: &mut [u8], field: Field, value: u64) {
+        for member in self.members.iter().filter(|member| member.field == field) {
+            let (at, bytes) = (member.offset as usize, member.ty.bytes());
+            out[at..at + bytes].copy_from_slice(&value.to_le_bytes()[..bytes]);
+        }
+    }
+
+    /// The position of a field among the members.
+    pub(super) fn index(&self, field: Field) -> u32 {
+        let at = self.members.iter().position(|member| member.field == field);
+        at.expect("the block holds every field that its kernel asks for") as u32
+    }
+
+    /// The structure type of the block.
+    pub(super) fn structure(&self, module: &mut Module) -> Handle<naga::Type> {
+        let members = self
+            .members
+            .iter()
+            .map(|member| StructMember {
+                name: Some(member.name.clone()),
+                ty: scalar_type(module, member.ty),
+                binding: None,
+                offset: member.offset,
+            })
+            .collect();
+        structure(module, "Params", members, self.bytes())
+    }
+}
+
+/// A structure of `u32` members.
+pub(super) fn words(module: &mut Module, name: &str, names: &[&str]) -> Handle<naga::Type> {
+    let ty = scalar_type(module, Type::U32);
+    let member = |(at, name): (usize, &&str)| StructMember {
+        name: Some((*name).to_owned()),
+        ty,
+        binding: None,
+        offset: at as u32 * 4,
+    };
+    let members = names.iter().enumerate().map(member).collect();
+    structure(module, name, members, names.len() as u32 * 4)
+}
+
+/// A structure type.
+pub(super) fn structure(
+    module: &mut Module,
+    name: &str,
+    members: Vec<StructMember>,
+    span: u32,
+) -> Handle<naga::Type> {
+    let inner = TypeInner::Struct { members, span };
+    module.types.insert(naga::Type { name: Some(name.to_owned()), inner }, Span::UNDEFINED)
+}
+
+/// What a binding of a shader is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// A buffer argument.
+    Buffer(Param),
+    /// The block of numbers.
+    Params,
+    /// Where a failing invocation says why.
+    Status,
+    /// Collectives: one partial result of each workgroup.
+    Sums,
+    /// Collectives: the partial results that a further pass combines.
+    Data,
+    /// Collectives: the block of numbers of a further pass.
+    Level,
+}
+
+/// A binding of group 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Binding {
+    /// The number of the binding.
+    pub index: u32,
+    /// What it is.
+    pub role: Role,
+    /// Whether the shader writes it.
+    pub writable: bool,
+}
+
+impl Binding {
+    /// The bindings of a kernel's shader, in order: those of the kernel's own entry point, then
+    /// those that only the further passes of a collective use.
+    pub(super) fn of(kernel: &Kernel, needs_status: bool) -> Vec<Binding> {
+        let mut roles: Vec<(Role, bool)> = kernel
+            .entry
+            .buffers()
+            .map(|(param, _, access)| (Role::Buffer(param), access != Access::Read))
+            .collect();
+        roles.push((Role::Params, false));
+        if needs_status {
+            roles.push((Role::Status, true));
+        }
+        if kernel.collective.is_some() {
+            roles.extend([(Role::Sums, true), (Role::Data, true), (Role::Level, false)]);
+        }
+        let number = |(index, (role, writable))| Binding { index: index as u32, role, writable };
+        roles.into_iter().enumerate().map(number).collect()
+    }
+}

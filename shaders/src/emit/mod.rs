@@ -1,0 +1,236 @@
+//! IR to WGSL. A kernel becomes
+//!
+//! ```wgsl
+//! struct Params { extent: u32, blocks: u32, x_len: u32, a: f32 }
+//!
+//! @group(0) @binding(0) var<storage> x: array<f32>;              // one for each buffer
+//! @group(0) @binding(1) var<storage, read_write> y: array<f32>;
+//! @group(0) @binding(2) var<uniform> params: Params;
+//! @group(0) @binding(3) var<storage, read_write> status: Status; // where something can fail
+//!
+//! fn axpy(id: u32) { … }              // the entry function, for one grid point
+//!
+//! @compute @workgroup_size(256)
+//! fn main(…) { … axpy(i); }           // which grid points an invocation runs
+//! ```
+//!
+//! The kernel is a function of its own, so that an invocation which fails a check can `return` from
+//! it and still reach the barriers of a collective.
+
+mod body;
+mod code;
+mod collective;
+mod entry;
+mod layout;
+mod ops;
+
+use crossover_kernels::error::RunError;
+use crossover_kernels::ir::{Access, Kernel, Param, Type};
+use naga::{AddressSpace, Handle, Module, StorageAccess, TypeInner};
+
+use crate::legality::{self, Capabilities};
+use crate::schedule::Schedule;
+
+pub use layout::{Binding, Field, Layout, Member, Role};
+
+/// The entry point that runs the kernel.
+pub(crate) const MAIN: &str = "main";
+/// The entry point that combines the partial results of a reduction.
+pub(crate) const FOLD: &str = "fold";
+/// The entry point that scans partial results, in place.
+pub(crate) const SCAN_SUMS: &str = "scan_sums";
+/// The entry point that adds the scanned partial results of the blocks before.
+pub(crate) const ADD_SUMS: &str = "add_sums";
+
+/// The site in a status that stands for a loop without end.
+pub(crate) const SITE_NO_END: u32 = u32::MAX;
+/// Bytes of a status on the device: `failed`, `site`, `index`, `x`, `y`, `z`, and padding.
+pub(crate) const STATUS_BYTES: u64 = 32;
+/// Passages through unbounded loops after which an invocation gives up.
+const PASSAGES_MAX: u32 = 1 << 26;
+/// Passages between two looks at whether the call has failed: a power of two.
+const PASSAGES_BETWEEN_LOOKS: u32 = 1 << 16;
+
+/// A kernel in WGSL, for one schedule.
+#[derive(Clone, Debug)]
+pub struct Shader {
+    /// What wgpu gets.
+    pub module: Module,
+    /// What people read.
+    pub wgsl: String,
+    /// How it is spread over the device.
+    pub schedule: Schedule,
+    /// The bindings of group 0.
+    pub bindings: Vec<Binding>,
+    /// The block of numbers in the binding [`Role::Params`].
+    pub params: Layout,
+    /// The type that a collective combines.
+    pub contribution: Option<Type>,
+}
+
+/// Emits a verified kernel whose helpers are inlined and whose transcendental functions are
+/// arithmetic.
+///
+/// # Errors
+/// [`RunError::Unsupported`] for what the device cannot do; [`RunError::Device`] where naga refuses
+/// the shader, which is an error of this crate.
+pub fn emit(kernel: &Kernel, caps: &Capabilities, schedule: &Schedule) -> Result<Shader, RunError> {
+    legality::check(kernel, caps)?;
+    let needs_status = legality::needs_status(kernel);
+    let bindings = Binding::of(kernel, needs_status);
+    let params = Layout::of(kernel);
+
+    let mut module = Module::default();
+    let globals = Globals::declare(&mut module, kernel, &bindings, &params, schedule);
+    let functions = entry::Failing::declare(&mut module, &globals);
+    let body = body::emit(&mut module, kernel, &params, &globals, functions);
+    match (kernel.collective, kernel.contribution()) {
+        (Some(collective), Some(ty)) => {
+            let combine = collective::Combine { op: collective.op, ty };
+            collective::emit(&mut module, collective.kind, combine, body, &globals, schedule);
+        }
+        _ => entry::emit(&mut module, kernel, &params, body, &globals, schedule),
+    }
+
+    let wgsl = validate(&module, caps).map_err(|message| RunError::Device {
+        kernel: kernel.entry.name.clone(),
+        device: "the WGSL back end".to_owned(),
+        message,
+    })?;
+    let contribution = kernel.contribution();
+    Ok(Shader { module, wgsl, schedule: *schedule, bindings, params, contribution })
+}
+
+/// The text of a module that naga accepts.
+fn validate(module: &Module, caps: &Capabilities) -> Result<String, String> {
+    let flags = naga::valid::ValidationFlags::all();
+    let info = naga::valid::Validator::new(flags, caps.naga())
+        .validate(module)
+        .map_err(|error| format!("naga refuses the shader: {}", chain(error.as_inner())))?;
+    naga::back::wgsl::write_string(module, &info, naga::back::wgsl::WriterFlags::empty())
+        .map_err(|error| format!("naga cannot print the shader: {}", chain(&error)))
+}
+
+/// An error and what caused it, on one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text = format!("{text}: {cause}");
+        next = cause.source();
+    }
+    text
+}
+
+/// The module's variables.
+struct Globals {
+    /// One for each parameter that is a buffer.
+    buffers: Vec<Option<Handle<naga::GlobalVariable>>>,
+    params: Handle<naga::GlobalVariable>,
+    status: Option<Handle<naga::GlobalVariable>>,
+    collective: Option<CollectiveGlobals>,
+}
+
+#[derive(Clone, Copy)]
+struct CollectiveGlobals {
+    /// The result of the reduction, or of the scan.
+    output: Handle<naga::GlobalVariable>,
+    sums: Handle<naga::GlobalVariable>,
+    data: Handle<naga::GlobalVariable>,
+    level: Handle<naga::GlobalVariable>,
+    /// One value of each invocation of a workgroup.
+    shared: Handle<naga::GlobalVariable>,
+}
+
+impl Globals {
+    fn declare(
+        module: &mut Module,
+        kernel: &Kernel,
+        bindings: &[Binding],
+        params: &Layout,
+        schedule: &Schedule,
+    ) -> Globals {
+        let index = |role: Role| bindings.iter().find(|b| b.role == role).map(|b| b.index);
+        let mut buffers = vec![None; kernel.entry.params.len()];
+        for (param, element, access) in kernel.entry.buffers() {
+            let name = &kernel.entry.params[param.index()].name;
+            let ty = elements(module, element, access);
+            let space = storage(access != Access::Read);
+            let binding = index(Role::Buffer(param));
+            buffers[param.index()] = Some(code::global(module, name, space, binding, ty));
+        }
+        let block = params.structure(module);
+        let binding = index(Role::Params);
+        let params = code::global(module, "params", AddressSpace::Uniform, binding, block);
+        let status = index(Role::Status).map(|binding| {
+            let ty = status_type(module);
+            code::global(module, "status", storage(true), Some(binding), ty)
+        });
+        let collective = kernel.contribution().and_then(|ty| {
+            let output = (*buffers.last()?)?;
+            let ty = elements(module, ty, Access::ReadWrite);
+            let mut plain =
+                |name: &str, role: Role| code::global(module, name, storage(true), index(role), ty);
+            let (sums, data) = (plain("sums", Role::Sums), plain("data", Role::Data));
+            let level = layout::words(module, "Level", &["count", "blocks"]);
+            let level = index(Role::Level)
+                .map(|at| code::global(module, "level", AddressSpace::Uniform, Some(at), level))?;
+            let shared = shared(module, kernel.contribution()?, schedule.invocations());
+            Some(CollectiveGlobals { output, sums, data, level, shared })
+        });
+        Globals { buffers, params, status, collective }
+    }
+
+    fn buffer(&self, param: Param) -> Handle<naga::GlobalVariable> {
+        self.buffers[param.index()].expect("a verified access names a buffer")
+    }
+}
+
+fn storage(writable: bool) -> AddressSpace {
+    let access =
+        if writable { StorageAccess::LOAD | StorageAccess::STORE } else { StorageAccess::LOAD };
+    AddressSpace::Storage { access }
+}
+
+/// `array<ty>`, or `array<atomic<ty>>`.
+fn elements(module: &mut Module, ty: Type, access: Access) -> Handle<naga::Type> {
+    let base = if access == Access::Atomic {
+        code::anonymous(module, TypeInner::Atomic(code::scalar(ty)))
+    } else {
+        code::scalar_type(module, ty)
+    };
+    let size = naga::ArraySize::Dynamic;
+    code::anonymous(module, TypeInner::Array { base, size, stride: ty.bytes() as u32 })
+}
+
+/// `array<ty, count>`
+fn array(module: &mut Module, ty: Type, count: u32) -> Handle<naga::Type> {
+    let base = code::scalar_type(module, ty);
+    let count = std::num::NonZeroU32::new(count).expect("a verified array has elements");
+    let size = naga::ArraySize::Constant(count);
+    let stride = u32::from(code::scalar(ty).width);
+    code::anonymous(module, TypeInner::Array { base, size, stride })
+}
+
+fn shared(module: &mut Module, ty: Type, count: u32) -> Handle<naga::GlobalVariable> {
+    let ty = array(module, ty, count);
+    code::global(module, "shared_values", AddressSpace::WorkGroup, None, ty)
+}
+
+/// `struct Status { failed: atomic<u32>, site: u32, index: u32, x: u32, y: u32, z: u32 }`
+fn status_type(module: &mut Module) -> Handle<naga::Type> {
+    let word = code::scalar_type(module, Type::U32);
+    let flag = code::anonymous(module, TypeInner::Atomic(naga::Scalar::U32));
+    let names = ["failed", "site", "index", "x", "y", "z"];
+    let members = names
+        .iter()
+        .enumerate()
+        .map(|(at, name)| naga::StructMember {
+            name: Some((*name).to_owned()),
+            ty: if at == 0 { flag } else { word },
+            binding: None,
+            offset: at as u32 * 4,
+        })
+        .collect();
+    layout::structure(module, "Status", members, names.len() as u32 * 4)
+}

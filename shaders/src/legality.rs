@@ -1,0 +1,178 @@
+//! What an adapter can do, and whether that is enough for a kernel: the one table that decides.
+//! naga's validator and the drivers are no help here, as they accept more than they compute.
+
+use crossover_kernels::error::RunError;
+use crossover_kernels::ir::{Access, BinaryOp, Inst, Kernel, Span, Stmt, Type, UnaryOp};
+
+/// What an adapter can do, as far as kernels can tell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Capabilities {
+    /// The name of the device, for error messages.
+    pub device: String,
+    /// 64-bit integers in shaders.
+    pub int64: bool,
+    /// `f64` in shaders.
+    pub float64: bool,
+    /// Invocations of one workgroup.
+    pub workgroup_invocations_max: u32,
+    /// Workgroups of one dispatch along one axis.
+    pub workgroups_per_axis_max: u32,
+    /// Storage buffers that one shader can bind.
+    pub storage_buffers_max: u32,
+    /// Bytes of one storage buffer.
+    pub storage_buffer_bytes_max: u64,
+    /// Bytes between the starts of two parameter blocks in one buffer.
+    pub uniform_alignment: u32,
+}
+
+impl Capabilities {
+    /// What every WebGPU device has, and nothing more.
+    pub fn baseline() -> Capabilities {
+        Capabilities {
+            device: "a WebGPU device".to_owned(),
+            int64: false,
+            float64: false,
+            workgroup_invocations_max: 256,
+            workgroups_per_axis_max: 65_535,
+            storage_buffers_max: 8,
+            storage_buffer_bytes_max: 128 << 20,
+            uniform_alignment: 256,
+        }
+    }
+
+    /// The baseline and all that a kernel can ask for.
+    pub fn everything() -> Capabilities {
+        Capabilities {
+            device: "a full device".to_owned(),
+            int64: true,
+            float64: true,
+            storage_buffers_max: 64,
+            ..Capabilities::baseline()
+        }
+    }
+
+    /// naga's names for these.
+    pub(crate) fn naga(&self) -> naga::valid::Capabilities {
+        let mut caps = naga::valid::Capabilities::empty();
+        caps.set(naga::valid::Capabilities::SHADER_INT64, self.int64);
+        caps.set(naga::valid::Capabilities::FLOAT64, self.float64);
+        caps
+    }
+
+    /// What is missing for values of a type.
+    fn missing(&self, ty: Type) -> Option<&'static str> {
+        match ty {
+            Type::Bool | Type::I32 | Type::U32 | Type::F32 => None,
+            Type::I64 | Type::U64 => (!self.int64).then_some("SHADER_INT64"),
+            // NaN is told by its bits, which are a `u64`.
+            Type::F64 if !self.float64 => Some("SHADER_F64"),
+            Type::F64 => (!self.int64).then_some("SHADER_INT64"),
+        }
+    }
+}
+
+/// Checks that a device can run a kernel.
+///
+/// # Errors
+/// [`RunError::Unsupported`] with the first construct that it cannot run, and where that stands.
+pub fn check(kernel: &Kernel, caps: &Capabilities) -> Result<(), RunError> {
+    let refuse = |what: String| {
+        Err(RunError::Unsupported {
+            kernel: kernel.entry.name.clone(),
+            device: caps.device.clone(),
+            what,
+        })
+    };
+    let at = |span: Span| match kernel.location(span) {
+        place if span.line > 0 => format!(" at {place}"),
+        _ => String::new(),
+    };
+    let entry = &kernel.entry;
+    for (param, element, access) in entry.buffers() {
+        let name = &entry.params[param.index()].name;
+        if let Some(feature) = caps.missing(element) {
+            return refuse(format!("buffer `{name}` of {element} needs {feature}"));
+        }
+        if access == Access::Atomic && !matches!(element, Type::I32 | Type::U32) {
+            return refuse(format!("buffer `{name}` of atomic {element}"));
+        }
+    }
+    for (param, ty) in entry.scalars() {
+        if let Some(feature) = caps.missing(ty) {
+            let name = &entry.params[param.index()].name;
+            return refuse(format!("scalar `{name}` of {ty} needs {feature}"));
+        }
+    }
+    for local in &entry.locals {
+        if let Some(feature) = caps.missing(local.ty) {
+            return refuse(format!("a variable of {} needs {feature}", local.ty));
+        }
+    }
+    for def in &entry.values {
+        if let Some(feature) = caps.missing(def.ty) {
+            return refuse(format!("a value of {}{} needs {feature}", def.ty, at(def.span)));
+        }
+        if let Some(what) = refused(&def.inst) {
+            return refuse(format!("{what}{}", at(def.span)));
+        }
+    }
+    let mut call = None;
+    entry.walk(&mut |stmt| {
+        if let Stmt::CallVoid(_, _, span) = stmt {
+            call = call.or(Some(*span));
+        }
+    });
+    if let Some(span) = call {
+        return refuse(format!("a call that was not inlined{}", at(span)));
+    }
+    let needed = storage_buffers(kernel);
+    if needed > caps.storage_buffers_max {
+        let limit = caps.storage_buffers_max;
+        return refuse(format!(
+            "{needed} storage buffers, max_storage_buffers_per_shader_stage is {limit}"
+        ));
+    }
+    Ok(())
+}
+
+/// An instruction that no shader can express, in words.
+fn refused(inst: &Inst) -> Option<String> {
+    match inst {
+        Inst::Unary(op, _) if op.is_transcendental() => {
+            Some(format!("`{}` that was not lowered to arithmetic", UnaryOp::text(*op)))
+        }
+        Inst::Binary(BinaryOp::Pow, ..) => {
+            Some("`pow` that was not lowered to arithmetic".to_owned())
+        }
+        Inst::Call(..) => Some("a call that was not inlined".to_owned()),
+        Inst::Const(_)
+        | Inst::Param(_)
+        | Inst::Id(_)
+        | Inst::Len(_)
+        | Inst::Counter
+        | Inst::Unary(..)
+        | Inst::Binary(..)
+        | Inst::Fma(..)
+        | Inst::Select(..)
+        | Inst::Cast(_)
+        | Inst::Bitcast(_)
+        | Inst::Get(_)
+        | Inst::GetElement(..)
+        | Inst::Load(..)
+        | Inst::AtomicLoad(..)
+        | Inst::Atomic(..) => None,
+    }
+}
+
+/// Storage buffers that the shader of a kernel binds at once.
+fn storage_buffers(kernel: &Kernel) -> u32 {
+    let buffers = kernel.entry.buffers().count() as u32;
+    buffers + u32::from(needs_status(kernel)) + u32::from(kernel.collective.is_some())
+}
+
+/// Whether an invocation can end otherwise than well: by a check, or by looping forever.
+pub(crate) fn needs_status(kernel: &Kernel) -> bool {
+    let mut needs = false;
+    kernel.entry.walk(&mut |stmt| needs |= matches!(stmt, Stmt::Check { .. } | Stmt::Loop(_)));
+    needs
+}

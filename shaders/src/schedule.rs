@@ -1,0 +1,48 @@
+//! How a kernel is spread over the device: part of what a version is.
+
+use crossover_kernels::ir::{CollectiveKind, Kernel};
+
+use crate::legality::Capabilities;
+
+/// Consecutive elements of a scan that one invocation combines in a register.
+pub const SCAN_ELEMENTS: u32 = 4;
+
+/// The choices of a shader that do not change what it computes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Schedule {
+    /// Invocations of a workgroup along x, y and z: powers of two, so that the last workgroup of
+    /// the largest grid does not wrap around.
+    pub workgroup: [u32; 3],
+    /// Consecutive grid points of one invocation: more than one in scans.
+    pub elements: u32,
+    /// The most workgroups of a reduction's first pass; beyond that each takes more grid points.
+    pub reduce_workgroups_max: u32,
+}
+
+impl Schedule {
+    /// The schedule of a kernel when nothing better is known.
+    pub fn of(kernel: &Kernel, caps: &Capabilities) -> Schedule {
+        let invocations = caps.workgroup_invocations_max.clamp(1, 256);
+        let invocations = 1 << invocations.ilog2();
+        let workgroup = if kernel.axes() == 1 {
+            [invocations, 1, 1]
+        } else {
+            // Wide along x: neighbours along x are neighbours in memory.
+            let x = invocations.min(64);
+            [x, invocations / x, 1]
+        };
+        let scan = kernel.collective.is_some_and(|c| c.kind == CollectiveKind::Scan);
+        let elements = if scan { SCAN_ELEMENTS } else { 1 };
+        Schedule { workgroup, elements, reduce_workgroups_max: 256 }
+    }
+
+    /// Invocations of a workgroup.
+    pub fn invocations(&self) -> u32 {
+        self.workgroup.iter().product()
+    }
+
+    /// Grid points of a workgroup with one axis.
+    pub fn block(&self) -> u32 {
+        self.invocations() * self.elements
+    }
+}
