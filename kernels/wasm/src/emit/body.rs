@@ -192,9 +192,9 @@ impl<'a> Body<'a> {
                 self.code.set(local);
             }
             Rep::Lanes(locals) => {
-                for part in 0..parts(ty) {
+                for (part, local) in locals.into_iter().take(parts(ty)).enumerate() {
                     self.code.lanes(value, ty, part);
-                    self.code.set(locals[part]);
+                    self.code.set(local);
                 }
             }
             Rep::Const(_) => {}
@@ -206,12 +206,12 @@ impl<'a> Body<'a> {
         let (Rep::Lanes(locals), Some(mask)) = (target, self.mask) else {
             return self.overwrite(target, ty, value);
         };
-        for part in 0..parts(ty) {
+        for (part, local) in locals.into_iter().take(parts(ty)).enumerate() {
             self.code.lanes(value, ty, part);
-            self.code.get(locals[part]);
+            self.code.get(local);
             self.code.mask_for(mask, ty, part);
             self.code.sink().v128_bitselect();
-            self.code.set(locals[part]);
+            self.code.set(local);
         }
     }
 
@@ -588,9 +588,9 @@ impl<'a> Body<'a> {
         mut push: impl FnMut(&mut Code, usize),
     ) {
         let Rep::Lanes(locals) = target else { return };
-        for part in 0..parts(ty) {
+        for (part, local) in locals.into_iter().take(parts(ty)).enumerate() {
             push(self.code, part);
-            self.code.set(locals[part]);
+            self.code.set(local);
         }
     }
 

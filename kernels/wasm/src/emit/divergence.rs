@@ -123,14 +123,12 @@ impl Divergence {
 
     /// Whether a `Break` or `Continue` inside these frames is masked.
     pub(super) fn is_masked_in_loop(&self, frames: &[Frame]) -> bool {
-        for frame in frames.iter().rev() {
-            match frame {
-                Frame::VaryingIf => return true,
-                // Lanes that wait for the next passage must not be taken along.
-                Frame::Loop(id) => return self.loop_facts(*id).jumps.continues,
-            }
+        match frames.last() {
+            Some(Frame::VaryingIf) => true,
+            // Lanes that wait for the next passage must not be taken along.
+            Some(Frame::Loop(id)) => self.loop_facts(*id).jumps.continues,
+            None => false,
         }
-        false
     }
 
     /// Whether a `Return` inside these frames is masked.

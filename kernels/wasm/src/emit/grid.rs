@@ -210,9 +210,9 @@ impl Grid<'_> {
 
     fn set_lanes(&mut self, value: Rep, ty: Type) {
         let Rep::Lanes(locals) = self.lanes else { return };
-        for part in 0..parts(ty) {
+        for (part, local) in locals.into_iter().take(parts(ty)).enumerate() {
             self.code.lanes(value, ty, part);
-            self.code.set(locals[part]);
+            self.code.set(local);
         }
     }
 
@@ -228,9 +228,9 @@ impl Grid<'_> {
             (Mode::Map, _) => {}
             (Mode::Reduce, Width::Vector) => {
                 let (lanes, Rep::Lanes(locals)) = (self.lanes, self.lanes) else { return };
-                for part in 0..parts(ty) {
+                for (part, local) in locals.into_iter().take(parts(ty)).enumerate() {
                     self.code.lanes_binary(op, ty, lanes, result, part);
-                    self.code.set(locals[part]);
+                    self.code.set(local);
                 }
             }
             (Mode::Reduce, Width::Scalar) => self.add_to_total(op, ty, result),
@@ -408,12 +408,17 @@ fn linear_terms(
 ) -> Option<Vec<Term>> {
     let mut terms = Vec::new();
     loop {
-        let (rest, value, subtracted) = match function.def(index).inst {
-            Inst::Id(Axis::X) => return Some(terms),
-            Inst::Binary(BinaryOp::Add, a, b) if invariant[b.index()] => (a, b, false),
-            Inst::Binary(BinaryOp::Add, a, b) if invariant[a.index()] => (b, a, false),
-            Inst::Binary(BinaryOp::Sub, a, b) if invariant[b.index()] => (a, b, true),
-            _ => return None,
+        let Inst::Binary(op, a, b) = function.def(index).inst else {
+            return matches!(function.def(index).inst, Inst::Id(Axis::X)).then_some(terms);
+        };
+        let (rest, value, subtracted) = if op == BinaryOp::Add && invariant[b.index()] {
+            (a, b, false)
+        } else if op == BinaryOp::Add && invariant[a.index()] {
+            (b, a, false)
+        } else if op == BinaryOp::Sub && invariant[b.index()] {
+            (a, b, true)
+        } else {
+            return None;
         };
         terms.push(Term { value, subtracted });
         index = rest;

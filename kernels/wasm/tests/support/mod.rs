@@ -84,9 +84,11 @@ pub(crate) fn run(
 pub(crate) static WASM: LazyLock<WasmExecutor> =
     LazyLock::new(|| WasmExecutor::new().expect("wasmtime"));
 
+type Compiled = (Arc<Kernel>, Arc<dyn Version>);
+
 thread_local! {
     /// The kernel of the last run on wasm: tests run one kernel many times.
-    static LAST: RefCell<Option<(Arc<Kernel>, Arc<dyn Version>)>> = const { RefCell::new(None) };
+    static LAST: RefCell<Option<Compiled>> = const { RefCell::new(None) };
 }
 
 fn compiled(executor: &dyn Executor, kernel: &Arc<Kernel>) -> Arc<dyn Version> {
@@ -209,7 +211,7 @@ pub(crate) fn values(ty: Type, len: usize, seed: u64) -> Vec<Const> {
         .map(|at| {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(seed | 1);
             let random = state >> 33;
-            if (at as u64 + seed) % 3 != 0 {
+            if !(at as u64 + seed).is_multiple_of(3) {
                 return special[(random % special.len() as u64) as usize];
             }
             match ty {
