@@ -25,6 +25,8 @@ pub mod front;
 pub mod interp;
 pub mod ir;
 pub mod lang;
+pub mod library;
+pub mod random;
 pub mod verify;
 
 pub use crossover_macros::kernel;

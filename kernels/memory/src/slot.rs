@@ -140,6 +140,13 @@ pub struct ReadGuard<T> {
     element: PhantomData<T>,
 }
 
+impl<T> ReadGuard<T> {
+    /// The claim that the guard holds.
+    pub fn claim(&self) -> &Claim {
+        &self.claim
+    }
+}
+
 impl<T: Pod> Deref for ReadGuard<T> {
     type Target = [T];
 
@@ -154,6 +161,13 @@ pub struct WriteGuard<T> {
     slot: Arc<Slot>,
     claim: Claim,
     element: PhantomData<T>,
+}
+
+impl<T> WriteGuard<T> {
+    /// The claim that the guard holds.
+    pub fn claim(&self) -> &Claim {
+        &self.claim
+    }
 }
 
 impl<T: Pod> Deref for WriteGuard<T> {

@@ -20,7 +20,7 @@ use super::num::{Math, Num};
 pub(super) fn exp<'m>(m: &'m Math, x: Num<'m>) -> Num<'m> {
     let [low, high] = m.table.exp_range;
     let (n, r) = reduce_ln2(m, x.max(m.float(low)).min(m.float(high)));
-    let y = m.float(1.0) + exp_m1(m, r);
+    let y = m.float(1.0) + (r.hi + exp_bend(m, r.hi));
     keep_nan(m, x, scale(m, y, n))
 }
 
@@ -38,12 +38,13 @@ pub(super) fn tanh<'m>(m: &'m Math, x: Num<'m>) -> Num<'m> {
     let a = x.abs().min(m.float(m.table.tanh_max));
     let (n, r) = reduce_ln2(m, a + a);
     let power = pow2(m, n.to_int());
-    let part = power * exp_m1(m, r);
+    let near = fast_two_sum(r.hi, exp_bend(m, r.hi) + r.lo);
+    let part = Pair { hi: power * near.hi, lo: power * near.lo };
     // t is power − 1 + part. Each step keeps what it loses: the power may be far above 1.
     let around = |unit: Num<'m>| {
         let base = fast_two_sum(power, unit);
-        let sum = fast_two_sum(base.hi, part);
-        Pair { hi: sum.hi, lo: sum.lo + base.lo }
+        let sum = fast_two_sum(base.hi, part.hi);
+        Pair { hi: sum.hi, lo: sum.lo + (base.lo + part.lo) }
     };
     let (above, below) = (around(-one), around(one));
     keep_nan(m, x, quotient(m, above, below).copysign(x))
@@ -314,15 +315,15 @@ fn flip<'m>(m: &'m Math, value: Num<'m>, quadrant: Num<'m>) -> Num<'m> {
 }
 
 /// x = n·ln 2 + r.
-fn reduce_ln2<'m>(m: &'m Math, x: Num<'m>) -> (Num<'m>, Num<'m>) {
+fn reduce_ln2<'m>(m: &'m Math, x: Num<'m>) -> (Num<'m>, Pair<'m>) {
     let n = (x * m.float(m.table.log2_e)).round_even();
     let [high, low] = m.table.ln2.map(|c| m.float(c));
-    (n, (x - n * high) - n * low)
+    (n, fast_two_sum(x - n * high, -(n * low)))
 }
 
-/// eʳ − 1 for |r| ≤ ½ ln 2.
-fn exp_m1<'m>(m: &'m Math, r: Num<'m>) -> Num<'m> {
-    r + (r * r) * polynomial(m, r, m.table.exp)
+/// eʳ − 1 − r for |r| ≤ ½ ln 2.
+fn exp_bend<'m>(m: &'m Math, r: Num<'m>) -> Num<'m> {
+    (r * r) * polynomial(m, r, m.table.exp)
 }
 
 /// 2ʳ for |r| ≤ ½.

@@ -1,0 +1,573 @@
+//! Constant folding and identities. Constants go through [`crate::eval`], as in the interpreter.
+//!
+//! ```text
+//! op c…            == the constant, unless it divides by zero
+//! c + x            == x + c            for every commutative operator
+//! (x + c) + d      == x + (c + d)      integers; also *, &, |, ^
+//! x+0, x-0, x|0, x^0, x<<0, x>>0, x*1, x/1  == x                 integers
+//! x*0, x&0, x%1, x-x, x^x, 0/x, 0%x, 0<<x   == 0                 integers
+//! x & ~0, x & x, x | x, min(x, x), max(x, x) == x                integers
+//! x | ~0           == ~0               x ^ ~0  == not x          integers
+//! 0 - x            == neg x            signed
+//! x == x, x <= x, x >= x == true       x != x, x < x, x > x == false   integers and bool
+//! u < 0            == false            u >= 0  == true           unsigned
+//! x == true, x != false == x           x == false, x != true == not x  bool
+//! x*1, x/1, x - (+0), x + (-0) == x    floats: exact for every x, −0 and NaN included
+//! x / 2ᵏ           == x * 2⁻ᵏ          floats, where both are normal: both are exact or both round once
+//! not not x, neg neg x == x            abs abs x, abs neg x == abs x   (abs neg: floats)
+//! not (x < y)      == x >= y           and so on; floats only == and !=
+//! select(c, x, x), select(true, x, y) == x;  select(false, x, y) == y
+//! select(c, true, false) == c;  select(c, false, true) == not c
+//! cast to the own type, bitcast to the own type == x;  bitcast (bitcast x) == bitcast x
+//! if true {a} else {b} == a;  if false {a} else {b} == b;  check true == nothing
+//! for over an empty range == nothing
+//! loop { a; break } == a, where a has no jump of that loop; with breaks, `if` takes up the rest
+//! ```
+
+use super::Pass;
+use super::rewrite::{Rewrite, each_function, ends_in_jump, rewrite};
+use crate::eval;
+use crate::ir::builder::Builder;
+use crate::ir::{
+    BinaryOp, Block, Const, Function, Inst, Kernel, Stmt, Type, UnaryOp, Value, ValueDef,
+};
+
+/// The pass.
+pub const PASS: Pass =
+    Pass { name: "fold", description: "computes constants and removes identities", run };
+
+/// Folds every function.
+pub fn run(kernel: &mut Kernel) {
+    each_function(kernel, |function| {
+        rewrite(function, &mut Fold);
+        let body = std::mem::take(&mut function.body);
+        function.body = fold_block(function, body);
+    });
+}
+
+struct Fold;
+
+/// What a value is, more simply.
+enum Simpler {
+    /// Another value.
+    Value(Value),
+    /// Another instruction.
+    Inst(Inst),
+}
+
+impl From<Const> for Simpler {
+    fn from(c: Const) -> Simpler {
+        Simpler::Inst(Inst::Const(c))
+    }
+}
+
+impl Rewrite for Fold {
+    fn value(&mut self, b: &mut Builder, value: Value) -> Option<Value> {
+        let def = b.function().def(value).clone();
+        match simplify(b, &def)? {
+            Simpler::Value(other) => Some(other),
+            Simpler::Inst(inst) => Some(b.value(def.ty, inst)),
+        }
+    }
+}
+
+fn simplify(b: &mut Builder, def: &ValueDef) -> Option<Simpler> {
+    match def.inst {
+        Inst::Unary(op, x) => simplify_unary(b.function(), op, x),
+        Inst::Binary(op, x, y) => simplify_binary(b, op, x, y),
+        Inst::Fma(x, y, z) => {
+            let f = b.function();
+            Some(eval::fma(f.as_const(x)?, f.as_const(y)?, f.as_const(z)?).into())
+        }
+        Inst::Select(c, x, y) => simplify_select(b.function(), c, x, y),
+        Inst::Cast(x) => {
+            let f = b.function();
+            match f.as_const(x) {
+                Some(c) => Some(eval::cast(c, def.ty).into()),
+                None => (f.ty(x) == def.ty).then_some(Simpler::Value(x)),
+            }
+        }
+        Inst::Bitcast(x) => simplify_bitcast(b.function(), x, def.ty),
+        Inst::Const(_)
+        | Inst::Param(_)
+        | Inst::Id(_)
+        | Inst::Len(_)
+        | Inst::Counter
+        | Inst::Get(_)
+        | Inst::GetElement(..)
+        | Inst::Load(..)
+        | Inst::AtomicLoad(..)
+        | Inst::Atomic(..)
+        | Inst::Call(..) => None,
+    }
+}
+
+fn simplify_bitcast(f: &Function, x: Value, ty: Type) -> Option<Simpler> {
+    if f.ty(x) == ty {
+        return Some(Simpler::Value(x));
+    }
+    match f.def(x).inst {
+        Inst::Const(c) => Some(Const::new(ty, c.bits).into()),
+        Inst::Bitcast(y) if f.ty(y) == ty => Some(Simpler::Value(y)),
+        Inst::Bitcast(y) => Some(Simpler::Inst(Inst::Bitcast(y))),
+        _ => None,
+    }
+}
+
+fn simplify_unary(f: &Function, op: UnaryOp, x: Value) -> Option<Simpler> {
+    if let Some(c) = f.as_const(x) {
+        return Some(eval::unary(op, c).into());
+    }
+    match (op, &f.def(x).inst) {
+        (UnaryOp::Not, Inst::Unary(UnaryOp::Not, y))
+        | (UnaryOp::Neg, Inst::Unary(UnaryOp::Neg, y)) => Some(Simpler::Value(*y)),
+        (UnaryOp::Abs, Inst::Unary(UnaryOp::Abs, _)) => Some(Simpler::Value(x)),
+        (UnaryOp::Abs, Inst::Unary(UnaryOp::Neg, y)) if f.ty(x).is_float() => {
+            Some(Simpler::Inst(Inst::Unary(UnaryOp::Abs, *y)))
+        }
+        (UnaryOp::Not, Inst::Binary(op, y, z)) => {
+            let opposite = opposite(*op, f.ty(*y))?;
+            Some(Simpler::Inst(Inst::Binary(opposite, *y, *z)))
+        }
+        _ => None,
+    }
+}
+
+/// The comparison that holds where this one does not. NaNs fail every ordering, and its opposite.
+fn opposite(op: BinaryOp, ty: Type) -> Option<BinaryOp> {
+    match op {
+        BinaryOp::Eq => Some(BinaryOp::Ne),
+        BinaryOp::Ne => Some(BinaryOp::Eq),
+        BinaryOp::Lt if !ty.is_float() => Some(BinaryOp::Ge),
+        BinaryOp::Ge if !ty.is_float() => Some(BinaryOp::Lt),
+        BinaryOp::Gt if !ty.is_float() => Some(BinaryOp::Le),
+        BinaryOp::Le if !ty.is_float() => Some(BinaryOp::Gt),
+        BinaryOp::Lt
+        | BinaryOp::Ge
+        | BinaryOp::Gt
+        | BinaryOp::Le
+        | BinaryOp::Add
+        | BinaryOp::Sub
+        | BinaryOp::Mul
+        | BinaryOp::Div
+        | BinaryOp::Rem
+        | BinaryOp::Min
+        | BinaryOp::Max
+        | BinaryOp::And
+        | BinaryOp::Or
+        | BinaryOp::Xor
+        | BinaryOp::Shl
+        | BinaryOp::Shr
+        | BinaryOp::Pow
+        | BinaryOp::Copysign => None,
+    }
+}
+
+fn simplify_select(f: &Function, c: Value, x: Value, y: Value) -> Option<Simpler> {
+    if x == y {
+        return Some(Simpler::Value(x));
+    }
+    if let Some(c) = f.as_const(c) {
+        return Some(Simpler::Value(if c.bits == 1 { x } else { y }));
+    }
+    let (a, b) = (f.as_const(x)?, f.as_const(y)?);
+    if a == b {
+        Some(Simpler::Value(x))
+    } else if a.ty != Type::Bool {
+        None
+    } else if a.bits == 1 {
+        Some(Simpler::Value(c))
+    } else {
+        Some(Simpler::Inst(Inst::Unary(UnaryOp::Not, c)))
+    }
+}
+
+fn simplify_binary(b: &mut Builder, op: BinaryOp, x: Value, y: Value) -> Option<Simpler> {
+    let f = b.function();
+    let ty = f.ty(x);
+    match (f.as_const(x), f.as_const(y)) {
+        (Some(c), Some(d)) => return eval::binary(op, c, d).map(Simpler::from),
+        (Some(_), None) if op.is_commutative(ty) => {
+            return simplify_binary(b, op, y, x)
+                .or(Some(Simpler::Inst(Inst::Binary(op, y, x))));
+        }
+        (Some(c), None) => return constant_left(op, c, y),
+        (None, Some(d)) if ty.is_float() => return float_right(b, op, x, d),
+        (None, Some(d)) => {
+            return constant_right(op, x, d).or_else(|| constant_chain(b, op, x, d));
+        }
+        (None, None) => {}
+    }
+    if x == y && !ty.is_float() { same_operands(op, x, ty) } else { None }
+}
+
+/// `x op x`; integers and bool.
+fn same_operands(op: BinaryOp, x: Value, ty: Type) -> Option<Simpler> {
+    match op {
+        BinaryOp::Sub | BinaryOp::Xor => Some(Const::zero(ty).into()),
+        BinaryOp::And | BinaryOp::Or | BinaryOp::Min | BinaryOp::Max => Some(Simpler::Value(x)),
+        BinaryOp::Eq | BinaryOp::Le | BinaryOp::Ge => Some(Const::from(true).into()),
+        BinaryOp::Ne | BinaryOp::Lt | BinaryOp::Gt => Some(Const::from(false).into()),
+        BinaryOp::Add
+        | BinaryOp::Mul
+        | BinaryOp::Div
+        | BinaryOp::Rem
+        | BinaryOp::Shl
+        | BinaryOp::Shr
+        | BinaryOp::Pow
+        | BinaryOp::Copysign => None,
+    }
+}
+
+/// `c op x` for operators that do not commute.
+fn constant_left(op: BinaryOp, c: Const, x: Value) -> Option<Simpler> {
+    let zero = c.bits == 0 && c.ty.is_int();
+    match op {
+        BinaryOp::Sub if zero && c.ty.is_signed_int() => {
+            Some(Simpler::Inst(Inst::Unary(UnaryOp::Neg, x)))
+        }
+        BinaryOp::Div | BinaryOp::Rem | BinaryOp::Shl | BinaryOp::Shr if zero => {
+            Some(Const::zero(c.ty).into())
+        }
+        _ => None,
+    }
+}
+
+/// `x op c`; integers and bool.
+fn constant_right(op: BinaryOp, x: Value, c: Const) -> Option<Simpler> {
+    let zero = c.bits == 0;
+    let one = c == Const::one(c.ty);
+    let ones = c == Const::new(c.ty, u64::MAX);
+    let is_bool = c.ty == Type::Bool;
+    let unsigned = matches!(c.ty, Type::U32 | Type::U64);
+    let same = Some(Simpler::Value(x));
+    let not = Some(Simpler::Inst(Inst::Unary(UnaryOp::Not, x)));
+    match op {
+        BinaryOp::Add | BinaryOp::Sub | BinaryOp::Or | BinaryOp::Xor if zero => same,
+        BinaryOp::Mul | BinaryOp::And if zero => Some(c.into()),
+        BinaryOp::Mul | BinaryOp::Div if one => same,
+        BinaryOp::Rem if one => Some(Const::zero(c.ty).into()),
+        BinaryOp::And if ones => same,
+        BinaryOp::Or if ones => Some(c.into()),
+        BinaryOp::Xor if ones => not,
+        BinaryOp::Shl | BinaryOp::Shr if c.bits & u64::from(c.ty.bits() - 1) == 0 => same,
+        BinaryOp::Lt if unsigned && zero => Some(Const::from(false).into()),
+        BinaryOp::Ge if unsigned && zero => Some(Const::from(true).into()),
+        BinaryOp::Eq if is_bool => {
+            if one {
+                same
+            } else {
+                not
+            }
+        }
+        BinaryOp::Ne if is_bool => {
+            if zero {
+                same
+            } else {
+                not
+            }
+        }
+        _ => None,
+    }
+}
+
+/// `(x op c) op d == x op (c op d)`; wrapping integers are associative.
+fn constant_chain(b: &mut Builder, op: BinaryOp, x: Value, d: Const) -> Option<Simpler> {
+    let associative = matches!(
+        op,
+        BinaryOp::Add | BinaryOp::Mul | BinaryOp::And | BinaryOp::Or | BinaryOp::Xor
+    );
+    let f = b.function();
+    match f.def(x).inst {
+        Inst::Binary(inner, y, z) if associative && inner == op => {
+            let c = f.as_const(z)?;
+            let both = b.constant(eval::binary(op, c, d)?);
+            Some(Simpler::Inst(Inst::Binary(op, y, both)))
+        }
+        _ => None,
+    }
+}
+
+/// `x op c`; floats.
+fn float_right(b: &mut Builder, op: BinaryOp, x: Value, c: Const) -> Option<Simpler> {
+    let negative_zero = eval::unary(UnaryOp::Neg, Const::zero(c.ty));
+    match op {
+        BinaryOp::Mul | BinaryOp::Div if c == Const::one(c.ty) => Some(Simpler::Value(x)),
+        BinaryOp::Sub if c.bits == 0 => Some(Simpler::Value(x)),
+        BinaryOp::Add if c == negative_zero => Some(Simpler::Value(x)),
+        BinaryOp::Div => {
+            let reciprocal = power_of_two_reciprocal(c)?;
+            let reciprocal = b.constant(reciprocal);
+            Some(Simpler::Inst(Inst::Binary(BinaryOp::Mul, x, reciprocal)))
+        }
+        _ => None,
+    }
+}
+
+/// 1/c where c is a power of two and both are normal numbers.
+fn power_of_two_reciprocal(c: Const) -> Option<Const> {
+    let (mantissa, exponent_max) = if c.ty == Type::F32 { (23, 0xff) } else { (52, 0x7ff) };
+    let usable = |c: Const| {
+        let exponent = (c.bits >> mantissa) & exponent_max;
+        c.bits & ((1 << mantissa) - 1) == 0 && exponent > 0 && exponent < exponent_max
+    };
+    let reciprocal = eval::binary(BinaryOp::Div, Const::one(c.ty), c)?;
+    (usable(c) && usable(reciprocal)).then_some(reciprocal)
+}
+
+fn fold_block(function: &Function, block: Block) -> Block {
+    let mut out = Vec::new();
+    for stmt in block {
+        fold_stmt(function, stmt, &mut out);
+        // What was spliced in may end in a jump: the rest is never reached.
+        if ends_in_jump(&out) {
+            break;
+        }
+    }
+    out
+}
+
+fn fold_stmt(function: &Function, stmt: Stmt, out: &mut Block) {
+    let constant = |value: Value| function.as_const(value);
+    match stmt {
+        Stmt::Check { condition, .. } if constant(condition) == Some(true.into()) => {}
+        Stmt::If { condition, then, otherwise } => {
+            let then = fold_block(function, then);
+            let otherwise = fold_block(function, otherwise);
+            match constant(condition) {
+                Some(c) if c.bits == 1 => out.extend(then),
+                Some(_) => out.extend(otherwise),
+                None => out.push(Stmt::If { condition, then, otherwise }),
+            }
+        }
+        Stmt::For { counter, start, end, step, body } => {
+            let from = constant(start).and_then(Const::to_int);
+            let to = constant(end).and_then(Const::to_int);
+            let empty = start == end || from.zip(to).is_some_and(|(from, to)| from >= to);
+            if !empty {
+                let body = fold_block(function, body);
+                out.push(Stmt::For { counter, start, end, step, body });
+            }
+        }
+        Stmt::Loop(body) => {
+            let body = fold_block(function, body);
+            match once(&body) {
+                Some(body) => out.extend(body),
+                None => out.push(Stmt::Loop(body)),
+            }
+        }
+        Stmt::Let(_)
+        | Stmt::Set(..)
+        | Stmt::SetElement(..)
+        | Stmt::Store(..)
+        | Stmt::AtomicStore(..)
+        | Stmt::Check { .. }
+        | Stmt::CallVoid(..)
+        | Stmt::Break
+        | Stmt::Continue
+        | Stmt::Return => out.push(stmt),
+    }
+}
+
+/// The body of a loop that runs once, without the jumps of that loop; `None` where it may run more
+/// often, or a jump stands too deep.
+fn once(body: &[Stmt]) -> Option<Block> {
+    if ends_in_jump(body) { without_breaks(body) } else { None }
+}
+
+fn without_breaks(block: &[Stmt]) -> Option<Block> {
+    let mut out = Vec::new();
+    for (at, stmt) in block.iter().enumerate() {
+        match stmt {
+            Stmt::Break => return Some(out),
+            Stmt::Continue => return None,
+            Stmt::If { condition, then, otherwise } if has_own_jumps(then, otherwise) => {
+                let rest = &block[at + 1..];
+                let then = arm_without_breaks(then, rest)?;
+                let otherwise = arm_without_breaks(otherwise, rest)?;
+                out.push(Stmt::If { condition: *condition, then, otherwise });
+                return Some(out);
+            }
+            Stmt::Let(_)
+            | Stmt::Set(..)
+            | Stmt::SetElement(..)
+            | Stmt::Store(..)
+            | Stmt::AtomicStore(..)
+            | Stmt::Check { .. }
+            | Stmt::If { .. }
+            | Stmt::For { .. }
+            | Stmt::Loop(_)
+            | Stmt::CallVoid(..)
+            | Stmt::Return => out.push(stmt.clone()),
+        }
+    }
+    Some(out)
+}
+
+/// An arm of an `if` of which at least one arm leaves the loop: an arm that goes on takes the
+/// statements after the `if`. Only one can, or values would be defined twice.
+fn arm_without_breaks(arm: &[Stmt], rest: &[Stmt]) -> Option<Block> {
+    if ends_in_jump(arm) {
+        return without_breaks(arm);
+    }
+    if own_jumps(arm) > 0 {
+        return None;
+    }
+    let mut whole = arm.to_vec();
+    whole.extend_from_slice(rest);
+    without_breaks(&whole)
+}
+
+fn has_own_jumps(then: &[Stmt], otherwise: &[Stmt]) -> bool {
+    own_jumps(then) + own_jumps(otherwise) > 0
+}
+
+/// Jumps that concern the loop the block stands in.
+fn own_jumps(block: &[Stmt]) -> usize {
+    block
+        .iter()
+        .map(|stmt| match stmt {
+            Stmt::Break | Stmt::Continue => 1,
+            Stmt::If { then, otherwise, .. } => own_jumps(then) + own_jumps(otherwise),
+            Stmt::Let(_)
+            | Stmt::Set(..)
+            | Stmt::SetElement(..)
+            | Stmt::Store(..)
+            | Stmt::AtomicStore(..)
+            | Stmt::Check { .. }
+            | Stmt::For { .. }
+            | Stmt::Loop(_)
+            | Stmt::CallVoid(..)
+            | Stmt::Return => 0,
+        })
+        .sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::PASS;
+    use crate::interp::Data;
+    use crate::ir::builder::Builder;
+    use crate::ir::{Access, Axis, BinaryOp, Const, Inst, Stmt, Trap, Type, UnaryOp, Value};
+    use crate::passes::testing::{count, kernel_of, unchanged_by};
+
+    /// Stores what `f` makes of a loaded value of type `ty`; the inputs are `bits`.
+    fn check(ty: Type, bits: &[u32], f: impl FnOnce(&mut Builder, Value) -> Value) -> Vec<Inst> {
+        let mut b = Builder::new("check");
+        let x = b.buffer("x", ty, Access::Read);
+        let y = b.buffer("y", ty, Access::ReadWrite);
+        let id = b.id(Axis::X);
+        let v = b.checked_load(x, id);
+        let v = f(&mut b, v);
+        b.checked_store(y, id, v);
+        let kernel = kernel_of(b.finish(), bits.len() as u32);
+        let args = vec![Data::Narrow(bits.to_vec()), Data::Narrow(vec![0; bits.len()])];
+        let after = unchanged_by(&PASS, &kernel, &[args]);
+        after.entry.values.into_iter().map(|def| def.inst).collect()
+    }
+
+    fn binaries(insts: &[Inst], op: BinaryOp) -> usize {
+        insts.iter().filter(|inst| matches!(inst, Inst::Binary(o, ..) if *o == op)).count()
+    }
+
+    const FLOATS: [u32; 6] = [0x8000_0000, 0, 0x3fc0_0000, 0x7f80_0000, 1, 0xff7f_ffff];
+
+    #[test]
+    fn constants_and_identities_vanish() {
+        let insts = check(Type::U32, &[0, 7, u32::MAX], |b, v| {
+            let (two, three) = (b.constant(2u32), b.constant(3u32));
+            let five = b.binary(BinaryOp::Add, two, three);
+            let v = b.binary(BinaryOp::Add, five, v);
+            let v = b.binary(BinaryOp::Add, v, two);
+            let zero = b.binary(BinaryOp::Sub, v, v);
+            b.binary(BinaryOp::Or, v, zero)
+        });
+        let seven = Inst::Const(7u32.into());
+        assert!(insts.contains(&seven));
+        assert_eq!(binaries(&insts, BinaryOp::Or) + binaries(&insts, BinaryOp::Sub), 0);
+    }
+
+    #[test]
+    fn float_zero_is_added_but_not_subtracted() {
+        let insts = check(Type::F32, &FLOATS, |b, v| {
+            let zero = b.constant(0.0f32);
+            let v = b.binary(BinaryOp::Sub, v, zero);
+            b.binary(BinaryOp::Add, v, zero)
+        });
+        assert_eq!(binaries(&insts, BinaryOp::Add), 1);
+        assert_eq!(binaries(&insts, BinaryOp::Sub), 0);
+    }
+
+    #[test]
+    fn division_by_a_power_of_two_multiplies() {
+        let divide = |c: f32| {
+            check(Type::F32, &FLOATS, move |b, v| {
+                let c = b.constant(c);
+                b.binary(BinaryOp::Div, v, c)
+            })
+        };
+        assert_eq!(binaries(&divide(8.0), BinaryOp::Div), 0);
+        assert_eq!(binaries(&divide(3.0), BinaryOp::Div), 1);
+        // The reciprocal of 2¹²⁷ is subnormal: a device may flush it.
+        assert_eq!(binaries(&divide(f32::from_bits(0x7f00_0000)), BinaryOp::Div), 1);
+    }
+
+    #[test]
+    fn orderings_of_floats_have_no_opposite() {
+        for (ty, left) in [(Type::F32, 1), (Type::U32, 0)] {
+            let insts = check(ty, &FLOATS, |b, v| {
+                let one = b.constant(Const::one(ty));
+                let less = b.binary(BinaryOp::Lt, v, one);
+                let not = b.unary(UnaryOp::Not, less);
+                b.select(not, v, one)
+            });
+            let nots = insts.iter().filter(|i| matches!(i, Inst::Unary(UnaryOp::Not, _))).count();
+            assert_eq!(nots, left);
+        }
+    }
+
+    #[test]
+    fn a_loop_of_one_trip_is_its_body() {
+        let mut b = Builder::new("once");
+        let y = b.buffer("y", Type::U32, Access::ReadWrite);
+        let id = b.id(Axis::X);
+        let local = b.local(Type::U32, None);
+        b.repeat(|b| {
+            let three = b.constant(3u32);
+            let low = b.binary(BinaryOp::Lt, id, three);
+            b.if_else(
+                low,
+                |b| {
+                    b.set(local, id);
+                    b.stmt(Stmt::Break);
+                },
+                |_| {},
+            );
+            b.set(local, three);
+            b.stmt(Stmt::Break);
+        });
+        let v = b.get(local);
+        b.checked_store(y, id, v);
+        let kernel = kernel_of(b.finish(), 5);
+        let after = unchanged_by(&PASS, &kernel, &[vec![Data::Narrow(vec![9; 5])]]);
+        assert_eq!(count(&after, |s| matches!(s, Stmt::Loop(_) | Stmt::Break)), 0);
+    }
+
+    #[test]
+    fn constant_conditions_choose_a_block() {
+        let mut b = Builder::new("choose");
+        let y = b.buffer("y", Type::U32, Access::ReadWrite);
+        let id = b.id(Axis::X);
+        let yes = b.constant(true);
+        b.check(yes, Trap::ZeroDivisor, None);
+        b.if_else(yes, |b| b.checked_store(y, id, id), |b| b.stmt(Stmt::Return));
+        let five = b.constant(5u32);
+        b.for_range(five, five, 1, |b, k| b.checked_store(y, k, k));
+        b.if_else(yes, |b| b.stmt(Stmt::Return), |_| {});
+        b.checked_store(y, five, id);
+        let kernel = kernel_of(b.finish(), 3);
+        let after = unchanged_by(&PASS, &kernel, &[vec![Data::Narrow(vec![9; 3])]]);
+        assert_eq!(count(&after, |s| matches!(s, Stmt::Store(..))), 1);
+        assert_eq!(count(&after, |s| matches!(s, Stmt::If { .. } | Stmt::For { .. })), 0);
+    }
+}

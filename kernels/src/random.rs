@@ -1,0 +1,1569 @@
+//! Random kernels for differential tests: valid, always ending, and with one result whatever the
+//! order of invocations, so that every back end can be held against the interpreter.
+//!
+//! ```text
+//! kernel(rng, options)             a kernel no check of which fails,
+//! arguments(rng, kernel, n, …)     … given these arguments
+//! failing_kernel(rng)              a kernel and arguments of which one invocation fails
+//! Coverage                         what a set of kernels contained, and what it should have
+//! ```
+//!
+//! What makes a result depend on nothing but the arguments:
+//!
+//! - A buffer has one role: loads anywhere; loads and stores at the invocation's own index; one
+//!   commutative atomic operator whose results are dropped; stores of one constant; loads of an
+//!   atomic buffer that nothing changes.
+//! - The bits of a NaN are up to the device. Where a sign or a bit pattern of a float is taken
+//!   (`copysign`, `bitcast`), a NaN is replaced first.
+//! - In a float `min` or `max` over the grid, the zero that wins is up to the order: contributions
+//!   get `+ 0.0`, which leaves only +0.
+//!
+//! Loops end because their counters are bounded by a constant, or by some value `& 7`.
+
+use std::collections::BTreeMap;
+
+use crate::exec::Grid;
+use crate::interp::Data;
+use crate::ir::builder::Builder;
+use crate::ir::{
+    Access, AtomicOp, Axis, BinaryOp, Block, CallArg, Collective, CollectiveKind, CollectiveOp,
+    Const, Extent, Function, Helper, Inst, Kernel, Local, Param, ParamKind, Span, Stmt, Trap, Type,
+    UnaryOp, Value,
+};
+use crate::verify::verify;
+
+/// How often the innermost statement may run per invocation, one loop in another.
+const WEIGHT_MAX: usize = 64;
+
+/// How many values an invocation may compute, those of its helpers included; roughly.
+const COST_MAX: usize = 4000;
+
+/// How deep blocks are nested.
+const DEPTH_MAX: usize = 4;
+
+/// A small generator of random numbers (splitmix64): the same seed gives the same kernels on every
+/// machine.
+#[derive(Clone, Debug)]
+pub struct Random(u64);
+
+impl Random {
+    /// The sequence of this seed.
+    pub fn new(seed: u64) -> Random {
+        Random(seed)
+    }
+
+    /// 64 random bits.
+    pub fn next_u64(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// 32 random bits.
+    pub fn next_u32(&mut self) -> u32 {
+        (self.next_u64() >> 32) as u32
+    }
+
+    /// A number below `n`; 0 if `n` is 0.
+    pub fn below(&mut self, n: usize) -> usize {
+        (self.next_u64() >> 1).checked_rem(n as u64).unwrap_or(0) as usize
+    }
+
+    /// True in so many of a hundred cases.
+    pub fn chance(&mut self, percent: usize) -> bool {
+        self.below(100) < percent
+    }
+
+    /// One of the items.
+    ///
+    /// # Panics
+    /// If there are none.
+    pub fn pick<'s, T>(&mut self, items: &'s [T]) -> &'s T {
+        &items[self.below(items.len())]
+    }
+
+    fn shuffle<T>(&mut self, items: &mut [T]) {
+        for at in (1..items.len()).rev() {
+            items.swap(at, self.below(at + 1));
+        }
+    }
+}
+
+/// What random kernels may contain.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The scalar types; `bool` and `u32` (conditions, indices) are always among them.
+    pub types: Vec<Type>,
+    /// Grid axes, at most.
+    pub axes: usize,
+    /// Whether there are atomic buffers.
+    pub atomics: bool,
+    /// Whether there are reductions and scans.
+    pub collectives: bool,
+    /// Whether there are transcendental functions.
+    pub transcendental: bool,
+    /// Number of values, roughly.
+    pub size: usize,
+    /// Only what gives the same bits on every back end: no fma, no transcendental functions, no
+    /// sums or products of floats over the grid.
+    pub exact: bool,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            types: Type::ALL.to_vec(),
+            axes: 3,
+            atomics: true,
+            collectives: true,
+            transcendental: false,
+            size: 60,
+            exact: true,
+        }
+    }
+}
+
+impl Options {
+    /// The types of values, each once.
+    fn scalars(&self) -> Vec<Type> {
+        let always = |ty: &Type| matches!(ty, Type::Bool | Type::U32);
+        Type::ALL.into_iter().filter(|ty| always(ty) || self.types.contains(ty)).collect()
+    }
+
+    /// The types of buffer elements.
+    fn elements(&self) -> Vec<Type> {
+        let asked = |ty: &Type| self.types.contains(ty);
+        let found: Vec<Type> = Type::STORABLE.into_iter().filter(asked).collect();
+        if found.is_empty() { vec![Type::U32] } else { found }
+    }
+
+    /// The types of atomic elements.
+    fn atomic_elements(&self) -> Vec<Type> {
+        let found: Vec<Type> = self.elements().into_iter().filter(|ty| is_atomic(*ty)).collect();
+        if found.is_empty() { vec![Type::U32] } else { found }
+    }
+
+    fn unary(&self, op: UnaryOp, ty: Type) -> bool {
+        op.accepts(ty) && (!op.is_transcendental() || (self.transcendental && !self.exact))
+    }
+
+    fn binary(&self, op: BinaryOp, ty: Type) -> bool {
+        let allowed = match op {
+            BinaryOp::Pow => self.transcendental && !self.exact,
+            // Its NaNs are replaced through the bit pattern.
+            BinaryOp::Copysign => self.scalars().contains(&ty.bit_pattern()),
+            _ => true,
+        };
+        op.accepts(ty) && allowed
+    }
+
+    fn collective(&self, op: CollectiveOp, ty: Type) -> bool {
+        let rounds = ty.is_float() && matches!(op, CollectiveOp::Add | CollectiveOp::Mul);
+        op.accepts(ty) && !(self.exact && rounds)
+    }
+
+    fn bitcast(&self, from: Type, to: Type) -> bool {
+        let types = [from, to];
+        from != to
+            && from.bits() == to.bits()
+            && !types.contains(&Type::Bool)
+            && types.iter().all(|ty| self.scalars().contains(ty))
+    }
+}
+
+fn is_atomic(ty: Type) -> bool {
+    matches!(ty, Type::I32 | Type::U32)
+}
+
+/// What a function does with a buffer.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Role {
+    /// Loads anywhere.
+    Input,
+    /// Loads and stores at the invocation's own index.
+    Own,
+    /// Updates anywhere by this operator; a sum also by differences.
+    Count(AtomicOp),
+    /// Stores of this constant anywhere.
+    Flag(Const),
+    /// Atomic loads anywhere.
+    Watch,
+}
+
+/// A buffer parameter.
+#[derive(Clone, Copy, Debug)]
+struct Buffer {
+    param: Param,
+    element: Type,
+    access: Access,
+    role: Role,
+}
+
+/// A finished helper.
+#[derive(Debug)]
+struct Callee {
+    helper: Helper,
+    function: Function,
+    buffers: Vec<Buffer>,
+    /// The parameter that takes the invocation's own index.
+    at: Option<Param>,
+    cost: usize,
+}
+
+/// A random kernel. No check of it fails for [`arguments`], and it always ends.
+pub fn kernel(rng: &mut Random, options: &Options) -> Kernel {
+    let mut b = Builder::new("random");
+    let collective = collective(rng, options);
+    let axes = if collective.is_some() { 1 } else { 1 + rng.below(options.axes.clamp(1, 3)) };
+    let mut entry = params(rng, options, &mut b, axes);
+    if let Some((_, ty)) = collective {
+        b.buffer("result", ty, Access::ReadWrite);
+    }
+    let helpers = helpers(rng, options, &entry.buffers);
+
+    let mut w = Writer::new(rng, options, b, &helpers);
+    w.buffers = std::mem::take(&mut entry.buffers);
+    w.budget = options.size;
+    w.plus_zero =
+        collective.is_some_and(|(c, _)| matches!(c.op, CollectiveOp::Min | CollectiveOp::Max));
+    w.prologue(collective.map(|(_, ty)| ty));
+    let at = w.linear_index(&entry.grid);
+    w.at = Some(at);
+    w.statements(options.size / 3);
+    w.store_all();
+    w.statements(options.size / 8);
+    w.store_sometimes();
+    w.give_result();
+
+    let (function, _) = w.finish();
+    let kernel = Kernel {
+        entry: function,
+        helpers: helpers.into_iter().rev().map(|callee| callee.function).collect(),
+        grid: entry.grid,
+        collective: collective.map(|(collective, _)| collective),
+        files: Vec::new(),
+    };
+    verify(&kernel).expect("random kernels keep the rules of the IR");
+    kernel
+}
+
+fn collective(rng: &mut Random, options: &Options) -> Option<(Collective, Type)> {
+    if !options.collectives || !rng.chance(30) {
+        return None;
+    }
+    let kind = if rng.chance(50) { CollectiveKind::Reduce } else { CollectiveKind::Scan };
+    let op = *rng.pick(CollectiveOp::ALL);
+    let fits = |ty: &Type| options.collective(op, *ty);
+    let types: Vec<Type> = options.elements().into_iter().filter(fits).collect();
+    if types.is_empty() {
+        return None;
+    }
+    Some((Collective { kind, op }, *rng.pick(&types)))
+}
+
+/// The entry's parameters, without the output of a collective.
+struct Entry {
+    buffers: Vec<Buffer>,
+    grid: Vec<Extent>,
+}
+
+/// A parameter to be added.
+#[derive(Clone, Copy)]
+enum Wanted {
+    Scalar(Type),
+    Extent(Axis),
+    Buffer(Type, Access, Role),
+}
+
+fn params(rng: &mut Random, options: &Options, b: &mut Builder, axes: usize) -> Entry {
+    let (types, elements) = (options.scalars(), options.elements());
+    let mut wanted: Vec<Wanted> =
+        (0..rng.below(4)).map(|_| Wanted::Scalar(*rng.pick(&types))).collect();
+    for _ in 0..1 + rng.below(4) {
+        wanted.push(Wanted::Buffer(*rng.pick(&elements), Access::Read, Role::Input));
+    }
+    for _ in 0..1 + rng.below(2) {
+        wanted.push(Wanted::Buffer(*rng.pick(&elements), Access::ReadWrite, Role::Own));
+    }
+    if options.atomics && rng.chance(60) {
+        for _ in 0..1 + rng.below(2) {
+            let element = *rng.pick(&options.atomic_elements());
+            let role = atomic_role(rng, element);
+            wanted.push(Wanted::Buffer(element, Access::Atomic, role));
+        }
+    }
+    let by_length = axes == 1 && rng.chance(60);
+    let mut grid = vec![Extent::Fixed(1); axes];
+    for (axis, extent) in Axis::ALL.into_iter().zip(&mut grid) {
+        if axis != Axis::X && rng.chance(10) {
+            *extent = Extent::Fixed(1 + rng.below(3) as u32);
+        } else if !by_length {
+            wanted.push(Wanted::Extent(axis));
+        }
+    }
+    rng.shuffle(&mut wanted);
+
+    let mut buffers = Vec::new();
+    for (at, wanted) in wanted.into_iter().enumerate() {
+        match wanted {
+            Wanted::Scalar(ty) => {
+                b.scalar(format!("a{at}"), ty);
+            }
+            Wanted::Extent(axis) => {
+                let name = ["width", "height", "depth"][axis.index()];
+                grid[axis.index()] = Extent::Scalar(b.scalar(name, Type::U32));
+            }
+            Wanted::Buffer(element, access, role) => {
+                let prefix = match access {
+                    Access::Read => "x",
+                    Access::ReadWrite => "y",
+                    Access::Atomic => "h",
+                };
+                let param = b.buffer(format!("{prefix}{at}"), element, access);
+                buffers.push(Buffer { param, element, access, role });
+            }
+        }
+    }
+    if by_length {
+        let long: Vec<Param> =
+            buffers.iter().filter(|x| x.access != Access::Atomic).map(|x| x.param).collect();
+        grid[0] = Extent::Len(*rng.pick(&long));
+    }
+    Entry { buffers, grid }
+}
+
+fn atomic_role(rng: &mut Random, element: Type) -> Role {
+    const COUNTS: [AtomicOp; 6] =
+        [AtomicOp::Add, AtomicOp::Min, AtomicOp::Max, AtomicOp::And, AtomicOp::Or, AtomicOp::Xor];
+    match rng.below(4) {
+        0 => Role::Watch,
+        1 => Role::Flag(constant(rng, element, false)),
+        _ => Role::Count(*rng.pick(&COUNTS)),
+    }
+}
+
+/// Up to three helpers, the last first: a helper calls only those after it.
+fn helpers(rng: &mut Random, options: &Options, buffers: &[Buffer]) -> Vec<Callee> {
+    let mut built = Vec::new();
+    for number in (0..rng.below(4)).rev() {
+        let callee = helper(rng, options, buffers, &built, Helper(number as u32));
+        built.push(callee);
+    }
+    built
+}
+
+fn helper(
+    rng: &mut Random,
+    options: &Options,
+    entry: &[Buffer],
+    after: &[Callee],
+    helper: Helper,
+) -> Callee {
+    let types = options.scalars();
+    let mut b = Builder::new(format!("helper{}", helper.0));
+    let mut buffers: Vec<Buffer> = Vec::new();
+    for at in 0..rng.below(3) {
+        let mut buffer = *rng.pick(entry);
+        // Two at the same index would be one buffer under two names.
+        if buffer.role == Role::Own {
+            if buffers.iter().any(|other| other.role == Role::Own) {
+                continue;
+            }
+            buffer.access = if rng.chance(80) { Access::ReadWrite } else { Access::Read };
+        }
+        buffer.param = b.buffer(format!("b{at}"), buffer.element, buffer.access);
+        buffers.push(buffer);
+    }
+    for at in 0..1 + rng.below(3) {
+        b.scalar(format!("v{at}"), *rng.pick(&types));
+    }
+    let own = buffers.iter().any(|buffer| buffer.role == Role::Own);
+    let at = (own || rng.chance(20)).then(|| b.scalar("at", Type::U32));
+    let result = rng.chance(75).then(|| *rng.pick(&types));
+
+    let mut w = Writer::new(rng, options, b, after);
+    w.buffers = buffers;
+    w.budget = options.size / 3;
+    w.prologue(result);
+    w.at = at.map(|param| w.b.argument(param));
+    w.statements(options.size / 8 + 2);
+    w.give_result();
+    let buffers = w.buffers.clone();
+    let (function, cost) = w.finish();
+    Callee { helper, function, buffers, at, cost }
+}
+
+/// Writes one function.
+struct Writer<'a> {
+    rng: &'a mut Random,
+    options: &'a Options,
+    types: Vec<Type>,
+    b: Builder,
+    /// The helpers it may call.
+    helpers: &'a [Callee],
+    buffers: Vec<Buffer>,
+    scalars: Vec<(Param, Type)>,
+    variables: Vec<(Local, Type)>,
+    arrays: Vec<(Local, Type, u32)>,
+    result: Option<(Local, Type)>,
+    /// Whether results get `+ 0.0`.
+    plus_zero: bool,
+    /// The invocation's own index.
+    at: Option<Value>,
+    /// Values whose definition dominates the statement at hand.
+    scope: Vec<Value>,
+    /// Values that may still be computed.
+    budget: usize,
+    /// Early returns that may still be written: too many would leave nothing to compare.
+    returns: usize,
+    depth: usize,
+    loops: usize,
+    /// How often the statement at hand runs, at most.
+    weight: usize,
+    cost: usize,
+}
+
+impl<'a> Writer<'a> {
+    fn new(
+        rng: &'a mut Random,
+        options: &'a Options,
+        b: Builder,
+        helpers: &'a [Callee],
+    ) -> Writer<'a> {
+        let scalars = b.function().scalars().collect();
+        Writer {
+            rng,
+            options,
+            types: options.scalars(),
+            b,
+            helpers,
+            buffers: Vec::new(),
+            scalars,
+            variables: Vec::new(),
+            arrays: Vec::new(),
+            result: None,
+            plus_zero: false,
+            at: None,
+            scope: Vec::new(),
+            budget: 0,
+            returns: 2,
+            depth: 0,
+            loops: 0,
+            weight: 1,
+            cost: 1,
+        }
+    }
+
+    /// The function and what it costs to run.
+    fn finish(self) -> (Function, usize) {
+        let mut function = self.b.finish();
+        function.compact();
+        (function, self.cost)
+    }
+
+    /// Variables, the result, and the arguments as values.
+    fn prologue(&mut self, result: Option<Type>) {
+        for ty in self.types.clone() {
+            self.variables.push((self.b.local(ty, None), ty));
+        }
+        for _ in 0..self.rng.below(3) {
+            let (ty, len) = (self.ty(), 1 + self.rng.below(9) as u32);
+            self.arrays.push((self.b.local(ty, Some(len)), ty, len));
+        }
+        for (param, _) in self.scalars.clone() {
+            let v = self.b.argument(param);
+            self.keep(v);
+        }
+        if let Some(ty) = result {
+            let local = self.b.local(ty, None);
+            self.b.function_mut().result = Some(local);
+            self.result = Some((local, ty));
+            self.give_result();
+        }
+    }
+
+    /// The position of the invocation among all, x fastest.
+    fn linear_index(&mut self, grid: &[Extent]) -> Value {
+        let ids: Vec<Value> =
+            Axis::ALL.into_iter().take(grid.len()).map(|axis| self.b.id(axis)).collect();
+        let mut at = ids[ids.len() - 1];
+        for axis in (0..ids.len() - 1).rev() {
+            let extent = match grid[axis] {
+                Extent::Len(p) => self.b.len(p),
+                Extent::Scalar(p) => self.b.argument(p),
+                Extent::Fixed(size) => self.b.constant(size),
+            };
+            let rows = self.b.binary(BinaryOp::Mul, at, extent);
+            at = self.b.binary(BinaryOp::Add, rows, ids[axis]);
+        }
+        self.scope.extend(ids);
+        self.scope.push(at);
+        at
+    }
+
+    fn ty(&mut self) -> Type {
+        *self.rng.pick(&self.types)
+    }
+
+    /// One of the types for which the condition holds; there is always `u32`.
+    fn ty_where(&mut self, condition: impl Fn(Type) -> bool) -> Type {
+        let types: Vec<Type> = self.types.iter().copied().filter(|ty| condition(*ty)).collect();
+        if types.is_empty() { Type::U32 } else { *self.rng.pick(&types) }
+    }
+
+    fn ty_of(&self, v: Value) -> Type {
+        self.b.function().ty(v)
+    }
+
+    /// Counts a value and lets what follows use it.
+    fn keep(&mut self, v: Value) {
+        self.scope.push(v);
+        self.budget = self.budget.saturating_sub(1);
+        self.cost += self.weight;
+    }
+
+    /// A new constant.
+    fn constant(&mut self, ty: Type) -> Value {
+        let c = constant(self.rng, ty, false);
+        let v = self.b.constant(c);
+        self.keep(v);
+        v
+    }
+
+    /// Some value of the type, rather a late one.
+    fn operand(&mut self, ty: Type) -> Value {
+        let fitting: Vec<Value> =
+            self.scope.iter().copied().filter(|v| self.ty_of(*v) == ty).collect();
+        if fitting.is_empty() || self.rng.chance(8) {
+            return self.constant(ty);
+        }
+        let late = self.rng.chance(50);
+        let from = if late { fitting.len().saturating_sub(4) } else { 0 };
+        *self.rng.pick(&fitting[from..])
+    }
+
+    fn statements(&mut self, count: usize) {
+        for _ in 0..count {
+            if self.budget == 0 {
+                return;
+            }
+            self.statement();
+        }
+    }
+
+    fn statement(&mut self) {
+        let inner = self.depth < DEPTH_MAX;
+        match self.rng.below(100) {
+            0..=9 => self.set(),
+            10..=15 => self.set_element(),
+            16..=18 => self.store_sometimes(),
+            19..=23 => self.atomic(),
+            24..=33 if inner => self.branch(),
+            34..=39 if inner => self.count(),
+            40..=43 if inner => self.repeat(),
+            44..=46 => self.call(Use::Dropped),
+            47..=50 if inner => self.leave(),
+            51..=52 if self.result.is_some() => self.give_result(),
+            _ => self.compute(),
+        }
+    }
+
+    /// Computes a value.
+    fn compute(&mut self) {
+        match self.rng.below(100) {
+            0..=28 => self.binary(),
+            29..=43 => self.unary(),
+            44..=51 => self.cast(),
+            52..=56 => self.bitcast(),
+            57..=62 => self.select(),
+            63..=65 => self.fma(),
+            66..=74 => self.load(),
+            75..=78 => self.load_own(),
+            79..=84 => self.get(),
+            85..=89 => self.get_element(),
+            90..=91 => {
+                let v = self.uniform(Type::U32);
+                self.keep(v);
+            }
+            92..=95 => self.call(Use::Kept),
+            96..=97 => self.repeat_value(),
+            _ => self.atomic_load(),
+        }
+    }
+
+    fn unary(&mut self) {
+        let ty = self.ty();
+        let ops: Vec<UnaryOp> =
+            UnaryOp::ALL.iter().copied().filter(|op| self.options.unary(*op, ty)).collect();
+        let op = *self.rng.pick(&ops);
+        let a = self.operand(ty);
+        let v = self.b.unary(op, a);
+        self.keep(v);
+    }
+
+    fn binary(&mut self) {
+        let ty = self.ty();
+        let ops: Vec<BinaryOp> =
+            BinaryOp::ALL.iter().copied().filter(|op| self.options.binary(*op, ty)).collect();
+        let op = *self.rng.pick(&ops);
+        let a = self.operand(ty);
+        let b = match op {
+            BinaryOp::Div | BinaryOp::Rem if ty.is_int() => self.divisor(ty),
+            BinaryOp::Copysign => {
+                let b = self.operand(ty);
+                let bits = self.known_bits(b, ty.bit_pattern());
+                self.b.bitcast(bits, ty)
+            }
+            _ => self.operand(ty),
+        };
+        let v = self.b.checked_binary(op, a, b);
+        self.keep(v);
+    }
+
+    /// An integer that is not zero.
+    fn divisor(&mut self, ty: Type) -> Value {
+        if self.rng.chance(50) {
+            let some = [1i64, 2, 3, 4, 5, 7, 8, 10, 16, 100, 1024, -1, -2, -3, -8, i64::MAX];
+            return self.b.constant(Const::new(ty, *self.rng.pick(&some) as u64));
+        }
+        let v = self.operand(ty);
+        let one = self.b.constant(Const::one(ty));
+        self.b.binary(BinaryOp::Or, v, one)
+    }
+
+    /// The bits of a float as an integer type of its width, those of 1.0 for a NaN. The test for
+    /// NaN is one of integers, since devices may assume that there are none.
+    fn known_bits(&mut self, v: Value, to: Type) -> Value {
+        let ty = self.ty_of(v);
+        let (mask, infinity) = if ty.is_wide() {
+            (i64::MAX as u64, f64::INFINITY.to_bits())
+        } else {
+            (i32::MAX as u64, u64::from(f32::INFINITY.to_bits()))
+        };
+        let bits = self.b.bitcast(v, to);
+        let mask = self.b.constant(Const::new(to, mask));
+        let infinity = self.b.constant(Const::new(to, infinity));
+        let magnitude = self.b.binary(BinaryOp::And, bits, mask);
+        let nan = self.b.binary(BinaryOp::Gt, magnitude, infinity);
+        let one = self.b.constant(Const::new(to, Const::one(ty).bits));
+        self.b.select(nan, one, bits)
+    }
+
+    fn cast(&mut self) {
+        let from = self.ty();
+        let to = self.ty_where(|ty| ty != Type::Bool);
+        let a = self.operand(from);
+        let v = self.b.cast(a, to);
+        self.keep(v);
+    }
+
+    fn bitcast(&mut self) {
+        let options = self.options;
+        let from = self.ty_where(|ty| ty != Type::Bool);
+        let to = self.ty_where(|ty| options.bitcast(from, ty));
+        if !options.bitcast(from, to) {
+            return;
+        }
+        let a = self.operand(from);
+        let v = if from.is_float() { self.known_bits(a, to) } else { self.b.bitcast(a, to) };
+        self.keep(v);
+    }
+
+    fn select(&mut self) {
+        let ty = self.ty();
+        let condition = self.condition();
+        let (a, b) = (self.operand(ty), self.operand(ty));
+        let v = self.b.select(condition, a, b);
+        self.keep(v);
+    }
+
+    fn fma(&mut self) {
+        let ty = self.ty_where(Type::is_float);
+        if self.options.exact || !ty.is_float() {
+            return;
+        }
+        let (a, b, c) = (self.operand(ty), self.operand(ty), self.operand(ty));
+        let v = self.b.fma(a, b, c);
+        self.keep(v);
+    }
+
+    fn buffer(&mut self, fits: impl Fn(&Buffer) -> bool) -> Option<Buffer> {
+        let fitting: Vec<Buffer> = self.buffers.iter().copied().filter(fits).collect();
+        if fitting.is_empty() { None } else { Some(*self.rng.pick(&fitting)) }
+    }
+
+    fn load(&mut self) {
+        if let Some(Buffer { param, .. }) = self.buffer(|buffer| buffer.role == Role::Input) {
+            let index = self.index(param);
+            let v = self.b.checked_load(param, index);
+            self.keep(v);
+        }
+    }
+
+    /// An index within a buffer that, if it is an input, is as long as the grid at least.
+    fn index(&mut self, buffer: Param) -> Value {
+        let len = self.b.len(buffer);
+        let one = self.b.constant(1u32);
+        let last = self.b.binary(BinaryOp::Sub, len, one);
+        match (self.at, self.rng.below(8)) {
+            (Some(at), 0 | 1) => at,
+            // Reversed, the neighbours, strided.
+            (Some(at), 2) => self.b.binary(BinaryOp::Sub, last, at),
+            (Some(at), 3) => {
+                let next = self.b.binary(BinaryOp::Add, at, one);
+                self.b.binary(BinaryOp::Min, next, last)
+            }
+            (Some(at), 4) => {
+                let after = self.b.binary(BinaryOp::Max, at, one);
+                self.b.binary(BinaryOp::Sub, after, one)
+            }
+            (Some(at), 5) => {
+                let stride = self.b.constant(2 + self.rng.below(3) as u32);
+                let far = self.b.binary(BinaryOp::Mul, at, stride);
+                self.b.binary(BinaryOp::Min, far, last)
+            }
+            (_, 6) => self.b.constant(0u32),
+            _ => self.gather(buffer),
+        }
+    }
+
+    /// Any index within a buffer that is not empty.
+    fn gather(&mut self, buffer: Param) -> Value {
+        let v = self.operand(Type::U32);
+        let len = self.b.len(buffer);
+        let one = self.b.constant(1u32);
+        let len = self.b.binary(BinaryOp::Max, len, one);
+        self.b.checked_binary(BinaryOp::Rem, v, len)
+    }
+
+    fn load_own(&mut self) {
+        let own = self.buffer(|buffer| buffer.role == Role::Own);
+        if let (Some(Buffer { param, .. }), Some(at)) = (own, self.at) {
+            let v = self.b.checked_load(param, at);
+            self.keep(v);
+        }
+    }
+
+    fn store_own(&mut self, buffer: Buffer) {
+        if let Some(at) = self.at {
+            let v = self.operand(buffer.element);
+            self.b.checked_store(buffer.param, at, v);
+        }
+    }
+
+    fn store_all(&mut self) {
+        for buffer in self.buffers.clone() {
+            if is_output(&buffer) {
+                self.store_own(buffer);
+            }
+        }
+    }
+
+    /// A store under a condition.
+    fn store_sometimes(&mut self) {
+        if let Some(buffer) = self.buffer(is_output)
+            && self.rng.chance(50)
+        {
+            let condition = self.condition();
+            let then = self.inner(|w| w.store_own(buffer));
+            self.b.stmt(Stmt::If { condition, then, otherwise: Vec::new() });
+        }
+    }
+
+    fn atomic(&mut self) {
+        let changed = |buffer: &Buffer| matches!(buffer.role, Role::Count(_) | Role::Flag(_));
+        let Some(Buffer { param, element, role, .. }) = self.buffer(changed) else {
+            return;
+        };
+        let index = self.gather(param);
+        match role {
+            Role::Count(op) => {
+                let operand = self.operand(element);
+                let opposite = op == AtomicOp::Add && self.rng.chance(50);
+                let op = if opposite { AtomicOp::Sub } else { op };
+                self.b.check_bounds(param, index);
+                self.b.value(element, Inst::Atomic(op, param, index, operand));
+            }
+            Role::Flag(c) => {
+                let v = self.b.constant(c);
+                self.b.check_bounds(param, index);
+                self.b.stmt(Stmt::AtomicStore(param, index, v));
+            }
+            Role::Input | Role::Own | Role::Watch => {}
+        }
+    }
+
+    fn atomic_load(&mut self) {
+        if let Some(Buffer { param, element, .. }) =
+            self.buffer(|buffer| buffer.role == Role::Watch)
+        {
+            let index = self.gather(param);
+            self.b.check_bounds(param, index);
+            let v = self.b.value(element, Inst::AtomicLoad(param, index));
+            self.keep(v);
+        }
+    }
+
+    fn get(&mut self) {
+        let (local, _) = *self.rng.pick(&self.variables);
+        let v = self.b.get(local);
+        self.keep(v);
+    }
+
+    fn set(&mut self) {
+        let (local, ty) = *self.rng.pick(&self.variables);
+        let v = self.operand(ty);
+        self.b.set(local, v);
+    }
+
+    fn array(&mut self) -> Option<(Local, Type, u32)> {
+        if self.arrays.is_empty() { None } else { Some(*self.rng.pick(&self.arrays)) }
+    }
+
+    fn get_element(&mut self) {
+        if let Some((local, _, len)) = self.array() {
+            let index = self.array_index(len);
+            let v = self.b.checked_get_element(local, index);
+            self.keep(v);
+        }
+    }
+
+    fn set_element(&mut self) {
+        if let Some((local, ty, len)) = self.array() {
+            let index = self.array_index(len);
+            let v = self.operand(ty);
+            self.b.checked_set_element(local, index, v);
+        }
+    }
+
+    /// An index below a constant length.
+    fn array_index(&mut self, len: u32) -> Value {
+        let v = self.operand(Type::U32);
+        if len.is_power_of_two() {
+            let mask = self.b.constant(len - 1);
+            return self.b.binary(BinaryOp::And, v, mask);
+        }
+        let len = self.b.constant(len);
+        self.b.checked_binary(BinaryOp::Rem, v, len)
+    }
+
+    /// Once more what is in scope already: food for common subexpressions.
+    fn repeat_value(&mut self) {
+        let Some(at) = self.rng.below(self.scope.len() + 1).checked_sub(1) else {
+            return;
+        };
+        let def = self.b.function().def(self.scope[at]).clone();
+        // A division stays right behind its check.
+        let divides = matches!(def.inst, Inst::Binary(BinaryOp::Div | BinaryOp::Rem, ..));
+        if def.inst.is_pure() && !divides {
+            let v = self.b.value(def.ty, def.inst);
+            self.keep(v);
+        }
+    }
+
+    /// In an entry, a value that is the same for all invocations.
+    fn uniform(&mut self, ty: Type) -> Value {
+        let fits = |scalar: &(Param, Type)| scalar.1 == ty;
+        let fitting: Vec<Param> =
+            self.scalars.iter().copied().filter(fits).map(|(param, _)| param).collect();
+        if !fitting.is_empty() && self.rng.chance(70) {
+            return self.b.argument(*self.rng.pick(&fitting));
+        }
+        match self.buffer(|_| true) {
+            Some(buffer) if ty.is_int() => {
+                let len = self.b.len(buffer.param);
+                if ty == Type::U32 { len } else { self.b.cast(len, ty) }
+            }
+            Some(_) | None => self.constant(ty),
+        }
+    }
+
+    fn condition(&mut self) -> Value {
+        let comparisons: Vec<BinaryOp> =
+            BinaryOp::ALL.iter().copied().filter(|op| op.is_comparison()).collect();
+        let op = *self.rng.pick(&comparisons);
+        let ty = self.ty_where(|ty| ty != Type::Bool);
+        match self.rng.below(10) {
+            0..=2 => {
+                let (a, b) = (self.uniform(ty), self.constant(ty));
+                self.b.binary(op, a, b)
+            }
+            3..=5 => self.operand(Type::Bool),
+            _ => {
+                let (a, b) = (self.operand(ty), self.operand(ty));
+                let v = self.b.binary(op, a, b);
+                self.keep(v);
+                v
+            }
+        }
+    }
+
+    /// A condition that holds for about one in eight invocations.
+    fn rare_condition(&mut self) -> Value {
+        let v = self.operand(Type::U32);
+        let low = self.masked(v);
+        let some = self.b.constant(self.rng.below(8) as u32);
+        self.b.binary(BinaryOp::Eq, low, some)
+    }
+
+    /// `v & 7`.
+    fn masked(&mut self, v: Value) -> Value {
+        let ty = self.ty_of(v);
+        let mask = self.b.constant(Const::new(ty, 7));
+        self.b.binary(BinaryOp::And, v, mask)
+    }
+
+    /// A block inside. What it computes is out of scope afterwards.
+    fn inner(&mut self, fill: impl FnOnce(&mut Self)) -> Block {
+        let scope = self.scope.len();
+        self.depth += 1;
+        self.b.open();
+        fill(self);
+        self.depth -= 1;
+        self.scope.truncate(scope);
+        self.b.close()
+    }
+
+    fn branch(&mut self) {
+        let condition = self.condition();
+        let then = self.inner(|w| w.some_statements());
+        let both = self.rng.chance(50);
+        let otherwise = if both { self.inner(|w| w.some_statements()) } else { Vec::new() };
+        self.b.stmt(Stmt::If { condition, then, otherwise });
+    }
+
+    fn some_statements(&mut self) {
+        let count = 1 + self.rng.below(5);
+        self.statements(count);
+    }
+
+    /// The body of a loop that runs at most so often.
+    fn loop_body(&mut self, trips: usize) {
+        self.loops += 1;
+        self.weight *= trips;
+        self.some_statements();
+        if self.rng.chance(8) {
+            let jump = if self.rng.chance(50) { Stmt::Break } else { Stmt::Continue };
+            self.b.stmt(jump);
+        }
+        self.weight /= trips;
+        self.loops -= 1;
+    }
+
+    /// `for`: with bounds that are constant, uniform or neither.
+    fn count(&mut self) {
+        if self.weight * 12 > WEIGHT_MAX {
+            return;
+        }
+        let ty = self.ty_where(Type::is_int);
+        let (start, end) = self.range(ty);
+        let step = 1 + self.rng.below(3) as u32;
+        let counter = self.b.counter(ty);
+        let body = self.inner(|w| {
+            w.scope.push(counter);
+            w.loop_body(12);
+        });
+        self.b.stmt(Stmt::For { counter, start, end, step, body });
+    }
+
+    /// Two bounds less than twelve apart.
+    fn range(&mut self, ty: Type) -> (Value, Value) {
+        let near = self.rng.below(4) as u64;
+        if self.rng.chance(10) {
+            // The next counter would overflow: the loop has to end all the same.
+            let max = if ty.is_signed_int() { u64::MAX >> (65 - ty.bits()) } else { u64::MAX };
+            let start = self.b.constant(Const::new(ty, max - near));
+            return (start, self.b.constant(Const::new(ty, max)));
+        }
+        let low = if ty.is_signed_int() { near.wrapping_neg() } else { near };
+        let start = self.b.constant(Const::new(ty, low));
+        let end = match self.rng.below(3) {
+            0 => self.b.constant(Const::new(ty, self.rng.below(8) as u64)),
+            1 => {
+                let v = self.uniform(ty);
+                self.masked(v)
+            }
+            _ => {
+                let v = self.operand(ty);
+                self.masked(v)
+            }
+        };
+        (start, end)
+    }
+
+    /// `loop`, left when a counter of its own reaches a bound.
+    fn repeat(&mut self) {
+        if self.weight * 8 > WEIGHT_MAX {
+            return;
+        }
+        let counter = self.b.local(Type::U32, None);
+        let v = if self.rng.chance(50) { self.operand(Type::U32) } else { self.uniform(Type::U32) };
+        let end = self.masked(v);
+        let zero = self.b.constant(0u32);
+        self.b.set(counter, zero);
+        let body = self.inner(|w| {
+            let at = w.b.get(counter);
+            let done = w.b.binary(BinaryOp::Ge, at, end);
+            w.b.if_else(done, |b| b.stmt(Stmt::Break), |_| {});
+            let one = w.b.constant(1u32);
+            let next = w.b.binary(BinaryOp::Add, at, one);
+            w.b.set(counter, next);
+            w.scope.push(at);
+            w.loop_body(8);
+        });
+        self.b.stmt(Stmt::Loop(body));
+    }
+
+    /// A jump under a condition.
+    fn leave(&mut self) {
+        let mut jumps = Vec::new();
+        if self.loops > 0 {
+            jumps.extend([Stmt::Break, Stmt::Continue]);
+        }
+        if self.returns > 0 {
+            jumps.push(Stmt::Return);
+        }
+        if jumps.is_empty() {
+            return;
+        }
+        let jump = self.rng.pick(&jumps).clone();
+        let ends = jump == Stmt::Return;
+        self.returns -= usize::from(ends);
+        let condition = if ends { self.rare_condition() } else { self.condition() };
+        let then = self.inner(|w| {
+            let count = w.rng.below(3);
+            w.statements(count);
+            if ends && w.rng.chance(70) {
+                w.give_result();
+            }
+            w.b.stmt(jump);
+        });
+        self.b.stmt(Stmt::If { condition, then, otherwise: Vec::new() });
+    }
+
+    fn give_result(&mut self) {
+        let Some((local, ty)) = self.result else {
+            return;
+        };
+        let mut v = self.operand(ty);
+        if self.plus_zero && ty.is_float() {
+            let zero = self.b.constant(Const::zero(ty));
+            v = self.b.binary(BinaryOp::Add, v, zero);
+        }
+        self.b.set(local, v);
+    }
+
+    fn call(&mut self, result: Use) {
+        let helpers = self.helpers;
+        let fitting: Vec<&Callee> = helpers.iter().filter(|callee| self.can_call(callee)).collect();
+        if fitting.is_empty() {
+            return;
+        }
+        let callee = *self.rng.pick(&fitting);
+        let args: Box<[CallArg]> =
+            (0..callee.function.params.len()).map(|at| self.argument(callee, at)).collect();
+        self.cost += self.weight * callee.cost;
+        match (result, callee.function.result) {
+            (Use::Kept, Some(local)) => {
+                let ty = callee.function.locals[local.index()].ty;
+                let v = self.b.value(ty, Inst::Call(callee.helper, args));
+                self.keep(v);
+            }
+            (Use::Kept, None) | (Use::Dropped, _) => {
+                self.b.stmt(Stmt::CallVoid(callee.helper, args, Span::default()));
+            }
+        }
+    }
+
+    fn can_call(&self, callee: &Callee) -> bool {
+        self.cost + self.weight * callee.cost <= COST_MAX
+            && (callee.at.is_none() || self.at.is_some())
+            && callee.buffers.iter().all(|want| self.buffers.iter().any(|have| serves(have, want)))
+    }
+
+    fn argument(&mut self, callee: &Callee, at: usize) -> CallArg {
+        let param = Param(at as u32);
+        match (callee.function.params[at].kind, self.at) {
+            (ParamKind::Scalar(_), Some(own)) if callee.at == Some(param) => CallArg::Value(own),
+            (ParamKind::Scalar(ty), _) => CallArg::Value(self.operand(ty)),
+            (ParamKind::Buffer { .. }, _) => {
+                let want = callee.buffers.iter().find(|buffer| buffer.param == param);
+                let want = *want.expect("a helper's buffers are all listed");
+                let have = self.buffer(|have| serves(have, &want));
+                CallArg::Buffer(have.expect("`can_call` found one").param)
+            }
+        }
+    }
+}
+
+/// Whether the result of a call is used.
+#[derive(Clone, Copy)]
+enum Use {
+    Kept,
+    Dropped,
+}
+
+fn is_output(buffer: &Buffer) -> bool {
+    buffer.role == Role::Own && buffer.access == Access::ReadWrite
+}
+
+/// Whether a caller's buffer can be passed for a helper's.
+fn serves(have: &Buffer, want: &Buffer) -> bool {
+    let access = have.access == want.access || want.access == Access::Read;
+    have.element == want.element && have.role == want.role && access
+}
+
+/// A value of a type: small numbers, special ones, any bits. No denormal number unless asked for.
+fn constant(rng: &mut Random, ty: Type, denormals: bool) -> Const {
+    let c = match rng.below(10) {
+        0..=2 => *rng.pick(&specials(ty)),
+        3..=6 => small(rng, ty),
+        7..=8 if ty.is_float() => {
+            let v = (rng.next_u32() as i32) as f64 / 65536.0;
+            if ty == Type::F32 { (v as f32).into() } else { v.into() }
+        }
+        _ => Const::new(ty, rng.next_u64()),
+    };
+    if !denormals && is_denormal(c) { Const::one(ty) } else { c }
+}
+
+/// An integer near zero.
+fn small(rng: &mut Random, ty: Type) -> Const {
+    let v = rng.below(24) as i32 - 4;
+    match ty {
+        Type::F32 => (v as f32).into(),
+        Type::F64 => f64::from(v).into(),
+        Type::Bool | Type::U32 | Type::U64 => Const::new(ty, u64::from(v.unsigned_abs())),
+        Type::I32 | Type::I64 => Const::new(ty, i64::from(v) as u64),
+    }
+}
+
+fn specials(ty: Type) -> Vec<Const> {
+    match ty {
+        Type::Bool => vec![false.into(), true.into()],
+        Type::F32 => [
+            f32::NAN,
+            f32::INFINITY,
+            f32::NEG_INFINITY,
+            0.0,
+            -0.0,
+            f32::MIN,
+            f32::MAX,
+            f32::MIN_POSITIVE,
+            f32::EPSILON,
+            0.5,
+            -1.5,
+            2.5,
+            16_777_217.0,
+            2_147_483_648.0,
+            -2_147_483_648.0,
+            4_294_967_296.0,
+        ]
+        .map(Const::from)
+        .to_vec(),
+        Type::F64 => [
+            f64::NAN,
+            f64::INFINITY,
+            f64::NEG_INFINITY,
+            0.0,
+            -0.0,
+            f64::MIN,
+            f64::MAX,
+            f64::MIN_POSITIVE,
+            f64::EPSILON,
+            0.5,
+            -1.5,
+            2.5,
+            9_007_199_254_740_992.0,
+            9_223_372_036_854_775_808.0,
+            -9_223_372_036_854_775_808.0,
+            18_446_744_073_709_551_616.0,
+        ]
+        .map(Const::from)
+        .to_vec(),
+        Type::I32 | Type::U32 | Type::I64 | Type::U64 => {
+            let top = 1u64 << (ty.bits() - 1);
+            [0, 1, u64::MAX, top, top - 1, top + 1, 31, 32, 63, 64, 255, 256, 65_535, 65_536]
+                .map(|bits| Const::new(ty, bits))
+                .to_vec()
+        }
+    }
+}
+
+fn is_denormal(c: Const) -> bool {
+    match c.ty {
+        Type::F32 => f32::from_bits(c.bits as u32).is_subnormal(),
+        Type::F64 => f64::from_bits(c.bits).is_subnormal(),
+        Type::Bool | Type::I32 | Type::U32 | Type::I64 | Type::U64 => false,
+    }
+}
+
+/// Arguments for about `n` invocations, and the grid they give: random values mixed with special
+/// ones, buffers as long as the grid or a little longer, garbage in those that are written. With
+/// `n` = 0 the grid is empty.
+pub fn arguments(rng: &mut Random, kernel: &Kernel, n: u32, denormals: bool) -> (Vec<Data>, Grid) {
+    let grid = extents(rng, kernel, n);
+    let total = grid.iter().product::<u32>() as usize;
+    let params = &kernel.entry.params;
+    let data = params.iter().enumerate().map(|(at, def)| {
+        let axis = |extent: Extent| kernel.grid.iter().position(|other| *other == extent);
+        match def.kind {
+            ParamKind::Scalar(ty) => Data::Scalar(match axis(Extent::Scalar(Param(at as u32))) {
+                Some(axis) => grid[axis].into(),
+                None => constant(rng, ty, denormals),
+            }),
+            ParamKind::Buffer { element, access } => {
+                let output = kernel.collective.filter(|_| at + 1 == params.len());
+                let len = match (axis(Extent::Len(Param(at as u32))), output, access) {
+                    (Some(axis), ..) => grid[axis] as usize,
+                    (None, Some(Collective { kind: CollectiveKind::Reduce, .. }), _) => 1,
+                    (None, Some(Collective { kind: CollectiveKind::Scan, .. }), _) => total,
+                    (None, None, Access::Atomic) => 1 + rng.below(16),
+                    (None, None, Access::Read | Access::ReadWrite) => total + rng.below(4),
+                };
+                data(rng, element, len, denormals)
+            }
+        }
+    });
+    (data.collect(), grid)
+}
+
+/// A buffer of random values.
+fn data(rng: &mut Random, element: Type, len: usize, denormals: bool) -> Data {
+    let bits = (0..len).map(|_| constant(rng, element, denormals).bits);
+    if element.is_wide() {
+        Data::Wide(bits.collect())
+    } else {
+        Data::Narrow(bits.map(|bits| bits as u32).collect())
+    }
+}
+
+/// A grid of about `n` invocations.
+fn extents(rng: &mut Random, kernel: &Kernel, n: u32) -> Grid {
+    let mut grid = [1; 3];
+    let mut left = n;
+    for (axis, extent) in kernel.grid.iter().enumerate() {
+        if let Extent::Fixed(size) = extent {
+            grid[axis] = *size;
+            left /= (*size).max(1);
+        }
+    }
+    let free: Vec<usize> = (0..kernel.grid.len())
+        .filter(|axis| !matches!(kernel.grid[*axis], Extent::Fixed(_)))
+        .collect();
+    for (at, axis) in free.iter().enumerate() {
+        let last = at + 1 == free.len();
+        let size = if last { left } else { 1 + rng.below(left.min(20) as usize) as u32 };
+        grid[*axis] = if n == 0 { 0 } else { size.max(1) };
+        left /= size.max(1);
+    }
+    grid
+}
+
+/// Where a failing kernel fails.
+#[derive(Clone, Copy, PartialEq)]
+enum Fault {
+    Load,
+    Store,
+    Array,
+    Div,
+    Rem,
+}
+
+/// A kernel and arguments of which exactly one invocation, a random one, fails a check: an index
+/// beyond a buffer or an array, or an integer division by zero; in the entry or in a helper, in a
+/// branch, a loop or neither.
+pub fn failing_kernel(rng: &mut Random) -> (Kernel, Vec<Data>, Grid) {
+    let fault = *rng.pick(&[Fault::Load, Fault::Store, Fault::Array, Fault::Div, Fault::Rem]);
+    let mut b = Builder::new("failing");
+    let x = b.buffer("x", Type::U32, Access::Read);
+    let y = b.buffer("y", Type::U32, Access::ReadWrite);
+    let victim = b.scalar("victim", Type::U32);
+    let at = b.id(Axis::X);
+    let before = b.checked_load(x, at);
+    b.checked_store(y, at, before);
+    let victim = b.argument(victim);
+    let helpers = if fault != Fault::Store && rng.chance(40) {
+        let callee = failing_helper(fault);
+        let args = [CallArg::Buffer(x), CallArg::Value(at), CallArg::Value(victim)];
+        b.value(Type::U32, Inst::Call(Helper(0), args.into()));
+        vec![callee]
+    } else {
+        match rng.below(3) {
+            0 => fail_at(&mut b, fault, [x, y], at, victim),
+            1 => {
+                let here = b.binary(BinaryOp::Le, victim, at);
+                b.if_else(here, |b| fail_at(b, fault, [x, y], at, victim), |_| {});
+            }
+            _ => {
+                let (start, end) = (b.constant(0u32), b.constant(3u32));
+                b.for_range(start, end, 1, |b, _| fail_at(b, fault, [x, y], at, victim));
+            }
+        }
+        Vec::new()
+    };
+    let mut entry = b.finish();
+    entry.compact();
+    let grid = vec![Extent::Len(x)];
+    let kernel = Kernel { entry, helpers, grid, collective: None, files: Vec::new() };
+    verify(&kernel).expect("failing kernels keep the rules of the IR");
+
+    let n = 1 + rng.below(100);
+    let victim = Const::from(rng.below(n) as u32);
+    let mut buffer = || data(rng, Type::U32, n, false);
+    let args = vec![buffer(), buffer(), Data::Scalar(victim)];
+    (kernel, args, [n as u32, 1, 1])
+}
+
+/// Fails where `at` is `victim`. `x` and `y` are as long as the grid.
+fn fail_at(b: &mut Builder, fault: Fault, [x, y]: [Param; 2], at: Value, victim: Value) {
+    let here = b.binary(BinaryOp::Eq, at, victim);
+    let distance = b.binary(BinaryOp::Xor, at, victim);
+    match fault {
+        Fault::Load | Fault::Store => {
+            let len = b.len(x);
+            let index = b.select(here, len, at);
+            if fault == Fault::Load {
+                b.checked_load(x, index);
+            } else {
+                b.checked_store(y, index, at);
+            }
+        }
+        Fault::Array => {
+            let array = b.local(Type::U32, Some(4));
+            let (inside, beyond) = (b.constant(3u32), b.constant(4u32));
+            let index = b.select(here, beyond, inside);
+            b.checked_set_element(array, index, at);
+        }
+        Fault::Div => {
+            b.checked_binary(BinaryOp::Div, at, distance);
+        }
+        Fault::Rem => {
+            b.checked_binary(BinaryOp::Rem, at, distance);
+        }
+    }
+}
+
+/// A helper that fails; it has no buffer to store to.
+fn failing_helper(fault: Fault) -> Function {
+    let mut b = Builder::new("fails");
+    let x = b.buffer("data", Type::U32, Access::Read);
+    let at = b.scalar("at", Type::U32);
+    let victim = b.scalar("victim", Type::U32);
+    let result = b.local(Type::U32, None);
+    b.function_mut().result = Some(result);
+    let (at, victim) = (b.argument(at), b.argument(victim));
+    fail_at(&mut b, fault, [x, x], at, victim);
+    b.set(result, at);
+    let mut function = b.finish();
+    function.compact();
+    function
+}
+
+/// What a set of kernels contained: operator and type (`add i32`), conversions (`cast i32 to f32`,
+/// `bitcast …`), instructions (`inst load`), statements (`stmt for`), operators of atomics and
+/// collectives (`atomic max`, `reduce max`), and how often.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Coverage {
+    /// How often each was met.
+    pub counts: BTreeMap<String, usize>,
+}
+
+impl Coverage {
+    /// Counts what the kernel contains.
+    pub fn add(&mut self, kernel: &Kernel) {
+        for function in std::iter::once(&kernel.entry).chain(&kernel.helpers) {
+            function.walk(&mut |stmt| self.stmt(function, stmt));
+        }
+        if let Some(Collective { kind, op }) = kernel.collective {
+            self.count(format!("{} {op}", collective_name(kind)));
+        }
+    }
+
+    /// What the options allow and no kernel had.
+    pub fn missing(&self, options: &Options) -> Vec<String> {
+        expected(options).into_iter().filter(|name| !self.counts.contains_key(name)).collect()
+    }
+
+    fn count(&mut self, name: String) {
+        *self.counts.entry(name).or_insert(0) += 1;
+    }
+
+    fn stmt(&mut self, function: &Function, stmt: &Stmt) {
+        self.count(format!("stmt {}", stmt_name(stmt)));
+        match stmt {
+            Stmt::Let(value) => self.inst(function, *value),
+            Stmt::For { .. } => self.count("inst counter".to_owned()),
+            Stmt::Check { site, .. } => {
+                self.count(format!("check {}", trap_name(function.sites[site.index()].trap)));
+            }
+            _ => {}
+        }
+    }
+
+    fn inst(&mut self, function: &Function, value: Value) {
+        let def = function.def(value);
+        self.count(format!("inst {}", inst_name(&def.inst)));
+        let to = def.ty;
+        match &def.inst {
+            Inst::Unary(op, a) => self.count(format!("{op} {}", function.ty(*a))),
+            Inst::Binary(op, a, _) => self.count(format!("{op} {}", function.ty(*a))),
+            Inst::Cast(a) => self.count(format!("cast {} to {to}", function.ty(*a))),
+            Inst::Bitcast(a) => self.count(format!("bitcast {} to {to}", function.ty(*a))),
+            Inst::Atomic(op, ..) => self.count(format!("atomic {op}")),
+            _ => {}
+        }
+    }
+}
+
+fn expected(options: &Options) -> Vec<String> {
+    let types = options.scalars();
+    let mut names = Vec::new();
+    for &ty in &types {
+        let unary = UnaryOp::ALL.iter().filter(|op| options.unary(**op, ty));
+        names.extend(unary.map(|op| format!("{op} {ty}")));
+        let binary = BinaryOp::ALL.iter().filter(|op| options.binary(**op, ty));
+        names.extend(binary.map(|op| format!("{op} {ty}")));
+        for &to in &types {
+            if to != Type::Bool {
+                names.push(format!("cast {ty} to {to}"));
+            }
+            if options.bitcast(ty, to) {
+                names.push(format!("bitcast {ty} to {to}"));
+            }
+        }
+    }
+    let insts =
+        "const param id len counter unary binary select cast bitcast get get_element load call";
+    names.extend(insts.split(' ').map(|name| format!("inst {name}")));
+    let stmts = "let set set_element store check if for loop call break continue return";
+    names.extend(stmts.split(' ').map(|name| format!("stmt {name}")));
+    names.extend(["bounds", "array", "zero_divisor"].map(|name| format!("check {name}")));
+    if options.atomics {
+        names.extend(["inst atomic", "inst atomic_load", "stmt atomic_store"].map(str::to_owned));
+        let ops = AtomicOp::ALL.iter().filter(|op| **op != AtomicOp::Swap);
+        names.extend(ops.map(|op| format!("atomic {op}")));
+    }
+    if !options.exact && types.iter().any(|ty| ty.is_float()) {
+        names.push("inst fma".to_owned());
+    }
+    if options.collectives {
+        for op in CollectiveOp::ALL {
+            if options.elements().iter().any(|ty| options.collective(*op, *ty)) {
+                names.extend([format!("reduce {op}"), format!("scan {op}")]);
+            }
+        }
+    }
+    names
+}
+
+fn collective_name(kind: CollectiveKind) -> &'static str {
+    match kind {
+        CollectiveKind::Reduce => "reduce",
+        CollectiveKind::Scan => "scan",
+    }
+}
+
+fn trap_name(trap: Trap) -> &'static str {
+    match trap {
+        Trap::Bounds(_) => "bounds",
+        Trap::ArrayBounds(_) => "array",
+        Trap::ZeroDivisor => "zero_divisor",
+    }
+}
+
+fn inst_name(inst: &Inst) -> &'static str {
+    match inst {
+        Inst::Const(_) => "const",
+        Inst::Param(_) => "param",
+        Inst::Id(_) => "id",
+        Inst::Len(_) => "len",
+        Inst::Counter => "counter",
+        Inst::Unary(..) => "unary",
+        Inst::Binary(..) => "binary",
+        Inst::Fma(..) => "fma",
+        Inst::Select(..) => "select",
+        Inst::Cast(_) => "cast",
+        Inst::Bitcast(_) => "bitcast",
+        Inst::Get(_) => "get",
+        Inst::GetElement(..) => "get_element",
+        Inst::Load(..) => "load",
+        Inst::AtomicLoad(..) => "atomic_load",
+        Inst::Atomic(..) => "atomic",
+        Inst::Call(..) => "call",
+    }
+}
+
+fn stmt_name(stmt: &Stmt) -> &'static str {
+    match stmt {
+        Stmt::Let(_) => "let",
+        Stmt::Set(..) => "set",
+        Stmt::SetElement(..) => "set_element",
+        Stmt::Store(..) => "store",
+        Stmt::AtomicStore(..) => "atomic_store",
+        Stmt::Check { .. } => "check",
+        Stmt::If { .. } => "if",
+        Stmt::For { .. } => "for",
+        Stmt::Loop(_) => "loop",
+        Stmt::CallVoid(..) => "call",
+        Stmt::Break => "break",
+        Stmt::Continue => "continue",
+        Stmt::Return => "return",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Coverage, Options, Random, arguments, failing_kernel, kernel};
+    use crate::error::RunError;
+    use crate::interp;
+    use crate::ir::text::parse;
+
+    #[test]
+    fn kernels_run_and_cover_everything() {
+        for exact in [true, false] {
+            let options = Options { exact, transcendental: !exact, ..Options::default() };
+            let mut coverage = Coverage::default();
+            for seed in 0..600 {
+                let mut rng = Random::new(seed);
+                let kernel = kernel(&mut rng, &options);
+                assert_eq!(parse(&kernel.to_string()), Ok(kernel.clone()), "seed {seed}");
+                let n = *rng.pick(&[0, 1, 2, 5, 17]);
+                let (mut args, grid) = arguments(&mut rng, &kernel, n, true);
+                let outcome = interp::run(&kernel, &mut args, grid, None);
+                assert_eq!(outcome, Ok(()), "seed {seed}\n{kernel}");
+                coverage.add(&kernel);
+            }
+            assert_eq!(coverage.missing(&options), Vec::<String>::new());
+        }
+    }
+
+    #[test]
+    fn failing_kernels_fail() {
+        for seed in 0..100 {
+            let (kernel, mut args, grid) = failing_kernel(&mut Random::new(seed));
+            let outcome = interp::run(&kernel, &mut args, grid, None);
+            assert!(matches!(outcome, Err(RunError::Failed(_))), "seed {seed}\n{kernel}");
+        }
+    }
+
+    #[test]
+    fn narrow_options_are_kept() {
+        use crate::ir::{Access, Type};
+        let options = Options {
+            types: vec![Type::F32, Type::I32],
+            axes: 1,
+            atomics: false,
+            collectives: false,
+            ..Options::default()
+        };
+        for seed in 0..50 {
+            let kernel = kernel(&mut Random::new(seed), &options);
+            assert_eq!(kernel.axes(), 1);
+            assert!(kernel.entry.buffers().all(|(_, _, access)| access != Access::Atomic));
+            assert!(kernel.entry.values.iter().all(|def| !def.ty.is_wide()));
+        }
+    }
+}
