@@ -206,7 +206,7 @@ impl Code {
     fn lanes_compare(&mut self, op: BinaryOp, ty: Type, a: Rep, b: Rep, part: usize) {
         for operand in [a, b] {
             self.lanes(operand, ty, part);
-            if false {
+            if ty == Type::U64 {
                 // Signed order of the flipped values is the order of the values.
                 self.lanes_const(sign_bit(ty));
                 self.sink().v128_xor();
