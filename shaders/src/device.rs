@@ -14,8 +14,11 @@ use crossover_kernels::exec::Deadline;
 use crate::buffer::Pool;
 use crate::legality::Capabilities;
 
-/// How long one wait for the device lasts before its health is looked at again.
-const WAIT_SLICE: Duration = Duration::from_millis(100);
+/// How long a wait with a deadline spins before it sleeps: a tiny dispatch takes less.
+const SPIN: Duration = Duration::from_micros(200);
+/// The longest such sleep, and how long it is in parts of the time waited so far.
+const SLEEP_MAX: Duration = Duration::from_millis(2);
+const SLEEP_PART: u32 = 16;
 /// How long after its deadline a dispatch may still end before the device is given up for hung.
 const GRACE: Duration = Duration::from_millis(500);
 
@@ -323,27 +326,35 @@ impl Gpu {
         submission: &wgpu::SubmissionIndex,
         deadline: Option<Deadline>,
     ) -> Result<(), DeviceError> {
+        let Some(deadline) = deadline else {
+            let submission_index = Some(submission.clone());
+            let wait = wgpu::PollType::Wait { submission_index, timeout: None };
+            self.device.poll(wait).map_err(|error| DeviceError::Failed(error.to_string()))?;
+            return self.healthy();
+        };
+        // Not a wait with a timeout: wgpu 30.0.1 panics where that times out while another thread
+        // finishes the queue (gfx-rs/wgpu#9958).
+        let is_done = Arc::new(AtomicBool::new(false));
+        let done = is_done.clone();
+        self.queue.on_submitted_work_done(move || done.store(true, Ordering::Release));
+        let start = Instant::now();
         loop {
-            let end = deadline.map(|deadline| deadline.at + GRACE);
-            let left = end.map(|end| end.saturating_duration_since(Instant::now()));
-            let timeout = left.map_or(WAIT_SLICE, |left| left.min(WAIT_SLICE));
-            let wait = wgpu::PollType::Wait {
-                submission_index: Some(submission.clone()),
-                timeout: Some(timeout),
-            };
-            let polled = self.device.poll(wait);
+            let polled = self.device.poll(wgpu::PollType::Poll);
+            polled.map_err(|error| DeviceError::Failed(error.to_string()))?;
             self.healthy()?;
-            let late = deadline
-                .filter(Deadline::has_passed)
-                .map(|deadline| DeviceError::Deadline(deadline.limit));
-            match polled {
-                Ok(_) => return late.map_or(Ok(()), Err),
-                Err(wgpu::PollError::Timeout) => {}
-                Err(error) => return Err(DeviceError::Failed(error.to_string())),
+            let late = deadline.has_passed().then_some(DeviceError::Deadline(deadline.limit));
+            if is_done.load(Ordering::Acquire) {
+                return late.map_or(Ok(()), Err);
             }
-            if let (Some(late), Some(true)) = (late, left.map(|left| left.is_zero())) {
+            if let Some(late) = late
+                && deadline.at.elapsed() > GRACE
+            {
                 self.abandon();
                 return Err(late);
+            }
+            match start.elapsed() {
+                waited if waited < SPIN => std::thread::yield_now(),
+                waited => std::thread::sleep((waited / SLEEP_PART).min(SLEEP_MAX)),
             }
         }
     }

@@ -172,7 +172,14 @@ fn storage_buffers(kernel: &Kernel) -> u32 {
 
 /// Whether an invocation can end otherwise than well: by a check, or by looping forever.
 pub(crate) fn needs_status(kernel: &Kernel) -> bool {
-    let mut needs = false;
-    kernel.entry.walk(&mut |stmt| needs |= matches!(stmt, Stmt::Check { .. } | Stmt::Loop(_)));
-    needs
+    let mut checks = false;
+    kernel.entry.walk(&mut |stmt| checks |= matches!(stmt, Stmt::Check { .. }));
+    checks || has_unbounded_loop(kernel)
+}
+
+/// Whether a loop has no bound of its own.
+pub(crate) fn has_unbounded_loop(kernel: &Kernel) -> bool {
+    let mut found = false;
+    kernel.entry.walk(&mut |stmt| found |= matches!(stmt, Stmt::Loop(_)));
+    found
 }

@@ -12,6 +12,7 @@ use super::entry::{self, Failing};
 use super::layout::{Field, Layout};
 use super::ops::atomic_function;
 use super::{Globals, PASSAGES_BETWEEN_LOOKS, array};
+use crate::legality;
 
 /// Emits the function. It takes the position along each axis, and returns what the grid point
 /// contributes if the kernel is a collective.
@@ -42,7 +43,8 @@ pub(super) fn emit(
             }
         })
         .collect();
-    let passages = has_loop(kernel).then(|| code.scalar_variable("passages", Type::U32));
+    let passages =
+        legality::has_unbounded_loop(kernel).then(|| code.scalar_variable("passages", Type::U32));
     let values = vec![None; entry.values.len()];
     let mut body = Body { kernel, params, globals, failing, code, id, locals, values, passages };
     body.block(&entry.body);
@@ -56,12 +58,6 @@ pub(super) fn emit(
 /// Whether a block ends with a jump, after which nothing may stand.
 fn ends(block: &Block) -> bool {
     matches!(block.last(), Some(Stmt::Return | Stmt::Break | Stmt::Continue))
-}
-
-fn has_loop(kernel: &Kernel) -> bool {
-    let mut found = false;
-    kernel.entry.walk(&mut |stmt| found |= matches!(stmt, Stmt::Loop(_)));
-    found
 }
 
 const DEFINED: &str = "a verified kernel defines every value before its use";
@@ -266,7 +262,8 @@ impl Body<'_, '_> {
     }
 
     fn look(&mut self, passages: Node) {
-        let gives_up = self.failing.expect("a kernel with a loop has a status").gives_up;
+        let gives_up = self.failing.and_then(|failing| failing.gives_up);
+        let gives_up = gives_up.expect("a kernel with a loop can give up");
         let arguments = [passages].into_iter().chain(self.id.iter().copied()).collect();
         let stops = self.code.call(gives_up, arguments).expect("`gives_up` returns a bool");
         self.code.open();

@@ -6,29 +6,35 @@ use naga::{AtomicFunction, BinaryOperator as Op, BuiltIn, Function, Handle, Modu
 use super::code::{Code, Node};
 use super::layout::{Field, Layout};
 use super::{Globals, MAIN, PASSAGES_MAX, SITE_NO_END};
+use crate::legality;
 use crate::schedule::Schedule;
 
 /// Functions that a failing invocation calls.
 #[derive(Clone, Copy)]
 pub(super) struct Failing {
-    /// `fn fail(site: u32, index: u32, x: u32, y: u32, z: u32)`
+    /// `fn fail(site: u32, index: u32, id_x: u32, id_y: u32, id_z: u32)`
     pub(super) fail: Handle<Function>,
-    /// `fn gives_up(passages: u32, x: u32, y: u32, z: u32) -> bool`
-    pub(super) gives_up: Handle<Function>,
+    /// `fn gives_up(passages: u32, id_x: u32, id_y: u32, id_z: u32) -> bool`; kernels with
+    /// unbounded loops.
+    pub(super) gives_up: Option<Handle<Function>>,
 }
 
 impl Failing {
-    /// Declares both where the kernel has a status.
-    pub(super) fn declare(module: &mut Module, globals: &Globals) -> Option<Failing> {
+    /// Declares what a kernel with a status needs.
+    pub(super) fn declare(
+        module: &mut Module,
+        kernel: &Kernel,
+        globals: &Globals,
+    ) -> Option<Failing> {
         let status = globals.status?;
         let fail = fail(module, status);
-        let gives_up = gives_up(module, status, fail);
+        let gives_up = legality::has_unbounded_loop(kernel).then(|| gives_up(module, status, fail));
         Some(Failing { fail, gives_up })
     }
 }
 
 /// ```wgsl
-/// fn fail(site: u32, index: u32, x: u32, y: u32, z: u32) {
+/// fn fail(site: u32, index: u32, id_x: u32, id_y: u32, id_z: u32) {
 ///     if (atomicOr(&status.failed, 1u) == 0u) {   // the first one
 ///         status.site = site; …
 ///     }
@@ -36,7 +42,7 @@ impl Failing {
 /// ```
 fn fail(module: &mut Module, status: Handle<naga::GlobalVariable>) -> Handle<Function> {
     let mut code = Code::new(module, "fail");
-    let said = ["site", "index", "x", "y", "z"].map(|name| code.argument(name, Type::U32));
+    let said = ["site", "index", "id_x", "id_y", "id_z"].map(|name| code.argument(name, Type::U32));
     let status = code.global(status);
     let flag = code.member(status, 0);
     let (zero, one) = (code.u32(0), code.u32(1));
@@ -54,8 +60,8 @@ fn fail(module: &mut Module, status: Handle<naga::GlobalVariable>) -> Handle<Fun
 }
 
 /// ```wgsl
-/// fn gives_up(passages: u32, x: u32, y: u32, z: u32) -> bool {
-///     if (passages >= LIMIT) { fail(NO_END, 0u, x, y, z); }
+/// fn gives_up(passages: u32, id_x: u32, id_y: u32, id_z: u32) -> bool {
+///     if (passages >= LIMIT) { fail(NO_END, 0u, id…); }
 ///     return atomicLoad(&status.failed) != 0u;
 /// }
 /// ```
@@ -66,7 +72,7 @@ fn gives_up(
 ) -> Handle<Function> {
     let mut code = Code::new(module, "gives_up");
     let passages = code.argument("passages", Type::U32);
-    let [x, y, z] = ["x", "y", "z"].map(|name| code.argument(name, Type::U32));
+    let [x, y, z] = ["id_x", "id_y", "id_z"].map(|name| code.argument(name, Type::U32));
     code.returns(Type::Bool);
     let limit = code.u32(PASSAGES_MAX);
     let endless = code.binary(Op::GreaterEqual, passages, limit);
@@ -103,7 +109,7 @@ pub(super) fn emit(
 }
 
 /// ```wgsl
-/// let block = workgroup.y * workgroups.x + workgroup.x;
+/// let block = group.y * groups.x + group.x;
 /// let i = block * 256u + local;
 /// if (block < params.blocks && i < params.extent) { kernel(i); }
 /// ```
@@ -181,8 +187,8 @@ impl Place {
     /// Declares the built-in inputs.
     pub(super) fn declare(code: &mut Code<'_>) -> Place {
         Place {
-            workgroup: code.builtin("workgroup", BuiltIn::WorkGroupId),
-            workgroups: code.builtin("workgroups", BuiltIn::NumWorkGroups),
+            workgroup: code.builtin("group", BuiltIn::WorkGroupId),
+            workgroups: code.builtin("groups", BuiltIn::NumWorkGroups),
             local: code.builtin("local", BuiltIn::LocalInvocationIndex),
         }
     }

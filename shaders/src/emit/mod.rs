@@ -82,7 +82,7 @@ pub fn emit(kernel: &Kernel, caps: &Capabilities, schedule: &Schedule) -> Result
 
     let mut module = Module::default();
     let globals = Globals::declare(&mut module, kernel, &bindings, &params, schedule);
-    let functions = entry::Failing::declare(&mut module, &globals);
+    let functions = entry::Failing::declare(&mut module, kernel, &globals);
     let body = body::emit(&mut module, kernel, &params, &globals, functions);
     match (kernel.collective, kernel.contribution()) {
         (Some(collective), Some(ty)) => {

@@ -19,12 +19,12 @@ static SKIPPED: AtomicUsize = AtomicUsize::new(0);
 
 /// The adapter of this process. Without one a test says why and is skipped; with
 /// `CROSSOVER_GPU=require` in the environment it fails.
-pub fn gpu() -> Option<Arc<Gpu>> {
+pub(crate) fn gpu() -> Option<Arc<Gpu>> {
     gpu_with(&GpuOptions::default())
 }
 
 /// [`gpu`], with other options.
-pub fn gpu_with(options: &GpuOptions) -> Option<Arc<Gpu>> {
+pub(crate) fn gpu_with(options: &GpuOptions) -> Option<Arc<Gpu>> {
     static PLAIN: OnceLock<Result<Arc<Gpu>, String>> = OnceLock::new();
     let open = |options: &GpuOptions| Gpu::open(options).map_err(|error| error.to_string());
     let is_plain = format!("{options:?}") == format!("{:?}", GpuOptions::default());
@@ -45,7 +45,7 @@ pub fn gpu_with(options: &GpuOptions) -> Option<Arc<Gpu>> {
 }
 
 /// A verified kernel from what a builder holds.
-pub fn kernel(b: Builder, grid: Vec<Extent>, collective: Option<Collective>) -> Arc<Kernel> {
+pub(crate) fn kernel(b: Builder, grid: Vec<Extent>, collective: Option<Collective>) -> Arc<Kernel> {
     let files = vec![Arc::from("test.rs")];
     let kernel = Kernel { entry: b.finish(), helpers: Vec::new(), grid, collective, files };
     verify(&kernel).expect("test kernels are valid");
@@ -53,12 +53,12 @@ pub fn kernel(b: Builder, grid: Vec<Extent>, collective: Option<Collective>) -> 
 }
 
 /// A kernel over the length of a buffer.
-pub fn over(b: Builder, buffer: Param) -> Arc<Kernel> {
+pub(crate) fn over(b: Builder, buffer: Param) -> Arc<Kernel> {
     kernel(b, vec![Extent::Len(buffer)], None)
 }
 
 /// Whether the device has a type.
-pub fn has(gpu: &Gpu, ty: Type) -> bool {
+pub(crate) fn has(gpu: &Gpu, ty: Type) -> bool {
     let caps = gpu.capabilities();
     match ty {
         Type::Bool | Type::I32 | Type::U32 | Type::F32 => true,
@@ -68,7 +68,7 @@ pub fn has(gpu: &Gpu, ty: Type) -> bool {
 }
 
 /// A buffer of constants.
-pub fn data(values: &[Const]) -> Data {
+pub(crate) fn data(values: &[Const]) -> Data {
     match values.first() {
         Some(c) if c.ty.is_wide() => Data::Wide(values.iter().map(|c| c.bits).collect()),
         _ => Data::Narrow(values.iter().map(|c| c.bits as u32).collect()),
@@ -76,7 +76,7 @@ pub fn data(values: &[Const]) -> Data {
 }
 
 /// The elements of a buffer, as bits.
-pub fn bits(data: &Data) -> Vec<u64> {
+pub(crate) fn bits(data: &Data) -> Vec<u64> {
     match data {
         Data::Scalar(c) => vec![c.bits],
         Data::Narrow(v) => v.iter().map(|&b| u64::from(b)).collect(),
@@ -85,7 +85,7 @@ pub fn bits(data: &Data) -> Vec<u64> {
 }
 
 /// Compiles for the device.
-pub fn compile(gpu: &Arc<Gpu>, kernel: &Arc<Kernel>) -> Arc<GpuVersion> {
+pub(crate) fn compile(gpu: &Arc<Gpu>, kernel: &Arc<Kernel>) -> Arc<GpuVersion> {
     let name = &kernel.entry.name;
     match GpuExecutor::new(gpu.clone()).prepare(kernel, None) {
         Ok(version) => version,
@@ -94,7 +94,7 @@ pub fn compile(gpu: &Arc<Gpu>, kernel: &Arc<Kernel>) -> Arc<GpuVersion> {
 }
 
 /// Runs on the device; the data is what the buffers hold afterwards, whatever the outcome.
-pub fn run_gpu(
+pub(crate) fn run_gpu(
     version: &GpuVersion,
     data: &mut [Data],
     grid: Grid,
@@ -130,7 +130,7 @@ pub fn run_gpu(
 }
 
 /// Runs on both and wants every bit of every buffer and the outcome to be the same.
-pub fn assert_same(gpu: &Arc<Gpu>, kernel: &Arc<Kernel>, data: &[Data], grid: Grid) {
+pub(crate) fn assert_same(gpu: &Arc<Gpu>, kernel: &Arc<Kernel>, data: &[Data], grid: Grid) {
     let version = compile(gpu, kernel);
     let (mut expected, mut got) = (data.to_vec(), data.to_vec());
     let outcome = interp::run(kernel, &mut expected, grid, None);

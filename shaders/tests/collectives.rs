@@ -1,0 +1,164 @@
+//! Reductions and scans of every operator and type, against the interpreter.
+
+mod common;
+
+use std::sync::Arc;
+
+use common::{bits, compile, data, gpu, has, kernel, run_gpu};
+use crossover_kernels::error::RunError;
+use crossover_kernels::interp::{self, Data};
+use crossover_kernels::ir::builder::Builder;
+use crossover_kernels::ir::{
+    Access, Axis, BinaryOp, Collective, CollectiveKind, CollectiveOp, Const, Extent, Kernel, Stmt,
+    Type,
+};
+
+const SIZES: [usize; 8] = [0, 1, 2, 255, 256, 257, 5000, 100_000];
+
+fn contribute(kind: CollectiveKind, op: CollectiveOp, ty: Type) -> Arc<Kernel> {
+    let mut b = Builder::new(format!("{kind:?}_{op}_{ty}").to_lowercase());
+    let x = b.buffer("x", ty, Access::Read);
+    b.buffer("result", ty, Access::ReadWrite);
+    let i = b.id(Axis::X);
+    let v = b.checked_load(x, i);
+    let own = b.local(ty, None);
+    b.set(own, v);
+    b.function_mut().result = Some(own);
+    kernel(b, vec![Extent::Len(x)], Some(Collective { kind, op }))
+}
+
+/// Values whose sums and products stay in range and, for floats, are exact: whole numbers, and
+/// factors of ±1 and few of 2 and ½, whatever the order.
+fn element(op: CollectiveOp, ty: Type, i: usize) -> Const {
+    let noise = (i as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 17;
+    if !ty.is_float() {
+        return Const::new(ty, noise | u64::from(op == CollectiveOp::Mul));
+    }
+    let v = match op {
+        CollectiveOp::Mul => match i % 1000 {
+            1 => 2.0,
+            2 => 0.5,
+            odd => {
+                if odd % 2 == 1 {
+                    -1.0
+                } else {
+                    1.0
+                }
+            }
+        },
+        CollectiveOp::Min | CollectiveOp::Max if i % 7 == 3 => f64::NAN,
+        _ => (noise % 64) as f64 - 20.0,
+    };
+    if ty == Type::F64 { v.into() } else { (v as f32).into() }
+}
+
+fn check(kind: CollectiveKind) {
+    let Some(gpu) = gpu() else { return };
+    let mut count = 0;
+    for &op in CollectiveOp::ALL {
+        for ty in Type::ALL.into_iter().filter(|&ty| op.accepts(ty) && has(&gpu, ty)) {
+            let kernel = contribute(kind, op, ty);
+            let version = compile(&gpu, &kernel);
+            count += 1;
+            for size in SIZES {
+                let x: Vec<Const> = (0..size).map(|i| element(op, ty, i)).collect();
+                let x = if size == 0 { Data::zeroed(ty, 0) } else { data(&x) };
+                let out = if kind == CollectiveKind::Reduce { 1 } else { size };
+                let mut expected = [x.clone(), Data::zeroed(ty, out)];
+                let mut got = expected.clone();
+                let grid = [size as u32, 1, 1];
+                interp::run(&kernel, &mut expected, grid, None).expect("it interprets");
+                run_gpu(&version, &mut got, grid, None).expect("it runs");
+                let (got, expected) = (bits(&got[1]), bits(&expected[1]));
+                for (i, (&g, &e)) in got.iter().zip(&expected).enumerate() {
+                    let (g, e) = (Const::new(ty, g), Const::new(ty, e));
+                    let zeros = ty.is_float() && g.to_f64() == 0.0 && e.to_f64() == 0.0;
+                    assert!(
+                        g == e || (g.is_nan() && e.is_nan()) || zeros,
+                        "{kind:?} {op} {ty}, {size} elements, at {i}: {g:?}, expected {e:?}"
+                    );
+                }
+            }
+        }
+    }
+    eprintln!("{count} kernels at {} sizes", SIZES.len());
+}
+
+#[test]
+fn reductions() {
+    check(CollectiveKind::Reduce);
+}
+
+#[test]
+fn scans() {
+    check(CollectiveKind::Scan);
+}
+
+/// Three levels of partial sums, and more blocks than one axis of a dispatch would take of 256.
+#[test]
+fn a_large_scan() {
+    let Some(gpu) = gpu() else { return };
+    let len = 3_000_001u32;
+    let kernel = contribute(CollectiveKind::Scan, CollectiveOp::Add, Type::U32);
+    let version = compile(&gpu, &kernel);
+    let mut args = [Data::Narrow(vec![3; len as usize]), Data::zeroed(Type::U32, len as usize)];
+    run_gpu(&version, &mut args, [len, 1, 1], None).expect("it runs");
+    let Data::Narrow(got) = &args[1] else { panic!("the buffer is narrow") };
+    assert!(got.iter().copied().eq((1..=len).map(|i| i * 3)));
+}
+
+/// Inexact sums differ from those from left to right, but never from run to run.
+#[test]
+fn sums_of_floats_are_deterministic() {
+    let Some(gpu) = gpu() else { return };
+    let kernel = contribute(CollectiveKind::Reduce, CollectiveOp::Add, Type::F32);
+    let version = compile(&gpu, &kernel);
+    let x: Vec<Const> = (0..70_001).map(|i| (0.1f32 + i as f32 * 1e-3).into()).collect();
+    let mut first = None;
+    for _ in 0..5 {
+        let mut args = [data(&x), Data::zeroed(Type::F32, 1)];
+        run_gpu(&version, &mut args, [70_001, 1, 1], None).expect("it runs");
+        let sum = bits(&args[1])[0];
+        assert_eq!(*first.get_or_insert(sum), sum);
+    }
+    let exact: f64 = x.iter().map(|c| c.to_f64()).sum();
+    let got = f64::from(f32::from_bits(first.expect("five runs") as u32));
+    assert!((got - exact).abs() <= exact * 1e-5, "{got} for {exact}");
+}
+
+/// An invocation that fails or returns early still reaches the barriers.
+#[test]
+fn failures_and_early_returns_in_a_collective() {
+    let Some(gpu) = gpu() else { return };
+    for kind in [CollectiveKind::Reduce, CollectiveKind::Scan] {
+        let mut b = Builder::new("early");
+        let x = b.buffer("x", Type::U32, Access::Read);
+        b.buffer("result", Type::U32, Access::ReadWrite);
+        let i = b.id(Axis::X);
+        let own = b.local(Type::U32, None);
+        let v = b.checked_load(x, i);
+        let three = b.constant(3u32);
+        b.set(own, three);
+        let small = b.binary(BinaryOp::Lt, v, three);
+        b.if_else(small, |b| b.stmt(Stmt::Return), |_| {});
+        b.set(own, v);
+        b.function_mut().result = Some(own);
+        let n = 1000u32;
+        let op = CollectiveOp::Add;
+        let kernel = kernel(b, vec![Extent::Len(x)], Some(Collective { kind, op }));
+        let version = compile(&gpu, &kernel);
+        let x: Vec<Const> = (0..n).map(|i| (i % 11).into()).collect();
+        let out = if kind == CollectiveKind::Reduce { 1 } else { n as usize };
+        let mut expected = [data(&x), Data::zeroed(Type::U32, out)];
+        let mut got = expected.clone();
+        interp::run(&kernel, &mut expected, [n, 1, 1], None).expect("it interprets");
+        run_gpu(&version, &mut got, [n, 1, 1], None).expect("it runs");
+        assert_eq!(got, expected);
+
+        let out = if kind == CollectiveKind::Reduce { 1 } else { n as usize + 1 };
+        let mut args = [data(&x), Data::zeroed(Type::U32, out)];
+        let error = run_gpu(&version, &mut args, [n + 1, 1, 1], None).expect_err("x is too short");
+        let RunError::Failed(failure) = error else { panic!("{error}") };
+        assert_eq!(failure.invocation, [n, 0, 0]);
+    }
+}
