@@ -26,6 +26,7 @@ pub mod interp;
 pub mod ir;
 pub mod lang;
 pub mod library;
+pub mod passes;
 pub mod random;
 pub mod verify;
 

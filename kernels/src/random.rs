@@ -33,7 +33,7 @@ use crate::ir::{
 use crate::verify::verify;
 
 /// How often the innermost statement may run per invocation, one loop in another.
-const WEIGHT_MAX: usize = 64;
+const WEIGHT_MAX: usize = 150;
 
 /// How many values an invocation may compute, those of its helpers included; roughly.
 const COST_MAX: usize = 4000;
@@ -1156,7 +1156,7 @@ fn specials(ty: Type) -> Vec<Const> {
             0.5,
             -1.5,
             2.5,
-            16_777_217.0,
+            16_777_216.0,
             2_147_483_648.0,
             -2_147_483_648.0,
             4_294_967_296.0,
@@ -1207,7 +1207,7 @@ pub fn arguments(rng: &mut Random, kernel: &Kernel, n: u32, denormals: bool) -> 
     let grid = extents(rng, kernel, n);
     let total = grid.iter().product::<u32>() as usize;
     let params = &kernel.entry.params;
-    let data = params.iter().enumerate().map(|(at, def)| {
+    let values = params.iter().enumerate().map(|(at, def)| {
         let axis = |extent: Extent| kernel.grid.iter().position(|other| *other == extent);
         match def.kind {
             ParamKind::Scalar(ty) => Data::Scalar(match axis(Extent::Scalar(Param(at as u32))) {
@@ -1227,7 +1227,7 @@ pub fn arguments(rng: &mut Random, kernel: &Kernel, n: u32, denormals: bool) -> 
             }
         }
     });
-    (data.collect(), grid)
+    (values.collect(), grid)
 }
 
 /// A buffer of random values.

@@ -29,8 +29,7 @@ pub fn run(kernel: &mut Kernel) {
             seen: HashMap::new(),
             proven: HashSet::new(),
         };
-        let body = cse.block(body);
-        function.body = body;
+        cse.function.body = cse.block(body);
     });
 }
 
@@ -92,8 +91,7 @@ impl Cse<'_> {
         {
             std::mem::swap(x, y);
         }
-        (inst.is_pure() || self.is_constant_load(&inst))
-            .then(|| (self.function.ty(value), inst))
+        (inst.is_pure() || self.is_constant_load(&inst)).then(|| (self.function.ty(value), inst))
     }
 
     fn is_constant_load(&self, inst: &Inst) -> bool {

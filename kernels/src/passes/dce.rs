@@ -14,8 +14,7 @@ use super::rewrite::each_function;
 use crate::ir::{Block, Function, Inst, Kernel, Local, Stmt, Value};
 
 /// The pass.
-pub const PASS: Pass =
-    Pass { name: "dce", description: "removes what nobody uses", run };
+pub const PASS: Pass = Pass { name: "dce", description: "removes what nobody uses", run };
 
 /// Removes dead code from every function, until there is none.
 pub fn run(kernel: &mut Kernel) {

@@ -188,8 +188,7 @@ fn simplify_binary(b: &mut Builder, op: BinaryOp, x: Value, y: Value) -> Option<
     match (f.as_const(x), f.as_const(y)) {
         (Some(c), Some(d)) => return eval::binary(op, c, d).map(Simpler::from),
         (Some(_), None) if op.is_commutative(ty) => {
-            return simplify_binary(b, op, y, x)
-                .or(Some(Simpler::Inst(Inst::Binary(op, y, x))));
+            return simplify_binary(b, op, y, x).or(Some(Simpler::Inst(Inst::Binary(op, y, x))));
         }
         (Some(c), None) => return constant_left(op, c, y),
         (None, Some(d)) if ty.is_float() => return float_right(b, op, x, d),
@@ -273,10 +272,8 @@ fn constant_right(op: BinaryOp, x: Value, c: Const) -> Option<Simpler> {
 
 /// `(x op c) op d == x op (c op d)`; wrapping integers are associative.
 fn constant_chain(b: &mut Builder, op: BinaryOp, x: Value, d: Const) -> Option<Simpler> {
-    let associative = matches!(
-        op,
-        BinaryOp::Add | BinaryOp::Mul | BinaryOp::And | BinaryOp::Or | BinaryOp::Xor
-    );
+    let associative =
+        matches!(op, BinaryOp::Add | BinaryOp::Mul | BinaryOp::And | BinaryOp::Or | BinaryOp::Xor);
     let f = b.function();
     match f.def(x).inst {
         Inst::Binary(inner, y, z) if associative && inner == op => {

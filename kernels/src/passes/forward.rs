@@ -30,8 +30,7 @@ pub fn run(kernel: &mut Kernel) {
             (0..function.locals.len()).map(|at| (Local(at as u32), Held::Zero)).collect();
         let visible = vec![false; function.values.len()];
         let mut forward = Forward { function, replaced: Replacements::default(), visible };
-        let body = forward.block(body, &mut known);
-        function.body = body;
+        forward.function.body = forward.block(body, &mut known);
     });
 }
 
@@ -124,7 +123,7 @@ impl Forward<'_> {
                 if ends_in_jump(&then) {
                     *known = known_otherwise;
                 } else if !ends_in_jump(&otherwise) {
-                    known.retain(|local, held| known_otherwise.get(local) == Some(held));
+                    known.retain(|local, held| known_otherwise.get(local) == Some(&*held));
                 }
                 self.forget_invisible(known);
                 Stmt::If { condition, then, otherwise }
@@ -178,9 +177,10 @@ mod tests {
     use crate::passes::testing::{count, kernel_of, unchanged_by};
 
     fn gets(kernel: &Kernel) -> usize {
-        count(kernel, |s| {
-            matches!(s, Stmt::Let(v) if matches!(kernel.entry.def(*v).inst, Inst::Get(_)))
-        })
+        count(
+            kernel,
+            |s| matches!(s, Stmt::Let(v) if matches!(kernel.entry.def(*v).inst, Inst::Get(_))),
+        )
     }
 
     #[test]

@@ -119,6 +119,6 @@ mod tests {
         let after = unchanged_by(&PASS, &nest(Some(2)), &[args(1)]);
         assert_eq!(lets_in_loops(&after), 3);
         let after = unchanged_by(&PASS, &nest(None), &[args(2), args(0)]);
-        assert_eq!(lets_in_loops(&after), 5);
+        assert_eq!(lets_in_loops(&after), 4);
     }
 }

@@ -20,8 +20,8 @@ use super::Pass;
 use super::rewrite::Replacements;
 use crate::ir::builder::Builder;
 use crate::ir::{
-    Block, CallArg, Const, Function, Inst, Kernel, Local, Param, Site, SiteId, Stmt,
-    Trap, Type, Value,
+    Block, CallArg, Const, Function, Inst, Kernel, Local, Param, Site, SiteId, Stmt, Trap, Type,
+    Value,
 };
 
 /// The pass.
@@ -188,16 +188,12 @@ impl Copy<'_> {
         match stmt {
             Stmt::Let(value) => self.let_value(b, *value),
             Stmt::Set(local, value) => b.set(self.local(*local), self.value(*value)),
-            Stmt::SetElement(local, index, value) => b.stmt(Stmt::SetElement(
-                self.local(*local),
-                self.value(*index),
-                self.value(*value),
-            )),
-            Stmt::Store(buffer, index, value) => b.stmt(Stmt::Store(
-                self.buffer(*buffer),
-                self.value(*index),
-                self.value(*value),
-            )),
+            Stmt::SetElement(local, index, value) => {
+                b.stmt(Stmt::SetElement(self.local(*local), self.value(*index), self.value(*value)))
+            }
+            Stmt::Store(buffer, index, value) => {
+                b.stmt(Stmt::Store(self.buffer(*buffer), self.value(*index), self.value(*value)))
+            }
             Stmt::AtomicStore(buffer, index, value) => b.stmt(Stmt::AtomicStore(
                 self.buffer(*buffer),
                 self.value(*index),

@@ -11,71 +11,71 @@ use crate::ir::Type;
 #[derive(Debug)]
 pub(super) struct Table {
     /// The float type itself.
-    pub ty: Type,
+    pub(super) ty: Type,
     /// The signed integer of the same width.
-    pub int: Type,
+    pub(super) int: Type,
     /// The unsigned integer of the same width.
-    pub uint: Type,
+    pub(super) uint: Type,
     /// Bits in all.
-    pub width: u32,
+    pub(super) width: u32,
     /// Bits of the stored mantissa.
-    pub mantissa: u32,
+    pub(super) mantissa: u32,
     /// Exponent of 1.0 as stored.
-    pub bias: i64,
+    pub(super) bias: i64,
     /// The bits of infinity.
-    pub infinity: u64,
+    pub(super) infinity: u64,
     /// The bits of a NaN.
-    pub nan: u64,
+    pub(super) nan: u64,
     /// The bits of √½, where mantissas are cut.
-    pub sqrt_half: u64,
+    pub(super) sqrt_half: u64,
     /// Keeps the upper half of the significant bits: products of two such numbers are exact.
-    pub split: u64,
+    pub(super) split: u64,
     /// The smallest normal number.
-    pub tiny: f64,
+    pub(super) tiny: f64,
     /// Lifts subnormal numbers into the normal range.
-    pub lift: f64,
+    pub(super) lift: f64,
     /// The exponent of `lift`.
-    pub lift_exponent: i64,
+    pub(super) lift_exponent: i64,
     /// Below this `exp` is 0; above the other it is infinite.
-    pub exp_range: [f64; 2],
+    pub(super) exp_range: [f64; 2],
     /// The same for `exp2`.
-    pub exp2_range: [f64; 2],
+    pub(super) exp2_range: [f64; 2],
     /// From here on `tanh` is 1.
-    pub tanh_max: f64,
+    pub(super) tanh_max: f64,
     /// log₂ e.
-    pub log2_e: f64,
+    pub(super) log2_e: f64,
     /// ln 2, high part first.
-    pub ln2: [f64; 2],
+    pub(super) ln2: [f64; 2],
     /// 1 / ln 2, high part first.
-    pub inv_ln2: [f64; 2],
+    pub(super) inv_ln2: [f64; 2],
     /// 2 / (3 ln 2), high part first, and both together.
-    pub cp: [f64; 3],
+    pub(super) cp: [f64; 3],
     /// log₂ 1.5, high part first.
-    pub log2_three_halves: [f64; 2],
+    pub(super) log2_three_halves: [f64; 2],
     /// (eʳ − 1 − r) / r² for |r| ≤ ½ ln 2.
-    pub exp: &'static [f64],
+    pub(super) exp: &'static [f64],
     /// (2ʳ − 1) / r for |r| ≤ ½.
-    pub exp2: &'static [f64],
+    pub(super) exp2: &'static [f64],
     /// (ln((1+s)/(1−s)) / s − 2) / z with z = s², for s ≤ (√2−1)/(√2+1).
-    pub ln: &'static [f64],
+    pub(super) ln: &'static [f64],
     /// (³⁄₂ ln((1+s)/(1−s)) / s − 3 − z) / z² with z = s², for s ≤ 0.1011.
-    pub ln_pow: &'static [f64],
+    pub(super) ln_pow: &'static [f64],
     /// (sin r / r − 1) / z with z = r², for |r| ≤ π/4.
-    pub sin: &'static [f64],
+    pub(super) sin: &'static [f64],
     /// (cos r − 1 + z/2) / z² with z = r², for |r| ≤ π/4.
-    pub cos: &'static [f64],
+    pub(super) cos: &'static [f64],
     /// 2/π.
-    pub two_over_pi: f64,
+    pub(super) two_over_pi: f64,
     /// How far the subtraction of multiples of π/2 in parts is good.
-    pub trig_near: f64,
+    pub(super) trig_near: f64,
     /// π/2 in parts whose products with every count below `trig_near` are exact, but the last.
-    pub pi_half_parts: &'static [f64],
+    pub(super) pi_half_parts: &'static [f64],
     /// How many of those parts subtract without any rounding.
-    pub pi_half_exact: usize,
+    pub(super) pi_half_exact: usize,
     /// π/2 rounded, and what that leaves out.
-    pub pi_half: [f64; 2],
+    pub(super) pi_half: [f64; 2],
     /// The binary digits of 2/π, `width` at a time, after as many zeros.
-    pub two_over_pi_digits: &'static [u64],
+    pub(super) two_over_pi_digits: &'static [u64],
 }
 
 /// The table of a float type.

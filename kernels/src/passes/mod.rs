@@ -150,7 +150,9 @@ mod tests {
         }
         let checks = |kernel: &Kernel| {
             let mut count = 0;
-            kernel.entry.walk(&mut |s| count += usize::from(matches!(s, crate::ir::Stmt::Check { .. })));
+            kernel
+                .entry
+                .walk(&mut |s| count += usize::from(matches!(s, crate::ir::Stmt::Check { .. })));
             count
         };
         assert_eq!((checks(&kernel), checks(&better)), (2, 1));

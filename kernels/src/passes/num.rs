@@ -13,7 +13,7 @@ use crate::ir::{BinaryOp, Const, Stmt, Type, UnaryOp, Value};
 pub(super) struct Math {
     builder: RefCell<Builder>,
     /// The constants of the float type.
-    pub table: &'static Table,
+    pub(super) table: &'static Table,
 }
 
 impl Math {
@@ -88,7 +88,7 @@ impl Math {
 pub(super) struct Num<'m> {
     math: &'m Math,
     /// The value itself.
-    pub value: Value,
+    pub(super) value: Value,
 }
 
 macro_rules! operators {
@@ -132,7 +132,7 @@ impl<'m> Not for Num<'m> {
 }
 
 macro_rules! methods {
-    (unary: $($unary:ident => $uop:ident,)* binary: $($binary:ident => $bop:ident,)*) => {
+    (unary { $($unary:ident => $uop:ident,)* } binary { $($binary:ident => $bop:ident,)* }) => {
         impl<'m> Num<'m> {
             $(
                 /// The operator of this name.
@@ -151,12 +151,13 @@ macro_rules! methods {
 }
 
 methods! {
-    unary:
+    unary {
     abs => Abs,
     round_even => RoundEven,
     trunc => Trunc,
     leading_zeros => LeadingZeros,
-    binary:
+    }
+    binary {
     min => Min,
     max => Max,
     copysign => Copysign,
@@ -165,6 +166,7 @@ methods! {
     lt => Lt,
     gt => Gt,
     ge => Ge,
+    }
 }
 
 impl<'m> Num<'m> {

@@ -101,7 +101,7 @@ impl Version for WasmVersion {
     fn run(&self, call: &mut Call<'_>) -> Result<Measurement, RunError> {
         let kernel = &*self.program.kernel;
         check_args(kernel, call.args, call.grid)?;
-        call.claim.wait();
+        self.settle(call)?;
         let start = Instant::now();
         let alarm = match call.deadline {
             Some(deadline) if self.program.unbounded => Some(Alarm::set(&self.program, deadline)?),
@@ -117,6 +117,18 @@ impl Version for WasmVersion {
 }
 
 impl WasmVersion {
+    /// Waits until the buffers are this call's, and fetches bytes that are elsewhere.
+    fn settle(&self, call: &Call<'_>) -> Result<(), RunError> {
+        call.claim.wait();
+        for arg in call.args {
+            if let Arg::Buffer { slot, .. } = arg {
+                let name = &self.program.kernel.entry.name;
+                slot.settle(call.claim).map_err(|error| device(name, &error))?;
+            }
+        }
+        Ok(())
+    }
+
     fn map(&self, call: &Call<'_>) -> Result<(), RunError> {
         let threads = call.threads.max(1);
         let pieces = threads > 1 || call.deadline.is_some();

@@ -10,8 +10,9 @@
 //! some other lane is active and has a checked index.
 //!
 //! Each buffer is an unshared wasm memory, and all workers' memories are the same bytes. Atomics on
-//! it are atomic between threads all the same: Cranelift compiles them to `lock` instructions
-//! whatever the memory (`tests/atomics.rs` counts on two threads).
+//! it are atomic between threads all the same: Cranelift compiles them to `lock xadd` and
+//! `lock cmpxchg` whatever the memory (seen in the disassembly; `tests/atomics.rs` counts on four
+//! threads).
 
 use crossover_kernels::ir::{AtomicOp, BinaryOp, Param, Type, Value};
 use wasm_encoder::{MemArg, ValType};

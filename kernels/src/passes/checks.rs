@@ -1,0 +1,485 @@
+//! Checks that cannot fail.
+//!
+//! ```text
+//! check c  == nothing      where c follows from constants, intervals and conditions above
+//! ```
+//!
+//! Known at a statement are
+//!
+//! - an interval for each integer: of constants, `x & c`, `x % c`, `min`, `max`, shifts, sums and
+//!   products that cannot wrap, the counter of a `for`, a grid axis of fixed extent;
+//! - the conditions of the `if`s around, of the checks before, and the negation of a condition whose
+//!   `if` has jumped: `if i >= n { return }` gives `i < n` for what follows;
+//! - `x % n < n`, `min(x, y) <= x`, `x / y <= x` and the like, of unsigned numbers.
+//!
+//! A kernel that is only ever run on its own grid knows more: `id.x < len p` where that is the
+//! grid's extent ([`run_with_grid`]). The sites of removed checks stay in their table, so that the
+//! others keep their numbers.
+
+use std::collections::{HashMap, HashSet};
+
+use super::Pass;
+use crate::ir::{
+    BinaryOp, Block, Const, Extent, Function, Inst, Kernel, Stmt, Type, UnaryOp, Value,
+};
+
+/// The pass.
+pub const PASS: Pass = Pass { name: "checks", description: "removes checks that cannot fail", run };
+
+/// Removes what holds on any grid.
+pub fn run(kernel: &mut Kernel) {
+    run_with_grid(kernel, false);
+}
+
+/// Removes checks. With `own_grid`, the caller promises never to run the kernel on another grid
+/// than the one its extents give.
+pub fn run_with_grid(kernel: &mut Kernel, own_grid: bool) {
+    let grid = if own_grid { kernel.grid.clone() } else { Vec::new() };
+    run_function(&mut kernel.entry, &grid);
+    for helper in &mut kernel.helpers {
+        run_function(helper, &[]);
+    }
+}
+
+fn run_function(function: &mut Function, grid: &[Extent]) {
+    let body = std::mem::take(&mut function.body);
+    let prover = Prover { function, grid };
+    let body = prover.block(body, &mut Facts::default());
+    function.body = body;
+}
+
+/// The least and the greatest value.
+type Interval = (i128, i128);
+
+/// What holds at a statement.
+#[derive(Clone, Default)]
+struct Facts {
+    /// Conditions whose value is known.
+    truths: HashMap<Value, bool>,
+    /// Pairs of integers of which the first is less.
+    less: HashSet<(Value, Value)>,
+    /// Pairs of integers of which the first is not greater.
+    at_most: HashSet<(Value, Value)>,
+    /// Pairs of integers that differ.
+    unequal: HashSet<(Value, Value)>,
+    /// Intervals narrower than the type's.
+    intervals: HashMap<Value, Interval>,
+}
+
+struct Prover<'f> {
+    function: &'f Function,
+    /// The extents that ids are known to stay below; empty where none are.
+    grid: &'f [Extent],
+}
+
+impl Prover<'_> {
+    fn block(&self, block: Block, facts: &mut Facts) -> Block {
+        block.into_iter().filter_map(|stmt| self.stmt(stmt, facts)).collect()
+    }
+
+    /// The statement without its superfluous checks, and what holds after it.
+    fn stmt(&self, stmt: Stmt, facts: &mut Facts) -> Option<Stmt> {
+        match stmt {
+            Stmt::Let(value) => self.learn_interval(value, facts),
+            Stmt::Check { condition, .. } => {
+                if self.holds(facts, condition) {
+                    return None;
+                }
+                self.assume(facts, condition, true);
+            }
+            Stmt::If { condition, then, otherwise } => {
+                return Some(self.branch(condition, then, otherwise, facts));
+            }
+            Stmt::For { counter, start, end, step, body } => {
+                let mut inside = facts.clone();
+                self.learn_counter(&mut inside, counter, start, end);
+                let body = self.block(body, &mut inside);
+                return Some(Stmt::For { counter, start, end, step, body });
+            }
+            Stmt::Loop(body) => return Some(Stmt::Loop(self.block(body, &mut facts.clone()))),
+            Stmt::Set(..)
+            | Stmt::SetElement(..)
+            | Stmt::Store(..)
+            | Stmt::AtomicStore(..)
+            | Stmt::CallVoid(..)
+            | Stmt::Break
+            | Stmt::Continue
+            | Stmt::Return => {}
+        }
+        Some(stmt)
+    }
+
+    fn branch(&self, condition: Value, then: Block, otherwise: Block, facts: &mut Facts) -> Stmt {
+        let mut inside = facts.clone();
+        self.assume(&mut inside, condition, true);
+        let then = self.block(then, &mut inside);
+        let mut inside = facts.clone();
+        self.assume(&mut inside, condition, false);
+        let otherwise = self.block(otherwise, &mut inside);
+        // What follows is reached from one side only where the other jumps.
+        if super::rewrite::ends_in_jump(&then) {
+            self.assume(facts, condition, false);
+        } else if super::rewrite::ends_in_jump(&otherwise) {
+            self.assume(facts, condition, true);
+        }
+        Stmt::If { condition, then, otherwise }
+    }
+
+    fn learn_counter(&self, facts: &mut Facts, counter: Value, start: Value, end: Value) {
+        let (from, to) = (self.interval(facts, start), self.interval(facts, end));
+        facts.intervals.insert(counter, (from.0, (to.1 - 1).max(from.0)));
+        facts.at_most.insert((start, counter));
+        self.assume_less(facts, counter, end);
+    }
+
+    fn learn_interval(&self, value: Value, facts: &mut Facts) {
+        if self.function.ty(value).is_int()
+            && let Some(interval) = self.interval_of(facts, value)
+        {
+            facts.intervals.insert(value, interval);
+        }
+    }
+
+    fn interval(&self, facts: &Facts, value: Value) -> Interval {
+        match facts.intervals.get(&value) {
+            Some(interval) => *interval,
+            None => whole(self.function.ty(value)),
+        }
+    }
+
+    /// The interval of a value whose operands are known; `None` for that of its type.
+    fn interval_of(&self, facts: &Facts, value: Value) -> Option<Interval> {
+        let def = self.function.def(value);
+        let of = |value: Value| self.interval(facts, value);
+        let found = match def.inst {
+            Inst::Const(c) => c.to_int().map(|c| (c, c)),
+            Inst::Id(axis) => match self.grid.get(axis.index()) {
+                Some(Extent::Fixed(extent)) if *extent > 0 => Some((0, i128::from(*extent) - 1)),
+                Some(_) | None => None,
+            },
+            Inst::Unary(op, _) => match op {
+                UnaryOp::CountOnes | UnaryOp::LeadingZeros | UnaryOp::TrailingZeros => {
+                    Some((0, i128::from(def.ty.bits())))
+                }
+                _ => None,
+            },
+            Inst::Binary(op, x, y) => binary_interval(op, of(x), of(y)),
+            Inst::Select(_, x, y) => {
+                let (a, b) = (of(x), of(y));
+                Some((a.0.min(b.0), a.1.max(b.1)))
+            }
+            Inst::Cast(x) | Inst::Bitcast(x) if !self.function.ty(x).is_float() => Some(of(x)),
+            _ => None,
+        };
+        // What leaves the type wraps, and may be anything.
+        let (least, greatest) = whole(def.ty);
+        found.filter(|(low, high)| least <= *low && *high <= greatest)
+    }
+
+    /// Adds what follows from a condition's value.
+    fn assume(&self, facts: &mut Facts, condition: Value, truth: bool) {
+        facts.truths.insert(condition, truth);
+        match self.function.def(condition).inst {
+            Inst::Unary(UnaryOp::Not, x) => self.assume(facts, x, !truth),
+            Inst::Binary(BinaryOp::And, x, y) if truth => {
+                self.assume(facts, x, true);
+                self.assume(facts, y, true);
+            }
+            Inst::Binary(BinaryOp::Or, x, y) if !truth => {
+                self.assume(facts, x, false);
+                self.assume(facts, y, false);
+            }
+            // Of floats, one ordering failing says nothing about another: there are NaNs.
+            Inst::Binary(op, x, y) if self.function.ty(x).is_int() => match (op, truth) {
+                (BinaryOp::Lt, true) | (BinaryOp::Ge, false) => self.assume_less(facts, x, y),
+                (BinaryOp::Gt, true) | (BinaryOp::Le, false) => self.assume_less(facts, y, x),
+                (BinaryOp::Le, true) | (BinaryOp::Gt, false) => self.assume_at_most(facts, x, y),
+                (BinaryOp::Ge, true) | (BinaryOp::Lt, false) => self.assume_at_most(facts, y, x),
+                (BinaryOp::Eq, true) | (BinaryOp::Ne, false) => {
+                    self.assume_at_most(facts, x, y);
+                    self.assume_at_most(facts, y, x);
+                }
+                (BinaryOp::Ne, true) | (BinaryOp::Eq, false) => {
+                    facts.unequal.insert((x, y));
+                }
+                _ => {}
+            },
+            _ => {}
+        }
+    }
+
+    fn assume_less(&self, facts: &mut Facts, x: Value, y: Value) {
+        facts.less.insert((x, y));
+        self.narrow(facts, x, y, 1);
+        for x in self.operands_of(BinaryOp::Max, x) {
+            facts.less.insert((x, y));
+        }
+        for y in self.operands_of(BinaryOp::Min, y) {
+            facts.less.insert((x, y));
+        }
+    }
+
+    fn assume_at_most(&self, facts: &mut Facts, x: Value, y: Value) {
+        facts.at_most.insert((x, y));
+        self.narrow(facts, x, y, 0);
+    }
+
+    /// x + gap ≤ y.
+    fn narrow(&self, facts: &mut Facts, x: Value, y: Value, gap: i128) {
+        let ((x_low, x_high), (y_low, y_high)) = (self.interval(facts, x), self.interval(facts, y));
+        let less = (x_low, x_high.min(y_high - gap));
+        let more = (y_low.max(x_low + gap), y_high);
+        // Code that is never reached can assume what is false: intervals stay as they were there.
+        if less.0 <= less.1 && more.0 <= more.1 {
+            facts.intervals.insert(x, less);
+            facts.intervals.insert(y, more);
+        }
+    }
+
+    /// Both operands of `value` where it is this operator.
+    fn operands_of(&self, op: BinaryOp, value: Value) -> Vec<Value> {
+        match self.function.def(value).inst {
+            Inst::Binary(found, x, y) if found == op => vec![x, y],
+            _ => Vec::new(),
+        }
+    }
+
+    /// Whether the condition is certainly true.
+    fn holds(&self, facts: &Facts, condition: Value) -> bool {
+        if let Some(truth) = facts.truths.get(&condition) {
+            return *truth;
+        }
+        match self.function.def(condition).inst {
+            Inst::Const(c) => c == Const::from(true),
+            Inst::Unary(UnaryOp::Not, x) => facts.truths.get(&x) == Some(&false),
+            Inst::Binary(BinaryOp::And, x, y) => self.holds(facts, x) && self.holds(facts, y),
+            Inst::Binary(BinaryOp::Or, x, y) => self.holds(facts, x) || self.holds(facts, y),
+            Inst::Binary(op, x, y) if self.function.ty(x).is_int() => match op {
+                BinaryOp::Lt => self.less(facts, x, y),
+                BinaryOp::Gt => self.less(facts, y, x),
+                BinaryOp::Le => self.at_most(facts, x, y),
+                BinaryOp::Ge => self.at_most(facts, y, x),
+                BinaryOp::Eq => self.at_most(facts, x, y) && self.at_most(facts, y, x),
+                BinaryOp::Ne => self.unequal(facts, x, y),
+                _ => false,
+            },
+            _ => false,
+        }
+    }
+
+    fn less(&self, facts: &Facts, x: Value, y: Value) -> bool {
+        if facts.less.contains(&(x, y))
+            || self.interval(facts, x).1 < self.interval(facts, y).0
+            || self.in_grid(x, y)
+        {
+            return true;
+        }
+        let unsigned = is_unsigned(self.function.ty(x));
+        let by_parts = match self.function.def(x).inst {
+            Inst::Binary(BinaryOp::Rem, _, n) if unsigned => n == y,
+            Inst::Binary(BinaryOp::Div | BinaryOp::Shr, x, _) if unsigned => self.less(facts, x, y),
+            Inst::Binary(BinaryOp::Min, a, b) => self.less(facts, a, y) || self.less(facts, b, y),
+            _ => false,
+        };
+        by_parts
+            || facts.less.iter().any(|&(a, b)| a == x && facts.at_most.contains(&(b, y)))
+            || facts.less.iter().any(|&(a, b)| b == y && facts.at_most.contains(&(x, a)))
+            || facts.less.iter().any(|&(a, b)| a == x && facts.less.contains(&(b, y)))
+    }
+
+    fn at_most(&self, facts: &Facts, x: Value, y: Value) -> bool {
+        x == y
+            || facts.at_most.contains(&(x, y))
+            || self.interval(facts, x).1 <= self.interval(facts, y).0
+            || self.operands_of(BinaryOp::Min, x).contains(&y)
+            || self.operands_of(BinaryOp::Max, y).contains(&x)
+            || self.less(facts, x, y)
+    }
+
+    fn unequal(&self, facts: &Facts, x: Value, y: Value) -> bool {
+        let nonzero_or = |x: Value, y: Value| {
+            self.function.as_const(y).is_some_and(|c| c.bits == 0)
+                && self.operands_of(BinaryOp::Or, x).iter().any(|&part| {
+                    let (low, high) = self.interval(facts, part);
+                    low > 0 || high < 0
+                })
+        };
+        facts.unequal.contains(&(x, y))
+            || facts.unequal.contains(&(y, x))
+            || self.less(facts, x, y)
+            || self.less(facts, y, x)
+            || nonzero_or(x, y)
+            || nonzero_or(y, x)
+    }
+
+    /// An id below the extent of its axis.
+    fn in_grid(&self, x: Value, y: Value) -> bool {
+        let Inst::Id(axis) = self.function.def(x).inst else { return false };
+        match (self.grid.get(axis.index()), &self.function.def(y).inst) {
+            (Some(Extent::Len(p)), Inst::Len(q)) => p == q,
+            (Some(Extent::Scalar(p)), Inst::Param(q)) => p == q,
+            _ => false,
+        }
+    }
+}
+
+fn is_unsigned(ty: Type) -> bool {
+    matches!(ty, Type::U32 | Type::U64)
+}
+
+/// Every value of a type.
+fn whole(ty: Type) -> Interval {
+    match ty {
+        Type::Bool => (0, 1),
+        Type::I32 => (i128::from(i32::MIN), i128::from(i32::MAX)),
+        Type::U32 => (0, i128::from(u32::MAX)),
+        Type::I64 => (i128::from(i64::MIN), i128::from(i64::MAX)),
+        Type::U64 => (0, i128::from(u64::MAX)),
+        Type::F32 | Type::F64 => (i128::MIN, i128::MAX),
+    }
+}
+
+/// The interval of an operator's mathematical result; `None` where it may be anything.
+fn binary_interval(op: BinaryOp, a: Interval, b: Interval) -> Option<Interval> {
+    let positive = a.0 >= 0 && b.0 >= 0;
+    // All ones up to the highest bit that either has.
+    let mask = || (1i128 << (128 - (a.1 | b.1).leading_zeros())) - 1;
+    match op {
+        BinaryOp::Add => Some((a.0 + b.0, a.1 + b.1)),
+        BinaryOp::Sub => Some((a.0 - b.1, a.1 - b.0)),
+        BinaryOp::Mul => {
+            let corner = |x: i128, y: i128| x.checked_mul(y);
+            let corners =
+                [corner(a.0, b.0)?, corner(a.0, b.1)?, corner(a.1, b.0)?, corner(a.1, b.1)?];
+            Some((*corners.iter().min()?, *corners.iter().max()?))
+        }
+        BinaryOp::Div if a.0 >= 0 && b.0 > 0 => Some((a.0 / b.1, a.1 / b.0)),
+        BinaryOp::Rem if a.0 >= 0 && b.0 > 0 => Some((0, a.1.min(b.1 - 1))),
+        BinaryOp::Rem if b.0 > 0 => Some((1 - b.1, b.1 - 1)),
+        BinaryOp::Min => Some((a.0.min(b.0), a.1.min(b.1))),
+        BinaryOp::Max => Some((a.0.max(b.0), a.1.max(b.1))),
+        BinaryOp::And if positive => Some((0, a.1.min(b.1))),
+        BinaryOp::And if a.0 >= 0 => Some((0, a.1)),
+        BinaryOp::And if b.0 >= 0 => Some((0, b.1)),
+        BinaryOp::Or if positive => Some((a.0.max(b.0), mask())),
+        BinaryOp::Xor if positive => Some((0, mask())),
+        BinaryOp::Shl if a.0 >= 0 && b.0 == b.1 && (0..32).contains(&b.0) => {
+            Some((a.0 << b.0, a.1 << b.0))
+        }
+        BinaryOp::Shr if b.0 == b.1 && (0..32).contains(&b.0) => Some((a.0 >> b.0, a.1 >> b.0)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{PASS, run_with_grid};
+    use crate::interp::Data;
+    use crate::ir::builder::Builder;
+    use crate::ir::{Access, Axis, BinaryOp, Extent, Kernel, Param, Stmt, Trap, Type, Value};
+    use crate::passes::testing::{count, kernel_of, unchanged_by};
+
+    fn checks(kernel: &Kernel) -> usize {
+        count(kernel, |s| matches!(s, Stmt::Check { .. }))
+    }
+
+    /// How many checks are left of what `f` writes; `y` has 8 elements, `n` is 5.
+    fn left(f: impl FnOnce(&mut Builder, Param, Value, Value)) -> usize {
+        let mut b = Builder::new("checks");
+        let y = b.buffer("y", Type::U32, Access::ReadWrite);
+        let n = b.scalar("n", Type::U32);
+        let id = b.id(Axis::X);
+        let n = b.argument(n);
+        f(&mut b, y, id, n);
+        let kernel = kernel_of(b.finish(), 8);
+        let args = |n: u32| vec![Data::Narrow(vec![9; 8]), Data::Scalar(n.into())];
+        checks(&unchanged_by(&PASS, &kernel, &[args(5), args(0), args(9)]))
+    }
+
+    fn check_below(b: &mut Builder, x: Value, bound: Value) {
+        let condition = b.binary(BinaryOp::Lt, x, bound);
+        b.check(condition, Trap::ArrayBounds(8), Some(x));
+    }
+
+    #[test]
+    fn intervals_prove() {
+        let masked = left(|b, _, id, _| {
+            let (seven, eight) = (b.constant(7u32), b.constant(8u32));
+            let x = b.binary(BinaryOp::And, id, seven);
+            check_below(b, x, eight);
+            let x = b.binary(BinaryOp::Rem, id, eight);
+            check_below(b, x, eight);
+            let x = b.binary(BinaryOp::Min, id, seven);
+            check_below(b, x, eight);
+            b.for_range(seven, eight, 1, |b, k| check_below(b, k, eight));
+        });
+        assert_eq!(masked, 0);
+        let wrapping = left(|b, _, id, _| {
+            let (one, eight) = (b.constant(1u32), b.constant(8u32));
+            let x = b.binary(BinaryOp::Sub, id, one);
+            check_below(b, x, eight);
+        });
+        assert_eq!(wrapping, 1);
+    }
+
+    #[test]
+    fn conditions_prove() {
+        let guarded = left(|b, _, id, n| {
+            let low = b.binary(BinaryOp::Lt, id, n);
+            b.if_else(low, |b| check_below(b, id, n), |_| {});
+            let out = b.binary(BinaryOp::Ge, id, n);
+            b.if_else(out, |b| b.stmt(Stmt::Return), |_| {});
+            check_below(b, id, n);
+        });
+        assert_eq!(guarded, 0);
+        let unguarded = left(|b, _, id, n| {
+            let low = b.binary(BinaryOp::Lt, id, n);
+            b.if_else(low, |_| {}, |b| check_below(b, id, n));
+        });
+        assert_eq!(unguarded, 1);
+    }
+
+    #[test]
+    fn counters_stay_below_their_end() {
+        let counted = left(|b, y, _, n| {
+            let (zero, len) = (b.constant(0u32), b.len(y));
+            let end = b.binary(BinaryOp::Min, n, len);
+            b.for_range(zero, end, 1, |b, k| {
+                check_below(b, k, len);
+                check_below(b, k, n);
+            });
+        });
+        assert_eq!(counted, 0);
+    }
+
+    #[test]
+    fn divisors_that_cannot_be_zero() {
+        let safe = left(|b, _, id, n| {
+            let one = b.constant(1u32);
+            let x = b.binary(BinaryOp::Or, n, one);
+            b.checked_binary(BinaryOp::Div, id, x);
+            let x = b.binary(BinaryOp::Max, n, one);
+            b.checked_binary(BinaryOp::Rem, id, x);
+            b.checked_binary(BinaryOp::Div, id, one);
+        });
+        assert_eq!(safe, 0);
+        let open = left(|b, _, id, n| {
+            b.checked_binary(BinaryOp::Div, id, n);
+        });
+        assert_eq!(open, 1);
+    }
+
+    #[test]
+    fn the_own_grid_bounds_ids_only_where_it_is_promised() {
+        let mut b = Builder::new("grid");
+        let y = b.buffer("y", Type::U32, Access::ReadWrite);
+        let id = b.id(Axis::X);
+        b.checked_store(y, id, id);
+        let mut kernel = kernel_of(b.finish(), 8);
+        kernel.grid = vec![Extent::Len(y)];
+        let mut free = kernel.clone();
+        run_with_grid(&mut free, false);
+        run_with_grid(&mut kernel, true);
+        assert_eq!((checks(&free), checks(&kernel)), (1, 0));
+    }
+}
