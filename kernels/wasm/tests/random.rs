@@ -41,15 +41,15 @@ fn try_many(seed: u64, count: usize, size: usize) {
 
 #[test]
 fn small_kernels() {
-    try_many(1, 150, 20);
+    try_many(1, 80, 20);
 }
 
 #[test]
 fn medium_kernels() {
-    try_many(2, 100, 60);
+    try_many(2, 40, 60);
 }
 
 #[test]
 fn large_kernels() {
-    try_many(3, 30, 200);
+    try_many(3, 10, 200);
 }
