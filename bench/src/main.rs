@@ -1,2 +1,33 @@
-//! Placeholder.
-fn main() {}
+//! The `crossover` command: runs the benchmark suites, explains placements, diagnoses the machine and
+//! collects training data. It is a user of the library like any other.
+
+#![forbid(unsafe_code)]
+#![expect(clippy::print_stdout, reason = "a command speaks on standard output")]
+
+mod case;
+mod cmd;
+mod machine;
+mod native;
+mod report;
+mod runner;
+mod suite;
+
+use clap::Parser;
+
+/// Runs each call of a data-parallel function where it is fastest: CPU or GPU.
+#[derive(Debug, Parser)]
+#[command(version, about)]
+struct Cli {
+    #[command(subcommand)]
+    command: cmd::Command,
+}
+
+fn main() -> std::process::ExitCode {
+    match cmd::run(Cli::parse().command) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            std::process::ExitCode::from(2)
+        }
+    }
+}

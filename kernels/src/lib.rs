@@ -18,6 +18,7 @@
 // `#[kernel]` names its paths from `::crossover`, which is this crate for the standard library.
 extern crate self as crossover;
 
+pub mod analysis;
 pub mod error;
 pub mod eval;
 pub mod exec;

@@ -1,1 +1,80 @@
-//! Placeholder.
+//! Crossover runs each call of a data-parallel function where it is fastest: as SIMD WebAssembly on
+//! the CPU cores, or as a compute shader on the GPU. The function is written once, as ordinary Rust
+//! under [`kernel`](macro@kernel). A learned cost model prices every candidate before the first run,
+//! routes the call, and learns from what was measured.
+//!
+//! ```
+//! use crossover::{Device, Id, Runtime, kernel};
+//!
+//! #[kernel]
+//! fn axpy(id: Id, a: f32, x: &[f32], y: &mut [f32]) {
+//!     y[id.x] = a * x[id.x] + y[id.x];
+//! }
+//!
+//! # fn main() -> Result<(), crossover::Error> {
+//! let rt = Runtime::new()?;
+//! let x = rt.buffer_from(&[1.0; 1000])?;
+//! let mut y = rt.alloc(1000)?;
+//! println!("{}", axpy::on(&rt).args(2.0, &x, &mut y).explain()?);
+//! let outcome = axpy::on(&rt).args(2.0, &x, &mut y).run()?;
+//! println!("ran on the {} in {:.1e} s", outcome.device, outcome.measured.total_s);
+//! assert!(y.read()?.iter().all(|&v| v == 2.0));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! [`Runtime`] holds devices, model and ledger; [`Buffer`] the memory that all sides share; [`Call`]
+//! is one call, run now, or submitted for a [`Ticket`]. A library says nothing by itself: no output,
+//! no global state, no environment variable is read unless asked ([`Runtime::from_env`]).
+
+#![forbid(unsafe_code)]
+
+// `#[kernel]` names its paths from `::crossover`, here as everywhere.
+extern crate self as crossover;
+
+mod backends;
+mod buffer;
+mod calibration;
+mod call;
+mod config;
+mod device;
+mod dynamic;
+mod error;
+mod explain;
+mod featurize;
+mod feedback;
+mod lane;
+mod ledger;
+mod measure;
+mod model;
+mod place;
+pub mod route;
+mod run;
+mod runtime;
+mod shadow;
+mod ticket;
+mod transfers;
+mod version;
+
+pub use buffer::{Buffer, Element, ReadSlice, Residency, WriteSlice};
+pub use calibration::{Calibration, CpuRates, GpuRates};
+pub use call::{Bound, Call, Outcome};
+pub use config::{GpuUse, Settings};
+pub use device::Device;
+pub use dynamic::{DynArg, Handle};
+pub use error::Error;
+pub use explain::{Explanation, show_seconds};
+pub use ledger::{Estimate, Ledger, Measured, Reason, Row, Why};
+pub use runtime::{Adapter, Builder, Runtime};
+pub use ticket::Ticket;
+pub use transfers::{Copied, Link};
+
+/// The kernel language, the IR and the standard kernels.
+pub use crossover_kernels as kernels;
+pub use crossover_kernels::{Atomic, Def, Float, Host, Id, Int, Num, Scalar, kernel};
+/// Features, cost network and training.
+pub use crossover_ml as ml;
+/// The GPU side: adapters, and shaders as text.
+pub use crossover_shaders as shaders;
+/// The CPU side.
+pub use crossover_wasm as wasm;

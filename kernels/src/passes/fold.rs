@@ -13,7 +13,7 @@
 //! u < 0            == false            u >= 0  == true           unsigned
 //! x == true, x != false == x           x == false, x != true == not x  bool
 //! x*1, x/1, x - (+0), x + (-0) == x    floats: exact for every x, −0 and NaN included
-//! x / 2ᵏ           == x * 2⁻ᵏ          floats, where both are normal: both are exact or both round once
+//! x / 2ᵏ           == x * 2⁻ᵏ          floats, both constants normal: both round once, equally
 //! not not x, neg neg x == x            abs abs x, abs neg x == abs x   (abs neg: floats)
 //! not (x < y)      == x >= y           and so on; floats only == and !=
 //! select(c, x, x), select(true, x, y) == x;  select(false, x, y) == y

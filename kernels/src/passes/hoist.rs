@@ -4,9 +4,10 @@
 //! loop { …; v = op x y; … }  ==  v = op x y; loop { …; … }     x, y defined outside
 //! ```
 //!
-//! Only pure values that stand directly in the loop's body move: one inside an `if` would be computed
-//! more often than before. An integer division moves only if its divisor is a constant other than
-//! zero, since its check stays behind. Inner loops come first, so that a value can leave several.
+//! Only pure values that stand directly in the loop's body move: one inside an `if` would be
+//! computed more often than before. An integer division moves only if its divisor is a constant
+//! other than zero, since its check stays behind. Inner loops come first, so that a value can leave
+//! several.
 
 use std::collections::HashSet;
 

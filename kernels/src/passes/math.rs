@@ -10,9 +10,9 @@
 //! - `pow`: 2^(y·log₂ x), the logarithm and the product as pairs (fdlibm).
 //!
 //! A pair `hi + lo` is kept exact by splitting factors into halves, so a device that fuses a
-//! multiplication with an addition computes the same. Divisions that reach a result are corrected
-//! by their remainder: a device that divides to 2.5 ULP stays within the bounds. NaNs are told by
-//! their bits, since devices may assume that there are none.
+//! multiplication with an addition, or does not, loses nothing. Divisions that reach a result are
+//! corrected by their remainder: a device that divides to 2.5 ULP stays within the bounds. NaNs are
+//! told by their bits, since devices may assume that there are none.
 
 use super::num::{Math, Num};
 

@@ -1,0 +1,155 @@
+//! A kernel of the library with arguments in buffers of a runtime.
+
+use anyhow::bail;
+use crossover::kernels::library::{Entry, Expected, Input};
+use crossover::{Bound, Buffer, Call, Error, Host, Outcome, Runtime};
+use crossover::kernels::ir::{Access, ParamKind};
+use crossover::kernels::random::Random;
+
+/// The seed of all inputs: the same on every machine and run.
+const SEED: u64 = 0x0c05_50fe;
+
+/// An argument in a runtime's memory.
+enum Held {
+    Scalar(crossover::kernels::ir::Const),
+    F32(Buffer<f32>),
+    U32(Buffer<u32>),
+}
+
+/// A kernel with its arguments.
+pub(crate) struct Case<'r> {
+    rt: &'r Runtime,
+    pub(crate) entry: &'static Entry,
+    /// The arguments as they were made.
+    pub(crate) inputs: Vec<Input>,
+    held: Vec<Held>,
+    access: Vec<Option<Access>>,
+    expected: Vec<Expected>,
+}
+
+impl<'r> Case<'r> {
+    /// Makes the arguments and the reference.
+    pub(crate) fn new(rt: &'r Runtime, entry: &'static Entry, size: usize) -> anyhow::Result<Case<'r>> {
+        let mut rng = Random::new(SEED ^ size as u64);
+        let inputs = (entry.inputs)(size, &mut rng);
+        let expected = (entry.reference)(&inputs);
+        let mut held = Vec::new();
+        for input in &inputs {
+            held.push(match input {
+                Input::Scalar(c) => Held::Scalar(*c),
+                Input::F32(v) => Held::F32(rt.buffer_from(v)?),
+                Input::U32(v) => Held::U32(rt.buffer_from(v)?),
+            });
+        }
+        let kernel = crossover::kernels::front::kernel(entry.def, &[], &[])?;
+        let access = kernel
+            .entry
+            .params
+            .iter()
+            .map(|p| match p.kind {
+                ParamKind::Buffer { access, .. } => Some(access),
+                ParamKind::Scalar(_) => None,
+            })
+            .collect::<Vec<_>>();
+        if access.len() != held.len() {
+            bail!("`{}` has {} parameters and {} inputs", entry.name, access.len(), held.len());
+        }
+        Ok(Case { rt, entry, inputs, held, access, expected })
+    }
+
+    /// A call with these arguments.
+    pub(crate) fn call(&mut self) -> Call<'_> {
+        let rt = self.rt;
+        let mut args: Vec<Bound<'_>> = Vec::new();
+        for (held, access) in self.held.iter_mut().zip(&self.access) {
+            let reads = *access == Some(Access::Read);
+            args.push(match held {
+                Held::Scalar(c) if c.ty.is_float() => Host::scalar(rt, c.to_f64() as f32),
+                Held::Scalar(c) => Host::scalar(rt, c.bits as u32),
+                Held::F32(b) if reads => Host::read(rt, b),
+                Held::F32(b) => Host::write(rt, b),
+                Held::U32(b) if reads => Host::read(rt, b),
+                Held::U32(b) => Host::write(rt, b),
+            });
+        }
+        Host::call(rt, self.entry.def, &[], &[], args)
+    }
+
+    /// Puts all arguments back to how they were made, on the host.
+    pub(crate) fn reset(&mut self) -> Result<(), Error> {
+        for (held, input) in self.held.iter_mut().zip(&self.inputs) {
+            match (held, input) {
+                (Held::F32(b), Input::F32(v)) => b.write()?.copy_from_slice(v),
+                (Held::U32(b), Input::U32(v)) => b.write()?.copy_from_slice(v),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the host's content the newest everywhere, as after filling the buffers anew, without the
+    /// time that filling takes.
+    pub(crate) fn touch(&mut self) -> Result<(), Error> {
+        for held in &mut self.held {
+            match held {
+                Held::F32(b) => drop(b.write()?),
+                Held::U32(b) => drop(b.write()?),
+                Held::Scalar(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs a call and looks at its results on the host: what a caller with data on the host pays.
+    /// Gives the seconds in all.
+    pub(crate) fn round_trip(
+        &mut self,
+        prepare: impl FnOnce(Call<'_>) -> Call<'_>,
+    ) -> Result<(Outcome, f64), Error> {
+        self.touch()?;
+        let start = std::time::Instant::now();
+        let outcome = prepare(self.call()).run()?;
+        for (held, access) in self.held.iter().zip(&self.access) {
+            if *access == Some(Access::Read) {
+                continue;
+            }
+            match held {
+                Held::F32(b) => drop(b.read()?),
+                Held::U32(b) => drop(b.read()?),
+                Held::Scalar(_) => {}
+            }
+        }
+        Ok((outcome, start.elapsed().as_secs_f64()))
+    }
+
+    /// Bytes copied between host and GPU for the newest call.
+    pub(crate) fn last_bytes(&self) -> u64 {
+        self.rt.ledger().last().map_or(0, |row| row.upload_bytes + row.readback_bytes)
+    }
+
+    /// What is wrong with the results of a call made right after [`Case::reset`]; `None` if nothing.
+    pub(crate) fn judge(&self) -> Result<Option<String>, Error> {
+        for expected in &self.expected {
+            let found = match &self.held[expected.param] {
+                Held::F32(b) => Input::F32(b.to_vec()?),
+                Held::U32(b) => Input::U32(b.to_vec()?),
+                Held::Scalar(c) => Input::Scalar(*c),
+            };
+            if let Some(wrong) = judge(self.entry, expected, &found) {
+                return Ok(Some(wrong));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The same for results that stand in plain arguments.
+    pub(crate) fn judge_inputs(&self, found: &[Input]) -> Option<String> {
+        self.expected.iter().find_map(|e| judge(self.entry, e, &found[e.param]))
+    }
+}
+
+fn judge(entry: &Entry, expected: &Expected, found: &Input) -> Option<String> {
+    let values = (0..expected.values.len()).map(|at| found.value(at));
+    let (at, want, got) = entry.tolerance.judge(&expected.values, values)?;
+    Some(format!("argument {} at {at}: {got} instead of {want}", expected.param))
+}

@@ -1,0 +1,223 @@
+//! `crossover bench`: a suite on both sides.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime};
+
+use anyhow::Context;
+use crossover::{Device, Runtime, show_seconds};
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::machine;
+use crate::report::html;
+use crate::report::model::{Report, Row, SCHEMA, Summary};
+use crate::runner::{self, Options};
+use crate::suite::{Sizes, Suite};
+
+/// Baselines beside the two sides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Baseline {
+    /// Plain Rust over rayon.
+    Native,
+}
+
+/// Arguments of `bench`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// A bundled suite, or a suite file.
+    #[arg(default_value = "core")]
+    suite: String,
+    /// Which sizes.
+    #[arg(long, value_enum, default_value = "all")]
+    sizes: Sizes,
+    /// Baselines to time in the same run.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    against: Vec<Baseline>,
+    /// Only kernels whose name contains this.
+    #[arg(long)]
+    only: Option<String>,
+    /// Where report.json and report.html go.
+    #[arg(long, default_value = "target/crossover")]
+    out: PathBuf,
+    /// Print report.json instead of the table.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Arguments of `report`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ReportArgs {
+    /// The report.json to draw.
+    json: PathBuf,
+    /// The file to write; report.html beside it by default.
+    #[arg(long)]
+    out: Option<PathBuf>,
+}
+
+pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let suite = Suite::load(&args.suite)?;
+    let rt = super::runtime()?;
+    if !args.json {
+        let machine = machine::describe(&rt);
+        println!("{}: {}", suite.name, suite.about);
+        println!("cpu  {} × {} ({})", machine.cpu, machine.threads, machine.simd.join(", "));
+        println!("gpu  {}", super::adapter_line(&rt));
+        println!();
+    }
+    let stop = Arc::new(AtomicBool::new(false));
+    let options = Options { native: args.against.contains(&Baseline::Native), stop: stop.clone() };
+    let _interrupt = Interrupt::listen(stop.clone());
+    let rows = measure(&rt, &suite, &args, &options)?;
+    let report = assemble(&rt, &suite, rows, stop.load(Ordering::Relaxed));
+    std::fs::create_dir_all(&args.out).with_context(|| args.out.display().to_string())?;
+    let (json, page) = (args.out.join("report.json"), args.out.join("report.html"));
+    write(&json, &serde_json::to_string_pretty(&report)?)?;
+    write(&page, &html::render(&report))?;
+    if args.json {
+        println!("{}", serde_json::to_string(&report)?);
+    } else {
+        print_table(&report);
+        println!("\n{}\n{}", json.display(), page.display());
+    }
+    let right = report.rows.iter().all(|row| row.verified);
+    Ok(if right { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
+
+pub(super) fn report(args: &ReportArgs) -> anyhow::Result<ExitCode> {
+    let shown = args.json.display();
+    let text = std::fs::read_to_string(&args.json).with_context(|| shown.to_string())?;
+    let report: Report =
+        serde_json::from_str(&text).with_context(|| format!("{shown} is no report of this version"))?;
+    let out = args.out.clone().unwrap_or_else(|| args.json.with_extension("html"));
+    write(&out, &html::render(&report))?;
+    println!("{}", out.display());
+    Ok(ExitCode::SUCCESS)
+}
+
+fn write(path: &Path, text: &str) -> anyhow::Result<()> {
+    std::fs::write(path, text).with_context(|| path.display().to_string())
+}
+
+fn measure(
+    rt: &Runtime,
+    suite: &Suite,
+    args: &Args,
+    options: &Options,
+) -> anyhow::Result<Vec<Row>> {
+    let plan: Vec<_> = suite
+        .plan(args.sizes)
+        .into_iter()
+        .filter(|(entry, ..)| args.only.as_ref().is_none_or(|part| entry.name.contains(part)))
+        .collect();
+    let bar = ProgressBar::new(plan.len() as u64);
+    let style = "{spinner} {pos}/{len} {wide_msg} {elapsed} (about {eta} left)";
+    bar.set_style(ProgressStyle::with_template(style)?);
+    bar.enable_steady_tick(Duration::from_millis(120));
+    let mut rows = Vec::new();
+    for (entry, size_name, size) in plan {
+        if options.stop.load(Ordering::Relaxed) {
+            break;
+        }
+        bar.set_message(format!("{} {size_name} ({size} {})", entry.name, entry.unit));
+        let row = runner::run(rt, entry, size_name, size, options)
+            .with_context(|| format!("{} {size_name}", entry.name))?;
+        rows.extend(row);
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    Ok(rows)
+}
+
+fn assemble(rt: &Runtime, suite: &Suite, rows: Vec<Row>, interrupted: bool) -> Report {
+    let unix_time = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let command: Vec<String> = std::env::args().skip(1).collect();
+    Report {
+        schema: SCHEMA,
+        command: format!("crossover {}", command.join(" ")),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        unix_time: unix_time.as_secs(),
+        suite: suite.name.clone(),
+        machine: machine::describe(rt),
+        adapter: rt.adapter(),
+        no_adapter: rt.why_no_gpu().map(ToOwned::to_owned),
+        model: rt.model().0,
+        summary: Summary::of(&rows, interrupted),
+        rows,
+    }
+}
+
+fn print_table(report: &Report) {
+    println!(
+        "{:<14} {:<7} {:>9} {:>9} {:>9} {:>19} {:>6} {:>6} {:>7}  checked",
+        "kernel", "size", "wasm", "gpu", "native", "predicted wasm|gpu", "placed", "oracle", "regret"
+    );
+    let time = |t: Option<f64>| t.map_or("–".to_owned(), show_seconds);
+    for row in &report.rows {
+        let placed = if row.chosen == row.chosen_first {
+            row.chosen.name().to_owned()
+        } else {
+            format!("{}→{}", row.chosen_first, row.chosen)
+        };
+        println!(
+            "{:<14} {:<7} {:>9} {:>9} {:>9} {:>9} {:>9} {placed:>7} {:>6} {:>7}  {}",
+            row.kernel,
+            row.size,
+            time(row.wasm_s),
+            time(row.gpu_s),
+            time(row.native_s),
+            time(row.predicted_wasm_s),
+            time(row.predicted_gpu_s),
+            row.oracle.map_or("–", Device::name),
+            row.regret.map_or("–".to_owned(), |r| format!("{r:.2}")),
+            row.wrong.as_deref().unwrap_or("ok"),
+        );
+    }
+    print_summary(&report.summary);
+}
+
+fn print_summary(summary: &Summary) {
+    let ratio = |name: &str, value: Option<f64>| {
+        if let Some(value) = value {
+            println!("{name:<44} {value:.3}");
+        }
+    };
+    println!();
+    ratio("regret, geometric mean", summary.regret_geo);
+    ratio("regret of the placements before the first run", summary.regret_first_geo);
+    ratio("share placed as the oracle places", summary.optimal_share);
+    ratio("speed-up over always CPU", summary.speedup_over_cpu);
+    ratio("speed-up over always GPU", summary.speedup_over_gpu);
+    ratio("speed-up over native Rust with rayon", summary.speedup_over_native);
+    if summary.interrupted {
+        println!("interrupted: what was measured before is reported");
+    }
+}
+
+/// Listens for Ctrl-C while it lives: the first stops the run after the repetition at hand, the
+/// second ends the process.
+struct Interrupt(Option<tokio::runtime::Runtime>);
+
+impl Interrupt {
+    fn listen(stop: Arc<AtomicBool>) -> Interrupt {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+        let Ok(runtime) = runtime else { return Interrupt(None) };
+        runtime.spawn(async move {
+            while tokio::signal::ctrl_c().await.is_ok() {
+                if stop.swap(true, Ordering::Relaxed) {
+                    std::process::exit(130);
+                }
+            }
+        });
+        Interrupt(Some(runtime))
+    }
+}
+
+impl Drop for Interrupt {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}

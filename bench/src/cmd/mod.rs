@@ -1,0 +1,66 @@
+//! The commands, one file each.
+
+mod bench;
+mod collect;
+mod doctor;
+mod explain;
+
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Subcommand;
+use crossover::{Runtime, Settings};
+
+/// What the command can do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a suite on both sides: a table, report.json and report.html.
+    Bench(bench::Args),
+    /// Draw report.html from a report.json.
+    Report(bench::ReportArgs),
+    /// Say where a call would run, and why.
+    Explain(explain::Args),
+    /// What this machine offers: cores, adapters, memory path, model.
+    Doctor(doctor::Args),
+    /// Measure random kernels on both sides and append them to a training set.
+    Collect(collect::Args),
+}
+
+/// Runs a command; the exit code is 0 for success and 1 for a result that is wrong.
+pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Bench(args) => bench::run(args),
+        Command::Report(args) => bench::report(&args),
+        Command::Explain(args) => explain::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
+        Command::Collect(args) => collect::run(args),
+    }
+}
+
+/// A runtime with the environment's settings that has measured its machine.
+fn runtime() -> anyhow::Result<Runtime> {
+    let mut settings = Settings::default();
+    settings.apply_env()?;
+    if settings.calibration.is_none() {
+        settings.calibration = cache_folder().map(|folder| folder.join("machine.json"));
+    }
+    Runtime::builder().settings(settings).calibrated().build().context("the runtime does not start")
+}
+
+/// Where this user's caches are.
+fn cache_folder() -> Option<std::path::PathBuf> {
+    let base = std::env::var_os("XDG_CACHE_HOME").map(std::path::PathBuf::from);
+    let home = || Some(std::path::PathBuf::from(std::env::var_os("HOME")?).join(".cache"));
+    Some(base.or_else(home)?.join("crossover"))
+}
+
+/// What there is to say of the GPU, in a line.
+fn adapter_line(rt: &Runtime) -> String {
+    match (rt.adapter(), rt.why_no_gpu()) {
+        (Some(adapter), _) if adapter.software => {
+            format!("{} ({}) — software: it computes on the CPU", adapter.name, adapter.driver)
+        }
+        (Some(adapter), _) => format!("{} ({})", adapter.name, adapter.driver),
+        (None, why) => format!("none: {}", why.unwrap_or("unknown")),
+    }
+}

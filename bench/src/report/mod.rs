@@ -1,0 +1,5 @@
+//! What a benchmark run leaves behind: `report.json`, and `report.html` drawn from it.
+
+pub(crate) mod html;
+pub(crate) mod model;
+mod plot;

@@ -1,0 +1,296 @@
+//! A call: what `KERNEL::on(&runtime).args(…)` gives, and how it runs.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossover_kernels::error::RunError;
+use crossover_kernels::exec::{self, Arg, Deadline, Grid};
+use crossover_kernels::ir::{Const, Param};
+
+use crate::buffer::Storage;
+use crate::device::Device;
+use crate::error::Error;
+use crate::explain::Explanation;
+use crate::ledger::{Measured, Row, Why};
+use crate::place::{self, Decision};
+use crate::run;
+use crate::runtime::{Inner, Runtime};
+use crate::shadow;
+use crate::ticket::{Ticket, ticket};
+use crate::version::Prepared;
+
+/// A bound argument.
+#[derive(Clone, Debug)]
+pub struct Bound<'b> {
+    pub(crate) arg: BoundArg,
+    pub(crate) borrow: std::marker::PhantomData<&'b ()>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum BoundArg {
+    Scalar(Const),
+    Buffer(Arc<Storage>, u32),
+    /// The value does not fit the kernel language, and why.
+    Unfit(String),
+}
+
+/// A call whose arguments are bound. [`Call::run`] runs it now, [`Call::submit`] in the background.
+#[must_use = "a call does nothing until it is run or submitted"]
+pub struct Call<'b> {
+    runtime: &'b Runtime,
+    prepared: Result<Arc<Prepared>, Error>,
+    args: Vec<BoundArg>,
+    grid: Option<Grid>,
+    device: Option<Device>,
+    threads: Option<usize>,
+    deadline: Option<Duration>,
+    shadow: Option<f64>,
+}
+
+/// What running a call gave.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Outcome {
+    /// Where it ran.
+    pub device: Device,
+    /// What it took.
+    pub measured: Measured,
+    /// The number of its row in the ledger.
+    pub call: u64,
+}
+
+/// Everything that running needs, on whatever thread.
+pub(crate) struct Job {
+    pub(crate) inner: Arc<Inner>,
+    pub(crate) prepared: Arc<Prepared>,
+    pub(crate) args: Vec<BoundArg>,
+    /// The same arguments as back ends take them.
+    pub(crate) plain: Vec<Arg>,
+    pub(crate) grid: Grid,
+    pub(crate) deadline: Duration,
+    pub(crate) decision: Decision,
+    pub(crate) call: u64,
+    pub(crate) shadow: Option<f64>,
+}
+
+impl<'b> Call<'b> {
+    pub(crate) fn new(
+        runtime: &'b Runtime,
+        prepared: Result<Arc<Prepared>, Error>,
+        args: Vec<Bound<'b>>,
+    ) -> Call<'b> {
+        let args = args.into_iter().map(|bound| bound.arg).collect();
+        let (grid, device, threads) = (None, None, None);
+        Call { runtime, prepared, args, grid, device, threads, deadline: None, shadow: None }
+    }
+
+    /// Runs on this device, whatever the prediction.
+    pub fn device(mut self, device: Device) -> Self {
+        self.device = Some(device);
+        self
+    }
+
+    /// Runs over this grid instead of the kernel's own; unused axes are 1.
+    pub fn grid(mut self, grid: [u32; 3]) -> Self {
+        self.grid = Some(grid);
+        self
+    }
+
+    /// Uses this many threads on the CPU; the default is what the prediction says.
+    pub fn threads(mut self, threads: usize) -> Self {
+        self.threads = Some(threads.max(1));
+        self
+    }
+
+    /// Gives the call up after this time.
+    pub fn deadline(mut self, limit: Duration) -> Self {
+        self.deadline = Some(limit);
+        self
+    }
+
+    /// Also runs the call on the other device, on copies, and compares: the results may differ by
+    /// this share of the larger one. A difference is [`Error::Mismatch`]; the buffers then hold what
+    /// the chosen device gave.
+    pub fn shadow(mut self, tolerance: f64) -> Self {
+        self.shadow = Some(tolerance);
+        self
+    }
+
+    /// Runs the call to its end on the calling thread.
+    ///
+    /// # Errors
+    /// [`Error`]: the kernel, its arguments, or the call itself.
+    pub fn run(self) -> Result<Outcome, Error> {
+        let job = self.prepare()?;
+        let claim = {
+            let _order = job.inner.order();
+            exec::claim_args(&job.prepared.kernel, &job.plain)
+        };
+        job.run(claim)
+    }
+
+    /// Runs the call in the background, after those submitted before that use its buffers. Whoever
+    /// looks at the buffers waits for it.
+    pub fn submit(self) -> Ticket {
+        let name = match &self.prepared {
+            Ok(prepared) => prepared.name.clone(),
+            Err(_) => "?".to_owned(),
+        };
+        let (ticket, promise) = ticket(&name);
+        let runtime = self.runtime;
+        match self.prepare() {
+            Err(error) => promise.keep(Err(error)),
+            Ok(job) => {
+                let lane = runtime.lane(job.decision.device);
+                let inner = job.inner.clone();
+                // Claims and the lane's queue are in one order: no job waits for one behind it.
+                let _order = inner.order();
+                let claim = exec::claim_args(&job.prepared.kernel, &job.plain);
+                lane.push(move || promise.keep(job.run(claim)));
+            }
+        }
+        ticket
+    }
+
+    /// Predicts the call without running it.
+    ///
+    /// # Errors
+    /// [`Error`]: the kernel or its arguments.
+    pub fn explain(self) -> Result<Explanation, Error> {
+        let (prepared, args, plain, grid) = self.resolve()?;
+        let inner = self.runtime.inner();
+        let decision =
+            place::decide(inner, &prepared, &args, &plain, grid, self.device, self.threads)?;
+        Ok(Explanation::new(inner, &prepared, grid, decision))
+    }
+
+    /// Compiles the call's kernel for every device that can run it, now.
+    ///
+    /// # Errors
+    /// [`Error`]: the kernel is wrong. A device that cannot run it is no error.
+    pub fn compile(&self) -> Result<(), Error> {
+        let prepared = self.prepared.clone()?;
+        let inner = self.runtime.inner();
+        inner.cpu_code(&prepared)?;
+        inner.compile_gpu_now(&prepared);
+        Ok(())
+    }
+
+    #[expect(clippy::type_complexity, reason = "a private tuple, taken apart at once")]
+    fn resolve(&self) -> Result<(Arc<Prepared>, Vec<BoundArg>, Vec<Arg>, Grid), Error> {
+        let prepared = self.prepared.clone()?;
+        let plain = plain_args(&prepared, &self.args)?;
+        let grid = self.grid.unwrap_or_else(|| exec::default_grid(&prepared.kernel, &plain));
+        exec::check_args(&prepared.kernel, &plain, grid)?;
+        Ok((prepared, self.args.clone(), plain, grid))
+    }
+
+    fn prepare(self) -> Result<Job, Error> {
+        let (prepared, args, plain, grid) = self.resolve()?;
+        let inner = self.runtime.inner().clone();
+        let decision =
+            place::decide(&inner, &prepared, &args, &plain, grid, self.device, self.threads)?;
+        self.runtime.compile_gpu_soon(&prepared);
+        let row = Row {
+            call: 0,
+            kernel: prepared.name.clone(),
+            grid,
+            estimates: decision.estimates.clone(),
+            chosen: decision.device,
+            threads: decision.threads,
+            why: decision.why.clone(),
+            measured: None,
+            error: None,
+            upload_bytes: 0,
+            readback_bytes: 0,
+            readback_s: 0.0,
+            generation: decision.prior.generation,
+        };
+        let call = inner.ledger.open(row, &inner.calls);
+        let deadline = self.deadline.unwrap_or(inner.deadline);
+        let shadow = self.shadow;
+        Ok(Job { inner, prepared, args, plain, grid, deadline, decision, call, shadow })
+    }
+}
+
+fn plain_args(prepared: &Prepared, args: &[BoundArg]) -> Result<Vec<Arg>, Error> {
+    let entry = &prepared.kernel.entry;
+    args.iter()
+        .enumerate()
+        .map(|(at, arg)| match arg {
+            BoundArg::Scalar(c) => Ok(Arg::Scalar(*c)),
+            BoundArg::Buffer(storage, len) => {
+                Ok(Arg::Buffer { slot: storage.slot.clone(), len: *len })
+            }
+            BoundArg::Unfit(message) => {
+                let name = entry.params.get(at).map_or("?", |p| p.name.as_str());
+                let message = format!("`{name}` {message}");
+                Err(RunError::Arguments { kernel: entry.name.clone(), message }.into())
+            }
+        })
+        .collect()
+}
+
+impl Job {
+    pub(crate) fn storage(&self, param: Param) -> Option<&Arc<Storage>> {
+        match self.args.get(param.index())? {
+            BoundArg::Buffer(storage, _) => Some(storage),
+            BoundArg::Scalar(_) | BoundArg::Unfit(_) => None,
+        }
+    }
+
+    pub(crate) fn run(self, mut claim: crossover_memory::Claim) -> Result<Outcome, Error> {
+        claim.wait();
+        let start = Instant::now();
+        let deadline = Some(Deadline::after(self.deadline));
+        let before = match self.shadow {
+            Some(_) => Some(shadow::snapshot(&self, &claim)?),
+            None => None,
+        };
+        let _load = self.inner.load(self.decision.device, self.decision.predicted_s());
+        let ran = run::run(&self, self.decision.device, &mut claim, deadline);
+        let (device, ran) = match ran {
+            Err(Error::Run(error)) if self.may_fall_back(&error) => {
+                self.note_fall_back(&error);
+                (Device::Cpu, run::run(&self, Device::Cpu, &mut claim, deadline))
+            }
+            other => (self.decision.device, other),
+        };
+        let measured = match ran {
+            Ok(measured) => Measured { total_s: start.elapsed().as_secs_f64(), ..measured },
+            Err(error) => {
+                let message = error.to_string();
+                self.inner.ledger.amend(self.call, |row| row.error = Some(message));
+                return Err(error);
+            }
+        };
+        self.inner.ledger.amend(self.call, |row| row.measured = Some(measured));
+        crate::feedback::learn(&self, device, &measured);
+        if let (Some(tolerance), Some(before)) = (self.shadow, before) {
+            shadow::compare(&self, device, &mut claim, before, tolerance)?;
+        }
+        Ok(Outcome { device, measured, call: self.call })
+    }
+
+    /// Only the GPU falls back, and not where the caller asked for it or is to blame.
+    fn may_fall_back(&self, error: &RunError) -> bool {
+        let devices_fault = match error {
+            RunError::Device { .. } | RunError::Memory { .. } | RunError::Unsupported { .. } => true,
+            RunError::Failed(_) | RunError::Arguments { .. } | RunError::Deadline { .. } => false,
+        };
+        devices_fault
+            && self.decision.device == Device::Gpu
+            && !matches!(self.decision.why, Why::Forced)
+    }
+
+    fn note_fall_back(&self, error: &RunError) {
+        tracing::warn!(kernel = %self.prepared.name, %error, "the GPU failed, the CPU runs the call");
+        let why = Why::FellBack(error.to_string());
+        self.inner.ledger.amend(self.call, |row| {
+            row.chosen = Device::Cpu;
+            row.why = why;
+        });
+        if matches!(error, RunError::Device { .. }) {
+            self.inner.rest_gpu();
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! Settings: from code, from a `crossover.toml`, or from `CROSSOVER_*` variables when asked.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::Error;
+
+/// Whether the GPU is used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum GpuUse {
+    /// If there is one.
+    #[default]
+    Auto,
+    /// Never.
+    Off,
+    /// Without one, the runtime does not start.
+    Require,
+}
+
+/// Everything that can be set.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// Whether the GPU is used.
+    pub gpu: GpuUse,
+    /// Part of the name of the adapter to use.
+    pub adapter: Option<String>,
+    /// Worker threads of the CPU side; 0 for one on each core.
+    pub threads: usize,
+    /// The routing policy's name.
+    pub policy: String,
+    /// A model file to use instead of the shipped one.
+    pub model: Option<PathBuf>,
+    /// A file that keeps what was measured of the machine, so that it is measured once.
+    pub calibration: Option<PathBuf>,
+    /// Whether measured calls retrain the network in the background.
+    pub learn: bool,
+    /// Seconds after which a call is given up.
+    pub deadline_s: f64,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            gpu: GpuUse::Auto,
+            adapter: None,
+            threads: 0,
+            policy: "learned".to_owned(),
+            model: None,
+            calibration: None,
+            learn: true,
+            deadline_s: 300.0,
+        }
+    }
+}
+
+impl Settings {
+    /// The settings in a TOML file; what it leaves out keeps its default.
+    ///
+    /// # Errors
+    /// [`Error::File`] when it cannot be read or has an unknown setting.
+    pub fn from_file(path: &Path) -> Result<Settings, Error> {
+        let fail = |message: String| Error::File { path: path.display().to_string(), message };
+        let text = std::fs::read_to_string(path).map_err(|e| fail(e.to_string()))?;
+        toml::from_str(&text).map_err(|e| fail(e.to_string()))
+    }
+
+    /// Changes the settings that environment variables name: `CROSSOVER_GPU` (auto, off, require),
+    /// `CROSSOVER_ADAPTER`, `CROSSOVER_THREADS`, `CROSSOVER_POLICY`, `CROSSOVER_MODEL`,
+    /// `CROSSOVER_CALIBRATION`, `CROSSOVER_LEARN` (0 or 1), `CROSSOVER_DEADLINE_S`.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] for a value that is none of a variable's.
+    pub fn apply_env(&mut self) -> Result<(), Error> {
+        self.apply(|name| std::env::var(name).ok())
+    }
+
+    fn apply(&mut self, get: impl Fn(&str) -> Option<String>) -> Result<(), Error> {
+        let bad = |name: &str, message: String| Error::Setting { name: name.into(), message };
+        if let Some(value) = get("CROSSOVER_GPU") {
+            self.gpu = match value.as_str() {
+                "auto" | "" => GpuUse::Auto,
+                "off" | "0" => GpuUse::Off,
+                "require" => GpuUse::Require,
+                other => {
+                    let message = format!("`{other}` is none of auto, off and require");
+                    return Err(bad("CROSSOVER_GPU", message));
+                }
+            };
+        }
+        if let Some(value) = get("CROSSOVER_ADAPTER") {
+            self.adapter = Some(value).filter(|v| !v.is_empty());
+        }
+        if let Some(value) = get("CROSSOVER_THREADS") {
+            self.threads = value
+                .parse()
+                .map_err(|_| bad("CROSSOVER_THREADS", format!("`{value}` is no number")))?;
+        }
+        if let Some(value) = get("CROSSOVER_POLICY") {
+            self.policy = value;
+        }
+        if let Some(value) = get("CROSSOVER_MODEL") {
+            self.model = Some(value.into());
+        }
+        if let Some(value) = get("CROSSOVER_CALIBRATION") {
+            self.calibration = Some(value.into());
+        }
+        if let Some(value) = get("CROSSOVER_LEARN") {
+            self.learn = value != "0";
+        }
+        if let Some(value) = get("CROSSOVER_DEADLINE_S") {
+            self.deadline_s = value
+                .parse()
+                .ok()
+                .filter(|s: &f64| s.is_finite() && *s > 0.0)
+                .ok_or_else(|| bad("CROSSOVER_DEADLINE_S", format!("`{value}` is no time")))?;
+        }
+        Ok(())
+    }
+
+    /// Worker threads, with 0 resolved.
+    pub fn threads(&self) -> usize {
+        match self.threads {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            n => n,
+        }
+    }
+
+    pub(crate) fn deadline(&self) -> Duration {
+        Duration::try_from_secs_f64(self.deadline_s).unwrap_or(Duration::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{GpuUse, Settings};
+
+    #[test]
+    fn variables_change_settings_and_bad_values_are_named() {
+        let mut settings = Settings::default();
+        settings
+            .apply(|name| match name {
+                "CROSSOVER_GPU" => Some("off".into()),
+                "CROSSOVER_THREADS" => Some("3".into()),
+                _ => None,
+            })
+            .expect("valid values");
+        assert_eq!((settings.gpu, settings.threads()), (GpuUse::Off, 3));
+        let error = settings.apply(|name| (name == "CROSSOVER_GPU").then(|| "yes".into()));
+        assert!(error.expect_err("no such value").to_string().contains("auto, off and require"));
+    }
+
+    #[test]
+    fn unknown_settings_in_a_file_are_refused() {
+        assert!(toml::from_str::<Settings>("polcy = 'learned'").is_err());
+        let settings: Settings = toml::from_str("policy = 'history'").expect("a setting");
+        assert_eq!(settings.policy, "history");
+    }
+}

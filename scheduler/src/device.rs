@@ -1,0 +1,48 @@
+//! The two sides a call can run on.
+
+use crossover_ml::Side;
+use serde::{Deserialize, Serialize};
+
+/// Where a call runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Device {
+    /// The CPU cores, as SIMD WebAssembly.
+    Cpu,
+    /// The GPU, as a compute shader.
+    Gpu,
+}
+
+impl Device {
+    /// Both.
+    pub const ALL: [Device; 2] = [Device::Cpu, Device::Gpu];
+
+    /// `cpu` or `gpu`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Device::Cpu => "cpu",
+            Device::Gpu => "gpu",
+        }
+    }
+
+    /// The other one.
+    pub fn other(self) -> Device {
+        match self {
+            Device::Cpu => Device::Gpu,
+            Device::Gpu => Device::Cpu,
+        }
+    }
+
+    pub(crate) fn side(self) -> Side {
+        match self {
+            Device::Cpu => Side::Cpu,
+            Device::Gpu => Side::Gpu,
+        }
+    }
+}
+
+impl std::fmt::Display for Device {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}

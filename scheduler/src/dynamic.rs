@@ -1,0 +1,65 @@
+//! Calls of kernels that are known only at run time: from kernel files, from text, or generated.
+
+use std::sync::Arc;
+
+use crossover_kernels::ir::{Const, Kernel};
+
+use crate::buffer::Buffer;
+use crate::call::{Bound, BoundArg, Call};
+use crate::error::Error;
+use crate::runtime::{Runtime, bound};
+use crate::version::Prepared;
+
+/// A kernel that a runtime has adopted: see [`Runtime::adopt`].
+#[derive(Clone)]
+pub struct Handle(pub(crate) Arc<Prepared>);
+
+impl std::fmt::Debug for Handle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Handle").field(&self.0.name).finish()
+    }
+}
+
+/// An argument whose type is known only at run time.
+#[derive(Debug)]
+#[expect(missing_docs, reason = "each variant is a buffer of the type it names")]
+pub enum DynArg {
+    /// A scalar.
+    Scalar(Const),
+    F32(Buffer<f32>),
+    F64(Buffer<f64>),
+    I32(Buffer<i32>),
+    U32(Buffer<u32>),
+    I64(Buffer<i64>),
+    U64(Buffer<u64>),
+}
+
+impl DynArg {
+    fn bound<'b>(&self) -> Bound<'b> {
+        match self {
+            DynArg::Scalar(c) => {
+                Bound { arg: BoundArg::Scalar(*c), borrow: std::marker::PhantomData }
+            }
+            DynArg::F32(b) => bound(b),
+            DynArg::F64(b) => bound(b),
+            DynArg::I32(b) => bound(b),
+            DynArg::U32(b) => bound(b),
+            DynArg::I64(b) => bound(b),
+            DynArg::U64(b) => bound(b),
+        }
+    }
+}
+
+impl Runtime {
+    /// Takes a kernel that was made at run time; it is optimised here and compiled when called.
+    pub fn adopt(&self, kernel: Kernel, name: impl Into<String>) -> Handle {
+        Handle(Arc::new(Prepared::from_kernel(kernel, name.into())))
+    }
+
+    /// A call of an adopted kernel: one argument for each parameter of its entry. Types are checked
+    /// when the call runs.
+    pub fn call_handle<'b>(&'b self, handle: &Handle, args: &'b mut [DynArg]) -> Call<'b> {
+        let args = args.iter().map(DynArg::bound).collect();
+        Call::new(self, Ok::<_, Error>(handle.0.clone()), args)
+    }
+}

@@ -1,0 +1,110 @@
+//! What `explain` says: the terms of a decision, and what would change it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crossover_ml::Features;
+use serde::Serialize;
+
+use crate::device::Device;
+use crate::ledger::{Estimate, Why};
+use crate::place::Decision;
+use crate::runtime::Inner;
+use crate::version::Prepared;
+
+/// The decision about a call that was not run.
+#[derive(Clone, Debug, Serialize)]
+pub struct Explanation {
+    /// The kernel and its element types.
+    pub kernel: String,
+    /// The grid.
+    pub grid: [u32; 3],
+    /// What each candidate is predicted to cost.
+    pub estimates: Vec<Estimate>,
+    /// Where it would run.
+    pub chosen: Device,
+    /// Why there.
+    pub why: Why,
+    /// Measured calls of this kernel so far: CPU, GPU.
+    pub visits: [u64; 2],
+    /// The model that predicts, and its generation.
+    pub model: String,
+    /// Generation of the model: how often it has been replaced.
+    pub generation: u64,
+    /// What the model was told.
+    pub features: Features,
+}
+
+impl Explanation {
+    pub(crate) fn new(
+        inner: &Arc<Inner>,
+        prepared: &Prepared,
+        grid: [u32; 3],
+        decision: Decision,
+    ) -> Explanation {
+        Explanation {
+            kernel: prepared.name.clone(),
+            grid,
+            estimates: decision.estimates,
+            chosen: decision.device,
+            why: decision.why,
+            visits: prepared.learned().visits,
+            model: inner.model_name(),
+            generation: decision.prior.generation,
+            features: (*decision.prior.features).clone(),
+        }
+    }
+
+    /// How many times faster the device that was not chosen would have to be to be chosen; `None`
+    /// with one candidate.
+    pub fn flip_factor(&self) -> Option<f64> {
+        let chosen = self.estimates.iter().find(|e| e.device == self.chosen)?;
+        let other = self.estimates.iter().find(|e| e.device != self.chosen)?;
+        Some(other.total_s() / chosen.total_s())
+    }
+}
+
+/// Seconds, with the unit that suits them.
+pub fn show_seconds(seconds: f64) -> String {
+    match seconds {
+        s if s <= 0.0 => "0".to_owned(),
+        s if s < 1e-6 => format!("{:.0} ns", s * 1e9),
+        s if s < 1e-3 => format!("{:.1} µs", s * 1e6),
+        s if s < 1.0 => format!("{:.2} ms", s * 1e3),
+        s => format!("{s:.2} s"),
+    }
+}
+
+impl fmt::Display for Explanation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [x, y, z] = self.grid;
+        writeln!(f, "{} over {x} × {y} × {z}: {} ({})", self.kernel, self.chosen, self.why)?;
+        writeln!(
+            f,
+            "  {:<8} {:>10} {:>23} {:>10} {:>10} {:>10}",
+            "", "run", "90 % interval", "transfer", "wait", "total"
+        )?;
+        for e in &self.estimates {
+            let interval =
+                format!("{} – {}", show_seconds(e.run_low_s), show_seconds(e.run_high_s));
+            let name = match e.device {
+                Device::Cpu => format!("cpu × {}", e.threads),
+                Device::Gpu => "gpu".to_owned(),
+            };
+            writeln!(
+                f,
+                "  {name:<8} {:>10} {interval:>23} {:>10} {:>10} {:>10}",
+                show_seconds(e.run_s),
+                show_seconds(e.transfer_s),
+                show_seconds(e.wait_s),
+                show_seconds(e.total_s()),
+            )?;
+        }
+        if let Some(factor) = self.flip_factor() {
+            let other = self.chosen.other();
+            writeln!(f, "  the {other} would be chosen if it were {factor:.2} times faster")?;
+        }
+        let [cpu, gpu] = self.visits;
+        write!(f, "  {} (generation {}), after {cpu} calls on the CPU and {gpu} on the GPU", self.model, self.generation)
+    }
+}

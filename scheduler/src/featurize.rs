@@ -1,0 +1,183 @@
+//! From a call to features: what the kernel does, how large the call is, what would be copied, what
+//! the machine can do, and the roofline times that follow.
+
+use crossover_kernels::analysis::{Profile, profile};
+use crossover_kernels::exec::{Arg, Grid};
+use crossover_kernels::ir::{Access, Param};
+use crossover_ml::{Feature, Features};
+
+use crate::calibration::Calibration;
+use crate::place::{Moves, items};
+use crate::version::Prepared;
+
+/// Invocations of a workgroup, as shaders are made.
+const WORKGROUP: f64 = 256.0;
+
+/// What the model is told of a call.
+pub(crate) struct Described {
+    pub(crate) features: Features,
+    /// log2 of the operations of the call.
+    pub(crate) log2_work: f64,
+}
+
+pub(crate) fn featurize(
+    calibration: &Calibration,
+    prepared: &Prepared,
+    args: &[Arg],
+    grid: Grid,
+    moves: &Moves,
+) -> Described {
+    let scalar = |p: Param| match args.get(p.index()) {
+        Some(Arg::Scalar(c)) => Some(c.to_f64()),
+        Some(Arg::Buffer { .. }) | None => None,
+    };
+    let length = |p: Param| match args.get(p.index()) {
+        Some(Arg::Buffer { len, .. }) => Some(f64::from(*len)),
+        Some(Arg::Scalar(_)) | None => None,
+    };
+    let profile = profile(&prepared.source, &scalar, &length);
+    let mut features = Features::missing();
+    let bytes = buffer_bytes(prepared, args);
+    fixed(&mut features, &profile, &bytes, items(grid) as f64);
+    sized(&mut features, &profile, &bytes, calibration, grid, moves);
+    calibration.features(&mut features);
+    roofline(&mut features, &profile, &bytes, calibration, items(grid) as f64);
+    let work = items(grid) as f64 * profile.weighted_operations().max(1.0);
+    Described { features, log2_work: work.max(1.0).log2() }
+}
+
+/// Bytes of the buffers of a call.
+struct Bytes {
+    read: f64,
+    written: f64,
+}
+
+impl Bytes {
+    fn all(&self) -> f64 {
+        self.read + self.written
+    }
+}
+
+fn buffer_bytes(prepared: &Prepared, args: &[Arg]) -> Bytes {
+    let mut bytes = Bytes { read: 0.0, written: 0.0 };
+    for (param, ty, access) in prepared.kernel.entry.buffers() {
+        if let Some(Arg::Buffer { len, .. }) = args.get(param.index()) {
+            let size = f64::from(*len) * ty.bytes() as f64;
+            match access {
+                Access::Read => bytes.read += size,
+                Access::ReadWrite | Access::Atomic => bytes.written += size,
+            }
+        }
+    }
+    bytes
+}
+
+/// The features that follow from the kernel's code.
+fn fixed(features: &mut Features, p: &Profile, bytes: &Bytes, items: f64) {
+    let (ops, accesses) = (p.operations().max(1e-9), p.accesses().max(1e-9));
+    let accessed = p.load_bytes + p.store_bytes;
+    for (feature, value) in [
+        (Feature::OpsFloatAddMul, p.float_add_mul),
+        (Feature::OpsDivSqrt, p.div_sqrt),
+        (Feature::OpsTranscendental, p.transcendental),
+        (Feature::OpsIntAddLogic, p.int_add_logic),
+        (Feature::OpsIntMulDiv, p.int_mul_div),
+        (Feature::OpsCompareSelect, p.compare_select),
+        (Feature::OpsCastShuffle, p.casts),
+        (Feature::Loads, p.loads),
+        (Feature::Stores, p.stores),
+        (Feature::LoadBytes, p.load_bytes),
+        (Feature::StoreBytes, p.store_bytes),
+        (Feature::UnitStrideFraction, p.unit_stride / accesses),
+        (Feature::StridedFraction, p.strided / accesses),
+        (Feature::GatherFraction, p.gather / accesses),
+        (Feature::UniformFraction, p.uniform / accesses),
+        (Feature::FlopsPerByte, p.flops() / accessed.max(1.0)),
+        (Feature::AccessedPerUniqueByte, accessed * items / bytes.all().max(1.0)),
+        (Feature::BranchesPer100Ops, 100.0 * p.branches / ops),
+        (Feature::DivergentFraction, p.divergent / (ops + accesses)),
+        (Feature::LoopDepth, f64::from(p.loop_depth)),
+        (Feature::LoopsCount, f64::from(p.loops)),
+        (
+            Feature::DataDependentTripsFraction,
+            f64::from(p.unknown_loops) / f64::from(p.loops.max(1)),
+        ),
+        (Feature::ReductionOrScan, f64::from(u8::from(p.is_collective))),
+        (Feature::Atomics, p.atomics),
+        (Feature::Barriers, 0.0),
+        (Feature::SharedBytes, 0.0),
+        (Feature::LiveValues, p.live_values),
+        (Feature::OpsOverCriticalPath, p.block_ops / p.critical_path.max(1.0)),
+        (Feature::SimdFraction, 1.0 - (p.gather + p.atomics) / (ops + accesses)),
+        (Feature::Wide64Fraction, p.wide / (ops + accesses)),
+    ] {
+        features.set(feature, value);
+    }
+}
+
+/// The features that follow from the arguments.
+fn sized(
+    features: &mut Features,
+    p: &Profile,
+    bytes: &Bytes,
+    calibration: &Calibration,
+    grid: Grid,
+    moves: &Moves,
+) {
+    let n = items(grid) as f64;
+    let waves = (n / (WORKGROUP * 64.0)).ceil().max(1.0);
+    let resident = 1.0 - moves.upload as f64 / bytes.all().max(1.0);
+    for (feature, value) in [
+        (Feature::Items, n),
+        (Feature::ExtentX, f64::from(grid[0])),
+        (Feature::ExtentY, f64::from(grid[1])),
+        (Feature::ExtentZ, f64::from(grid[2])),
+        (Feature::TripProduct, p.trip_product),
+        (Feature::Flops, p.flops() * n),
+        (Feature::Bytes, (p.load_bytes + p.store_bytes) * n),
+        (Feature::BytesIn, bytes.read),
+        (Feature::BytesOut, bytes.written),
+        (Feature::UploadBytes, moves.upload as f64),
+        (Feature::ReadbackBytes, moves.results as f64),
+        (Feature::ResidentFraction, resident.clamp(0.0, 1.0)),
+        (Feature::WorkingSetOverL1, bytes.all() / 32e3),
+        (Feature::WorkingSetOverLlc, bytes.all() / calibration.cpu.llc_bytes),
+        (Feature::WorkgroupSize, WORKGROUP),
+        (Feature::Waves, waves),
+        (Feature::TailEfficiency, (n / (waves * WORKGROUP * 64.0)).min(1.0)),
+        (Feature::ExtentModuloLanes, f64::from(grid[0] % 4)),
+        (Feature::AlignmentBytes, 4096.0),
+        (Feature::BatchedCalls, 1.0),
+        (Feature::PipelineCached, 1.0),
+        (Feature::SizeBucket, n.max(1.0).log2().floor()),
+    ] {
+        features.set(feature, value);
+    }
+}
+
+/// The roofline terms: the longer of arithmetic and memory, and what starting costs.
+fn roofline(features: &mut Features, p: &Profile, bytes: &Bytes, c: &Calibration, n: f64) {
+    let ops = p.weighted_operations() * n;
+    // What is accessed again soon comes from a cache: each buffer moves at least once, and gathers
+    // and strided accesses move lines.
+    let accessed = (p.load_bytes + p.store_bytes) * n;
+    let scattered = (p.gather + p.strided) * 16.0 * n;
+    let moved = bytes.all().min(accessed) + scattered.min(accessed);
+    let threads = c.cpu.threads;
+    let cpu_compute = ops / c.cpu_flops(threads);
+    let cpu_memory = moved / c.cpu_bandwidth(threads, bytes.all());
+    let parallel = cpu_compute.max(cpu_memory) + c.cpu.wake_s;
+    let alone = (ops / c.cpu_flops(1)).max(moved / c.cpu_bandwidth(1, bytes.all())) + c.cpu.inline_s;
+    let gpu_compute = ops / c.gpu.flops;
+    let gpu_memory = moved / c.gpu.bandwidth;
+    for (feature, value) in [
+        (Feature::CpuComputeS, cpu_compute),
+        (Feature::CpuMemoryS, cpu_memory),
+        (Feature::CpuTimeS, parallel.min(alone)),
+        (Feature::GpuComputeS, gpu_compute),
+        (Feature::GpuMemoryS, gpu_memory),
+        (Feature::GpuTimeS, gpu_compute.max(gpu_memory) + c.gpu.dispatch_s),
+    ] {
+        features.set(feature, value);
+    }
+}

@@ -1,0 +1,29 @@
+//! What a measured call teaches: the kernel's correction at once, the network in the background.
+
+use crossover_ml::dataset::Row;
+
+use crate::call::Job;
+use crate::device::Device;
+use crate::ledger::Measured;
+
+/// Learns from a call that has completed.
+pub(crate) fn learn(job: &Job, device: Device, measured: &Measured) {
+    let items: u64 = job.grid.iter().map(|&n| u64::from(n)).product();
+    if items == 0 {
+        return;
+    }
+    let prior = &job.decision.prior;
+    {
+        let mut learned = job.prepared.learned();
+        learned.observe(prior, device, measured.run_s, measured.total_s);
+        if job.decision.is_trial() {
+            learned.spent_s = 0.0;
+        }
+    }
+    if let Some(learner) = &job.inner.learner {
+        let mut seconds = [None; 2];
+        seconds[device as usize] = Some(measured.run_s.max(1e-9));
+        let name = job.prepared.name.clone();
+        learner.record(Row::new(name, "calls", items, (*prior.features).clone(), seconds));
+    }
+}

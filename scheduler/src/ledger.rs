@@ -1,0 +1,185 @@
+//! The ledger: a row for every call — what was predicted for each candidate, what was chosen and
+//! why, what was measured, what was copied. Reports, `explain` and regret read nothing else.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, PoisonError};
+
+use serde::{Deserialize, Serialize};
+
+use crate::device::Device;
+
+/// Rows kept; the oldest go first.
+const ROWS_MAX: usize = 1 << 16;
+
+/// Why bytes were copied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    /// A call on the GPU needed a buffer whose newest content was on the host.
+    Upload,
+    /// The host, or a call on the CPU, looked at a buffer whose newest content was on the GPU.
+    HostRead,
+}
+
+impl Reason {
+    /// Every reason.
+    pub const ALL: [Reason; 2] = [Reason::Upload, Reason::HostRead];
+}
+
+/// A candidate's predicted cost. Times in seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Estimate {
+    /// Which device.
+    pub device: Device,
+    /// Threads, on the CPU; 1 on the GPU.
+    pub threads: usize,
+    /// Median of the predicted run time on the device.
+    pub run_s: f64,
+    /// 5 % quantile of the run time.
+    pub run_low_s: f64,
+    /// 95 % quantile of the run time.
+    pub run_high_s: f64,
+    /// Copies of what is not resident, and of the results.
+    pub transfer_s: f64,
+    /// Until the device is free and the code compiled.
+    pub wait_s: f64,
+}
+
+impl Estimate {
+    /// The predicted time that the caller waits.
+    pub fn total_s(&self) -> f64 {
+        self.run_s + self.transfer_s + self.wait_s
+    }
+}
+
+/// Why a device was chosen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Why {
+    /// Its predicted time is the smallest.
+    Faster,
+    /// The prediction is not sure, and trying is worth its price.
+    Explore,
+    /// The policy always chooses it.
+    Policy(String),
+    /// The caller said so.
+    Forced,
+    /// The other device cannot run the kernel, and why.
+    Only(String),
+    /// The other device's code is still being compiled.
+    Compiling,
+    /// The other device failed while running the call, and how.
+    FellBack(String),
+}
+
+impl std::fmt::Display for Why {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Why::Faster => write!(f, "predicted faster"),
+            Why::Explore => write!(f, "tried, because the prediction is not sure"),
+            Why::Policy(name) => write!(f, "policy `{name}`"),
+            Why::Forced => write!(f, "forced by the caller"),
+            Why::Only(why) => write!(f, "the only device: {why}"),
+            Why::Compiling => write!(f, "the other device's code is still being compiled"),
+            Why::FellBack(why) => write!(f, "the other device failed: {why}"),
+        }
+    }
+}
+
+/// What a call took. Times in seconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Measured {
+    /// On the device, from the start of the work to its end, as the host felt it.
+    pub run_s: f64,
+    /// The same by the device's own clock, where it has one.
+    pub device_s: f64,
+    /// Copies before the run.
+    pub transfer_s: f64,
+    /// All that the caller waited.
+    pub total_s: f64,
+}
+
+/// One call.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Row {
+    /// Number of the call in this runtime, from 0.
+    pub call: u64,
+    /// The kernel and its element types, as `axpy` or `scale<f64>`.
+    pub kernel: String,
+    /// The grid.
+    pub grid: [u32; 3],
+    /// The candidates.
+    pub estimates: Vec<Estimate>,
+    /// Where it ran.
+    pub chosen: Device,
+    /// Threads used.
+    pub threads: usize,
+    /// Why there.
+    pub why: Why,
+    /// What it took; `None` while it runs and when it failed.
+    pub measured: Option<Measured>,
+    /// The error, where it failed.
+    pub error: Option<String>,
+    /// Bytes copied to the GPU for it.
+    pub upload_bytes: u64,
+    /// Bytes of its results copied back, so far.
+    pub readback_bytes: u64,
+    /// Time of copying its results back, so far, in seconds.
+    pub readback_s: f64,
+    /// Generation of the model that predicted.
+    pub generation: u64,
+}
+
+/// All calls of a runtime, the oldest forgotten beyond a limit.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    rows: Mutex<VecDeque<Row>>,
+}
+
+impl Ledger {
+    /// Writes a row down; gives its number.
+    pub(crate) fn open(&self, mut row: Row, next: &std::sync::atomic::AtomicU64) -> u64 {
+        let mut rows = self.lock();
+        row.call = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let call = row.call;
+        if rows.len() == ROWS_MAX {
+            rows.pop_front();
+        }
+        rows.push_back(row);
+        call
+    }
+
+    /// Changes the row of a call, if it is still kept.
+    pub(crate) fn amend(&self, call: u64, change: impl FnOnce(&mut Row)) {
+        let mut rows = self.lock();
+        let Some(first) = rows.front().map(|row| row.call) else { return };
+        let at = call.checked_sub(first).and_then(|at| usize::try_from(at).ok());
+        if let Some(row) = at.and_then(|at| rows.get_mut(at)) {
+            change(row);
+        }
+    }
+
+    pub(crate) fn copied(&self, call: u64, reason: Reason, bytes: u64, seconds: f64) {
+        self.amend(call, |row| match reason {
+            Reason::Upload => row.upload_bytes += bytes,
+            Reason::HostRead => {
+                row.readback_bytes += bytes;
+                row.readback_s += seconds;
+            }
+        });
+    }
+
+    /// The rows that are kept, oldest first.
+    pub fn rows(&self) -> Vec<Row> {
+        self.lock().iter().cloned().collect()
+    }
+
+    /// The newest row.
+    pub fn last(&self) -> Option<Row> {
+        self.lock().back().cloned()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, VecDeque<Row>> {
+        self.rows.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

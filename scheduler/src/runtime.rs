@@ -1,0 +1,528 @@
+//! The runtime: devices, model, policy and ledger of one embedding.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use crossover_kernels::error::RunError;
+use crossover_kernels::exec::Executor;
+use crossover_kernels::ir::Type;
+use crossover_kernels::{Def, Host, Scalar};
+use crossover_ml::learner::{Learner, LearnerOptions};
+use crossover_ml::{CostModel, Ensemble};
+
+use crate::backends::{Backend, Backends};
+use crate::buffer::{Buffer, Element};
+use crate::calibration::Calibration;
+use crate::call::{Bound, BoundArg, Call};
+use crate::config::Settings;
+use crate::device::Device;
+use crate::error::Error;
+use crate::lane::Lane;
+use crate::ledger::{Ledger, Reason};
+use crate::measure;
+use crate::model;
+use crate::route::{self, Policy};
+use crate::transfers::{Copied, Transfers};
+use crate::version::{Code, GpuCode, Key, Prepared};
+
+/// How long the GPU rests after its first failure; each further failure doubles it.
+const REST_MIN: Duration = Duration::from_secs(1);
+
+/// The longest rest.
+const REST_MAX: Duration = Duration::from_secs(300);
+
+/// Runs kernels. Several can stand side by side; dropping one waits for what was submitted and joins
+/// its threads.
+///
+/// ```
+/// use crossover::{Id, Runtime, kernel};
+///
+/// #[kernel]
+/// fn axpy(id: Id, a: f32, x: &[f32], y: &mut [f32]) {
+///     y[id.x] = a * x[id.x] + y[id.x];
+/// }
+///
+/// # fn main() -> Result<(), crossover::Error> {
+/// let rt = Runtime::new()?;
+/// let x = rt.buffer_from(&[1.0, 2.0, 3.0])?;
+/// let mut y = rt.buffer_from(&[10.0, 20.0, 30.0])?;
+/// axpy::on(&rt).args(2.0, &x, &mut y).run()?;
+/// assert_eq!(y.to_vec()?, [12.0, 24.0, 36.0]);
+/// # Ok(())
+/// # }
+/// ```
+pub struct Runtime {
+    inner: Arc<Inner>,
+    lanes: [Lane; 2],
+    compiler: Lane,
+}
+
+impl std::fmt::Debug for Runtime {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Runtime").field("gpu", &self.adapter()).finish_non_exhaustive()
+    }
+}
+
+/// What a runtime shares with its threads and calls.
+pub(crate) struct Inner {
+    cpu: Backend,
+    gpu: Result<Backend, String>,
+    kernels: RwLock<HashMap<Key, Arc<Prepared>>>,
+    pub(crate) policy: Arc<dyn Policy>,
+    pub(crate) learner: Option<Learner>,
+    /// The model when nothing is learned.
+    fixed_model: Arc<Ensemble>,
+    model_name: String,
+    calibration: ArcSwap<Calibration>,
+    pub(crate) ledger: Arc<Ledger>,
+    pub(crate) transfers: Arc<Transfers>,
+    pub(crate) calls: AtomicU64,
+    pub(crate) deadline: Duration,
+    /// Predicted nanoseconds of the calls that are under way, on each device.
+    loads: [AtomicU64; 2],
+    order: Mutex<()>,
+    rest: Mutex<Rest>,
+}
+
+#[derive(Debug)]
+struct Rest {
+    until: Option<Instant>,
+    next: Duration,
+}
+
+/// How to make a runtime.
+#[derive(Clone, Default)]
+#[must_use = "a builder does nothing until it builds"]
+pub struct Builder {
+    settings: Settings,
+    executors: [Option<Arc<dyn Executor>>; 2],
+    policy: Option<Arc<dyn Policy>>,
+    calibrate: bool,
+    model: Option<Vec<u8>>,
+    learner: Option<LearnerOptions>,
+}
+
+impl Builder {
+    /// Uses these settings.
+    pub fn settings(mut self, settings: Settings) -> Builder {
+        self.settings = settings;
+        self
+    }
+
+    /// Changes the settings.
+    pub fn with(mut self, change: impl FnOnce(&mut Settings)) -> Builder {
+        change(&mut self.settings);
+        self
+    }
+
+    /// Runs a side by this executor on host memory, instead of the real device: for tests and
+    /// simulations.
+    pub fn executor(mut self, device: Device, executor: Arc<dyn Executor>) -> Builder {
+        self.executors[device as usize] = Some(executor);
+        self
+    }
+
+    /// Routes by this policy instead of the one that the settings name.
+    pub fn policy(mut self, policy: Arc<dyn Policy>) -> Builder {
+        self.policy = Some(policy);
+        self
+    }
+
+    /// Measures the machine first (about a second), unless the settings name a file that already
+    /// holds the measurements.
+    pub fn calibrated(mut self) -> Builder {
+        self.calibrate = true;
+        self
+    }
+
+    /// Predicts with these weights instead of the shipped or configured ones.
+    pub fn model(mut self, weights: Vec<u8>) -> Builder {
+        self.model = Some(weights);
+        self
+    }
+
+    /// Retrains in the background with these options.
+    pub fn learner(mut self, options: LearnerOptions) -> Builder {
+        self.learner = Some(options);
+        self
+    }
+
+    /// The runtime.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] for a policy that does not exist or a GPU that is required and missing,
+    /// [`Error::File`] for a model that cannot be used, [`Error::Run`] if the CPU side does not
+    /// start. A missing GPU is no error otherwise.
+    pub fn build(self) -> Result<Runtime, Error> {
+        let Builder { settings, executors, policy, calibrate, model, learner } = self;
+        let [cpu, gpu] = executors;
+        let is_custom = gpu.is_some();
+        let backends = match (cpu, gpu) {
+            // Custom executors on both sides: nothing of the machine is opened.
+            (Some(cpu), gpu) => Backends {
+                cpu: Backend::Host(cpu),
+                gpu: gpu.map(Backend::Host).ok_or_else(|| "no executor for the GPU".to_owned()),
+            },
+            (None, gpu) => {
+                let mut backends = Backends::open(&settings)?;
+                if let Some(gpu) = gpu {
+                    backends.gpu = Ok(Backend::Host(gpu));
+                }
+                backends
+            }
+        };
+        let policy = match policy {
+            Some(policy) => policy,
+            None => route::by_name(&settings.policy)?,
+        };
+        let loaded = model::load(&settings, model.as_deref())?;
+        let calibration = assumed(&settings, &backends.gpu);
+        let ledger = Arc::new(Ledger::default());
+        let (up, down) = (calibration.gpu.upload, calibration.gpu.download);
+        let transfers = Arc::new(Transfers::new(up, down, ledger.clone()));
+        let learner = settings
+            .learn
+            .then(|| Learner::start(loaded.ensemble.clone(), learner.unwrap_or_default()));
+        let inner = Arc::new(Inner {
+            cpu: backends.cpu,
+            gpu: backends.gpu,
+            kernels: RwLock::default(),
+            policy,
+            learner,
+            fixed_model: Arc::new(loaded.ensemble),
+            model_name: loaded.name,
+            calibration: ArcSwap::from_pointee(calibration),
+            ledger,
+            transfers,
+            calls: AtomicU64::new(0),
+            deadline: settings.deadline(),
+            loads: [AtomicU64::new(0), AtomicU64::new(0)],
+            order: Mutex::new(()),
+            rest: Mutex::new(Rest { until: None, next: REST_MIN }),
+        });
+        let lanes = [Lane::new("crossover-cpu"), Lane::new("crossover-gpu")];
+        let runtime = Runtime { inner, lanes, compiler: Lane::new("crossover-compile") };
+        if calibrate && !is_custom {
+            runtime.calibrate(settings.calibration.as_deref())?;
+        }
+        Ok(runtime)
+    }
+}
+
+fn assumed(settings: &Settings, gpu: &Result<Backend, String>) -> Calibration {
+    let (name, is_software) = match gpu {
+        Ok(Backend::Gpu(executor)) => {
+            let info = executor.gpu().info();
+            (Some(info.name.as_str()), info.is_software())
+        }
+        Ok(Backend::Host(_)) | Err(_) => (None, false),
+    };
+    Calibration::assumed(settings.threads(), name, is_software)
+}
+
+/// The GPU that a runtime uses.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Adapter {
+    /// Its name.
+    pub name: String,
+    /// Its driver's name and version.
+    pub driver: String,
+    /// Whether it computes on the CPU.
+    pub software: bool,
+}
+
+impl Runtime {
+    /// A runtime with the default settings. It reads no environment variable and no file.
+    ///
+    /// # Errors
+    /// As [`Builder::build`].
+    pub fn new() -> Result<Runtime, Error> {
+        Runtime::builder().build()
+    }
+
+    /// How to make one otherwise.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// A runtime with the settings of `CROSSOVER_*` variables: see [`Settings::apply_env`].
+    ///
+    /// # Errors
+    /// As [`Builder::build`], and for variables with a value that is none of theirs.
+    pub fn from_env() -> Result<Runtime, Error> {
+        let mut settings = Settings::default();
+        settings.apply_env()?;
+        Runtime::builder().settings(settings).build()
+    }
+
+    /// A buffer with a copy of these elements.
+    ///
+    /// # Errors
+    /// [`Error::Memory`] when there is none.
+    pub fn buffer_from<T: Element>(&self, elements: &[T]) -> Result<Buffer<T>, Error> {
+        let mut buffer = Buffer::new(elements.len())?;
+        buffer.write()?.copy_from_slice(elements);
+        Ok(buffer)
+    }
+
+    /// A buffer of so many zero elements.
+    ///
+    /// # Errors
+    /// [`Error::Memory`] when there is no memory for it, or it is beyond 4 GiB.
+    pub fn alloc<T: Element>(&self, elements: usize) -> Result<Buffer<T>, Error> {
+        Buffer::new(elements)
+    }
+
+    /// The ledger of all calls.
+    pub fn ledger(&self) -> &Ledger {
+        &self.inner.ledger
+    }
+
+    /// What has been copied between host and GPU for a reason.
+    pub fn copied(&self, reason: Reason) -> Copied {
+        self.inner.transfers.copied(reason)
+    }
+
+    /// The GPU in use; `None` where there is none.
+    pub fn adapter(&self) -> Option<Adapter> {
+        match &self.inner.gpu {
+            Ok(Backend::Gpu(executor)) => {
+                let info = executor.gpu().info();
+                let (name, driver) = (info.name.clone(), info.driver.clone());
+                Some(Adapter { name, driver, software: info.is_software() })
+            }
+            Ok(Backend::Host(executor)) => {
+                let name = executor.name().to_owned();
+                Some(Adapter { name, driver: String::new(), software: true })
+            }
+            Err(_) => None,
+        }
+    }
+
+    /// Why there is no GPU; `None` where there is one.
+    pub fn why_no_gpu(&self) -> Option<&str> {
+        self.inner.gpu.as_ref().err().map(String::as_str)
+    }
+
+    /// What is known of the machine's speed.
+    pub fn calibration(&self) -> Calibration {
+        (*self.inner.calibration()).clone()
+    }
+
+    /// The name of the model in use, and how often it has been replaced by retraining.
+    pub fn model(&self) -> (String, u64) {
+        (self.inner.model_name(), self.inner.generation())
+    }
+
+    /// The background trainer; `None` when learning is switched off.
+    pub fn learner(&self) -> Option<&Learner> {
+        self.inner.learner.as_ref()
+    }
+
+    /// Worker threads of the CPU side.
+    pub fn threads(&self) -> usize {
+        self.inner.calibration().cpu.threads
+    }
+
+    /// Measures the machine, or reads what an earlier run of the same machine has kept in the file.
+    fn calibrate(&self, file: Option<&std::path::Path>) -> Result<(), Error> {
+        let adapter = self.adapter().map(|a| a.name);
+        let threads = self.threads();
+        let known = file.and_then(|f| Calibration::load(f, threads, adapter.as_deref()));
+        let calibration = match known {
+            Some(known) => known,
+            None => {
+                let measured = measure::measure(self)?;
+                if let Some(file) = file {
+                    measured.save(file)?;
+                }
+                measured
+            }
+        };
+        self.inner.calibration.store(Arc::new(calibration));
+        Ok(())
+    }
+
+    pub(crate) fn inner(&self) -> &Arc<Inner> {
+        &self.inner
+    }
+
+    pub(crate) fn lane(&self, device: Device) -> &Lane {
+        &self.lanes[device as usize]
+    }
+
+    /// Has the kernel compiled for the GPU in the background, if nobody has asked yet.
+    pub(crate) fn compile_gpu_soon(&self, prepared: &Arc<Prepared>) {
+        if self.inner.has_gpu() && prepared.begin_gpu_compile() {
+            let (inner, prepared) = (self.inner.clone(), prepared.clone());
+            self.compiler.push(move || {
+                inner.compile_gpu(&prepared);
+            });
+        }
+    }
+}
+
+impl Inner {
+    fn prepared(&self, def: &'static Def, types: &[Type], consts: &[usize]) -> Result<Arc<Prepared>, Error> {
+        let key = Key::of(def, types, consts);
+        let kernels = self.kernels.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = kernels.get(&key) {
+            return Ok(known.clone());
+        }
+        drop(kernels);
+        let prepared = Arc::new(Prepared::new(def, types, consts)?);
+        let mut kernels = self.kernels.write().unwrap_or_else(PoisonError::into_inner);
+        Ok(kernels.entry(key).or_insert(prepared).clone())
+    }
+
+    pub(crate) fn cpu_code(&self, prepared: &Prepared) -> Result<Code, RunError> {
+        prepared.cpu.get_or_init(|| self.cpu.compile(&prepared.kernel)).clone()
+    }
+
+    /// Sees to it that the kernel's GPU code is ready or refused, compiling it on this thread unless
+    /// another is at it.
+    pub(crate) fn compile_gpu_now(&self, prepared: &Prepared) -> GpuCode {
+        if !self.has_gpu() {
+            return GpuCode::Unasked;
+        }
+        loop {
+            match prepared.gpu_code() {
+                done @ (GpuCode::Ready(_) | GpuCode::Refused(_)) => return done,
+                GpuCode::Unasked if prepared.begin_gpu_compile() => {
+                    return self.compile_gpu(prepared);
+                }
+                // The background thread is at it; a pipeline takes milliseconds.
+                GpuCode::Unasked | GpuCode::Compiling => {
+                    std::thread::sleep(Duration::from_micros(200));
+                }
+            }
+        }
+    }
+
+    fn compile_gpu(&self, prepared: &Prepared) -> GpuCode {
+        let code = match &self.gpu {
+            Ok(backend) => match backend.compile(&prepared.kernel) {
+                Ok(code) => GpuCode::Ready(code),
+                Err(error) => GpuCode::Refused(error),
+            },
+            Err(_) => GpuCode::Unasked,
+        };
+        prepared.set_gpu_code(code.clone());
+        code
+    }
+
+    pub(crate) fn has_gpu(&self) -> bool {
+        self.gpu.is_ok()
+    }
+
+    /// Whether the GPU side works on host memory, so that nothing has to be copied.
+    pub(crate) fn gpu_is_host_memory(&self) -> bool {
+        matches!(self.gpu, Ok(Backend::Host(_)))
+    }
+
+    pub(crate) fn no_gpu(&self) -> String {
+        self.gpu.as_ref().err().cloned().unwrap_or_default()
+    }
+
+    /// Keeps calls away from a GPU that has failed, longer each time.
+    pub(crate) fn rest_gpu(&self) {
+        let mut rest = self.rest.lock().unwrap_or_else(PoisonError::into_inner);
+        rest.until = Some(Instant::now() + rest.next);
+        rest.next = (rest.next * 2).min(REST_MAX);
+    }
+
+    pub(crate) fn gpu_rests(&self) -> bool {
+        let rest = self.rest.lock().unwrap_or_else(PoisonError::into_inner);
+        rest.until.is_some_and(|until| Instant::now() < until)
+    }
+
+    pub(crate) fn order(&self) -> MutexGuard<'_, ()> {
+        self.order.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn calibration(&self) -> Arc<Calibration> {
+        self.calibration.load_full()
+    }
+
+    pub(crate) fn model(&self) -> Arc<Ensemble> {
+        match &self.learner {
+            Some(learner) => learner.model(),
+            None => self.fixed_model.clone(),
+        }
+    }
+
+    pub(crate) fn model_name(&self) -> String {
+        format!("{} ({})", self.model_name, self.model().name())
+    }
+
+    pub(crate) fn generation(&self) -> u64 {
+        self.learner.as_ref().map_or(0, Learner::generation)
+    }
+
+    /// Predicted seconds until a device is free.
+    pub(crate) fn wait_s(&self, device: Device) -> f64 {
+        self.loads[device as usize].load(Ordering::Relaxed) as f64 * 1e-9
+    }
+
+    /// Counts a call as under way until the guard is dropped.
+    pub(crate) fn load(&self, device: Device, seconds: f64) -> Load<'_> {
+        let nanos = (seconds * 1e9).clamp(0.0, 1e15) as u64;
+        let load = &self.loads[device as usize];
+        load.fetch_add(nanos, Ordering::Relaxed);
+        Load { load, nanos }
+    }
+}
+
+pub(crate) struct Load<'a> {
+    load: &'a AtomicU64,
+    nanos: u64,
+}
+
+impl Drop for Load<'_> {
+    fn drop(&mut self) {
+        self.load.fetch_sub(self.nanos, Ordering::Relaxed);
+    }
+}
+
+impl Host for Runtime {
+    type Buffer<T: Scalar> = Buffer<T>;
+    type Arg<'b> = Bound<'b>;
+    type Call<'b> = Call<'b>;
+
+    fn scalar<'b, T: Scalar>(&'b self, value: T) -> Bound<'b> {
+        let arg = match value.to_const() {
+            Some(c) => BoundArg::Scalar(c),
+            None => BoundArg::Unfit("needs more than 32 bits; kernels count in 32 bits".into()),
+        };
+        Bound { arg, borrow: std::marker::PhantomData }
+    }
+
+    fn read<'b, T: Scalar>(&'b self, buffer: &'b Buffer<T>) -> Bound<'b> {
+        bound(buffer)
+    }
+
+    fn write<'b, T: Scalar>(&'b self, buffer: &'b mut Buffer<T>) -> Bound<'b> {
+        bound(buffer)
+    }
+
+    fn call<'b>(
+        &'b self,
+        def: &'static Def,
+        types: &[Type],
+        consts: &[usize],
+        args: Vec<Bound<'b>>,
+    ) -> Call<'b> {
+        Call::new(self, self.inner.prepared(def, types, consts), args)
+    }
+}
+
+pub(crate) fn bound<'b, T>(buffer: &Buffer<T>) -> Bound<'b> {
+    let arg = match u32::try_from(buffer.len()) {
+        Ok(len) => BoundArg::Buffer(buffer.storage.clone(), len),
+        Err(_) => BoundArg::Unfit("has more elements than 32 bits can count".into()),
+    };
+    Bound { arg, borrow: std::marker::PhantomData }
+}

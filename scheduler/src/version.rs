@@ -1,0 +1,208 @@
+//! A kernel of a runtime: its optimised form, what each device made of it, and what has been learned
+//! of it.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use crossover_kernels::error::{KernelError, RunError};
+use crossover_kernels::exec::Version;
+use crossover_kernels::ir::{Access, Axis, Inst, Kernel, Param, Stmt, Type};
+use crossover_kernels::{Def, front, passes};
+use crossover_ml::{Correction, Features, Hyper, Prediction, Side};
+use crossover_shaders::GpuVersion;
+
+use crate::device::Device;
+
+/// Predictions kept per kernel, one for each shape of call.
+const SHAPES_MAX: usize = 512;
+
+/// What identifies a kernel: its definition, types and constants.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Key {
+    def: usize,
+    types: Vec<Type>,
+    consts: Vec<usize>,
+}
+
+impl Key {
+    pub(crate) fn of(def: &'static Def, types: &[Type], consts: &[usize]) -> Key {
+        let def = std::ptr::from_ref(def) as usize;
+        Key { def, types: types.to_vec(), consts: consts.to_vec() }
+    }
+}
+
+/// Code that is ready to run.
+#[derive(Clone)]
+pub(crate) enum Code {
+    /// Works on host memory.
+    Host(Arc<dyn Version>),
+    /// Works on copies on the GPU.
+    Gpu(Arc<GpuVersion>),
+}
+
+/// What has become of a kernel on the GPU.
+#[derive(Clone, Default)]
+pub(crate) enum GpuCode {
+    /// Nobody asked.
+    #[default]
+    Unasked,
+    /// Under way.
+    Compiling,
+    /// Ready.
+    Ready(Code),
+    /// The device cannot run it, and why.
+    Refused(RunError),
+}
+
+/// A kernel of a runtime.
+pub(crate) struct Prepared {
+    /// The kernel and its element types: `scale<f64>`.
+    pub(crate) name: String,
+    /// Before optimisation: what features are counted on.
+    pub(crate) source: Kernel,
+    /// What back ends compile.
+    pub(crate) kernel: Arc<Kernel>,
+    pub(crate) cpu: OnceLock<Result<Code, RunError>>,
+    gpu: Mutex<GpuCode>,
+    learned: Mutex<Learned>,
+}
+
+/// What a runtime knows of a kernel from running it.
+pub(crate) struct Learned {
+    pub(crate) correction: Correction,
+    /// Predictions of the network by shape of call.
+    pub(crate) priors: HashMap<u64, Prior>,
+    /// Measured calls on each device.
+    pub(crate) visits: [u64; 2],
+    /// Calls since each device was last measured.
+    pub(crate) unseen: [u64; 2],
+    /// Seconds taken since the last trial of the device that was not the best.
+    pub(crate) spent_s: f64,
+    /// The generation that `correction` is relative to.
+    pub(crate) generation: u64,
+}
+
+/// What the network says of one shape of call.
+#[derive(Clone)]
+pub(crate) struct Prior {
+    pub(crate) prediction: Prediction,
+    pub(crate) features: Arc<Features>,
+    /// log2 of the operations of the call: where it lies on the kernel's size axis.
+    pub(crate) log2_work: f64,
+    pub(crate) generation: u64,
+}
+
+impl Prepared {
+    /// Types, checks and optimises a kernel.
+    pub(crate) fn new(
+        def: &'static Def,
+        types: &[Type],
+        consts: &[usize],
+    ) -> Result<Prepared, KernelError> {
+        let source = front::kernel(def, types, consts)?;
+        Ok(Prepared::from_kernel(source, instance_name(def.name, types, consts)))
+    }
+
+    /// A kernel that was made otherwise.
+    pub(crate) fn from_kernel(source: Kernel, name: String) -> Prepared {
+        let kernel = Arc::new(passes::optimize(&source));
+        let learned = Learned {
+            correction: Correction::new(&Hyper::default()),
+            priors: HashMap::new(),
+            visits: [0; 2],
+            unseen: [0; 2],
+            spent_s: 0.0,
+            generation: 0,
+        };
+        Prepared {
+            name,
+            source,
+            kernel,
+            cpu: OnceLock::new(),
+            gpu: Mutex::default(),
+            learned: Mutex::new(learned),
+        }
+    }
+
+    pub(crate) fn gpu_code(&self) -> GpuCode {
+        self.gpu.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn set_gpu_code(&self, code: GpuCode) {
+        *self.gpu.lock().unwrap_or_else(PoisonError::into_inner) = code;
+    }
+
+    /// True for the one caller that is to compile for the GPU now.
+    pub(crate) fn begin_gpu_compile(&self) -> bool {
+        let mut code = self.gpu.lock().unwrap_or_else(PoisonError::into_inner);
+        let begin = matches!(*code, GpuCode::Unasked);
+        if begin {
+            *code = GpuCode::Compiling;
+        }
+        begin
+    }
+
+    pub(crate) fn learned(&self) -> MutexGuard<'_, Learned> {
+        self.learned.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Learned {
+    /// Learns from a measured run.
+    pub(crate) fn observe(&mut self, prior: &Prior, device: Device, seconds: f64, total_s: f64) {
+        let side: Side = device.side();
+        self.correction.observe(&prior.prediction, prior.log2_work, side, seconds.max(1e-9).log2());
+        self.visits[device as usize] += 1;
+        for other in Device::ALL {
+            self.unseen[other as usize] += 1;
+        }
+        self.unseen[device as usize] = 0;
+        self.spent_s += total_s;
+    }
+
+    pub(crate) fn remember(&mut self, shape: u64, prior: Prior) {
+        if self.priors.len() >= SHAPES_MAX {
+            self.priors.clear();
+        }
+        self.priors.insert(shape, prior);
+    }
+}
+
+fn instance_name(name: &str, types: &[Type], consts: &[usize]) -> String {
+    let mut parts: Vec<String> = types.iter().map(ToString::to_string).collect();
+    parts.extend(consts.iter().map(ToString::to_string));
+    if parts.is_empty() { name.to_owned() } else { format!("{name}<{}>", parts.join(", ")) }
+}
+
+/// Whether every invocation of a one-axis kernel certainly stores its own element of the buffer, and
+/// nothing loads it: what it held before then does not matter.
+pub(crate) fn overwrites(kernel: &Kernel, buffer: Param) -> bool {
+    if kernel.collective.is_some() && buffer.index() + 1 == kernel.entry.params.len() {
+        return true;
+    }
+    let entry = &kernel.entry;
+    let writes = matches!(
+        entry.buffers().find(|(p, ..)| *p == buffer),
+        Some((_, _, Access::ReadWrite))
+    );
+    let loaded = entry.values.iter().any(|v| matches!(v.inst, Inst::Load(p, _) if p == buffer));
+    if !writes || loaded || kernel.axes() != 1 || kernel.grid[0] != crossover_kernels::ir::Extent::Len(buffer) {
+        return false;
+    }
+    for stmt in &entry.body {
+        match stmt {
+            Stmt::Store(p, index, _)
+                if *p == buffer && entry.def(*index).inst == Inst::Id(Axis::X) =>
+            {
+                return true;
+            }
+            Stmt::If { .. } | Stmt::For { .. } | Stmt::Loop(_) if returns(stmt) => return false,
+            _ => {}
+        }
+    }
+    false
+}
+
+fn returns(stmt: &Stmt) -> bool {
+    matches!(stmt, Stmt::Return) || stmt.blocks().into_iter().flatten().any(returns)
+}
