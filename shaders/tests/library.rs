@@ -1,0 +1,104 @@
+//! The standard kernels, optimised, against their references; and random kernels, as they are and
+//! optimised, against the interpreter.
+
+mod common;
+
+use std::sync::Arc;
+
+use common::{bits, compile, gpu, has, run_gpu};
+use crossover_kernels::front;
+use crossover_kernels::interp::{self, Data};
+use crossover_kernels::ir::{Const, Extent, Kernel, ParamKind, Type};
+use crossover_kernels::library;
+use crossover_kernels::passes::optimize;
+use crossover_kernels::random::{self, Options, Random};
+
+/// The grid that a kernel's own extents give.
+fn grid(kernel: &Kernel, data: &[Data]) -> [u32; 3] {
+    let mut grid = [1; 3];
+    for (extent, size) in kernel.grid.iter().zip(&mut grid) {
+        *size = match *extent {
+            Extent::Len(param) => data[param.index()].len() as u32,
+            Extent::Scalar(param) => bits(&data[param.index()])[0] as u32,
+            Extent::Fixed(size) => size,
+        };
+    }
+    grid
+}
+
+#[test]
+fn library_kernels_meet_their_references() {
+    let Some(gpu) = gpu() else { return };
+    for entry in library::ALL {
+        let kernel = front::kernel(entry.def, &[], &[]).expect("library kernels are valid");
+        let kernel = Arc::new(optimize(&kernel));
+        let version = compile(&gpu, &kernel);
+        for size in [1, 3, entry.sizes[0]] {
+            let inputs = (entry.inputs)(size, &mut Random::new(7));
+            let mut data: Vec<Data> = inputs.iter().map(library::Input::data).collect();
+            let grid = grid(&kernel, &data);
+            run_gpu(&version, &mut data, grid, None).expect("library kernels do not fail");
+            for expected in (entry.reference)(&inputs) {
+                let ty = match kernel.entry.params[expected.param].kind {
+                    ParamKind::Scalar(ty) | ParamKind::Buffer { element: ty, .. } => ty,
+                };
+                let found = bits(&data[expected.param]);
+                let found = found.into_iter().map(|bits| Const::new(ty, bits).to_f64());
+                if let Some((i, e, f)) = entry.tolerance.judge(&expected.values, found) {
+                    panic!("{} of {size} at {i}: {f}, expected {e}", entry.name);
+                }
+            }
+        }
+    }
+}
+
+/// Integers only: sums and products of floats may be fused, and subnormal ones be flushed.
+#[test]
+fn random_kernels_agree_with_the_interpreter() {
+    let Some(gpu) = gpu() else { return };
+    let integers = [Type::I32, Type::U32, Type::I64, Type::U64];
+    let types: Vec<Type> = integers.into_iter().filter(|&ty| has(&gpu, ty)).collect();
+    for (seed, count, size) in [(11, 20, 20), (12, 12, 60), (13, 3, 200)] {
+        let mut rng = Random::new(seed);
+        let options = Options { size, types: types.clone(), ..Options::default() };
+        for _ in 0..count {
+            let plain = Arc::new(random::kernel(&mut rng, &options));
+            let optimised = Arc::new(optimize(&plain));
+            let mut kernels = vec![optimised];
+            kernels.extend(plain.helpers.is_empty().then(|| plain.clone()));
+            let versions: Vec<_> = kernels.iter().map(|kernel| compile(&gpu, kernel)).collect();
+            for n in [0, 1, 5, 70, 1500] {
+                let (data, grid) = random::arguments(&mut rng, &plain, n, false);
+                let mut expected = data.clone();
+                let outcome = interp::run(&plain, &mut expected, grid, None);
+                for version in &versions {
+                    let mut found = data.clone();
+                    let ran = run_gpu(version, &mut found, grid, None);
+                    match (&outcome, ran) {
+                        (Ok(()), Ok(_)) => {
+                            let wgsl = &version.shader().wgsl;
+                            assert_eq!(found, expected, "seed {seed}, n {n}\n{wgsl}");
+                        }
+                        (outcome, ran) => panic!("seed {seed}: {ran:?}, expected {outcome:?}"),
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// One invocation fails: the error is the interpreter's, to the letter.
+#[test]
+fn random_failures_agree_with_the_interpreter() {
+    let Some(gpu) = gpu() else { return };
+    let mut rng = Random::new(21);
+    for _ in 0..20 {
+        let (kernel, data, grid) = random::failing_kernel(&mut rng);
+        let kernel = Arc::new(kernel);
+        let mut expected = data.clone();
+        let outcome = interp::run(&kernel, &mut expected, grid, None);
+        let optimised = Arc::new(optimize(&kernel));
+        let ran = run_gpu(&compile(&gpu, &optimised), &mut data.clone(), grid, None);
+        assert_eq!(ran.map(|_| ()), outcome);
+    }
+}
