@@ -1,10 +1,10 @@
 //! A kernel of the library with arguments in buffers of a runtime.
 
 use anyhow::bail;
-use crossover::kernels::library::{Entry, Expected, Input};
-use crossover::{Bound, Buffer, Call, Error, Host, Outcome, Runtime};
 use crossover::kernels::ir::{Access, ParamKind};
+use crossover::kernels::library::{Entry, Expected, Input};
 use crossover::kernels::random::Random;
+use crossover::{Bound, Buffer, Call, Error, Host, Outcome, Runtime, Scalar};
 
 /// The seed of all inputs: the same on every machine and run.
 const SEED: u64 = 0x0c05_50fe;
@@ -29,7 +29,11 @@ pub(crate) struct Case<'r> {
 
 impl<'r> Case<'r> {
     /// Makes the arguments and the reference.
-    pub(crate) fn new(rt: &'r Runtime, entry: &'static Entry, size: usize) -> anyhow::Result<Case<'r>> {
+    pub(crate) fn new(
+        rt: &'r Runtime,
+        entry: &'static Entry,
+        size: usize,
+    ) -> anyhow::Result<Case<'r>> {
         let mut rng = Random::new(SEED ^ size as u64);
         let inputs = (entry.inputs)(size, &mut rng);
         let expected = (entry.reference)(&inputs);
@@ -66,10 +70,8 @@ impl<'r> Case<'r> {
             args.push(match held {
                 Held::Scalar(c) if c.ty.is_float() => Host::scalar(rt, c.to_f64() as f32),
                 Held::Scalar(c) => Host::scalar(rt, c.bits as u32),
-                Held::F32(b) if reads => Host::read(rt, b),
-                Held::F32(b) => Host::write(rt, b),
-                Held::U32(b) if reads => Host::read(rt, b),
-                Held::U32(b) => Host::write(rt, b),
+                Held::F32(b) => bind(rt, b, reads),
+                Held::U32(b) => bind(rt, b, reads),
             });
         }
         Host::call(rt, self.entry.def, &[], &[], args)
@@ -146,6 +148,10 @@ impl<'r> Case<'r> {
     pub(crate) fn judge_inputs(&self, found: &[Input]) -> Option<String> {
         self.expected.iter().find_map(|e| judge(self.entry, e, &found[e.param]))
     }
+}
+
+fn bind<'b, T: Scalar>(rt: &'b Runtime, buffer: &'b mut Buffer<T>, reads: bool) -> Bound<'b> {
+    if reads { Host::read(rt, buffer) } else { Host::write(rt, buffer) }
 }
 
 fn judge(entry: &Entry, expected: &Expected, found: &Input) -> Option<String> {

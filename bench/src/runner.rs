@@ -80,7 +80,8 @@ struct Side {
 fn new_row(entry: &Entry, size_name: &str, size: usize, first: &Explanation) -> Row {
     let of = |device: Device| first.estimates.iter().find(|e| e.device == device);
     let total = |device| of(device).map(crossover::Estimate::total_s);
-    let interval = |device| of(device).map(|e| [e.run_low_s, e.run_high_s].map(|s| s + e.transfer_s));
+    let interval =
+        |device| of(device).map(|e| [e.run_low_s, e.run_high_s].map(|s| s + e.transfer_s));
     Row {
         kernel: entry.name.to_owned(),
         about: entry.about.to_owned(),

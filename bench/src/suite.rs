@@ -54,7 +54,10 @@ impl Suite {
             None => {
                 let names: Vec<&str> = BUNDLED.iter().map(|(name, _)| *name).collect();
                 std::fs::read_to_string(name).with_context(|| {
-                    format!("there is no suite `{name}`: bundled are {}; else name a file", names.join(", "))
+                    format!(
+                        "there is no suite `{name}`: bundled are {}; else name a file",
+                        names.join(", ")
+                    )
                 })?
             }
         };

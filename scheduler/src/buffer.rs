@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytemuck::Pod;
 use crossover_kernels::Scalar;
 use crossover_memory::{ReadGuard, Slot, WriteGuard};
-use crossover_shaders::{DeviceBuffer, Gpu};
+use crossover_shaders::{DeviceBuffer, DeviceError, Gpu};
 
 use crate::error::Error;
 use crate::ledger::Reason;
@@ -210,16 +210,17 @@ pub(crate) fn fetch(
     copy: Arc<DeviceBuffer>,
     transfers: Arc<Transfers>,
     call: u64,
+    blame: impl FnOnce(DeviceError) -> String + Send + 'static,
 ) -> crossover_memory::Fill {
     Box::new(move |bytes| {
         let start = std::time::Instant::now();
-        copy.read(0, bytes, None).map_err(|error| error.to_string())?;
+        copy.read(0, bytes, None).map_err(blame)?;
         transfers.count(Reason::HostRead, bytes.len() as u64, start.elapsed(), call);
         Ok(())
     })
 }
 
 /// Room on the GPU for a buffer of this many bytes.
-pub(crate) fn room(gpu: &Arc<Gpu>, bytes: usize) -> Result<DeviceBuffer, crossover_shaders::DeviceError> {
+pub(crate) fn room(gpu: &Arc<Gpu>, bytes: usize) -> Result<DeviceBuffer, DeviceError> {
     DeviceBuffer::new(gpu, bytes as u64)
 }

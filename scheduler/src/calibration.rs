@@ -187,7 +187,8 @@ mod tests {
 
     #[test]
     fn a_file_is_read_back_for_the_same_machine_only() {
-        let folder = std::env::temp_dir().join(format!("crossover-calibration-{}", std::process::id()));
+        let folder =
+            std::env::temp_dir().join(format!("crossover-calibration-{}", std::process::id()));
         let path = folder.join("machine.json");
         let saved = Calibration::assumed(2, Some("card"), false);
         saved.save(&path).expect("a writable folder");

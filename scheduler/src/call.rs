@@ -274,7 +274,9 @@ impl Job {
     /// Only the GPU falls back, and not where the caller asked for it or is to blame.
     fn may_fall_back(&self, error: &RunError) -> bool {
         let devices_fault = match error {
-            RunError::Device { .. } | RunError::Memory { .. } | RunError::Unsupported { .. } => true,
+            RunError::Device { .. } | RunError::Memory { .. } | RunError::Unsupported { .. } => {
+                true
+            }
             RunError::Failed(_) | RunError::Arguments { .. } | RunError::Deadline { .. } => false,
         };
         devices_fault

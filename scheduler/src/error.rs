@@ -26,7 +26,9 @@ pub enum Error {
         why: String,
     },
     /// A shadow run gave another result than the run.
-    #[error("kernel `{kernel}`: {device} disagrees in `{buffer}`: element {index} is {found}, not {expected} ({count} elements differ)")]
+    #[error(
+        "kernel `{kernel}`: {device} disagrees in `{buffer}`: element {index} is {found}, not {expected} ({count} elements differ)"
+    )]
     Mismatch {
         /// The kernel's name.
         kernel: String,

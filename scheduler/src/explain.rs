@@ -105,6 +105,10 @@ impl fmt::Display for Explanation {
             writeln!(f, "  the {other} would be chosen if it were {factor:.2} times faster")?;
         }
         let [cpu, gpu] = self.visits;
-        write!(f, "  {} (generation {}), after {cpu} calls on the CPU and {gpu} on the GPU", self.model, self.generation)
+        write!(
+            f,
+            "  {} (generation {}), after {cpu} calls on the CPU and {gpu} on the GPU",
+            self.model, self.generation
+        )
     }
 }

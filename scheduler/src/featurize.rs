@@ -167,7 +167,8 @@ fn roofline(features: &mut Features, p: &Profile, bytes: &Bytes, c: &Calibration
     let cpu_compute = ops / c.cpu_flops(threads);
     let cpu_memory = moved / c.cpu_bandwidth(threads, bytes.all());
     let parallel = cpu_compute.max(cpu_memory) + c.cpu.wake_s;
-    let alone = (ops / c.cpu_flops(1)).max(moved / c.cpu_bandwidth(1, bytes.all())) + c.cpu.inline_s;
+    let alone =
+        (ops / c.cpu_flops(1)).max(moved / c.cpu_bandwidth(1, bytes.all())) + c.cpu.inline_s;
     let gpu_compute = ops / c.gpu.flops;
     let gpu_memory = moved / c.gpu.bandwidth;
     for (feature, value) in [

@@ -63,7 +63,8 @@ fn probe_arithmetic(id: Id, passages: u32, y: &mut [f32]) {
 pub(crate) fn measure(rt: &Runtime) -> Result<Calibration, Error> {
     let (threads, adapter) = (rt.threads(), rt.adapter());
     let software = adapter.as_ref().is_some_and(|a| a.software);
-    let mut found = Calibration::assumed(threads, adapter.as_ref().map(|a| a.name.as_str()), software);
+    let mut found =
+        Calibration::assumed(threads, adapter.as_ref().map(|a| a.name.as_str()), software);
     let mut probe = Probe::new(rt)?;
     let ops = POINTS as f64 * f64::from(PASSAGES) * PASSAGE_OPS;
     let stream_bytes = (STREAM * 12) as f64;

@@ -120,7 +120,9 @@ impl Missing {
             Missing::NoGpu => Why::Only(inner.no_gpu()),
             Missing::Refused(why) => Why::Only(why.clone()),
             Missing::Compiling => Why::Compiling,
-            Missing::Resting => Why::Only("the GPU has failed and rests before the next try".into()),
+            Missing::Resting => {
+                Why::Only("the GPU has failed and rests before the next try".into())
+            }
         }
     }
 }
@@ -170,13 +172,7 @@ fn moves(prepared: &Prepared, args: &[BoundArg]) -> Moves {
 }
 
 /// The network's prediction for this shape of call, from memory where it has been made.
-fn prior(
-    inner: &Inner,
-    prepared: &Prepared,
-    plain: &[Arg],
-    grid: Grid,
-    moves: &Moves,
-) -> Prior {
+fn prior(inner: &Inner, prepared: &Prepared, plain: &[Arg], grid: Grid, moves: &Moves) -> Prior {
     let shape = shape(plain, grid);
     let generation = inner.generation();
     let mut learned = prepared.learned();
@@ -206,7 +202,8 @@ fn prior(
 fn shape(plain: &[Arg], grid: Grid) -> u64 {
     // FNV-1a over words: a handful of numbers, hashed at every call.
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
-    let mut mix = |word: u64| hash = (hash ^ word).wrapping_mul(0x0000_0100_0000_01b3).rotate_left(17);
+    let mut mix =
+        |word: u64| hash = (hash ^ word).wrapping_mul(0x0000_0100_0000_01b3).rotate_left(17);
     for extent in grid {
         mix(u64::from(extent));
     }

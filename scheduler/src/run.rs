@@ -101,7 +101,7 @@ fn run_gpu(
             }
         }
     } else {
-        leave_results(job, &copies, claim);
+        leave_results(job, &version.gpu().info().name, &copies, claim);
     }
     let device_s = ran?.as_secs_f64();
     Ok(Measured { run_s, device_s, transfer_s: transfer.as_secs_f64(), total_s: 0.0 })
@@ -144,13 +144,16 @@ fn upload(
 }
 
 /// Says of every buffer that was written where its newest content is.
-fn leave_results(job: &Job, copies: &[Arc<DeviceBuffer>], claim: &mut Claim) {
+fn leave_results(job: &Job, device: &str, copies: &[Arc<DeviceBuffer>], claim: &mut Claim) {
     let buffers = job.prepared.kernel.entry.buffers();
     for ((param, _, access), copy) in buffers.zip(copies) {
         if access != Access::Read
             && let Some(storage) = job.storage(param)
         {
-            let fill = fetch(copy.clone(), job.inner.transfers.clone(), job.call);
+            let (kernel, device) = (job.prepared.name.clone(), device.to_owned());
+            let blame =
+                move |error: DeviceError| error.of_kernel(&kernel, &device, "a result").to_string();
+            let fill = fetch(copy.clone(), job.inner.transfers.clone(), job.call, blame);
             claim.defer(&storage.slot, fill);
         }
     }

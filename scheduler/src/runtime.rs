@@ -366,7 +366,12 @@ impl Runtime {
 }
 
 impl Inner {
-    fn prepared(&self, def: &'static Def, types: &[Type], consts: &[usize]) -> Result<Arc<Prepared>, Error> {
+    fn prepared(
+        &self,
+        def: &'static Def,
+        types: &[Type],
+        consts: &[usize],
+    ) -> Result<Arc<Prepared>, Error> {
         let key = Key::of(def, types, consts);
         let kernels = self.kernels.read().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = kernels.get(&key) {

@@ -70,7 +70,8 @@ impl Promise {
 impl Drop for Promise {
     fn drop(&mut self) {
         if !self.is_kept {
-            self.give(Err(Error::Stopped { kernel: std::mem::take(&mut self.kernel) }));
+            let kernel = std::mem::take(&mut self.kernel);
+            self.give(Err(Error::Stopped { kernel }));
         }
     }
 }

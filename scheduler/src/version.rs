@@ -181,12 +181,14 @@ pub(crate) fn overwrites(kernel: &Kernel, buffer: Param) -> bool {
         return true;
     }
     let entry = &kernel.entry;
-    let writes = matches!(
-        entry.buffers().find(|(p, ..)| *p == buffer),
-        Some((_, _, Access::ReadWrite))
-    );
+    let writes =
+        matches!(entry.buffers().find(|(p, ..)| *p == buffer), Some((_, _, Access::ReadWrite)));
     let loaded = entry.values.iter().any(|v| matches!(v.inst, Inst::Load(p, _) if p == buffer));
-    if !writes || loaded || kernel.axes() != 1 || kernel.grid[0] != crossover_kernels::ir::Extent::Len(buffer) {
+    if !writes
+        || loaded
+        || kernel.axes() != 1
+        || kernel.grid[0] != crossover_kernels::ir::Extent::Len(buffer)
+    {
         return false;
     }
     for stmt in &entry.body {

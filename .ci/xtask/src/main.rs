@@ -59,11 +59,16 @@ fn libtorch() -> bool {
         println!("libtorch is in {}", folder.display());
         return true;
     }
-    println!("fetching libtorch (500 MB, once) into {} for the tests of ml/torch", folder.display());
+    println!(
+        "fetching libtorch (500 MB, once) into {} for the tests of ml/torch",
+        folder.display()
+    );
     let done = Command::new("bash").arg("ml/torch/libtorch.sh").arg(folder).status();
     let has = done.is_ok_and(|status| status.success());
     if !has {
-        println!("libtorch cannot be had: it needs bash, python3 and pip; the tests of ml/torch are left out");
+        println!(
+            "libtorch cannot be had: it needs bash, python3 and pip; the tests of ml/torch are left out"
+        );
     }
     has
 }

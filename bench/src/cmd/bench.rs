@@ -88,8 +88,8 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
 pub(super) fn report(args: &ReportArgs) -> anyhow::Result<ExitCode> {
     let shown = args.json.display();
     let text = std::fs::read_to_string(&args.json).with_context(|| shown.to_string())?;
-    let report: Report =
-        serde_json::from_str(&text).with_context(|| format!("{shown} is no report of this version"))?;
+    let report: Report = serde_json::from_str(&text)
+        .with_context(|| format!("{shown} is no report of this version"))?;
     let out = args.out.clone().unwrap_or_else(|| args.json.with_extension("html"));
     write(&out, &html::render(&report))?;
     println!("{}", out.display());
@@ -151,7 +151,15 @@ fn assemble(rt: &Runtime, suite: &Suite, rows: Vec<Row>, interrupted: bool) -> R
 fn print_table(report: &Report) {
     println!(
         "{:<14} {:<7} {:>9} {:>9} {:>9} {:>19} {:>6} {:>6} {:>7}  checked",
-        "kernel", "size", "wasm", "gpu", "native", "predicted wasm|gpu", "placed", "oracle", "regret"
+        "kernel",
+        "size",
+        "wasm",
+        "gpu",
+        "native",
+        "predicted wasm|gpu",
+        "placed",
+        "oracle",
+        "regret"
     );
     let time = |t: Option<f64>| t.map_or("–".to_owned(), show_seconds);
     for row in &report.rows {
@@ -201,7 +209,8 @@ struct Interrupt(Option<tokio::runtime::Runtime>);
 
 impl Interrupt {
     fn listen(stop: Arc<AtomicBool>) -> Interrupt {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
         let Ok(runtime) = runtime else { return Interrupt(None) };
         runtime.spawn(async move {
             while tokio::signal::ctrl_c().await.is_ok() {

@@ -28,8 +28,13 @@ pub(crate) struct Args {
 }
 
 /// Grid sizes for each kernel: one drawn from each decade of these.
-const SIZES: [[u32; 2]; 5] =
-    [[200, 2_000], [2_000, 20_000], [20_000, 200_000], [200_000, 1_000_000], [1_000_000, 4_000_000]];
+const SIZES: [[u32; 2]; 5] = [
+    [200, 2_000],
+    [2_000, 20_000],
+    [20_000, 200_000],
+    [200_000, 1_000_000],
+    [1_000_000, 4_000_000],
+];
 
 /// Repetitions on each side; the median counts.
 const REPETITIONS: usize = 3;

@@ -17,7 +17,8 @@ pub(crate) struct Args {
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let mut settings = Settings::default();
     settings.apply_env()?;
-    let file = settings.calibration.clone().or(super::cache_folder().map(|f| f.join("machine.json")));
+    let file =
+        settings.calibration.clone().or(super::cache_folder().map(|f| f.join("machine.json")));
     settings.calibration.clone_from(&file);
     if args.calibrate
         && let Some(file) = &file
@@ -33,7 +34,11 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     println!("simd        {} (WebAssembly uses 128 bits of it)", machine.simd.join(", "));
     println!("gpu         {}", super::adapter_line(&rt));
     adapters();
-    let path = if rt.adapter().is_some() { "copies on the GPU, moved when needed and counted" } else { "host memory alone" };
+    let path = if rt.adapter().is_some() {
+        "copies on the GPU, moved when needed and counted"
+    } else {
+        "host memory alone"
+    };
     println!("memory      one allocation for Rust and WebAssembly; {path}");
     let (model, generation) = rt.model();
     println!("model       {model}, generation {generation}");
@@ -61,7 +66,9 @@ fn adapters() {
         );
     }
     if all.is_empty() {
-        println!("  adapter   none found; a software one: apt-get install mesa-vulkan-drivers libvulkan1");
+        println!(
+            "  adapter   none found; a software one: apt-get install mesa-vulkan-drivers libvulkan1"
+        );
     }
 }
 

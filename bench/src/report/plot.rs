@@ -106,8 +106,10 @@ pub(super) fn svg(rows: &[&Row]) -> String {
     let caption = caption(rows);
     let kernel = escape(&first.kernel);
     let [width, height] = SIZE;
-    let curves: String = Series::ALL.map(|series| curve(&axes, rows, series)).concat();
-    let marks: String = Series::ALL.map(|series| marks(&axes, rows, series)).concat();
+    // The baseline first: where marks coincide, those that calls are placed on are on top.
+    let order = || Series::ALL.into_iter().rev();
+    let curves: String = order().map(|series| curve(&axes, rows, series)).collect();
+    let marks: String = order().map(|series| marks(&axes, rows, series)).collect();
     [
         format!(
             r#"<svg viewBox="0 0 {width} {height}" role="img" aria-label="{kernel}: {caption}">"#

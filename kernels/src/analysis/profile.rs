@@ -325,7 +325,8 @@ impl<'a, 'p> Counter<'a, 'p> {
             Inst::Cast(_) => total.casts += times,
             Inst::Load(buffer, index) => {
                 total.loads += times;
-                total.load_bytes += times * self.function.element(*buffer).map_or(4, Type::bytes) as f64;
+                total.load_bytes +=
+                    times * self.function.element(*buffer).map_or(4, Type::bytes) as f64;
                 self.access(*index, times);
             }
             Inst::AtomicLoad(_, index) | Inst::Atomic(_, _, index, _) => {

@@ -5,14 +5,7 @@ use crate::{Id, kernel};
 
 /// `y = A x` with row i's entries at `starts[i]..starts[i + 1]`.
 #[kernel]
-pub fn spmv(
-    id: Id,
-    starts: &[u32],
-    columns: &[u32],
-    values: &[f32],
-    x: &[f32],
-    y: &mut [f32],
-) {
+pub fn spmv(id: Id, starts: &[u32], columns: &[u32], values: &[f32], x: &[f32], y: &mut [f32]) {
     let i = id.x;
     let mut sum = 0.0;
     for at in starts[i]..starts[i + 1] {

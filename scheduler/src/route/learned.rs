@@ -66,7 +66,15 @@ mod tests {
         Estimate { device, threads: 1, run_s, run_low_s, run_high_s, transfer_s, wait_s: 0.0 }
     }
 
-    fn ask(cpu: f64, gpu: f64, transfer: f64, visits: [u64; 2], sd: f64, unseen: u64, budget_s: f64) -> (Device, Why) {
+    fn ask(
+        cpu: f64,
+        gpu: f64,
+        transfer: f64,
+        visits: [u64; 2],
+        sd: f64,
+        unseen: u64,
+        budget_s: f64,
+    ) -> (Device, Why) {
         let estimates = [estimate(Device::Cpu, cpu, 0.0), estimate(Device::Gpu, gpu, transfer)];
         let (unseen, sd) = ([unseen, unseen], [sd, sd]);
         let question = Question { estimates: &estimates, visits, unseen, sd, budget_s, items: 1 };

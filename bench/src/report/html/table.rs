@@ -1,0 +1,143 @@
+//! The table of every row; a cell that is empty has a note that says why.
+
+use crossover::Device;
+
+use super::text::{bytes, count, escape, factor, seconds};
+use crate::report::model::Row;
+use crate::report::plot::Series;
+
+/// Why cells are empty, each reason once.
+#[derive(Default)]
+struct Notes(Vec<String>);
+
+impl Notes {
+    /// An empty cell and the number of its note.
+    fn none(&mut self, why: Option<&str>) -> String {
+        let why = escape(why.unwrap_or("not measured"));
+        let known = self.0.iter().position(|note| *note == why);
+        let index = known.unwrap_or_else(|| {
+            self.0.push(why.clone());
+            self.0.len() - 1
+        });
+        let number = index + 1;
+        format!(r##"<abbr title="{why}">–</abbr><sup><a href="#note{number}">{number}</a></sup>"##)
+    }
+
+    /// A time, or its note.
+    fn time(&mut self, time: Option<f64>, why: Option<&str>) -> String {
+        match time {
+            Some(time) => seconds(time),
+            None => self.none(why),
+        }
+    }
+
+    fn list(&self) -> String {
+        if self.0.is_empty() {
+            return String::new();
+        }
+        let note = |(i, note): (usize, &String)| format!("<li id=\"note{}\">{note}</li>\n", i + 1);
+        let notes: String = self.0.iter().enumerate().map(note).collect();
+        format!("<ol class=\"notes\">\n{notes}</ol>\n")
+    }
+}
+
+/// The table's columns; a `true` for those of words.
+const COLUMNS: [(&str, bool); 15] = [
+    ("Kernel", true),
+    ("Size", true),
+    ("n", false),
+    ("CPU (WASM)", false),
+    ("GPU", false),
+    ("of it kernel", false),
+    ("Native", false),
+    ("Predicted CPU", false),
+    ("Predicted GPU", false),
+    ("Chosen first", true),
+    ("Chosen", true),
+    ("Oracle", true),
+    ("Regret", false),
+    ("Verified", true),
+    ("Copied", false),
+];
+
+/// The table of all rows, and its notes.
+pub(super) fn table(kernels: &[Vec<&Row>]) -> String {
+    let mut notes = Notes::default();
+    let head = COLUMNS.map(|(name, word)| {
+        let class = if word { r#" class="word""# } else { "" };
+        format!(r#"<th scope="col"{class}>{name}</th>"#)
+    });
+    let mut body = String::new();
+    for rows in kernels {
+        for (i, row) in rows.iter().enumerate() {
+            let class = if i == 0 { r#" class="first""# } else { "" };
+            body += &format!("<tr{class}>{}</tr>\n", cells(row, &mut notes));
+        }
+    }
+    let head = head.concat();
+    format!(
+        "<div class=\"scroll\" role=\"region\" aria-label=\"Every measurement\" tabindex=\"0\">\n\
+         <table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}</tbody>\n</table>\n</div>\n\
+         <p class=\"notes\">Times are medians, from the call to the result on the host; predictions \
+         are from before the first run, with their 90 % intervals.</p>\n{}",
+        notes.list()
+    )
+}
+
+/// A row's cells, in the order of [`COLUMNS`].
+fn cells(row: &Row, notes: &mut Notes) -> String {
+    let unpredicted = Some("no prediction: the call could not be priced there");
+    let one_sided = Some("one side was not measured");
+    let (wasm_why, gpu_why) = (row.wasm_why.as_deref(), row.gpu_why.as_deref());
+    let unit = escape(&row.unit);
+    let chosen = format!(r#"<abbr title="{}">{}</abbr>"#, escape(&row.why), device(row.chosen));
+    let predicted = |notes: &mut Notes, time: Option<f64>, interval: Option<[f64; 2]>, why| {
+        let shown = notes.time(time, why);
+        let interval = interval.filter(|_| time.is_some());
+        shown
+            + &interval.map_or(String::new(), |[low, high]| {
+                format!("<small>{} – {}</small>", seconds(low), seconds(high))
+            })
+    };
+    let cells = [
+        escape(&row.size),
+        format!(r#"<abbr title="{unit}">{}</abbr>"#, count(row.n)),
+        notes.time(row.wasm_s, wasm_why),
+        notes.time(row.gpu_s, gpu_why),
+        notes.time(row.gpu_run_s, gpu_why.or(Some("the adapter has no timestamps"))),
+        notes.time(row.native_s, row.native_why.as_deref()),
+        predicted(
+            notes,
+            row.predicted_wasm_s,
+            row.predicted_wasm_interval,
+            wasm_why.or(unpredicted),
+        ),
+        predicted(notes, row.predicted_gpu_s, row.predicted_gpu_interval, gpu_why.or(unpredicted)),
+        device(row.chosen_first).to_owned(),
+        chosen,
+        row.oracle.map_or_else(|| notes.none(one_sided), |oracle| device(oracle).to_owned()),
+        row.regret.map_or_else(|| notes.none(one_sided), factor),
+        verdict(row),
+        bytes(row.bytes_copied),
+    ];
+    let cell = |(cell, (_, word)): (&String, &(&str, bool))| match word {
+        true => format!(r#"<td class="word">{cell}</td>"#),
+        false => format!("<td>{cell}</td>"),
+    };
+    let cells: String = cells.iter().zip(&COLUMNS[1..]).map(cell).collect();
+    format!(r#"<th scope="row">{}</th>{cells}"#, escape(&row.kernel))
+}
+
+fn verdict(row: &Row) -> String {
+    match row.verified {
+        true => r#"<span class="good">yes</span>"#.to_owned(),
+        false => {
+            let why = escape(row.wrong.as_deref().unwrap_or("no side ran"));
+            format!(r#"<abbr class="bad" title="{why}">no</abbr>"#)
+        }
+    }
+}
+
+fn device(device: Device) -> &'static str {
+    Series::from(device).name()
+}

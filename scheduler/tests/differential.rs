@@ -1,0 +1,257 @@
+//! Back end against back end: random kernels and the kernels of the library, in the interpreter, as
+//! WebAssembly and on the GPU.
+//!
+//! Exact kernels are compared bit for bit between interpreter and WebAssembly. Drivers may fuse,
+//! flush and reorder within the bounds of their standard: on the GPU integers are compared exactly
+//! where no float feeds them, and floats within a tolerance.
+
+use std::sync::Arc;
+
+use crossover::kernels::exec::{Arg, Call, Executor, Grid, Version, claim_args};
+use crossover::kernels::interp::{self, Data};
+use crossover::kernels::ir::{Access, Const, Kernel, ParamKind, Type};
+use crossover::kernels::library::{self, Input};
+use crossover::kernels::random::{self, Coverage, Options, Random};
+use crossover::kernels::{front, passes};
+use crossover::shaders::{Gpu, GpuExecutor, GpuOptions};
+use crossover::wasm::WasmExecutor;
+use crossover_memory::Slot;
+
+/// Random kernels on each back end: what every run of the tests generates.
+const WASM_KERNELS: u64 = 2_000;
+const GPU_KERNELS: u64 = 2_000;
+
+/// The GPU of the tests; a missing one is an error where `CROSSOVER_GPU=require`.
+fn gpu() -> Option<Arc<Gpu>> {
+    match Gpu::open(&GpuOptions::default()) {
+        Ok(gpu) => Some(gpu),
+        Err(error) => {
+            let required = std::env::var("CROSSOVER_GPU").is_ok_and(|v| v == "require");
+            assert!(!required, "a GPU is required: {error}");
+            eprintln!("skipped: {error}");
+            None
+        }
+    }
+}
+
+/// Runs a version on copies of the data; gives the data after.
+fn run(
+    version: &dyn Version,
+    kernel: &Kernel,
+    data: &[Data],
+    grid: Grid,
+    threads: usize,
+) -> Result<Vec<Data>, crossover::kernels::error::RunError> {
+    let args: Vec<Arg> = data.iter().map(to_arg).collect();
+    let mut claim = claim_args(kernel, &args);
+    version.run(&mut Call { args: &args, grid, threads, deadline: None, claim: &mut claim })?;
+    drop(claim);
+    Ok(args.iter().zip(data).map(|(arg, before)| from_arg(arg, before)).collect())
+}
+
+fn to_arg(data: &Data) -> Arg {
+    match data {
+        Data::Scalar(c) => Arg::Scalar(*c),
+        Data::Narrow(v) => {
+            let slot = Arc::new(Slot::zeroed(v.len() * 4).expect("memory"));
+            slot.write::<u32>().copy_from_slice(v);
+            Arg::Buffer { slot, len: v.len() as u32 }
+        }
+        Data::Wide(v) => {
+            let slot = Arc::new(Slot::zeroed(v.len() * 8).expect("memory"));
+            slot.write::<u64>().copy_from_slice(v);
+            Arg::Buffer { slot, len: v.len() as u32 }
+        }
+    }
+}
+
+fn from_arg(arg: &Arg, before: &Data) -> Data {
+    match (arg, before) {
+        (Arg::Buffer { slot, .. }, Data::Narrow(_)) => Data::Narrow(slot.read::<u32>().to_vec()),
+        (Arg::Buffer { slot, .. }, _) => Data::Wide(slot.read::<u64>().to_vec()),
+        (Arg::Scalar(c), _) => Data::Scalar(*c),
+    }
+}
+
+fn element(kernel: &Kernel, param: usize) -> Type {
+    match kernel.entry.params[param].kind {
+        ParamKind::Scalar(ty) | ParamKind::Buffer { element: ty, .. } => ty,
+    }
+}
+
+fn values(data: &Data, ty: Type) -> Vec<Const> {
+    match data {
+        Data::Scalar(c) => vec![*c],
+        Data::Narrow(v) => v.iter().map(|&b| Const::new(ty, u64::from(b))).collect(),
+        Data::Wide(v) => v.iter().map(|&b| Const::new(ty, b)).collect(),
+    }
+}
+
+/// The first place where two sets of arguments differ.
+fn difference(
+    kernel: &Kernel,
+    a: &[Data],
+    b: &[Data],
+    same: impl Fn(Const, Const) -> bool,
+) -> Option<String> {
+    for (param, (x, y)) in a.iter().zip(b).enumerate() {
+        let ty = element(kernel, param);
+        let pairs = values(x, ty).into_iter().zip(values(y, ty));
+        for (at, (x, y)) in pairs.enumerate() {
+            if !same(x, y) {
+                let name = &kernel.entry.params[param].name;
+                return Some(format!("{name}[{at}]: {x:?} and {y:?}"));
+            }
+        }
+    }
+    None
+}
+
+fn equal(a: Const, b: Const) -> bool {
+    a == b || (a.is_nan() && b.is_nan())
+}
+
+#[test]
+fn random_kernels_are_equal_in_the_interpreter_and_as_wasm() {
+    let wasm = WasmExecutor::new().expect("wasmtime starts");
+    let mut coverage = Coverage::default();
+    let options = Options { exact: true, transcendental: false, ..Options::default() };
+    for seed in 0..WASM_KERNELS {
+        let mut rng = Random::new(0x5eed_0000 + seed);
+        let size = 8 + rng.below(60);
+        let source = random::kernel(&mut rng, &Options { size, ..options.clone() });
+        coverage.add(&source);
+        let optimised = Arc::new(passes::optimize(&source));
+        let version = wasm.compile(&optimised).expect("every kernel compiles for the CPU");
+        for n in [0, 1, 7, 150] {
+            let (data, grid) = random::arguments(&mut rng, &source, n, true);
+            let mut expected = data.clone();
+            interp::run(&source, &mut expected, grid, None).expect("no check fails");
+            let threads = 1 + rng.below(2);
+            let found = run(&*version, &optimised, &data, grid, threads).expect("no check fails");
+            if let Some(wrong) = difference(&source, &expected, &found, equal) {
+                panic!("seed {seed}, n {n}: {wrong}\n{source}\noptimised:\n{optimised}");
+            }
+        }
+    }
+    assert_eq!(coverage.missing(&options), Vec::<String>::new(), "every operator was tried");
+}
+
+#[test]
+fn random_integer_kernels_are_equal_in_the_interpreter_and_on_the_gpu() {
+    let Some(gpu) = gpu() else { return };
+    let wide = gpu.capabilities().int64;
+    let executor = GpuExecutor::new(gpu);
+    let mut types = vec![Type::Bool, Type::I32, Type::U32];
+    if wide {
+        types.extend([Type::I64, Type::U64]);
+    }
+    let options = Options { types, exact: true, transcendental: false, ..Options::default() };
+    let mut coverage = Coverage::default();
+    for seed in 0..GPU_KERNELS {
+        let mut rng = Random::new(0x69d0_0000 + seed);
+        let size = 6 + rng.below(30);
+        let source = random::kernel(&mut rng, &Options { size, ..options.clone() });
+        coverage.add(&source);
+        let optimised = Arc::new(passes::optimize(&source));
+        let version = match executor.compile(&optimised) {
+            Ok(version) => version,
+            Err(error) => panic!("seed {seed}: {error}\n{optimised}"),
+        };
+        for n in [1, 150] {
+            let (data, grid) = random::arguments(&mut rng, &source, n, true);
+            let mut expected = data.clone();
+            interp::run(&source, &mut expected, grid, None).expect("no check fails");
+            let found = match run(&*version, &optimised, &data, grid, 1) {
+                Ok(found) => found,
+                Err(error) => panic!("seed {seed}, n {n}: {error}\n{optimised}"),
+            };
+            if let Some(wrong) = difference(&source, &expected, &found, equal) {
+                panic!("seed {seed}, n {n}: {wrong}\n{source}");
+            }
+        }
+    }
+    assert_eq!(coverage.missing(&options), Vec::<String>::new(), "every operator was tried");
+}
+
+#[test]
+fn random_failures_are_told_alike() {
+    let wasm = WasmExecutor::new().expect("wasmtime starts");
+    let gpu = gpu().map(GpuExecutor::new);
+    for seed in 0..200 {
+        let mut rng = Random::new(0xfa11_0000 + seed);
+        let (source, data, grid) = random::failing_kernel(&mut rng);
+        let expected = interp::run(&source, &mut data.clone(), grid, None);
+        let expected = expected.expect_err("the kernel fails by construction");
+        let optimised = Arc::new(passes::optimize(&source));
+        let version = wasm.compile(&optimised).expect("compiles");
+        let found = run(&*version, &optimised, &data, grid, 1).expect_err("fails as well");
+        assert_eq!(found, expected, "seed {seed}\n{source}");
+        if let Some(gpu) = &gpu
+            && let Ok(version) = gpu.compile(&optimised)
+        {
+            // Invocations run at once: any that fails may be the one that is named.
+            let found = run(&*version, &optimised, &data, grid, 1);
+            assert!(found.is_err(), "seed {seed}: the GPU did not fail\n{source}");
+        }
+    }
+}
+
+fn library_data(inputs: &[Input]) -> Vec<Data> {
+    inputs.iter().map(Input::data).collect()
+}
+
+/// Holds results against the entry's `f64` reference.
+fn judge(entry: &library::Entry, inputs: &[Input], found: &[Data], who: &str, size: usize) {
+    for expected in (entry.reference)(inputs) {
+        let ty = match inputs[expected.param] {
+            Input::F32(_) => Type::F32,
+            _ => Type::U32,
+        };
+        let got = values(&found[expected.param], ty).into_iter().map(Const::to_f64);
+        if let Some((at, want, got)) = entry.tolerance.judge(&expected.values, got) {
+            panic!("{} at {size} in {who}: [{at}] is {got}, not {want}", entry.name);
+        }
+    }
+}
+
+#[test]
+fn library_kernels_meet_their_references_everywhere() {
+    let wasm = WasmExecutor::new().expect("wasmtime starts");
+    let gpu = gpu().map(GpuExecutor::new);
+    for entry in library::ALL {
+        let source = front::kernel(entry.def, &[], &[]).expect("a library kernel types");
+        let optimised = Arc::new(passes::optimize(&source));
+        let mut sides: Vec<(&str, Arc<dyn Version>)> =
+            vec![("wasm", wasm.compile(&optimised).expect("compiles for the CPU"))];
+        if let Some(gpu) = &gpu {
+            sides.push(("gpu", gpu.compile(&optimised).expect("compiles for the GPU")));
+        }
+        for size in [0, 1, 2, 3, 5, 33, 64, 100] {
+            let mut rng = Random::new(size as u64);
+            let inputs = (entry.inputs)(size, &mut rng);
+            let data = library_data(&inputs);
+            let args: Vec<Arg> = data.iter().map(to_arg).collect();
+            let grid = crossover::kernels::exec::default_grid(&optimised, &args);
+            let mut interpreted = data.clone();
+            interp::run(&source, &mut interpreted, grid, None).expect("no check fails");
+            judge(entry, &inputs, &interpreted, "the interpreter", size);
+            for (who, version) in &sides {
+                for threads in [1, 2] {
+                    let found = run(&**version, &optimised, &data, grid, threads)
+                        .unwrap_or_else(|e| panic!("{} at {size} in {who}: {e}", entry.name));
+                    judge(entry, &inputs, &found, who, size);
+                    unwritten_stays(&optimised, &data, &found);
+                }
+            }
+        }
+    }
+}
+
+fn unwritten_stays(kernel: &Kernel, before: &[Data], after: &[Data]) {
+    for (param, _, access) in kernel.entry.buffers() {
+        if access == Access::Read {
+            assert_eq!(before[param.index()], after[param.index()], "inputs stay as they were");
+        }
+    }
+}
