@@ -38,23 +38,36 @@ impl Backend {
 }
 
 impl Backends {
-    /// Opens what the settings ask for.
-    pub(crate) fn open(settings: &Settings) -> Result<Backends, Error> {
-        let cpu = WasmExecutor::new().map_err(Error::Run)?;
-        let gpu = match settings.gpu {
-            GpuUse::Off => Err("the GPU is switched off (setting `gpu`)".to_owned()),
-            GpuUse::Auto | GpuUse::Require => {
-                let adapter = settings.adapter.clone();
-                let options = GpuOptions { adapter, ..GpuOptions::default() };
-                Gpu::open(&options)
-                    .map(|gpu| Backend::Gpu(GpuExecutor::new(gpu)))
-                    .map_err(|error| error.to_string())
-            }
+    /// Opens what the settings ask for, but for the sides that have an executor of the caller's.
+    pub(crate) fn open(
+        settings: &Settings,
+        [cpu, gpu]: [Option<Arc<dyn Executor>>; 2],
+    ) -> Result<Backends, Error> {
+        let cpu = match cpu {
+            Some(executor) => Backend::Host(executor),
+            None => Backend::Host(Arc::new(WasmExecutor::new()?)),
+        };
+        let gpu = match gpu {
+            Some(executor) => Ok(Backend::Host(executor)),
+            None => open_gpu(settings),
         };
         if let (GpuUse::Require, Err(why)) = (settings.gpu, &gpu) {
             let message = format!("a GPU is required, but there is none: {why}");
             return Err(Error::Setting { name: "gpu".into(), message });
         }
-        Ok(Backends { cpu: Backend::Host(Arc::new(cpu)), gpu })
+        Ok(Backends { cpu, gpu })
+    }
+}
+
+/// The GPU, or why there is none.
+fn open_gpu(settings: &Settings) -> Result<Backend, String> {
+    match settings.gpu {
+        GpuUse::Off => Err("the GPU is switched off (setting `gpu`)".to_owned()),
+        GpuUse::Auto | GpuUse::Require => {
+            let adapter = settings.adapter.clone();
+            Gpu::open(&GpuOptions { adapter, ..GpuOptions::default() })
+                .map(|gpu| Backend::Gpu(GpuExecutor::new(gpu)))
+                .map_err(|error| error.to_string())
+        }
     }
 }

@@ -158,22 +158,8 @@ impl Builder {
     /// start. A missing GPU is no error otherwise.
     pub fn build(self) -> Result<Runtime, Error> {
         let Builder { settings, executors, policy, calibrate, model, learner } = self;
-        let [cpu, gpu] = executors;
-        let is_custom = gpu.is_some();
-        let backends = match (cpu, gpu) {
-            // Custom executors on both sides: nothing of the machine is opened.
-            (Some(cpu), gpu) => Backends {
-                cpu: Backend::Host(cpu),
-                gpu: gpu.map(Backend::Host).ok_or_else(|| "no executor for the GPU".to_owned()),
-            },
-            (None, gpu) => {
-                let mut backends = Backends::open(&settings)?;
-                if let Some(gpu) = gpu {
-                    backends.gpu = Ok(Backend::Host(gpu));
-                }
-                backends
-            }
-        };
+        let is_custom = executors.iter().any(Option::is_some);
+        let backends = Backends::open(&settings, executors)?;
         let policy = match policy {
             Some(policy) => policy,
             None => route::by_name(&settings.policy)?,

@@ -1,0 +1,108 @@
+//! Executors whose speed a test decides, and the GPU of the tests.
+
+#![allow(dead_code, unreachable_pub, reason = "each test file uses a part of this module")]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use crossover::kernels::error::RunError;
+use crossover::kernels::exec::{Call, Executor, Measurement, Version};
+use crossover::kernels::ir::Kernel;
+use crossover::{Runtime, Settings};
+
+/// A duration that a test changes while calls run.
+#[derive(Clone, Debug, Default)]
+pub struct Knob(Arc<AtomicU64>);
+
+impl Knob {
+    pub fn new(time: Duration) -> Knob {
+        let knob = Knob::default();
+        knob.set(time);
+        knob
+    }
+
+    pub fn set(&self, time: Duration) {
+        self.0.store(time.as_nanos() as u64, Ordering::Relaxed);
+    }
+
+    /// Waits that long, precisely.
+    fn wait(&self) {
+        let time = Duration::from_nanos(self.0.load(Ordering::Relaxed));
+        let start = Instant::now();
+        std::thread::sleep(time.saturating_sub(Duration::from_micros(200)));
+        while start.elapsed() < time {
+            std::hint::spin_loop();
+        }
+    }
+}
+
+/// Does nothing but take the time that a knob says.
+pub struct Controlled(pub Knob);
+
+struct ControlledVersion(Knob);
+
+impl Executor for Controlled {
+    fn name(&self) -> &str {
+        "controlled"
+    }
+
+    fn compile(&self, _: &Arc<Kernel>) -> Result<Arc<dyn Version>, RunError> {
+        Ok(Arc::new(ControlledVersion(self.0.clone())))
+    }
+}
+
+impl Version for ControlledVersion {
+    fn run(&self, _: &mut Call<'_>) -> Result<Measurement, RunError> {
+        let start = Instant::now();
+        self.0.wait();
+        Ok(Measurement { kernel: start.elapsed(), ..Measurement::default() })
+    }
+}
+
+/// Another executor, and a delay on top.
+pub struct Delayed<E>(pub E, pub Knob);
+
+struct DelayedVersion(Arc<dyn Version>, Knob);
+
+impl<E: Executor> Executor for Delayed<E> {
+    fn name(&self) -> &str {
+        "delayed"
+    }
+
+    fn compile(&self, kernel: &Arc<Kernel>) -> Result<Arc<dyn Version>, RunError> {
+        Ok(Arc::new(DelayedVersion(self.0.compile(kernel)?, self.1.clone())))
+    }
+}
+
+impl Version for DelayedVersion {
+    fn run(&self, call: &mut Call<'_>) -> Result<Measurement, RunError> {
+        let measured = self.0.run(call);
+        self.1.wait();
+        measured
+    }
+}
+
+/// A runtime on the real devices; `None`, with the reason said, where there is no GPU. With
+/// `CROSSOVER_GPU=require` that is a failure.
+pub fn with_gpu() -> Option<Runtime> {
+    let rt = Runtime::builder().settings(quiet()).build().expect("the CPU side starts");
+    if let Some(why) = rt.why_no_gpu() {
+        let required = std::env::var("CROSSOVER_GPU").is_ok_and(|v| v == "require");
+        assert!(!required, "a GPU is required: {why}");
+        eprintln!("skipped: {why}");
+        return None;
+    }
+    Some(rt)
+}
+
+/// Settings without background training: nothing but the calls decides what is predicted.
+pub fn quiet() -> Settings {
+    Settings { learn: false, ..Settings::default() }
+}
+
+/// A runtime on the CPU alone.
+pub fn cpu_only() -> Runtime {
+    let settings = Settings { gpu: crossover::GpuUse::Off, ..quiet() };
+    Runtime::builder().settings(settings).build().expect("the CPU side starts")
+}

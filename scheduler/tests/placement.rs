@@ -1,0 +1,198 @@
+//! The loop is closed: placements follow what was measured, in both directions.
+
+mod common;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::{Controlled, Delayed, Knob, quiet};
+use crossover::ml::TrainOptions;
+use crossover::ml::learner::{Event, LearnerOptions};
+use crossover::{Device, Id, Runtime, Why, kernel};
+
+const MS: Duration = Duration::from_millis(1);
+
+#[kernel]
+fn scale(id: Id, a: f32, x: &[f32], y: &mut [f32]) {
+    y[id.x] = a * x[id.x];
+}
+
+/// Runs up to `limit` calls, until the last ten were all placed on the device.
+fn settles(rt: &Runtime, device: Device, limit: usize) -> bool {
+    let x = rt.buffer_from(&[1.0; 1000]).expect("memory");
+    let mut y = rt.alloc(1000).expect("memory");
+    let mut run = 0;
+    for _ in 0..limit {
+        let outcome = scale::on(rt).args(2.0, &x, &mut y).run().expect("the call runs");
+        run = if outcome.device == device { run + 1 } else { 0 };
+        if run == 10 {
+            return true;
+        }
+    }
+    false
+}
+
+fn compiled(rt: &Runtime) {
+    let x = rt.alloc(4).expect("memory");
+    let mut y = rt.alloc(4).expect("memory");
+    scale::on(rt).args(2.0, &x, &mut y).compile().expect("compiles");
+}
+
+#[test]
+fn placements_follow_controlled_durations_in_both_directions() {
+    let (cpu, gpu) = (Knob::new(2 * MS), Knob::new(MS / 2));
+    let rt = Runtime::builder()
+        .settings(quiet())
+        .executor(Device::Cpu, Arc::new(Controlled(cpu.clone())))
+        .executor(Device::Gpu, Arc::new(Controlled(gpu.clone())))
+        .build()
+        .expect("two executors");
+    compiled(&rt);
+    assert!(settles(&rt, Device::Gpu, 60), "the GPU is four times faster");
+    // The device in use becomes slower: seen at once.
+    gpu.set(6 * MS);
+    assert!(settles(&rt, Device::Cpu, 60), "the GPU has become three times slower than the CPU");
+    // The device that is not in use becomes faster: found by trials within their budget.
+    gpu.set(MS / 2);
+    assert!(settles(&rt, Device::Gpu, 600), "the GPU is fast again");
+    // The same the other way round.
+    cpu.set(MS / 10);
+    assert!(settles(&rt, Device::Cpu, 600), "the CPU has become faster than the GPU");
+    cpu.set(3 * MS);
+    assert!(settles(&rt, Device::Gpu, 60), "the CPU is slow again");
+}
+
+#[test]
+fn a_single_spike_does_not_move_a_placement() {
+    let (cpu, gpu) = (Knob::new(2 * MS), Knob::new(MS));
+    let rt = Runtime::builder()
+        .settings(quiet())
+        .executor(Device::Cpu, Arc::new(Controlled(cpu)))
+        .executor(Device::Gpu, Arc::new(Controlled(gpu.clone())))
+        .build()
+        .expect("two executors");
+    compiled(&rt);
+    assert!(settles(&rt, Device::Gpu, 60));
+    let x = rt.alloc(1000).expect("memory");
+    let mut y = rt.alloc(1000).expect("memory");
+    gpu.set(5 * MS);
+    let outcome = scale::on(&rt).args(2.0, &x, &mut y).run().expect("runs");
+    assert_eq!(outcome.device, Device::Gpu);
+    gpu.set(MS);
+    let next = scale::on(&rt).args(2.0, &x, &mut y).explain().expect("predicted");
+    assert_eq!(next.chosen, Device::Gpu, "{next}");
+}
+
+#[test]
+fn placements_follow_a_delay_injected_into_real_kernels() {
+    let wasm = || crossover::wasm::WasmExecutor::new().expect("wasmtime starts");
+    let (cpu, gpu) = (Knob::default(), Knob::new(4 * MS));
+    let rt = Runtime::builder()
+        .settings(quiet())
+        .executor(Device::Cpu, Arc::new(Delayed(wasm(), cpu.clone())))
+        .executor(Device::Gpu, Arc::new(Delayed(wasm(), gpu.clone())))
+        .build()
+        .expect("two executors");
+    compiled(&rt);
+    assert!(settles(&rt, Device::Cpu, 60), "the other side is delayed");
+    cpu.set(20 * MS);
+    assert!(settles(&rt, Device::Gpu, 60), "this side is delayed more");
+    cpu.set(Duration::ZERO);
+    assert!(settles(&rt, Device::Cpu, 600), "the delay is gone");
+}
+
+#[test]
+fn a_delay_on_the_cpu_sends_real_kernels_to_the_gpu() {
+    if common::with_gpu().is_none() {
+        return;
+    }
+    let delay = Knob::default();
+    let wasm = crossover::wasm::WasmExecutor::new().expect("wasmtime starts");
+    let rt = Runtime::builder()
+        .settings(quiet())
+        .executor(Device::Cpu, Arc::new(Delayed(wasm, delay.clone())))
+        .build()
+        .expect("a CPU executor and the GPU");
+    compiled(&rt);
+    assert!(settles(&rt, Device::Cpu, 100), "a thousand elements are for the CPU");
+    delay.set(8 * MS);
+    assert!(settles(&rt, Device::Gpu, 100), "the CPU is delayed by 8 ms a call");
+    delay.set(Duration::ZERO);
+    assert!(settles(&rt, Device::Cpu, 2000), "the delay is gone");
+}
+
+#[test]
+fn every_call_is_a_row_with_its_reasons() {
+    let rt = Runtime::builder()
+        .settings(quiet())
+        .executor(Device::Cpu, Arc::new(Controlled(Knob::new(MS))))
+        .executor(Device::Gpu, Arc::new(Controlled(Knob::new(MS))))
+        .build()
+        .expect("two executors");
+    compiled(&rt);
+    let x = rt.alloc(64).expect("memory");
+    let mut y = rt.alloc(64).expect("memory");
+    let forced = scale::on(&rt).args(2.0, &x, &mut y).device(Device::Gpu).run().expect("runs");
+    let row = rt.ledger().last().expect("a row");
+    assert_eq!((row.call, row.chosen, row.why), (forced.call, Device::Gpu, Why::Forced));
+    assert_eq!((row.kernel.as_str(), row.grid), ("scale", [64, 1, 1]));
+    assert_eq!(row.estimates.len(), 2);
+    let measured = row.measured.expect("it ran");
+    assert!(measured.run_s >= 1e-3 && measured.total_s >= measured.run_s, "{measured:?}");
+    let json = serde_json::to_string(&rt.ledger().rows()).expect("serialises");
+    assert!(json.contains("\"chosen\":\"gpu\""), "{json}");
+}
+
+#[test]
+fn retraining_in_the_background_swaps_the_network_in() {
+    #[kernel]
+    fn heavy(id: Id, n: u32, x: &[f32], y: &mut [f32]) {
+        let mut v = x[id.x];
+        for _ in 0..n {
+            v = v * 0.5 + 1.0;
+        }
+        y[id.x] = v;
+    }
+    #[kernel]
+    fn light(id: Id, x: &[f32], y: &mut [f32]) {
+        y[id.x] = x[id.x] + 1.0;
+    }
+    #[kernel]
+    fn roots(id: Id, x: &[f32], y: &mut [f32]) {
+        y[id.x] = x[id.x].sqrt() / (x[id.x] + 1.0);
+    }
+    #[kernel]
+    fn waves(id: Id, x: &[f32], y: &mut [f32]) {
+        y[id.x] = x[id.x].sin() + x[id.x].exp();
+    }
+    let train = TrainOptions { epochs: 40, ..TrainOptions::default() };
+    let options =
+        LearnerOptions { rows_min: 32, members: 2, train, duty: 1.0, ..LearnerOptions::default() };
+    let rt = Runtime::builder()
+        .with(|settings| settings.gpu = crossover::GpuUse::Off)
+        .model(Vec::new())
+        .learner(options)
+        .build()
+        .expect("starts");
+    let before = rt.model().1;
+    for size in [100, 1_000, 5_000, 20_000, 80_000] {
+        let x = rt.buffer_from(&vec![0.5; size]).expect("memory");
+        let mut y = rt.alloc(size).expect("memory");
+        for _ in 0..4 {
+            for n in [1, 30, 300] {
+                heavy::on(&rt).args(n, &x, &mut y).run().expect("runs");
+            }
+            light::on(&rt).args(&x, &mut y).run().expect("runs");
+            roots::on(&rt).args(&x, &mut y).run().expect("runs");
+            waves::on(&rt).args(&x, &mut y).run().expect("runs");
+        }
+    }
+    let learner = rt.learner().expect("learning is on");
+    learner.retrain_now();
+    let events = learner.events();
+    assert!(
+        events.iter().any(|e| matches!(e, Event::Promoted(_))),
+        "a network that has seen this machine beats none: {events:?}"
+    );
+    assert!(rt.model().1 > before, "the new network predicts");
+}
