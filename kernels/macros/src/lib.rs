@@ -1,20 +1,21 @@
 //! `#[kernel]`: a Rust function that Crossover can place.
 //!
-//! The function's tokens are emitted unchanged, so that rustc types it, its errors are the user's,
-//! and it stays callable as plain Rust. Beside it stands an empty `enum` of the same name (types
-//! and functions have separate name spaces: one `use` brings both) with
+//! The function's tokens are emitted unchanged (but for an `allow` at parameters that only the grid
+//! names), so that rustc types it, its errors are the user's, and it stays callable as plain Rust.
+//! Beside it stands an empty `enum` of the same name (types and functions have separate name
+//! spaces: one `use` brings both) with
 //!
 //! - `DEF`: the untyped syntax tree as a byte string, and the helpers it calls;
 //! - `on(host)`: begins a call; `.args(…)` then takes what the function takes, slices as buffers.
 
 #![forbid(unsafe_code)]
 
-use crossover_syntax::parse::{self, Diagnostic, Parsed};
+use crossover_syntax::parse::{self, Diagnostic, Reading};
 use crossover_syntax::tree::{GenericKind, ParamKind};
 use proc_macro::TokenStream;
-use proc_macro2::{Literal, Span, TokenStream as Tokens};
+use proc_macro2::{Ident, Literal, Span, TokenStream as Tokens};
 use quote::{format_ident, quote};
-use syn::{FnArg, ItemFn, Pat, Type};
+use syn::{Attribute, FnArg, GenericParam, ItemFn, Pat, Type};
 
 /// Makes a function a kernel. Arguments: `reduce = op` or `scan = op` for a function that returns
 /// what one index contributes (op: add, mul, min, max, and, or, xor); `grid = (w, h)` for a grid
@@ -25,52 +26,63 @@ pub fn kernel(attribute: TokenStream, item: TokenStream) -> TokenStream {
     let function = match syn::parse::<ItemFn>(item) {
         Ok(function) => function,
         Err(error) => {
-            let error = error.to_compile_error();
+            let error = error_at(
+                [error.span(); 2],
+                "only functions are kernels",
+                "put `#[kernel]` on a free function with a body",
+            );
             return quote!(#original #error).into();
         }
     };
-    match parse::kernel(&function, attribute.into()) {
-        Ok(parsed) => {
-            let companion = companion(&function, &parsed);
-            quote!(#original #companion).into()
-        }
-        Err(diagnostics) => {
-            let errors = diagnostics.iter().map(compile_error);
-            let stub = stub(&function);
-            quote!(#original #stub #(#errors)*).into()
-        }
-    }
+    let reading = parse::read(&function, attribute.into());
+    let errors = reading.diagnostics.iter().map(compile_error);
+    // In an `impl` nothing can stand beside the function.
+    let companion = match function.sig.receiver() {
+        Some(_) => Tokens::new(),
+        None => companion(&function, &reading),
+    };
+    quote!(#original #companion #(#errors)*).into()
 }
 
 fn compile_error(diagnostic: &Diagnostic) -> Tokens {
-    let message = format!("kernel: {}\nhelp: {}", diagnostic.message, diagnostic.help);
-    syn::Error::new(diagnostic.span, message).to_compile_error()
+    error_at([diagnostic.span, diagnostic.end], &diagnostic.message, &diagnostic.help)
 }
 
-/// What keeps uses of a refused kernel from adding errors of their own.
-fn stub(function: &ItemFn) -> Tokens {
-    let (name, vis) = (&function.sig.ident, &function.vis);
-    quote! {
-        #[doc(hidden)] #[allow(non_camel_case_types, dead_code)]
-        #vis enum #name {}
-    }
+/// An error under everything from one token to another. (Only nightly compilers join spans.)
+fn error_at(ends: [Span; 2], message: &str, help: &str) -> Tokens {
+    let [start, end] = ends.map(|span| Ident::new("token", span));
+    let message = format!("kernel: {message}\nhelp: {help}");
+    syn::Error::new_spanned(quote!(#start #end), message).to_compile_error()
 }
 
-fn companion(function: &ItemFn, parsed: &Parsed) -> Tokens {
+/// What stands beside the function. A refused kernel gets it, too, as far as it was understood, so
+/// that its uses add no errors of their own.
+fn companion(function: &ItemFn, reading: &Reading) -> Tokens {
     let (name, vis) = (&function.sig.ident, &function.vis);
     let text = name.to_string();
+    let parsed = &reading.parsed;
+    let accepted = reading.diagnostics.is_empty();
     let bytes = match crossover_syntax::encode(&parsed.tree) {
         Ok(bytes) => Literal::byte_string(&bytes),
         Err(message) => return syn::Error::new(name.span(), message).to_compile_error(),
     };
-    let helpers = &parsed.helpers;
-    let launch = if parsed.tree.id.is_some() { launch(function, parsed) } else { Tokens::new() };
+    // What a refused kernel calls may be a closure, which is refused already.
+    let helpers = if accepted { parsed.helpers.as_slice() } else { &[] };
+    let launch = match (&parsed.tree.id, reading.signature) {
+        (_, false) => launch_refused(function),
+        (Some(_), true) => launch(function, reading),
+        (None, true) => Tokens::new(),
+    };
     let doc = format!("The kernel [`{text}`](fn@{text}): its definition, and calls of it.");
+    let conditions: Vec<&Attribute> =
+        function.attrs.iter().filter(|a| a.path().is_ident("cfg")).collect();
     quote! {
+        #(#conditions)*
         #[doc = #doc]
         #[allow(non_camel_case_types, dead_code)]
         #vis enum #name {}
 
+        #(#conditions)*
         const _: () = {
             #[allow(dead_code)]
             impl #name {
@@ -79,7 +91,7 @@ fn companion(function: &ItemFn, parsed: &Parsed) -> Tokens {
                     name: #text,
                     file: ::core::file!(),
                     tree: #bytes,
-                    helpers: &[#(#helpers::DEF),*],
+                    helpers: &[#(<#helpers>::DEF),*],
                 };
             }
             #launch
@@ -88,61 +100,52 @@ fn companion(function: &ItemFn, parsed: &Parsed) -> Tokens {
 }
 
 /// `on` and the typed `args`.
-fn launch(function: &ItemFn, parsed: &Parsed) -> Tokens {
+fn launch(function: &ItemFn, reading: &Reading) -> Tokens {
     let name = &function.sig.ident;
+    let tree = &reading.parsed.tree;
     let generics = &function.sig.generics.params;
+    let host = unused("H", tree.generics.iter().map(|g| &g.name));
     let mut inputs = Vec::new();
     let mut values = Vec::new();
-    for (input, param) in arguments(function).zip(&parsed.tree.params) {
-        let (ident, ty) = input;
-        let bound = format_ident!("{}", param.name, span = ident.span());
-        inputs.push(match param.kind {
-            ParamKind::Scalar => quote!(#bound: #ty),
-            ParamKind::Slice => {
-                let element = element(ty);
-                quote!(#bound: &'b H::Buffer<#element>)
-            }
+    for ((ident, ty), param) in arguments(function).zip(&tree.params) {
+        let element = element(ty);
+        let (input, method) = match param.kind {
+            ParamKind::Scalar => (quote!(#ty), "scalar"),
+            ParamKind::Slice => (quote!(&'b #host::Buffer<#element>), "read"),
+            ParamKind::SliceMut => (quote!(&'b mut #host::Buffer<#element>), "write"),
             ParamKind::Atomics => {
-                let element = atomic_element(ty);
-                quote!(#bound: &'b mut H::Buffer<#element>)
+                let element = atomic_element(element);
+                (quote!(&'b mut #host::Buffer<#element>), "write")
             }
-            ParamKind::SliceMut => {
-                let element = element(ty);
-                quote!(#bound: &'b mut H::Buffer<#element>)
-            }
-        });
-        values.push(match param.kind {
-            ParamKind::Scalar => quote!(::crossover::Host::scalar(self.0, #bound)),
-            ParamKind::Slice => quote!(::crossover::Host::read(self.0, #bound)),
-            ParamKind::Atomics | ParamKind::SliceMut => {
-                quote!(::crossover::Host::write(self.0, #bound))
-            }
-        });
+        };
+        let method = Ident::new(method, Span::call_site());
+        inputs.push(quote!(#ident: #input));
+        values.push(quote!(::crossover::Host::#method(self.0, #ident)));
     }
-    if parsed.tree.collective.is_some()
+    if tree.collective.is_some()
         && let syn::ReturnType::Type(_, ty) = &function.sig.output
     {
-        inputs.push(quote!(out: &'b mut H::Buffer<#ty>));
-        values.push(quote!(::crossover::Host::write(self.0, out)));
+        let out = unused("out", tree.params.iter().map(|p| &p.name));
+        inputs.push(quote!(#out: &'b mut #host::Buffer<#ty>));
+        values.push(quote!(::crossover::Host::write(self.0, #out)));
     }
-    let (types, consts) = generic_values(parsed);
+    let (types, consts) = generic_values(reading);
+    let arguments = generic_arguments(function);
+    let begin = begin(function, &host);
     quote! {
+        #begin
+
+        // A function that is only called in this way is used, too.
         #[allow(dead_code)]
-        impl #name {
-            /// Begins a call on a host: give the arguments next.
-            pub fn on<H: ::crossover::Host>(host: &H) -> On<'_, H> {
-                On(host)
-            }
+        fn __used<#generics>() {
+            let _ = #name #arguments;
         }
 
         #[allow(dead_code)]
-        pub struct On<'h, H>(&'h H);
-
-        #[allow(dead_code)]
-        impl<'h, H: ::crossover::Host> On<'h, H> {
+        impl<'h, #host: ::crossover::Host> On<'h, #host> {
             /// The kernel's arguments; a reduction or scan takes its output buffer last.
             #[allow(clippy::too_many_arguments)]
-            pub fn args<'b, #generics>(self, #(#inputs),*) -> H::Call<'b>
+            pub fn args<'b, #generics>(self, #(#inputs),*) -> #host::Call<'b>
             where
                 'h: 'b,
             {
@@ -158,11 +161,59 @@ fn launch(function: &ItemFn, parsed: &Parsed) -> Tokens {
     }
 }
 
-fn generic_values(parsed: &Parsed) -> (Vec<Tokens>, Vec<Tokens>) {
+/// `on` and an `args` that takes anything, for a signature that was refused.
+fn launch_refused(function: &ItemFn) -> Tokens {
+    let host = format_ident!("H");
+    let begin = begin(function, &host);
+    let inputs = arguments(function).map(|_| quote!(_: impl Sized));
+    quote! {
+        #begin
+
+        #[allow(dead_code)]
+        impl<'h, #host: ::crossover::Host> On<'h, #host> {
+            /// Any arguments: the kernel is refused.
+            #[allow(clippy::too_many_arguments)]
+            pub fn args<'b>(self, #(#inputs),*) -> #host::Call<'b>
+            where
+                'h: 'b,
+            {
+                ::core::unreachable!()
+            }
+        }
+    }
+}
+
+fn begin(function: &ItemFn, host: &Ident) -> Tokens {
+    let name = &function.sig.ident;
+    quote! {
+        #[allow(dead_code)]
+        impl #name {
+            /// Begins a call on a host: give the arguments next.
+            pub fn on<#host: ::crossover::Host>(host: &#host) -> On<'_, #host> {
+                On(host)
+            }
+        }
+
+        #[allow(dead_code)]
+        pub struct On<'h, #host>(&'h #host);
+    }
+}
+
+/// A name that is not taken.
+fn unused<'a>(name: &str, taken: impl Iterator<Item = &'a String> + Clone) -> Ident {
+    let mut name = name.to_owned();
+    while taken.clone().any(|other| *other == name) {
+        name.push('_');
+    }
+    Ident::new(&name, Span::call_site())
+}
+
+/// The values that a kernel's generic parameters have in a call.
+fn generic_values(reading: &Reading) -> (Vec<Tokens>, Vec<Tokens>) {
     let mut types = Vec::new();
     let mut consts = Vec::new();
-    for generic in &parsed.tree.generics {
-        let ident = syn::Ident::new(&generic.name, Span::call_site());
+    for generic in &reading.parsed.tree.generics {
+        let ident = Ident::new(&generic.name, Span::call_site());
         match generic.kind {
             GenericKind::Const => consts.push(quote!(#ident)),
             GenericKind::Num | GenericKind::Float | GenericKind::Int => {
@@ -173,14 +224,24 @@ fn generic_values(parsed: &Parsed) -> (Vec<Tokens>, Vec<Tokens>) {
     (types, consts)
 }
 
-/// Name and type of every parameter after the `Id`.
-fn arguments(function: &ItemFn) -> impl Iterator<Item = (&syn::Ident, &Type)> {
-    function.sig.inputs.iter().skip(1).filter_map(|input| match input {
-        FnArg::Typed(typed) => match &*typed.pat {
-            Pat::Ident(binding) => Some((&binding.ident, &*typed.ty)),
-            _ => None,
+/// The generic parameters as arguments: `::<T, N>`.
+fn generic_arguments(function: &ItemFn) -> Tokens {
+    let names = function.sig.generics.params.iter().filter_map(|param| match param {
+        GenericParam::Type(ty) => Some(&ty.ident),
+        GenericParam::Const(constant) => Some(&constant.ident),
+        GenericParam::Lifetime(_) => None,
+    });
+    if function.sig.generics.params.is_empty() { Tokens::new() } else { quote!(::<#(#names),*>) }
+}
+
+/// Name and type of every parameter but the `Id`.
+fn arguments(function: &ItemFn) -> impl Iterator<Item = (Ident, &Type)> {
+    function.sig.inputs.iter().filter_map(|input| match input {
+        FnArg::Typed(typed) if !parse::is_id(&typed.ty) => match &*typed.pat {
+            Pat::Ident(binding) => Some((binding.ident.clone(), &*typed.ty)),
+            _ => Some((format_ident!("_value"), &*typed.ty)),
         },
-        FnArg::Receiver(_) => None,
+        FnArg::Typed(_) | FnArg::Receiver(_) => None,
     })
 }
 
@@ -195,7 +256,7 @@ fn element(ty: &Type) -> &Type {
 }
 
 fn atomic_element(ty: &Type) -> Tokens {
-    if let Type::Path(path) = element(ty)
+    if let Type::Path(path) = ty
         && let Some(segment) = path.path.segments.last()
         && let syn::PathArguments::AngleBracketed(arguments) = &segment.arguments
     {
