@@ -65,6 +65,7 @@ pub use dynamic::{DynArg, Handle};
 pub use error::Error;
 pub use explain::{Explanation, show_seconds};
 pub use ledger::{Estimate, Ledger, Measured, Reason, Row, Why};
+pub use model::shipped_model;
 pub use runtime::{Adapter, Builder, Runtime};
 pub use ticket::Ticket;
 pub use transfers::{Copied, Link};

@@ -9,6 +9,11 @@ use crate::error::Error;
 /// `crossover-train`.
 static SHIPPED: &[u8] = include_bytes!("../models/base.safetensors");
 
+/// The weights that come with the library, as a safetensors file.
+pub fn shipped_model() -> &'static [u8] {
+    SHIPPED
+}
+
 pub(crate) struct Loaded {
     pub(crate) ensemble: Ensemble,
     pub(crate) name: String,
