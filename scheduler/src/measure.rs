@@ -18,6 +18,9 @@ const STREAM: usize = 1 << 23;
 /// Elements that stay in the first-level cache.
 const CACHED: usize = 1 << 11;
 
+/// Elements that are shared between threads, and still lie in a cache.
+const SHARED: usize = 1 << 15;
+
 /// Passages of the arithmetic kernel, and operations of one.
 const PASSAGES: u32 = 512;
 const PASSAGE_OPS: f64 = 16.0;
@@ -75,7 +78,7 @@ pub(crate) fn measure(rt: &Runtime) -> Result<Calibration, Error> {
     cpu.bandwidth_all = stream_bytes / probe.stream(Device::Cpu, threads)?;
     let small_s = probe.small(Device::Cpu, 1)?;
     cpu.inline_s = small_s;
-    cpu.wake_s = probe.small(Device::Cpu, threads)?;
+    cpu.wake_s = probe.wake(threads)?.max(small_s);
     cpu.bandwidth_cache = (probe.cached()?).max(cpu.bandwidth_one);
     cpu.llc_bytes = llc_bytes().unwrap_or(cpu.llc_bytes);
     if adapter.is_some() {
@@ -148,6 +151,21 @@ impl<'r> Probe<'r> {
             let call = probe_stream::on(self.rt).args(x, y);
             Ok(call.device(device).threads(threads).run()?.measured.run_s)
         })
+    }
+
+    /// What waking the other threads and waiting for them costs: the time on all threads above the
+    /// share of one.
+    fn wake(&mut self, threads: usize) -> Result<f64, Error> {
+        let mut shared = [self.rt.alloc(SHARED)?, self.rt.alloc(SHARED)?];
+        let rt = self.rt;
+        let mut time = |threads: usize| {
+            let [x, y] = &mut shared;
+            Probe::best(|| {
+                let call = probe_stream::on(rt).args(x, y);
+                Ok(call.device(Device::Cpu).threads(threads).run()?.measured.run_s)
+            })
+        };
+        Ok(time(threads)? - time(1)? / threads as f64)
     }
 
     /// Bytes a second of one thread in the cache: what 2,048 elements cost above 64.
