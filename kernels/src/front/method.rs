@@ -21,7 +21,7 @@ macro_rules! methods {
         pub(super) enum Method { $($variant,)* }
 
         impl Method {
-            #[cfg(test)]
+            #[cfg(all(test, feature = "source"))]
             pub(super) const NAMES: &'static [&'static str] = &[$($name,)*];
 
             pub(super) fn from_name(name: &str) -> Option<Method> {
@@ -92,4 +92,25 @@ methods! {
     WrappingNeg "wrapping_neg" Int () -> Same;
     RotateLeft "rotate_left" Int (Fixed(Type::U32)) -> Same;
     RotateRight "rotate_right" Int (Fixed(Type::U32)) -> Same;
+}
+
+#[cfg(all(test, feature = "source"))]
+mod tests {
+    use crossover_syntax::parse::METHODS;
+
+    use super::Method;
+
+    #[test]
+    fn the_reader_lets_every_method_through_and_no_other() {
+        let elements = |name: &str| {
+            matches!(name, "len" | "is_empty" | "load" | "store" | "swap")
+                || name.starts_with("fetch_")
+        };
+        for name in METHODS {
+            assert!(elements(name) || Method::NAMES.contains(name), "{name} is not typed");
+        }
+        for name in Method::NAMES {
+            assert!(METHODS.contains(name), "{name} is refused by the reader");
+        }
+    }
 }

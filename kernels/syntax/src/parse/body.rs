@@ -1,11 +1,11 @@
 //! Statements and expressions.
 
+use proc_macro2::Span;
 use quote::ToTokens;
-use syn::spanned::Spanned;
 use syn::{BinOp, Lit, Pat, RangeLimits, UnOp};
 
-use super::signature::scalar;
-use super::{Reader, pos};
+use super::signature::{is_scalar_name, scalar};
+use super::{Reader, Under, pos, under};
 use crate::tree::{Arm, BinaryOp, Block, Expr, ExprKind, Name, Pattern, Stmt, Ty, UnaryOp};
 
 pub(super) fn block(reader: &mut Reader, block: &syn::Block) -> Block {
@@ -16,8 +16,14 @@ pub(super) fn block(reader: &mut Reader, block: &syn::Block) -> Block {
         match stmt {
             syn::Stmt::Local(local) => stmts.extend(let_stmt(reader, local)),
             syn::Stmt::Item(item) => stmts.extend(const_item(reader, item)),
-            syn::Stmt::Expr(e, None) if at == last => tail = Some(Box::new(expr(reader, e))),
-            syn::Stmt::Expr(e, _) => stmts.push(Stmt::Expr(expr(reader, e))),
+            syn::Stmt::Expr(e, semicolon) => {
+                reader.attributes(attributes(e));
+                let e = expr(reader, e);
+                match semicolon {
+                    None if at == last => tail = Some(Box::new(e)),
+                    _ => stmts.push(Stmt::Expr(e)),
+                }
+            }
             syn::Stmt::Macro(m) => macro_call(reader, &m.mac),
         }
     }
@@ -25,35 +31,52 @@ pub(super) fn block(reader: &mut Reader, block: &syn::Block) -> Block {
 }
 
 fn let_stmt(reader: &mut Reader, local: &syn::Local) -> Option<Stmt> {
+    reader.attributes(&local.attrs);
     let (pat, ty) = match &local.pat {
         Pat::Type(typed) => (&*typed.pat, annotation(reader, &typed.ty)),
         other => (other, None),
     };
+    let init = local.init.as_ref();
+    if let Some((token, _)) = init.and_then(|init| init.diverge.as_ref()) {
+        reader.error(
+            under(token),
+            "`let … else` is not available",
+            "leave with `if` before a plain `let`",
+        );
+    }
+    let value = init.map(|init| expr(reader, &init.expr));
     let binding = match pat {
         Pat::Ident(binding) if binding.by_ref.is_none() && binding.subpat.is_none() => binding,
         // `let _ = expr;` evaluates for its effect.
-        Pat::Wild(_) => {
-            let init = local.init.as_ref()?;
-            return Some(Stmt::Expr(expr(reader, &init.expr)));
+        Pat::Wild(_) => return Some(Stmt::Expr(value?)),
+        Pat::Ident(binding) if binding.subpat.is_none() => {
+            reader.error(
+                under(&binding.by_ref),
+                "there are no references to numbers",
+                "remove `ref`: elements and scalars are values",
+            );
+            reader.bind_all(binding);
+            return None;
         }
         other => {
-            reader.error(other.span(), "a variable is one name", "write a `let` for each variable");
+            if init.is_none_or(|init| init.diverge.is_none()) {
+                let help = "write a `let` for each variable";
+                reader.error(under(other), "a variable is one name", help);
+            }
+            reader.bind_all(other);
             return None;
         }
     };
-    let Some(init) = &local.init else {
+    let name = Name { text: binding.ident.to_string(), pos: pos(binding.ident.span()) };
+    reader.names.insert(name.text.clone());
+    let Some(init) = value else {
         reader.error(
-            binding.span(),
+            under(binding),
             "a variable has a value from the start",
             "write `let mut x = 0.0;`, then assign it",
         );
         return None;
     };
-    if let Some((token, _)) = &init.diverge {
-        reader.error(token.span(), "`let … else` is not available", "use `if` before it");
-    }
-    let name = Name { text: binding.ident.to_string(), pos: pos(binding.ident.span()) };
-    let init = expr(reader, &init.expr);
     Some(Stmt::Let { name, mutable: binding.mutability.is_some(), ty, init })
 }
 
@@ -71,16 +94,19 @@ fn annotation(reader: &mut Reader, ty: &syn::Type) -> Option<Ty> {
 fn const_item(reader: &mut Reader, item: &syn::Item) -> Option<Stmt> {
     match item {
         syn::Item::Const(c) => {
+            reader.attributes(&c.attrs);
             let ty = scalar(reader, &c.ty)?;
             let name = Name { text: c.ident.to_string(), pos: pos(c.ident.span()) };
+            reader.names.insert(name.text.clone());
             Some(Stmt::Const { name, ty, init: expr(reader, &c.expr) })
         }
         other => {
             reader.error(
-                other.span(),
+                under(other),
                 "only `const` items can stand in a kernel",
                 "move it out; make functions `#[kernel]` helpers",
             );
+            reader.bind_all(other);
             None
         }
     }
@@ -99,10 +125,31 @@ fn macro_call(reader: &mut Reader, mac: &syn::Macro) {
         }
         _ => "write out what it expands to",
     };
-    reader.error(mac.path.span(), format!("macro `{name}!` cannot run on a device"), help);
+    let bang = Under { end: mac.bang_token.span, ..under(&mac.path) };
+    reader.error(bang, format!("macro `{name}!` cannot run on a device"), help);
 }
 
-fn unit(span: proc_macro2::Span) -> Expr {
+/// The attributes that can stand before an expression that is a statement.
+fn attributes(e: &syn::Expr) -> &[syn::Attribute] {
+    match e {
+        syn::Expr::Assign(e) => &e.attrs,
+        syn::Expr::Binary(e) => &e.attrs,
+        syn::Expr::Block(e) => &e.attrs,
+        syn::Expr::Break(e) => &e.attrs,
+        syn::Expr::Call(e) => &e.attrs,
+        syn::Expr::Continue(e) => &e.attrs,
+        syn::Expr::ForLoop(e) => &e.attrs,
+        syn::Expr::If(e) => &e.attrs,
+        syn::Expr::Loop(e) => &e.attrs,
+        syn::Expr::Match(e) => &e.attrs,
+        syn::Expr::MethodCall(e) => &e.attrs,
+        syn::Expr::Return(e) => &e.attrs,
+        syn::Expr::While(e) => &e.attrs,
+        _ => &[],
+    }
+}
+
+fn unit(span: Span) -> Expr {
     Expr { kind: ExprKind::Block(Block { stmts: Vec::new(), tail: None }), pos: pos(span) }
 }
 
@@ -115,16 +162,39 @@ fn args<'a>(reader: &mut Reader, list: impl IntoIterator<Item = &'a syn::Expr>) 
 }
 
 fn expr(reader: &mut Reader, e: &syn::Expr) -> Expr {
-    let span = expr_span(e);
+    let span = start(e);
     match expr_kind(reader, e) {
         Some(kind) => Expr { kind, pos: pos(span) },
         None => unit(span),
     }
 }
 
-/// Where errors about the expression point: the operator or the telling token, as rustc does.
-fn expr_span(e: &syn::Expr) -> proc_macro2::Span {
-    e.span()
+/// The first token of an expression: its place. `Spanned::span` finds it too, but walks through all
+/// tokens, again for each expression that stands in another.
+fn start(e: &syn::Expr) -> Span {
+    match e {
+        syn::Expr::Assign(e) => start(&e.left),
+        syn::Expr::Binary(e) => start(&e.left),
+        syn::Expr::Call(e) => start(&e.func),
+        syn::Expr::Cast(e) => start(&e.expr),
+        syn::Expr::Field(e) => start(&e.base),
+        syn::Expr::Index(e) => start(&e.expr),
+        syn::Expr::MethodCall(e) => start(&e.receiver),
+        syn::Expr::Array(e) => e.bracket_token.span.open(),
+        syn::Expr::Block(e) if e.label.is_none() => e.block.brace_token.span.open(),
+        syn::Expr::If(e) => e.if_token.span,
+        syn::Expr::Lit(e) => e.lit.span(),
+        syn::Expr::Match(e) => e.match_token.span,
+        syn::Expr::Paren(e) => e.paren_token.span.open(),
+        syn::Expr::Path(e) if e.qself.is_none() && e.path.leading_colon.is_none() => {
+            e.path.segments.first().map_or_else(Span::call_site, |s| s.ident.span())
+        }
+        syn::Expr::Repeat(e) => e.bracket_token.span.open(),
+        syn::Expr::Return(e) => e.return_token.span,
+        syn::Expr::Unary(syn::ExprUnary { op: UnOp::Neg(op), .. }) => op.span,
+        syn::Expr::Unary(syn::ExprUnary { op: UnOp::Not(op), .. }) => op.span,
+        other => under(other).start,
+    }
 }
 
 fn expr_kind(reader: &mut Reader, e: &syn::Expr) -> Option<ExprKind> {
@@ -136,13 +206,19 @@ fn expr_kind(reader: &mut Reader, e: &syn::Expr) -> Option<ExprKind> {
         syn::Expr::Binary(binary) => return binary_expr(reader, binary),
         syn::Expr::Unary(unary) => return unary_expr(reader, unary),
         syn::Expr::Assign(a) => {
+            if matches!(&*a.left, syn::Expr::Array(_) | syn::Expr::Tuple(_) | syn::Expr::Struct(_))
+            {
+                let help = "write an assignment for each variable";
+                reader.error(under(&a.left), "one variable is assigned at a time", help);
+                return None;
+            }
             ExprKind::Assign(None, boxed(reader, &a.left), boxed(reader, &a.right))
         }
         syn::Expr::Index(i) => ExprKind::Index(boxed(reader, &i.expr), boxed(reader, &i.index)),
         syn::Expr::Field(field) => {
             let syn::Member::Named(name) = &field.member else {
                 reader.error(
-                    field.member.span(),
+                    Under { start: field.dot_token.span, ..under(&field.member) },
                     "there are no tuples",
                     "use one variable for each value",
                 );
@@ -171,7 +247,7 @@ fn expr_kind(reader: &mut Reader, e: &syn::Expr) -> Option<ExprKind> {
             jump_label(reader, b.label.as_ref());
             if let Some(value) = &b.expr {
                 reader.error(
-                    value.span(),
+                    under(value),
                     "`break` carries no value",
                     "assign a variable before it",
                 );
@@ -184,12 +260,18 @@ fn expr_kind(reader: &mut Reader, e: &syn::Expr) -> Option<ExprKind> {
         }
         syn::Expr::Return(r) => ExprKind::Return(r.expr.as_ref().map(|e| boxed(reader, e))),
         syn::Expr::Block(b) => {
-            label(reader, b.label.as_ref());
+            if let Some(label) = &b.label {
+                reader.error(
+                    under(label),
+                    "blocks have no labels",
+                    "put what is skipped into an `if`",
+                );
+            }
             ExprKind::Block(block(reader, &b.block))
         }
         syn::Expr::Array(array) => ExprKind::Array(args(reader, &array.elems)),
         syn::Expr::Repeat(r) => ExprKind::Repeat(boxed(reader, &r.expr), boxed(reader, &r.len)),
-        syn::Expr::Reference(r) => ExprKind::Ref(boxed(reader, &r.expr)),
+        syn::Expr::Reference(r) => return reference(reader, r),
         other => return refused(reader, other),
     };
     Some(kind)
@@ -197,9 +279,13 @@ fn expr_kind(reader: &mut Reader, e: &syn::Expr) -> Option<ExprKind> {
 
 /// Constructs that Rust has and kernels do not.
 fn refused(reader: &mut Reader, e: &syn::Expr) -> Option<ExprKind> {
+    if let syn::Expr::Let(l) = e {
+        expr(reader, &l.expr);
+        reader.bind_all(&l.pat);
+    }
     let (span, message, help) = match e {
         syn::Expr::Closure(c) => (
-            c.inputs_begin.span(),
+            Under { start: c.inputs_begin.span, end: c.inputs_end.span },
             "closures are not available",
             "make it a `#[kernel]` helper function",
         ),
@@ -208,37 +294,39 @@ fn refused(reader: &mut Reader, e: &syn::Expr) -> Option<ExprKind> {
             return None;
         }
         syn::Expr::Try(t) => (
-            t.question_token.span(),
+            under(&t.question_token),
             "`?` is not available: a kernel cannot return errors",
             "check before the call, or store a flag in a `&mut` slice",
         ),
         syn::Expr::Await(a) => {
-            (a.await_token.span(), "a kernel cannot await", "await the call of the kernel instead")
+            (under(&a.await_token), "a kernel cannot await", "await the call of the kernel instead")
         }
         syn::Expr::Async(a) => (
-            a.async_token.span(),
+            under(&a.async_token),
             "a kernel cannot be async",
             "await the call of the kernel instead",
         ),
         syn::Expr::Unsafe(u) => (
-            u.unsafe_token.span(),
+            under(&u.unsafe_token),
             "`unsafe` is not available",
             "index the slice: checks that can be proved cost nothing",
         ),
-        syn::Expr::Tuple(t) => (t.span(), "there are no tuples", "use one variable for each value"),
+        syn::Expr::Tuple(t) => (under(t), "there are no tuples", "use one variable for each value"),
         syn::Expr::Struct(s) => {
-            (s.path.span(), "there are no structs", "use one variable or slice for each field")
+            (under(&s.path), "there are no structs", "use one variable or slice for each field")
         }
         syn::Expr::Range(r) => (
-            r.span(),
+            under(r),
             "ranges stand only in `for`",
             "write `for i in a..b`; sub-slices are not available: pass an offset",
         ),
-        syn::Expr::Let(l) => {
-            (l.let_token.span(), "`if let` is not available", "use `match` over integers, or `if`")
-        }
+        syn::Expr::Let(l) => (
+            Under { end: l.eq_token.span, ..under(&l.let_token) },
+            "`if let` and `while let` are not available",
+            "use `match` over integers, or compare with `==`",
+        ),
         other => (
-            other.span(),
+            under(other),
             "this expression is not part of the kernel language",
             "write it with `let`, `if`, `for` and arithmetic",
         ),
@@ -250,7 +338,7 @@ fn refused(reader: &mut Reader, e: &syn::Expr) -> Option<ExprKind> {
 fn label(reader: &mut Reader, label: Option<&syn::Label>) {
     if let Some(label) = label {
         reader.error(
-            label.span(),
+            under(label),
             "loops have no labels",
             "leave with a flag: `if done { break; }`",
         );
@@ -260,7 +348,7 @@ fn label(reader: &mut Reader, label: Option<&syn::Label>) {
 fn jump_label(reader: &mut Reader, label: Option<&syn::Lifetime>) {
     if let Some(label) = label {
         reader.error(
-            label.span(),
+            under(label),
             "jumps go to the innermost loop",
             "leave with a flag: `if done { break; }`",
         );
@@ -278,12 +366,12 @@ fn literal(reader: &mut Reader, lit: &Lit) -> Option<ExprKind> {
             }
             match int.base10_parse::<u64>() {
                 Ok(value) => {
-                    check_suffix(reader, int.suffix(), int.span());
+                    check_suffix(reader, int.suffix(), under(int));
                     Some(ExprKind::Int { value, suffix: suffix(int.suffix()) })
                 }
                 Err(_) => {
                     reader.error(
-                        int.span(),
+                        under(int),
                         "this number does not fit 64 bits",
                         "use a smaller one",
                     );
@@ -292,14 +380,14 @@ fn literal(reader: &mut Reader, lit: &Lit) -> Option<ExprKind> {
             }
         }
         Lit::Float(float) => {
-            check_suffix(reader, float.suffix(), float.span());
+            check_suffix(reader, float.suffix(), under(float));
             let value = float.base10_parse().ok()?;
             Some(ExprKind::Float { value, suffix: suffix(float.suffix()) })
         }
         Lit::Bool(b) => Some(ExprKind::Bool(b.value)),
         other => {
             reader.error(
-                other.span(),
+                under(other),
                 "kernels have numbers and truth values only",
                 "pass text as a slice of `u32`",
             );
@@ -308,10 +396,10 @@ fn literal(reader: &mut Reader, lit: &Lit) -> Option<ExprKind> {
     }
 }
 
-fn check_suffix(reader: &mut Reader, suffix: &str, span: proc_macro2::Span) {
+fn check_suffix(reader: &mut Reader, suffix: &str, under: Under) {
     if matches!(suffix, "i8" | "i16" | "u8" | "u16" | "i128" | "u128" | "isize") {
         reader.error(
-            span,
+            under,
             format!("`{suffix}` is not a type of the kernel language"),
             "use u32, i32, u64 or i64",
         );
@@ -321,20 +409,21 @@ fn check_suffix(reader: &mut Reader, suffix: &str, span: proc_macro2::Span) {
 fn path_expr(reader: &mut Reader, path: &syn::ExprPath) -> Option<ExprKind> {
     let segments: Vec<String> = path.path.segments.iter().map(|s| s.ident.to_string()).collect();
     match segments.as_slice() {
-        [name] => Some(ExprKind::Var(name.clone())),
-        [.., ty, name] if is_scalar_name(ty) && segments.len() == 2 => {
+        [name] if reader.names.contains(name) => Some(ExprKind::Var(name.clone())),
+        [ty, name] if is_scalar_name(ty) || reader.types.contains(ty) => {
             Some(ExprKind::Assoc(ty.clone(), name.clone()))
         }
         // `std::f32::consts::PI`, `f32::consts::PI`, `core::f64::consts::E`
-        [.., ty, consts, name] if consts == "consts" => {
+        [.., ty, consts, name] if consts == "consts" && is_scalar_name(ty) => {
             Some(ExprKind::Assoc(ty.clone(), name.clone()))
         }
-        [ty, name] if ty.chars().all(|c| c.is_ascii_uppercase()) => {
-            Some(ExprKind::Assoc(ty.clone(), name.clone()))
+        [none] if none == "None" => {
+            no_option(reader, path);
+            None
         }
         _ => {
             reader.error(
-                path.span(),
+                under(path),
                 "a kernel sees only its own names and constants of number types",
                 "pass the value as a parameter, or write a `const` in the kernel",
             );
@@ -343,8 +432,12 @@ fn path_expr(reader: &mut Reader, path: &syn::ExprPath) -> Option<ExprKind> {
     }
 }
 
-fn is_scalar_name(name: &str) -> bool {
-    matches!(name, "f32" | "f64" | "i32" | "u32" | "i64" | "u64" | "usize" | "bool")
+fn no_option(reader: &mut Reader, path: &syn::ExprPath) {
+    reader.error(
+        under(path),
+        "kernels have no `Option` or `Result`",
+        "use a flag of type `bool` or `u32`",
+    );
 }
 
 fn binary_expr(reader: &mut Reader, binary: &syn::ExprBinary) -> Option<ExprKind> {
@@ -378,7 +471,7 @@ fn binary_expr(reader: &mut Reader, binary: &syn::ExprBinary) -> Option<ExprKind
         BinOp::ShlAssign(_) => (true, BinaryOp::Shl),
         BinOp::ShrAssign(_) => (true, BinaryOp::Shr),
         other => {
-            reader.error(other.span(), "this operator is not available", "write it out");
+            reader.error(under(&other), "this operator is not available", "write it out");
             return None;
         }
     };
@@ -395,18 +488,38 @@ fn unary_expr(reader: &mut Reader, unary: &syn::ExprUnary) -> Option<ExprKind> {
         UnOp::Neg(_) => Some(ExprKind::Unary(UnaryOp::Neg, boxed(reader, &unary.expr))),
         UnOp::Not(_) => Some(ExprKind::Unary(UnaryOp::Not, boxed(reader, &unary.expr))),
         other => {
-            reader.error(
-                other.span(),
-                "there are no pointers or references to numbers",
-                "remove the `*`: elements and scalars are values",
-            );
+            let before = reader.diagnostics.len();
+            expr(reader, &unary.expr);
+            // What is refused inside tells more.
+            if reader.diagnostics.len() == before {
+                reader.error(
+                    under(&other),
+                    "there are no pointers or references to numbers",
+                    "remove the `*`: elements and scalars are values",
+                );
+            }
             None
         }
     }
 }
 
+/// `&x` and `&mut x`: a slice that is passed on.
+fn reference(reader: &mut Reader, r: &syn::ExprReference) -> Option<ExprKind> {
+    let before = reader.diagnostics.len();
+    let inner = boxed(reader, &r.expr);
+    let slice = matches!(inner.kind, ExprKind::Var(_) | ExprKind::Ref(_));
+    if !slice && reader.diagnostics.len() == before {
+        reader.error(
+            under(r),
+            "there are no references to numbers",
+            "remove the `&`: elements and scalars are values",
+        );
+    }
+    slice.then_some(ExprKind::Ref(inner))
+}
+
 /// Every method a kernel can call; the front end knows their types.
-pub(super) const METHODS: &[&str] = &[
+pub const METHODS: &[&str] = &[
     "abs",
     "ceil",
     "clamp",
@@ -467,6 +580,12 @@ pub(super) const METHODS: &[&str] = &[
 
 fn method(reader: &mut Reader, call: &syn::ExprMethodCall) -> Option<ExprKind> {
     let name = call.method.to_string();
+    let before = reader.diagnostics.len();
+    let receiver = boxed(reader, &call.receiver);
+    if reader.diagnostics.len() > before && matches!(*call.receiver, syn::Expr::MethodCall(_)) {
+        // Of a chain, the first method that is refused says it all.
+        return None;
+    }
     if !METHODS.contains(&name.as_str()) {
         let help = match name.as_str() {
             "iter" | "iter_mut" | "into_iter" | "chunks" | "windows" | "enumerate" | "zip"
@@ -474,22 +593,25 @@ fn method(reader: &mut Reader, call: &syn::ExprMethodCall) -> Option<ExprKind> {
             "get" | "get_mut" | "get_unchecked" | "first" | "last" => {
                 "index the slice: a wrong index is an error, not a panic"
             }
-            "unwrap" | "expect" => "kernels have no `Option` or `Result`",
-            "push" | "collect" | "to_vec" | "clone" => "kernels cannot allocate: use a fixed array",
+            "unwrap" | "expect" | "unwrap_or" | "unwrap_or_default" | "ok_or" | "is_some"
+            | "is_none" | "and_then" => "kernels have no `Option` or `Result`: use a flag",
+            "clone" | "to_owned" => "remove it: numbers are copied",
+            "push" | "collect" | "to_vec" => "kernels cannot allocate: use a fixed array",
             "asin" | "acos" | "atan" | "atan2" | "asinh" | "acosh" | "atanh" => {
                 "this function is not there yet: compute it from those that are"
             }
-            "sort" | "sort_unstable" | "swap_remove" => "write the exchange with two variables",
+            "sort" | "sort_unstable" | "sort_by" | "sort_unstable_by" => {
+                "write the exchange with two variables"
+            }
             _ => "see the list of methods in the documentation of `crossover::kernel`",
         };
         reader.error(
-            call.method.span(),
+            under(&call.method),
             format!("method `{name}` is not available in a kernel"),
             help,
         );
         return None;
     }
-    let receiver = boxed(reader, &call.receiver);
     let list = args(reader, &call.args);
     let method = Name { text: name, pos: pos(call.method.span()) };
     Some(ExprKind::Method(receiver, method, list))
@@ -498,7 +620,7 @@ fn method(reader: &mut Reader, call: &syn::ExprMethodCall) -> Option<ExprKind> {
 fn function_call(reader: &mut Reader, call: &syn::ExprCall) -> Option<ExprKind> {
     let syn::Expr::Path(path) = &*call.func else {
         reader.error(
-            call.func.span(),
+            under(&call.func),
             "only named functions can be called",
             "make it a `#[kernel]` helper function",
         );
@@ -507,14 +629,14 @@ fn function_call(reader: &mut Reader, call: &syn::ExprCall) -> Option<ExprKind> 
     let list = args(reader, &call.args);
     let segments: Vec<String> = path.path.segments.iter().map(|s| s.ident.to_string()).collect();
     if let [ty, function] = segments.as_slice()
-        && (is_scalar_name(ty) || ty.chars().all(|c| c.is_ascii_uppercase()))
+        && (is_scalar_name(ty) || reader.types.contains(ty))
     {
         let span = path.path.segments[1].ident.span();
         let known = matches!(function.as_str(), "from_bits" | "lit" | "from")
             || METHODS.contains(&function.as_str());
         if !known {
             reader.error(
-                span,
+                under(&path.path.segments[1].ident),
                 format!("`{ty}::{function}` is not available in a kernel"),
                 "see the list of methods in the documentation of `crossover::kernel`",
             );
@@ -524,20 +646,22 @@ fn function_call(reader: &mut Reader, call: &syn::ExprCall) -> Option<ExprKind> 
         return Some(ExprKind::TypeCall(ty.clone(), name, list));
     }
     if matches!(segments.last().map(String::as_str), Some("Some" | "Ok" | "Err" | "None")) {
-        reader.error(
-            path.span(),
-            "kernels have no `Option` or `Result`",
-            "use a flag of type `bool` or `u32`",
-        );
+        no_option(reader, path);
         return None;
     }
-    // Generic arguments belong to the call, not to the helper's name.
-    let mut plain = path.path.clone();
-    for segment in &mut plain.segments {
-        segment.arguments = syn::PathArguments::None;
+    if let Some(types) = path.path.segments.iter().find(|s| !s.arguments.is_none()) {
+        reader.error(
+            under(&types.arguments),
+            "the types of a call are found from its arguments",
+            "remove them, and give numbers a suffix where they have no other type",
+        );
     }
-    let at = reader.helpers.iter().position(|p| *p == plain).unwrap_or_else(|| {
-        reader.helpers.push(plain);
+    if path.path.is_ident(&reader.name) {
+        reader.error(under(path), format!("`{}` calls itself", reader.name), "write it as a loop");
+        return None;
+    }
+    let at = reader.helpers.iter().position(|p| *p == path.path).unwrap_or_else(|| {
+        reader.helpers.push(path.path.clone());
         reader.helpers.len() - 1
     });
     Some(ExprKind::Call(at as u32, list))
@@ -554,12 +678,14 @@ fn match_expr(reader: &mut Reader, m: &syn::ExprMatch) -> Option<ExprKind> {
     let value = boxed(reader, &m.expr);
     let mut arms = Vec::new();
     for arm in &m.arms {
+        reader.attributes(&arm.attrs);
         let mut patterns = Vec::new();
         let (pat, guard) = match &arm.pat {
-            Pat::Guard(guarded) => (&*guarded.pat, Some(expr(reader, &guarded.guard))),
+            Pat::Guard(guarded) => (&*guarded.pat, Some(&guarded.guard)),
             plain => (plain, None),
         };
         let wild = pattern(reader, pat, &mut patterns);
+        let guard = guard.map(|guard| expr(reader, guard));
         let body = expr(reader, &arm.body);
         if wild {
             patterns.clear();
@@ -569,7 +695,7 @@ fn match_expr(reader: &mut Reader, m: &syn::ExprMatch) -> Option<ExprKind> {
     let complete = arms.last().is_some_and(|a| a.patterns.is_empty() && a.guard.is_none());
     if !complete {
         reader.error(
-            m.match_token.span(),
+            under(&m.match_token),
             "the last arm of a `match` takes the rest",
             "end with `_ => …`",
         );
@@ -612,10 +738,11 @@ fn pattern(reader: &mut Reader, pat: &Pat, into: &mut Vec<Pattern>) -> bool {
         }
         _ => {}
     }
+    reader.bind_all(pat);
     reader.error(
-        pat.span(),
+        under(pat),
         "a pattern is an integer, a range of integers or `_`",
-        "bind with `let` before the `match`, and compare other things with `if`",
+        "bind with `let` before the `match`; for other things use a guard: `_ if x == N => …`",
     );
     false
 }
@@ -634,30 +761,38 @@ fn integer(e: &syn::Expr) -> Option<i64> {
 
 fn for_expr(reader: &mut Reader, f: &syn::ExprForLoop) -> Option<ExprKind> {
     label(reader, f.label.as_ref());
-    let body = block(reader, &f.body);
+    let range = stepped(reader, &f.expr);
     let name = match &*f.pat {
-        Pat::Ident(binding) => Name { text: binding.ident.to_string(), pos: pos(binding.span()) },
-        Pat::Wild(wild) => Name { text: "_".into(), pos: pos(wild.span()) },
+        Pat::Ident(binding) => {
+            Name { text: binding.ident.to_string(), pos: pos(binding.ident.span()) }
+        }
+        Pat::Wild(wild) => Name { text: "_".into(), pos: pos(wild.underscore_token.span) },
         other => {
-            reader.error(
-                other.span(),
-                "a loop has one counter",
-                "count with one name and compute the rest in the body",
-            );
-            return None;
+            reader.bind_all(other);
+            if range.is_some() {
+                reader.error(
+                    under(other),
+                    "a loop has one counter",
+                    "count with one name and compute the rest in the body",
+                );
+            }
+            Name { text: "_".into(), pos: pos(f.for_token.span) }
         }
     };
-    let (range, step) = stepped(reader, &f.expr)?;
-    let (Some(start), Some(end)) = (&range.start, &range.end) else {
-        reader.error(
-            range.span(),
-            "a loop has a start and an end",
-            "write both: `0..n`, or use `loop`",
-        );
-        return None;
-    };
-    let inclusive = matches!(range.limits, RangeLimits::Closed(_));
-    let (start, end) = (boxed(reader, start), boxed(reader, end));
+    let ends = range.and_then(|(range, step)| match (&range.start, &range.end) {
+        (Some(start), Some(end)) => {
+            let inclusive = matches!(range.limits, RangeLimits::Closed(_));
+            Some((boxed(reader, start), boxed(reader, end), inclusive, step))
+        }
+        _ => {
+            let help = "write both: `0..n`, or use `loop`";
+            reader.error(under(range), "a loop has a start and an end", help);
+            None
+        }
+    });
+    reader.names.insert(name.text.clone());
+    let body = block(reader, &f.body);
+    let (start, end, inclusive, step) = ends?;
     Some(ExprKind::For { name, start, end, inclusive, step, body })
 }
 
@@ -673,7 +808,7 @@ fn stepped<'a>(reader: &mut Reader, e: &'a syn::Expr) -> Option<(&'a syn::ExprRa
                 Some(step) if step > 0 && outer == 1 => Some((range, step)),
                 _ => {
                     reader.error(
-                        call.args.span(),
+                        if call.args.is_empty() { under(&call.method) } else { under(&call.args) },
                         "a step is a positive number known here",
                         "for a step known only at run time use `while i < n { …; i += step; }`",
                     );
@@ -682,12 +817,16 @@ fn stepped<'a>(reader: &mut Reader, e: &'a syn::Expr) -> Option<(&'a syn::ExprRa
             }
         }
         syn::Expr::MethodCall(call) if call.method == "rev" => {
-            reader.error(call.method.span(), "loops count upwards", "count up and use `n - 1 - i`");
+            reader.error(
+                under(&call.method),
+                "loops count upwards",
+                "count up and use `n - 1 - i`",
+            );
             None
         }
         other => {
             reader.error(
-                other.span(),
+                under(other),
                 "`for` runs over a range of integers",
                 "write `for i in 0..x.len()` and index the slice",
             );

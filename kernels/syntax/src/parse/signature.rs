@@ -1,88 +1,147 @@
 //! The function's signature and the attribute's arguments.
 
+use proc_macro2::TokenStream;
 use quote::ToTokens;
 use syn::parse::{Parse, ParseStream};
-use syn::spanned::Spanned;
 use syn::{
     FnArg, GenericArgument, GenericParam, ItemFn, Pat, PathArguments, ReturnType, Token, Type,
 };
 
-use super::{Parsed, Reader, body, pos};
+use super::{Parsed, Reader, Under, body, pos, under};
 use crate::tree::{
-    Block, Collective, CollectiveOp, Extent, Generic, GenericKind, Name, Param, ParamKind, Tree,
+    Collective, CollectiveOp, Extent, Generic, GenericKind, Name, Param, ParamKind, Tree,
 };
 
 const SCALARS: &str = "f32, f64, i32, u32, i64, u64, usize or bool";
 
-pub(super) fn read(
-    reader: &mut Reader,
-    item: &ItemFn,
-    attribute: proc_macro2::TokenStream,
-) -> Parsed {
+/// The kernel as far as it can be understood, and whether all of its signature and attribute was.
+pub(super) fn read(reader: &mut Reader, item: &ItemFn, attribute: TokenStream) -> (Parsed, bool) {
+    reader.name = item.sig.ident.to_string();
     let options = attributes(reader, attribute);
     modifiers(reader, item);
     let generics = generics(reader, item);
     let (id, params) = params(reader, item);
     let result = result(reader, item);
-    if let (Some(span), None) = (options.collective_span, &result) {
-        reader.error(
-            span,
-            "a reduction or scan combines returned values, but this kernel returns nothing",
-            "give it a scalar return type and return what one index contributes",
-        );
-    }
+    check_result(reader, item, &options);
+    check_grid(reader, item, &options);
+    let signature = reader.diagnostics.is_empty();
     let body = body::block(reader, &item.block);
     let tree = Tree {
-        name: item.sig.ident.to_string(),
+        name: reader.name.clone(),
         generics,
         id,
         params,
         result,
         collective: options.collective,
-        grid: options.grid,
-        body: Block { ..body },
-        helpers: reader.helpers.iter().map(|p| path_text(p)).collect(),
+        grid: options.grid.into_iter().map(|(extent, _)| extent).collect(),
+        body,
+        helpers: reader.helpers.iter().map(path_text).collect(),
         pos: pos(item.sig.ident.span()),
     };
-    check_grid(reader, item, &tree);
-    Parsed { tree, helpers: std::mem::take(&mut reader.helpers) }
+    (Parsed { tree, helpers: std::mem::take(&mut reader.helpers) }, signature)
 }
 
-pub(super) fn path_text(path: &syn::Path) -> String {
+fn path_text(path: &impl ToTokens) -> String {
     path.to_token_stream().to_string().replace(' ', "")
 }
 
-fn check_grid(reader: &mut Reader, item: &ItemFn, tree: &Tree) {
-    let is_entry = tree.id.is_some();
-    if tree.collective.is_some() && !is_entry {
-        reader.error(
-            item.sig.ident.span(),
+/// Whether there is an `Id`, wherever it stands.
+fn has_id(item: &ItemFn) -> bool {
+    item.sig.inputs.iter().any(|input| matches!(input, FnArg::Typed(typed) if is_id(&typed.ty)))
+}
+
+fn check_result(reader: &mut Reader, item: &ItemFn, options: &Options) {
+    let returns = matches!(&item.sig.output, ReturnType::Type(_, ty)
+        if !matches!(&**ty, Type::Tuple(tuple) if tuple.elems.is_empty()));
+    match options.collective_under {
+        Some(under) if !returns => reader.error(
+            under,
+            "a reduction or scan combines returned values, but this kernel returns nothing",
+            "give it a scalar return type and return what one index contributes",
+        ),
+        Some(_) if !has_id(item) => reader.error(
+            under(&item.sig.ident),
             "a reduction or scan needs to know its index",
             "make `id: Id` the first parameter",
-        );
-    }
-    if is_entry && tree.result.is_some() && tree.collective.is_none() {
-        reader.error(
-            item.sig.output.span(),
+        ),
+        None if has_id(item) && returns && !options.refused => reader.error(
+            under(&item.sig.output),
             "a kernel with an `Id` returns a value only as a reduction or scan",
             "write `#[kernel(reduce = add)]` or `#[kernel(scan = add)]`, or store the value in a `&mut` slice",
-        );
+        ),
+        _ => {}
     }
-    let has_buffer = tree.params.iter().any(|p| p.kind != ParamKind::Scalar);
-    if is_entry && tree.grid.is_empty() && !has_buffer {
+}
+
+fn check_grid(reader: &mut Reader, item: &ItemFn, options: &Options) {
+    let has_buffer = item.sig.inputs.iter().any(
+        |input| matches!(input, FnArg::Typed(typed) if matches!(*typed.ty, Type::Reference(_))),
+    );
+    if !has_id(item) {
+        if let Some(under) = options.grid_under {
+            reader.error(
+                under,
+                "a function without an `Id` has no grid",
+                "make `id: Id` the first parameter, or remove the extents",
+            );
+        }
+        return;
+    }
+    if options.grid_under.is_none() && !options.refused && !has_buffer {
         reader.error(
-            item.sig.ident.span(),
+            under(&item.sig.ident),
             "nothing says how large this kernel's grid is",
             "take a slice, or name the extents: `#[kernel(grid = (w, h))]`",
         );
     }
+    for (extent, under) in &options.grid {
+        let fits = match extent {
+            Extent::Fixed(_) => true,
+            Extent::Len(name) => {
+                param(item, &name.text).is_some_and(|typed| matches!(*typed.ty, Type::Reference(_)))
+            }
+            Extent::Name(name) => {
+                let consts = &mut item.sig.generics.const_params();
+                consts.any(|c| c.ident == name.text)
+                    || param(item, &name.text).is_some_and(|typed| is_extent(typed))
+            }
+        };
+        if !fits {
+            reader.error(
+                *under,
+                "this is no extent of a grid",
+                "name a `u32` or `usize` parameter (not `mut`), or `x.len()` of a slice",
+            );
+        }
+    }
+}
+
+/// The parameter of this name.
+fn param<'a>(item: &'a ItemFn, name: &str) -> Option<&'a syn::PatType> {
+    item.sig.inputs.iter().find_map(|input| match input {
+        FnArg::Typed(typed) => match &*typed.pat {
+            Pat::Ident(binding) if binding.ident == name => Some(typed),
+            _ => None,
+        },
+        FnArg::Receiver(_) => None,
+    })
+}
+
+fn is_extent(typed: &syn::PatType) -> bool {
+    let fixed = matches!(&*typed.pat, Pat::Ident(binding) if binding.mutability.is_none());
+    fixed
+        && matches!(&*typed.ty, Type::Path(ty)
+            if ty.path.is_ident("u32") || ty.path.is_ident("usize"))
 }
 
 #[derive(Default)]
 struct Options {
     collective: Option<Collective>,
-    collective_span: Option<proc_macro2::Span>,
-    grid: Vec<Extent>,
+    collective_under: Option<Under>,
+    grid: Vec<(Extent, Under)>,
+    grid_under: Option<Under>,
+    /// Something could not be read: what seems to be missing may be that.
+    refused: bool,
 }
 
 struct Setting {
@@ -93,6 +152,9 @@ struct Setting {
 impl Parse for Setting {
     fn parse(input: ParseStream<'_>) -> syn::Result<Setting> {
         let name = input.parse()?;
+        if !input.peek(Token![=]) {
+            return Ok(Setting { name, values: Vec::new() });
+        }
         input.parse::<Token![=]>()?;
         let values = match input.parse::<syn::Expr>()? {
             syn::Expr::Tuple(tuple) => tuple.elems.into_iter().collect(),
@@ -103,51 +165,77 @@ impl Parse for Setting {
     }
 }
 
-fn attributes(reader: &mut Reader, tokens: proc_macro2::TokenStream) -> Options {
+fn attributes(reader: &mut Reader, tokens: TokenStream) -> Options {
     use syn::parse::Parser;
     let mut options = Options::default();
     let parser = syn::punctuated::Punctuated::<Setting, Token![,]>::parse_terminated;
     let settings = match parser.parse2(tokens) {
         Ok(settings) => settings,
         Err(error) => {
+            let at = error.span();
             reader.error(
-                error.span(),
+                Under { start: at, end: at },
                 "the arguments of `kernel` are settings",
                 "write `#[kernel]`, `#[kernel(reduce = add)]`, `#[kernel(scan = add)]` or `#[kernel(grid = (w, h))]`",
             );
+            options.refused = true;
             return options;
         }
     };
-    for setting in settings {
-        match setting.name.to_string().as_str() {
-            name @ ("reduce" | "scan") => {
-                let Some(op) = collective_op(reader, &setting) else { continue };
-                options.collective = Some(Collective { scan: name == "scan", op });
-                options.collective_span = Some(setting.name.span());
+    for setting in &settings {
+        let name = setting.name.to_string();
+        match name.as_str() {
+            "reduce" | "scan" => {
+                if options.collective_under.is_some() {
+                    reader.error(
+                        under(&setting.name),
+                        "a kernel has one reduction or scan",
+                        "split it into two kernels",
+                    );
+                    continue;
+                }
+                options.collective_under = Some(under(&setting.name));
+                options.collective = collective_op(reader, setting)
+                    .map(|op| Collective { scan: name == "scan", op });
             }
             "grid" => {
-                options.grid = setting.values.iter().filter_map(|e| extent(reader, e)).collect();
-                if !(1..=3).contains(&setting.values.len()) {
+                if options.grid_under.is_some() || !(1..=3).contains(&setting.values.len()) {
                     reader.error(
-                        setting.name.span(),
-                        "a grid has one to three axes",
+                        under(&setting.name),
+                        "a kernel has one grid, of one to three axes",
                         "name x, y and z extents: `grid = (w, h)`",
                     );
                 }
+                options.grid_under = Some(under(&setting.name));
+                for value in &setting.values {
+                    let extent = extent(reader, value).map(|extent| (extent, under(value)));
+                    options.grid.extend(extent);
+                }
             }
-            other => reader.error(
-                setting.name.span(),
-                format!("`kernel` has no setting `{other}`"),
-                "the settings are `reduce`, `scan` and `grid`",
-            ),
+            other => {
+                reader.error(
+                    under(&setting.name),
+                    format!("`kernel` has no setting `{other}`"),
+                    "the settings are `reduce`, `scan` and `grid`",
+                );
+                options.refused = true;
+            }
         }
     }
     options
 }
 
 fn collective_op(reader: &mut Reader, setting: &Setting) -> Option<CollectiveOp> {
-    let name = setting.values.first().map(|v| v.to_token_stream().to_string()).unwrap_or_default();
-    let op = match name.as_str() {
+    let name = match setting.values.as_slice() {
+        [value] => value.to_token_stream().to_string(),
+        [] | [_, _, ..] => String::new(),
+    };
+    let (under, message) = match setting.values.as_slice() {
+        [] => (under(&setting.name), format!("`{}` needs an operator", setting.name)),
+        [value] => (under(value), format!("values cannot be combined by `{name}`")),
+        [_, second, ..] => (under(second), format!("`{}` takes one operator", setting.name)),
+    };
+    Some(match name.as_str() {
         "add" => CollectiveOp::Add,
         "mul" => CollectiveOp::Mul,
         "min" => CollectiveOp::Min,
@@ -156,16 +244,10 @@ fn collective_op(reader: &mut Reader, setting: &Setting) -> Option<CollectiveOp>
         "or" => CollectiveOp::Or,
         "xor" => CollectiveOp::Xor,
         _ => {
-            let span = setting.values.first().map_or(setting.name.span(), Spanned::span);
-            reader.error(
-                span,
-                format!("values cannot be combined by `{name}`"),
-                "the operators are add, mul, min, max, and, or, xor",
-            );
+            reader.error(under, message, "the operators are add, mul, min, max, and, or, xor");
             return None;
         }
-    };
-    Some(op)
+    })
 }
 
 fn extent(reader: &mut Reader, expr: &syn::Expr) -> Option<Extent> {
@@ -193,7 +275,7 @@ fn extent(reader: &mut Reader, expr: &syn::Expr) -> Option<Extent> {
         _ => {}
     }
     reader.error(
-        expr.span(),
+        under(expr),
         "an extent of the grid is a parameter, a length or a number",
         "write the name of a `u32` or `usize` parameter, `x.len()`, or a number; compute others before the call and pass them",
     );
@@ -204,30 +286,30 @@ fn modifiers(reader: &mut Reader, item: &ItemFn) {
     let sig = &item.sig;
     if let Some(token) = &sig.asyncness {
         reader.error(
-            token.span(),
+            under(token),
             "a kernel cannot be `async`",
             "remove `async`: the call is what is awaited",
         );
     }
     if let syn::Safety::Unsafe(token) = &sig.safety {
         reader.error(
-            token.span(),
+            under(token),
             "a kernel cannot be `unsafe`",
             "remove `unsafe`: every access is checked",
         );
     }
     if let Some(token) = &sig.constness {
-        reader.error(token.span(), "a kernel cannot be `const`", "remove `const`");
+        reader.error(under(token), "a kernel cannot be `const`", "remove `const`");
     }
     if let Some(abi) = &sig.abi {
-        reader.error(abi.span(), "a kernel has no ABI of its own", "remove `extern`");
+        reader.error(under(abi), "a kernel has no ABI of its own", "remove `extern`");
     }
     if let Some(variadic) = &sig.variadic {
-        reader.error(variadic.span(), "a kernel's arguments are fixed", "name every parameter");
+        reader.error(under(variadic), "a kernel's arguments are fixed", "name every parameter");
     }
     if let Some(clause) = &sig.generics.where_clause {
         reader.error(
-            clause.where_token.span(),
+            under(&clause.where_token),
             "`where` clauses are not read",
             "put the bound on the parameter: `<T: Num>`, `<T: Float>` or `<T: Int>`",
         );
@@ -239,19 +321,28 @@ fn generics(reader: &mut Reader, item: &ItemFn) -> Vec<Generic> {
     for param in &item.sig.generics.params {
         match param {
             GenericParam::Lifetime(lifetime) => reader.error(
-                lifetime.span(),
+                under(lifetime),
                 "a kernel has no lifetimes",
                 "remove it: slices live for the whole call",
             ),
             GenericParam::Const(constant) => {
                 if constant.ty.to_token_stream().to_string() != "usize" {
                     reader.error(
-                        constant.ty.span(),
+                        under(&constant.ty),
                         "a const parameter is a `usize`",
                         "write `const N: usize`, and convert with `as`",
                     );
                 }
-                found.push(Generic { name: constant.ident.to_string(), kind: GenericKind::Const });
+                if !has_id(item) {
+                    reader.error(
+                        under(constant),
+                        "a helper takes no const parameters",
+                        "pass the number as a parameter of type `usize`",
+                    );
+                }
+                let name = constant.ident.to_string();
+                reader.names.insert(name.clone());
+                found.push(Generic { name, kind: GenericKind::Const });
             }
             GenericParam::Type(ty) => {
                 let mut kind = None;
@@ -263,8 +354,9 @@ fn generics(reader: &mut Reader, item: &ItemFn) -> Vec<Generic> {
                         "Int" => Some(GenericKind::Int),
                         "Copy" => kind,
                         _ => {
+                            let text = text.replace(' ', "");
                             reader.error(
-                                bound.span(),
+                                under(bound),
                                 format!("`{text}` says nothing about numbers"),
                                 "bound it by `Num`, `Float` or `Int`",
                             );
@@ -272,15 +364,16 @@ fn generics(reader: &mut Reader, item: &ItemFn) -> Vec<Generic> {
                         }
                     };
                 }
-                let kind = kind.unwrap_or_else(|| {
+                if kind.is_none() && item.sig.generics.where_clause.is_none() {
                     reader.error(
-                        ty.ident.span(),
+                        under(&ty.ident),
                         format!("nothing says what `{}` can do", ty.ident),
                         "bound it by `Num`, `Float` or `Int`",
                     );
-                    GenericKind::Num
-                });
-                found.push(Generic { name: ty.ident.to_string(), kind });
+                }
+                let (name, kind) = (ty.ident.to_string(), kind.unwrap_or(GenericKind::Num));
+                reader.types.push(name.clone());
+                found.push(Generic { name, kind });
             }
         }
     }
@@ -288,34 +381,42 @@ fn generics(reader: &mut Reader, item: &ItemFn) -> Vec<Generic> {
 }
 
 fn params(reader: &mut Reader, item: &ItemFn) -> (Option<String>, Vec<Param>) {
-    let mut id = None;
+    let (mut id, mut ids) = (None, 0);
     let mut params = Vec::new();
     for (at, input) in item.sig.inputs.iter().enumerate() {
         let FnArg::Typed(typed) = input else {
             reader.error(
-                input.span(),
+                under(input),
                 "a kernel is a free function",
                 "move it out of the `impl` and pass what it needs as parameters",
             );
             continue;
         };
+        reader.attributes(&typed.attrs);
         let Pat::Ident(binding) = &*typed.pat else {
+            reader.bind_all(&typed.pat);
             reader.error(
-                typed.pat.span(),
+                under(&typed.pat),
                 "a parameter is one name",
-                "name it, and take it apart in the body",
+                "name it (`_name` if it is not used), and take one parameter for each value",
             );
             continue;
         };
+        reader.names.insert(binding.ident.to_string());
         if is_id(&typed.ty) {
-            if at == 0 {
-                id = Some(binding.ident.to_string());
-            } else {
-                reader.error(
-                    typed.ty.span(),
+            ids += 1;
+            match at {
+                0 => id = Some(binding.ident.to_string()),
+                _ if ids > 1 => {
+                    reader.error(under(typed), "a kernel has one `Id`", "use the first one");
+                }
+                // A receiver before it is refused already.
+                _ if item.sig.receiver().is_some() => {}
+                _ => reader.error(
+                    under(typed),
                     "the `Id` comes first",
                     "make `id: Id` the first parameter",
-                );
+                ),
             }
             continue;
         }
@@ -331,7 +432,8 @@ fn params(reader: &mut Reader, item: &ItemFn) -> (Option<String>, Vec<Param>) {
     (id, params)
 }
 
-fn is_id(ty: &Type) -> bool {
+/// Whether a parameter of this type is the position in the grid.
+pub fn is_id(ty: &Type) -> bool {
     matches!(ty, Type::Path(p) if p.path.segments.last().is_some_and(|s| s.ident == "Id"))
 }
 
@@ -342,23 +444,27 @@ fn param_type(reader: &mut Reader, ty: &Type) -> Option<(ParamKind, Name)> {
             let mutable = reference.mutability.is_some();
             if let Some(lifetime) = &reference.lifetime {
                 reader.error(
-                    lifetime.span(),
+                    under(lifetime),
                     "a kernel has no lifetimes",
                     "remove it: slices live for the whole call",
                 );
             }
             let Type::Slice(slice) = &*reference.elem else {
                 reader.error(
-                    reference.elem.span(),
+                    under(reference),
                     "a reference parameter is a slice",
-                    "pass scalars by value; for results take `&mut [T]`",
+                    match &*reference.elem {
+                        Type::Path(path) if path.path.is_ident("str") => "use numbers in slices",
+                        Type::Array(_) => "take `&[T]`; arrays of a fixed size are variables",
+                        _ => "pass scalars by value; for results take `&mut [T]`",
+                    },
                 );
                 return None;
             };
             if let Some(inner) = atomic(&slice.elem) {
                 if mutable {
                     reader.error(
-                        ty.span(),
+                        under(ty),
                         "atomics are shared between invocations",
                         "take `&[Atomic<T>]`, without `mut`",
                     );
@@ -366,7 +472,7 @@ fn param_type(reader: &mut Reader, ty: &Type) -> Option<(ParamKind, Name)> {
                 let name = scalar(reader, inner)?;
                 if !matches!(name.text.as_str(), "u32" | "i32") {
                     reader.error(
-                        inner.span(),
+                        under(inner),
                         format!("there are no atomics of `{}`", name.text),
                         "use `Atomic<u32>` or `Atomic<i32>`",
                     );
@@ -376,14 +482,14 @@ fn param_type(reader: &mut Reader, ty: &Type) -> Option<(ParamKind, Name)> {
             let name = scalar(reader, &slice.elem)?;
             if name.text == "bool" {
                 reader.error(
-                    slice.elem.span(),
+                    under(&slice.elem),
                     "slices of `bool` have no layout on a GPU",
                     "use `u32` and compare with 0",
                 );
             }
             if name.text == "usize" {
                 reader.error(
-                    slice.elem.span(),
+                    under(&slice.elem),
                     "a `usize` is 32 bits wide in a kernel",
                     "use `u32` elements",
                 );
@@ -392,7 +498,7 @@ fn param_type(reader: &mut Reader, ty: &Type) -> Option<(ParamKind, Name)> {
         }
         _ => {
             reader.error(
-                ty.span(),
+                under(ty),
                 "this type cannot be passed to a kernel",
                 format!("take {SCALARS} by value, or slices of them"),
             );
@@ -413,29 +519,37 @@ fn atomic(ty: &Type) -> Option<&Type> {
 
 /// A scalar type, or the name of a type parameter.
 pub(super) fn scalar(reader: &mut Reader, ty: &Type) -> Option<Name> {
-    let Type::Path(path) = ty else {
-        reader.error(ty.span(), "this type is not a scalar", format!("use {SCALARS}"));
-        return None;
-    };
-    let Some(ident) = path.path.get_ident() else {
-        reader.error(ty.span(), "this type is not a scalar", format!("use {SCALARS}"));
-        return None;
-    };
-    let text = ident.to_string();
-    let refused = match text.as_str() {
-        "i8" | "i16" | "u8" | "u16" => Some("use `u32` or `i32`, and mask"),
-        "i128" | "u128" => Some("use `u64` or `i64`"),
-        "isize" => Some("use `i32` or `i64`"),
-        "char" => Some("use `u32`"),
-        "String" | "Vec" | "Option" | "Box" | "str" => Some("use numbers in slices"),
-        "Id" => Some("the `Id` is the kernel's first parameter alone: pass `id.x` on"),
+    let segment = match ty {
+        Type::Path(path) => path.path.segments.last(),
         _ => None,
     };
-    if let Some(help) = refused {
-        reader.error(ty.span(), format!("`{text}` is not a type of the kernel language"), help);
+    let Some(segment) = segment else {
+        reader.error(under(ty), "this type is not a scalar", format!("use {SCALARS}"));
         return None;
+    };
+    let text = segment.ident.to_string();
+    let plain = matches!(ty, Type::Path(path) if path.path.get_ident().is_some());
+    if plain && (is_scalar_name(&text) || reader.types.contains(&text)) {
+        return Some(Name { text, pos: pos(segment.ident.span()) });
     }
-    Some(Name { text, pos: pos(ident.span()) })
+    let help = match text.as_str() {
+        "i8" | "i16" | "u8" | "u16" => "use `u32` or `i32`, and mask".to_owned(),
+        "i128" | "u128" => "use `u64` or `i64`".to_owned(),
+        "isize" => "use `i32` or `i64`".to_owned(),
+        "char" => "use `u32`".to_owned(),
+        "String" | "Vec" | "Box" | "str" => "use numbers in slices".to_owned(),
+        "Option" | "Result" => "use a number and a flag".to_owned(),
+        "Atomic" => "atomics are elements of slices: `&[Atomic<u32>]`".to_owned(),
+        "Id" => "the `Id` is the kernel's first parameter alone: pass `id.x` on".to_owned(),
+        _ => format!("use {SCALARS}, by these names, or a type parameter"),
+    };
+    let text = path_text(ty);
+    reader.error(under(ty), format!("`{text}` is not a type of the kernel language"), help);
+    None
+}
+
+pub(super) fn is_scalar_name(name: &str) -> bool {
+    matches!(name, "f32" | "f64" | "i32" | "u32" | "i64" | "u64" | "usize" | "bool")
 }
 
 fn result(reader: &mut Reader, item: &ItemFn) -> Option<Name> {
@@ -445,7 +559,7 @@ fn result(reader: &mut Reader, item: &ItemFn) -> Option<Name> {
             Type::Tuple(tuple) if tuple.elems.is_empty() => None,
             Type::Tuple(tuple) => {
                 reader.error(
-                    tuple.span(),
+                    under(tuple),
                     "a kernel returns one scalar",
                     "split it into two kernels, or store the values in `&mut` slices",
                 );

@@ -1,0 +1,10 @@
+extern crate crossover_kernels as crossover;
+
+use crossover::{Id, kernel};
+
+#[kernel]
+fn f(id: Id, x: &[f32], y: &mut [f32]) {
+    y[id.x] = [f32::sin, f32::cos][id.x](x[id.x]);
+}
+
+fn main() {}

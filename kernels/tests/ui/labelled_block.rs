@@ -1,0 +1,15 @@
+extern crate crossover_kernels as crossover;
+
+use crossover::{Id, kernel};
+
+#[kernel]
+fn f(id: Id, x: &[f32], y: &mut [f32]) {
+    'done: {
+        if x[id.x] > 1.0 {
+            break 'done;
+        }
+        y[id.x] = 1.0;
+    }
+}
+
+fn main() {}

@@ -1,0 +1,10 @@
+extern crate crossover_kernels as crossover;
+
+use crossover::{Atomic, Id, kernel};
+
+#[kernel]
+fn f(id: Id, x: &[u32], y: &Atomic<u32>) {
+    y.fetch_add(x[id.x]);
+}
+
+fn main() {}

@@ -1,0 +1,11 @@
+extern crate crossover_kernels as crossover;
+
+use crossover::{Id, kernel};
+
+#[kernel]
+fn f(id: Id, x: &[f32], y: &mut [f32]) {
+    let found = if x[id.x] > 0.0 { Some(x[id.x]) } else { None };
+    y[id.x] = found.unwrap_or(0.0);
+}
+
+fn main() {}

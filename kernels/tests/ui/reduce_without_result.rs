@@ -1,0 +1,10 @@
+extern crate crossover_kernels as crossover;
+
+use crossover::{Id, kernel};
+
+#[kernel(reduce = add)]
+fn f(id: Id, x: &[f32], y: &mut [f32]) {
+    y[id.x] = x[id.x];
+}
+
+fn main() {}

@@ -1,0 +1,11 @@
+extern crate crossover_kernels as crossover;
+
+use crossover::{Id, kernel};
+
+#[kernel]
+fn f(id: Id, x: &[f32], y: &mut [f32]) {
+    let first = &x[id.x];
+    y[id.x] = first + 1.0;
+}
+
+fn main() {}

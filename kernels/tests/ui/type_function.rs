@@ -1,0 +1,10 @@
+extern crate crossover_kernels as crossover;
+
+use crossover::{Id, kernel};
+
+#[kernel]
+fn f(id: Id, x: &[f32], y: &mut [f32]) {
+    y[id.x] = f32::next_up(x[id.x]) + f32::atan2(x[id.x], 1.0);
+}
+
+fn main() {}

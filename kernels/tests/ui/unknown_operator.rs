@@ -1,0 +1,10 @@
+extern crate crossover_kernels as crossover;
+
+use crossover::{Id, kernel};
+
+#[kernel(reduce = avg)]
+fn f(id: Id, x: &[f32]) -> f32 {
+    x[id.x]
+}
+
+fn main() {}

@@ -1,0 +1,10 @@
+extern crate crossover_kernels as crossover;
+
+use crossover::{Id, kernel};
+
+#[kernel]
+unsafe fn f(id: Id, y: &mut [f32]) {
+    y[id.x] = 1.0;
+}
+
+fn main() {}
