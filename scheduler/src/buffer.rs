@@ -30,6 +30,36 @@ impl Element for u64 {}
 /// byte moved is counted. A call that is in flight holds its buffers: [`Buffer::read`] and
 /// [`Buffer::write`] wait for it, and dropping the buffer does not disturb it.
 ///
+/// A buffer that a kernel writes cannot be passed twice: that does not compile.
+///
+/// ```compile_fail,E0502
+/// use crossover::{Id, Runtime, kernel};
+///
+/// #[kernel]
+/// fn copy(id: Id, x: &[f32], y: &mut [f32]) {
+///     y[id.x] = x[id.x];
+/// }
+///
+/// let rt = Runtime::new().unwrap();
+/// let mut y = rt.alloc(10).unwrap();
+/// copy::on(&rt).args(&y, &mut y).run().unwrap();
+/// ```
+///
+/// Nor can its content be looked at across a call that writes it:
+///
+/// ```compile_fail,E0502
+/// # use crossover::{Id, Runtime, kernel};
+/// # #[kernel]
+/// # fn fill(id: Id, y: &mut [f32]) {
+/// #     y[id.x] = 1.0;
+/// # }
+/// # let rt = Runtime::new().unwrap();
+/// # let mut y = rt.alloc(10).unwrap();
+/// let before = y.read().unwrap();
+/// fill::on(&rt).args(&mut y).run().unwrap();
+/// println!("{}", before[0]);
+/// ```
+///
 /// [`Runtime::buffer_from`]: crate::Runtime::buffer_from
 /// [`Runtime::alloc`]: crate::Runtime::alloc
 #[derive(Debug)]

@@ -193,6 +193,7 @@ impl<'b> Call<'b> {
         let row = Row {
             call: 0,
             kernel: prepared.name.clone(),
+            version: prepared.version.clone(),
             grid,
             estimates: decision.estimates.clone(),
             chosen: decision.device,

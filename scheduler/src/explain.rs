@@ -17,6 +17,8 @@ use crate::version::Prepared;
 pub struct Explanation {
     /// The kernel and its element types.
     pub kernel: String,
+    /// The content hash of the optimised kernel, cut: two calls of one version run the same code.
+    pub version: String,
     /// The grid.
     pub grid: [u32; 3],
     /// What each candidate is predicted to cost.
@@ -44,6 +46,7 @@ impl Explanation {
     ) -> Explanation {
         Explanation {
             kernel: prepared.name.clone(),
+            version: prepared.version.clone(),
             grid,
             estimates: decision.estimates,
             chosen: decision.device,

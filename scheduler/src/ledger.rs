@@ -106,6 +106,8 @@ pub struct Row {
     pub call: u64,
     /// The kernel and its element types, as `axpy` or `scale<f64>`.
     pub kernel: String,
+    /// The content hash of the optimised kernel, cut.
+    pub version: String,
     /// The grid.
     pub grid: [u32; 3],
     /// The candidates.

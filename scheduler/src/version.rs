@@ -16,6 +16,9 @@ use crate::device::Device;
 /// Predictions kept per kernel, one for each shape of call.
 const SHAPES_MAX: usize = 512;
 
+/// Hexadecimal digits of a version's identity: enough to tell any two apart in practice.
+const VERSION_DIGITS: usize = 16;
+
 /// What identifies a kernel: its definition, types and constants.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Key {
@@ -58,6 +61,8 @@ pub(crate) enum GpuCode {
 pub(crate) struct Prepared {
     /// The kernel and its element types: `scale<f64>`.
     pub(crate) name: String,
+    /// The version's identity: the start of the content hash of what back ends compile.
+    pub(crate) version: String,
     /// Before optimisation: what features are counted on.
     pub(crate) source: Kernel,
     /// What back ends compile.
@@ -114,8 +119,10 @@ impl Prepared {
             spent_s: 0.0,
             generation: 0,
         };
+        let version = kernel.hash().to_hex()[..VERSION_DIGITS].to_owned();
         Prepared {
             name,
+            version,
             source,
             kernel,
             cpu: OnceLock::new(),

@@ -5,6 +5,7 @@
 //! flush and reorder within the bounds of their standard: on the GPU integers are compared exactly
 //! where no float feeds them, and floats within a tolerance.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crossover::kernels::exec::{Arg, Call, Executor, Grid, Version, claim_args};
@@ -117,13 +118,19 @@ fn equal(a: Const, b: Const) -> bool {
 fn random_kernels_are_equal_in_the_interpreter_and_as_wasm() {
     let wasm = WasmExecutor::new().expect("wasmtime starts");
     let mut coverage = Coverage::default();
+    let mut hits: BTreeMap<&str, usize> = BTreeMap::new();
     let options = Options { exact: true, transcendental: false, ..Options::default() };
     for seed in 0..WASM_KERNELS {
         let mut rng = Random::new(0x5eed_0000 + seed);
         let size = 8 + rng.below(60);
         let source = random::kernel(&mut rng, &Options { size, ..options.clone() });
         coverage.add(&source);
-        let optimised = Arc::new(passes::optimize(&source));
+        let mut before = source.to_string();
+        let optimised = Arc::new(passes::optimize_logged(&source, &mut |pass, kernel, _| {
+            let after = kernel.to_string();
+            *hits.entry(pass.name).or_default() += usize::from(after != before);
+            before = after;
+        }));
         let version = wasm.compile(&optimised).expect("every kernel compiles for the CPU");
         for n in [0, 1, 7, 150] {
             let (data, grid) = random::arguments(&mut rng, &source, n, true);
@@ -137,6 +144,11 @@ fn random_kernels_are_equal_in_the_interpreter_and_as_wasm() {
         }
     }
     assert_eq!(coverage.missing(&options), Vec::<String>::new(), "every operator was tried");
+    for pass in passes::PIPELINE {
+        println!("{}: changed {} of {WASM_KERNELS} kernels", pass.name, hits[pass.name]);
+        // Nothing transcendental is in an exact kernel: that pass has tests of its own.
+        assert!(hits[pass.name] > 0 || pass.name == "lower_math", "{} was never hit", pass.name);
+    }
 }
 
 #[test]
