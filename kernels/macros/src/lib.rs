@@ -11,7 +11,7 @@
 #![forbid(unsafe_code)]
 
 use crossover_syntax::parse::{self, Diagnostic, Reading};
-use crossover_syntax::tree::{GenericKind, ParamKind};
+use crossover_syntax::tree::{Extent, GenericKind, ParamKind};
 use proc_macro::TokenStream;
 use proc_macro2::{Ident, Literal, Span, TokenStream as Tokens};
 use quote::{format_ident, quote};
@@ -41,7 +41,30 @@ pub fn kernel(attribute: TokenStream, item: TokenStream) -> TokenStream {
         Some(_) => Tokens::new(),
         None => companion(&function, &reading),
     };
-    quote!(#original #companion #(#errors)*).into()
+    // What is refused goes to rustc as it was written, for its own errors.
+    let function = if reading.diagnostics.is_empty() {
+        with_extents_used(function.clone(), &reading)
+    } else {
+        original
+    };
+    quote!(#function #companion #(#errors)*).into()
+}
+
+/// The function, where a parameter that only the grid names is no unused variable.
+fn with_extents_used(mut function: ItemFn, reading: &Reading) -> Tokens {
+    let grid = &reading.parsed.tree.grid;
+    for input in &mut function.sig.inputs {
+        let FnArg::Typed(typed) = input else { continue };
+        let Pat::Ident(binding) = &*typed.pat else { continue };
+        let is_extent = grid.iter().any(|extent| match extent {
+            Extent::Name(name) | Extent::Len(name) => binding.ident == name.text,
+            Extent::Fixed(_) => false,
+        });
+        if is_extent {
+            typed.attrs.push(syn::parse_quote!(#[allow(unused_variables)]));
+        }
+    }
+    quote!(#function)
 }
 
 fn compile_error(diagnostic: &Diagnostic) -> Tokens {
