@@ -1,13 +1,111 @@
-//! What the examples share: pictures as files, the comparison with plain Rust, the ledger as tables.
+//! What the examples share: the command line, pictures as files, the comparison with plain Rust, the
+//! ledger as tables.
 
 #![forbid(unsafe_code)]
 
 use std::fmt::{Display, Formatter, Result as Written};
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
-use crossover::{Device, Id, Row, show_seconds};
+use anyhow::{Context, Result, bail, ensure};
+use crossover::kernels::ir::Type;
+use crossover::{Bound, Buffer, Call, Def, Device, Host, Id, Row, Runtime, Scalar, show_seconds};
 use image::ColorType;
+
+/// What the command line says: `[--device cpu|gpu] [output folder [input file]]`.
+#[derive(Debug)]
+pub struct Options {
+    /// Where all calls run; `None` for where each is predicted to be fastest.
+    pub device: Option<Device>,
+    /// The folder for results.
+    pub output: PathBuf,
+    /// The file to work on.
+    pub input: PathBuf,
+}
+
+impl Options {
+    /// Reads the command line; what it does not say is taken from here.
+    ///
+    /// # Errors
+    /// For a device that is neither `cpu` nor `gpu`.
+    pub fn parse(output: &str, input: &str) -> Result<Options> {
+        let (mut device, mut paths) = (None, Vec::new());
+        let mut args = std::env::args_os().skip(1);
+        while let Some(arg) = args.next() {
+            if arg == "--device" {
+                let name = args.next().unwrap_or_default();
+                device = Device::ALL.into_iter().find(|device| name == device.name());
+                ensure!(device.is_some(), "--device takes `cpu` or `gpu`, not {name:?}");
+            } else if arg.to_string_lossy().starts_with('-') {
+                bail!("unknown option {arg:?}; there is --device cpu|gpu");
+            } else {
+                paths.push(PathBuf::from(arg));
+            }
+        }
+        let mut paths = paths.into_iter();
+        let output = paths.next().unwrap_or_else(|| output.into());
+        let input = paths.next().unwrap_or_else(|| data(input));
+        Ok(Options { device, output, input })
+    }
+}
+
+/// A runtime whose calls all go to one device, where one is given. An application that leaves the
+/// choice to the prediction calls kernels on the [`Runtime`] itself.
+#[derive(Debug)]
+pub struct Placed {
+    /// The runtime.
+    pub runtime: Runtime,
+    /// The device; `None` for the predicted one.
+    pub device: Option<Device>,
+}
+
+impl Deref for Placed {
+    type Target = Runtime;
+
+    fn deref(&self) -> &Runtime {
+        &self.runtime
+    }
+}
+
+impl Host for Placed {
+    type Buffer<T: Scalar> = Buffer<T>;
+    type Arg<'b> = Bound<'b>;
+    type Call<'b> = Call<'b>;
+
+    fn scalar<'b, T: Scalar>(&'b self, value: T) -> Bound<'b> {
+        self.runtime.scalar(value)
+    }
+
+    fn read<'b, T: Scalar>(&'b self, buffer: &'b Buffer<T>) -> Bound<'b> {
+        self.runtime.read(buffer)
+    }
+
+    fn write<'b, T: Scalar>(&'b self, buffer: &'b mut Buffer<T>) -> Bound<'b> {
+        self.runtime.write(buffer)
+    }
+
+    fn call<'b>(
+        &'b self,
+        def: &'static Def,
+        types: &[Type],
+        consts: &[usize],
+        args: Vec<Bound<'b>>,
+    ) -> Call<'b> {
+        let call = self.runtime.call(def, types, consts, args);
+        match self.device {
+            Some(device) => call.device(device),
+            None => call,
+        }
+    }
+}
+
+/// The GPU in a line, or why there is none.
+pub fn show_gpu(rt: &Runtime) -> String {
+    match rt.adapter() {
+        Some(gpu) => format!("GPU: {}", gpu.name),
+        None => format!("no GPU: {}", rt.why_no_gpu().unwrap_or_default()),
+    }
+}
 
 /// A file of the examples' data.
 pub fn data(name: &str) -> PathBuf {

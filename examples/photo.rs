@@ -1,18 +1,18 @@
 //! A photograph through seven kernels: Gaussian blur of the colours, edges, and histogram
 //! equalisation of the luminance. Each call is placed on CPU or GPU by its predicted time.
 //!
-//!     cargo run --release --bin photo [output folder [photograph]]
+//!     cargo run --release --bin photo -- [--device cpu|gpu] [output folder [photograph]]
 //!
 //! Every stage is compared with the same kernels called as plain Rust functions.
 
 #![forbid(unsafe_code)]
 #![expect(clippy::print_stdout, reason = "the program's output")]
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::Context;
 use crossover::{Atomic, Error, Id, Reason, Runtime, kernel};
-use crossover_examples::{Calls, compare, data, grid, save_png, show_bytes};
+use crossover_examples::{Calls, Options, Placed, compare, grid, save_png, show_bytes, show_gpu};
 
 /// Takes packed pixels apart: colours in 0..=1, and the luminance as a level in 0..=255. The level
 /// is computed in integers, so that its histogram is the same on every device.
@@ -127,7 +127,7 @@ fn gaussian(deviation: f32) -> Vec<f32> {
 }
 
 /// The pipeline, each call where it is predicted to be fastest.
-pub(crate) fn process(rt: &Runtime, photo: &Photo) -> Result<Stages, Error> {
+pub(crate) fn process(rt: &Placed, photo: &Photo) -> Result<Stages, Error> {
     let (w, h, n) = (photo.width, photo.height, photo.pixels.len());
     let rgb = rt.buffer_from(&photo.pixels)?;
     let [mut r, mut g, mut b] = [rt.alloc(n)?, rt.alloc(n)?, rt.alloc(n)?];
@@ -200,14 +200,10 @@ pub(crate) fn check(found: &Stages, expected: &Stages) -> anyhow::Result<f64> {
 }
 
 fn main() -> anyhow::Result<()> {
-    let mut paths = std::env::args_os().skip(1).map(PathBuf::from);
-    let output = paths.next().unwrap_or_else(|| "target/photo".into());
-    let photo = Photo::open(&paths.next().unwrap_or_else(|| data("photo.jpg")))?;
-    let rt = Runtime::from_env()?;
-    match rt.adapter() {
-        Some(gpu) => println!("GPU: {}", gpu.name),
-        None => println!("no GPU: {}", rt.why_no_gpu().unwrap_or_default()),
-    }
+    let options = Options::parse("target/photo", "photo.jpg")?;
+    let photo = Photo::open(&options.input)?;
+    let rt = Placed { runtime: Runtime::from_env()?, device: options.device };
+    println!("{}", show_gpu(&rt));
 
     // The first pass meets kernels that nobody has compiled; the second shows the steady state.
     process(&rt, &photo)?;
@@ -220,6 +216,7 @@ fn main() -> anyhow::Result<()> {
         println!("{reason:?}: {} in {} copies", show_bytes(copied.bytes), copied.count);
     }
 
+    let output = options.output;
     std::fs::create_dir_all(&output)?;
     let [r, g, b] = &stages.blurred;
     save_png(&output.join("blurred.png"), photo.width, &[r, g, b])?;

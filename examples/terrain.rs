@@ -1,7 +1,7 @@
 //! Real land through a dozen kernels: hill shading, colour by height, and where the rain flows. Water
 //! is followed by two iterations of hundreds of steps; each step is a call, submitted and awaited.
 //!
-//!     cargo run --release --bin terrain [output folder]
+//!     cargo run --release --bin terrain -- [--device cpu|gpu] [output folder]
 //!
 //! Every stage is compared with the same kernels called as plain Rust functions.
 
@@ -9,11 +9,11 @@
 #![expect(clippy::print_stdout, reason = "the program's output")]
 
 use std::mem::swap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::Context;
 use crossover::{Buffer, Element, Error, Id, Num, Reason, Runtime, kernel};
-use crossover_examples::{Kernels, compare, data, grid, save_png, show_bytes};
+use crossover_examples::{Kernels, Options, Placed, compare, grid, save_png, show_bytes, show_gpu};
 
 /// The lowest value.
 #[kernel(reduce = min)]
@@ -174,7 +174,7 @@ const RIVER: [f32; 3] = [0.10, 0.30, 0.62];
 const SMOOTH: usize = 4;
 
 /// Steps of an iteration between two looks at whether anything still changes.
-const STEPS: usize = 64;
+const STEPS: usize = 32;
 
 /// A piece of land: heights in metres, row by row from the north.
 pub(crate) struct Land {
@@ -210,7 +210,7 @@ impl Land {
 /// Steps from `x` until `step(x, y)` changes nothing, a batch at a time: the calls of a batch are
 /// under way together, and each waits for the buffers of the one before.
 async fn settle<T: Element + Num>(
-    rt: &Runtime,
+    rt: &Placed,
     mut x: Buffer<T>,
     step: impl Fn(&Buffer<T>, &mut Buffer<T>) -> crossover::Ticket,
 ) -> Result<Buffer<T>, Error> {
@@ -233,7 +233,7 @@ async fn settle<T: Element + Num>(
 }
 
 /// The pipeline, each call where it is predicted to be fastest.
-pub(crate) async fn process(rt: &Runtime, land: &Land) -> Result<Stages, Error> {
+pub(crate) async fn process(rt: &Placed, land: &Land) -> Result<Stages, Error> {
     let (w, h, n) = (land.width, land.height, land.z.len());
     let z = rt.buffer_from(&land.z)?;
     let [mut low, mut high, mut total] = [rt.alloc(1)?, rt.alloc(1)?, rt.alloc(1)?];
@@ -355,14 +355,10 @@ pub(crate) fn check(found: &Stages, expected: &Stages) -> anyhow::Result<f64> {
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let mut paths = std::env::args_os().skip(1).map(PathBuf::from);
-    let output = paths.next().unwrap_or_else(|| "target/terrain".into());
-    let land = Land::open(&data("elevation.png"))?;
-    let rt = Runtime::from_env()?;
-    match rt.adapter() {
-        Some(gpu) => println!("GPU: {}", gpu.name),
-        None => println!("no GPU: {}", rt.why_no_gpu().unwrap_or_default()),
-    }
+    let options = Options::parse("target/terrain", "elevation.png")?;
+    let land = Land::open(&options.input)?;
+    let rt = Placed { runtime: Runtime::from_env()?, device: options.device };
+    println!("{}", show_gpu(&rt));
 
     let start = std::time::Instant::now();
     let stages = process(&rt, &land).await?;
@@ -379,6 +375,7 @@ async fn main() -> anyhow::Result<()> {
         println!("{reason:?}: {} in {} copies", show_bytes(copied.bytes), copied.count);
     }
 
+    let output = options.output;
     std::fs::create_dir_all(&output)?;
     let [r, g, b] = &stages.map;
     save_png(&output.join("map.png"), land.width, &[r, g, b])?;
