@@ -103,7 +103,7 @@ fn check_grid(reader: &mut Reader, item: &ItemFn, options: &Options) {
             Extent::Name(name) => {
                 let consts = &mut item.sig.generics.const_params();
                 consts.any(|c| c.ident == name.text)
-                    || param(item, &name.text).is_some_and(|typed| is_extent(typed))
+                    || param(item, &name.text).is_some_and(is_extent)
             }
         };
         if !fits {
