@@ -666,6 +666,6 @@ impl Kernel {
 
     /// Content hash of everything that decides what the kernel computes: the identity of a version.
     pub fn hash(&self) -> blake3::Hash {
-        blake3::hash(format!("{self:?}").as_bytes())
+        blake3::hash(self.to_string().as_bytes())
     }
 }
