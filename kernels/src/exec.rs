@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crossover_memory::{Claim, Slot, Want, claim};
 
 use crate::error::RunError;
-use crate::ir::{Access, CollectiveKind, Const, Extent, Kernel, Param, ParamKind};
+use crate::ir::{Access, Axis, CollectiveKind, Const, Extent, Kernel, Param, ParamKind};
 
 /// An argument of a call.
 #[derive(Clone, Debug)]
@@ -140,6 +140,18 @@ pub fn check_args(kernel: &Kernel, args: &[Arg], grid: Grid) -> Result<(), RunEr
                 return fail(format!("`{name}` is a scalar of type {ty}"));
             }
             (ParamKind::Buffer { .. }, _) => return fail(format!("`{name}` is a buffer")),
+        }
+    }
+    for axis in Axis::ALL {
+        let size = grid[axis.index()];
+        let (extent, axis) = (kernel.grid.get(axis.index()), axis.name());
+        // Passes rely on extents that are fixed.
+        match extent {
+            Some(Extent::Fixed(n)) if *n != size => {
+                return fail(format!("the grid's {axis} extent is always {n}, not {size}"));
+            }
+            None if size > 1 => return fail(format!("the grid has no axis {axis}")),
+            Some(_) | None => {}
         }
     }
     if let Some((a, b)) = aliased(kernel, args) {

@@ -14,10 +14,10 @@ use crate::explain::Explanation;
 use crate::ledger::{Measured, Row, Why};
 use crate::place::{self, Decision};
 use crate::run;
-use crate::runtime::{Inner, Runtime};
+use crate::runtime::{Inner, Load, Runtime};
 use crate::shadow;
 use crate::ticket::{Ticket, ticket};
-use crate::version::Prepared;
+use crate::version::{Prepared, Trial};
 
 /// A bound argument.
 #[derive(Clone, Debug)]
@@ -70,6 +70,9 @@ pub(crate) struct Job {
     pub(crate) decision: Decision,
     pub(crate) call: u64,
     pub(crate) shadow: Option<f64>,
+    /// Count the call as under way from its decision to its end.
+    _load: Load,
+    _trial: Option<Trial>,
 }
 
 impl<'b> Call<'b> {
@@ -209,7 +212,21 @@ impl<'b> Call<'b> {
         let call = inner.ledger.open(row, &inner.calls);
         let deadline = self.deadline.unwrap_or(inner.deadline);
         let shadow = self.shadow;
-        Ok(Job { inner, prepared, args, plain, grid, deadline, decision, call, shadow })
+        let _load = inner.load(decision.device, decision.predicted_s());
+        let _trial = decision.is_trial().then(|| Trial::begin(&prepared, decision.device));
+        Ok(Job {
+            inner,
+            prepared,
+            args,
+            plain,
+            grid,
+            deadline,
+            decision,
+            call,
+            shadow,
+            _load,
+            _trial,
+        })
     }
 }
 
@@ -247,7 +264,6 @@ impl Job {
             Some(_) => Some(shadow::snapshot(&self, &claim)?),
             None => None,
         };
-        let _load = self.inner.load(self.decision.device, self.decision.predicted_s());
         let ran = run::run(&self, self.decision.device, &mut claim, deadline);
         let (device, ran) = match ran {
             Err(Error::Run(error)) if self.may_fall_back(&error) => {

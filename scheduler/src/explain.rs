@@ -54,7 +54,7 @@ impl Explanation {
             visits: prepared.learned().visits,
             model: inner.model_name(),
             generation: decision.prior.generation,
-            features: (*decision.prior.features).clone(),
+            features: *decision.prior.features,
         }
     }
 

@@ -13,17 +13,11 @@ pub(crate) fn learn(job: &Job, device: Device, measured: &Measured) {
         return;
     }
     let prior = &job.decision.prior;
-    {
-        let mut learned = job.prepared.learned();
-        learned.observe(prior, device, measured.run_s, measured.total_s);
-        if job.decision.is_trial() {
-            learned.spent_s = 0.0;
-        }
-    }
+    job.prepared.learned().observe(prior, device, measured.run_s, measured.total_s);
     if let Some(learner) = &job.inner.learner {
         let mut seconds = [None; 2];
         seconds[device as usize] = Some(measured.run_s.max(1e-9));
         let name = job.prepared.name.clone();
-        learner.record(Row::new(name, "calls", items, (*prior.features).clone(), seconds));
+        learner.record(Row::new(name, "calls", items, *prior.features, seconds));
     }
 }

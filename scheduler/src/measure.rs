@@ -34,7 +34,7 @@ const BUDGET: Duration = Duration::from_millis(40);
 /// Two loads and a store.
 #[kernel]
 fn probe_stream(id: Id, x: &[f32], y: &mut [f32]) {
-    y[id.x] = x[id.x] + y[id.x];
+    y[id.x] += x[id.x];
 }
 
 /// Eight independent chains of multiplications and additions.

@@ -78,7 +78,8 @@ pub(crate) fn decide(
     let (posterior, visits, unseen, spent_s) = {
         let learned = prepared.learned();
         let posterior = learned.correction.posterior(&prior.prediction, prior.log2_work);
-        (posterior, learned.visits, learned.unseen, learned.spent_s)
+        let known = |at: usize| learned.visits[at] + learned.trials[at];
+        (posterior, [known(0), known(1)], learned.unseen, learned.spent_s)
     };
     let threads = threads.unwrap_or_else(|| choose_threads(inner, &posterior));
     let estimates = estimates(inner, prepared, &posterior, &moves, threads);

@@ -458,23 +458,23 @@ impl Inner {
         self.loads[device as usize].load(Ordering::Relaxed) as f64 * 1e-9
     }
 
-    /// Counts a call as under way until the guard is dropped.
-    pub(crate) fn load(&self, device: Device, seconds: f64) -> Load<'_> {
+    /// Counts a call as under way, queued or running, until the guard is dropped.
+    pub(crate) fn load(self: &Arc<Self>, device: Device, seconds: f64) -> Load {
         let nanos = (seconds * 1e9).clamp(0.0, 1e15) as u64;
-        let load = &self.loads[device as usize];
-        load.fetch_add(nanos, Ordering::Relaxed);
-        Load { load, nanos }
+        self.loads[device as usize].fetch_add(nanos, Ordering::Relaxed);
+        Load { inner: self.clone(), device, nanos }
     }
 }
 
-pub(crate) struct Load<'a> {
-    load: &'a AtomicU64,
+pub(crate) struct Load {
+    inner: Arc<Inner>,
+    device: Device,
     nanos: u64,
 }
 
-impl Drop for Load<'_> {
+impl Drop for Load {
     fn drop(&mut self) {
-        self.load.fetch_sub(self.nanos, Ordering::Relaxed);
+        self.inner.loads[self.device as usize].fetch_sub(self.nanos, Ordering::Relaxed);
     }
 }
 

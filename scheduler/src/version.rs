@@ -81,6 +81,8 @@ pub(crate) struct Learned {
     pub(crate) visits: [u64; 2],
     /// Calls since each device was last measured.
     pub(crate) unseen: [u64; 2],
+    /// Trials that are queued or running: what they will tell need not be tried again.
+    pub(crate) trials: [u64; 2],
     /// Seconds taken since the last trial of the device that was not the best.
     pub(crate) spent_s: f64,
     /// The generation that `correction` is relative to.
@@ -116,6 +118,7 @@ impl Prepared {
             priors: HashMap::new(),
             visits: [0; 2],
             unseen: [0; 2],
+            trials: [0; 2],
             spent_s: 0.0,
             generation: 0,
         };
@@ -172,6 +175,29 @@ impl Learned {
             self.priors.clear();
         }
         self.priors.insert(shape, prior);
+    }
+}
+
+/// A trial under way; it is over when this is dropped.
+pub(crate) struct Trial {
+    prepared: Arc<Prepared>,
+    device: Device,
+}
+
+impl Trial {
+    pub(crate) fn begin(prepared: &Arc<Prepared>, device: Device) -> Trial {
+        let mut learned = prepared.learned();
+        learned.trials[device as usize] += 1;
+        // The budget is spent when the trial is sent, not when it comes back.
+        learned.spent_s = 0.0;
+        drop(learned);
+        Trial { prepared: prepared.clone(), device }
+    }
+}
+
+impl Drop for Trial {
+    fn drop(&mut self) {
+        self.prepared.learned().trials[self.device as usize] -= 1;
     }
 }
 

@@ -195,3 +195,23 @@ fn retraining_in_the_background_swaps_the_network_in() {
     );
     assert!(rt.model().1 > before, "the new network predicts");
 }
+
+#[test]
+fn a_batch_of_submitted_calls_does_not_try_a_device_once_for_each() {
+    let rt = Runtime::builder()
+        .settings(quiet())
+        .executor(Device::Cpu, Arc::new(Controlled(Knob::new(MS / 2))))
+        .executor(Device::Gpu, Arc::new(Controlled(Knob::new(2 * MS))))
+        .build()
+        .expect("two executors");
+    compiled(&rt);
+    let x = rt.alloc(1000).expect("memory");
+    let mut y = rt.alloc(1000).expect("memory");
+    let tickets: Vec<_> =
+        (0..64).map(|_| scale::on(&rt).args(2.0, &x, &mut y).submit()).collect();
+    for ticket in tickets {
+        ticket.wait().expect("runs");
+    }
+    let tried = rt.ledger().rows().iter().filter(|row| row.why == Why::Explore).count();
+    assert!(tried <= 6, "{tried} of 64 calls were trials");
+}

@@ -5,6 +5,7 @@ use crate::{Id, kernel};
 
 /// Adds `a` times `x` to `y`.
 #[kernel]
+#[expect(clippy::assign_op_pattern, reason = "the formula as everybody knows it")]
 pub fn saxpy(id: Id, a: f32, x: &[f32], y: &mut [f32]) {
     let i = id.x;
     y[i] = a * x[i] + y[i];

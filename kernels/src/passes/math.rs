@@ -80,8 +80,8 @@ pub(super) fn log2<'m>(m: &'m Math, x: Num<'m>) -> Num<'m> {
 pub(super) fn pow<'m>(m: &'m Math, x: Num<'m>, y: Num<'m>) -> Num<'m> {
     let one = m.float(1.0);
     let zero = m.float(0.0);
-    let infinity = m.from_bits(m.table.infinity);
-    let nan = m.from_bits(m.table.nan);
+    let infinity = m.of_bits(m.table.infinity);
+    let nan = m.of_bits(m.table.nan);
     let a = x.abs();
     let positive = pow_positive(m, a, y);
     // 0 and ∞ to a power: 0 where the power shrinks, ∞ where it grows.
@@ -366,11 +366,11 @@ fn log1p_parts<'m>(m: &'m Math, f: Num<'m>) -> (Num<'m>, Num<'m>, Num<'m>) {
 fn log_edges<'m>(m: &'m Math, x: Num<'m>, y: Num<'m>) -> Num<'m> {
     let zero = m.float(0.0);
     let infinity = m.table.infinity;
-    let y = x.eq(zero).pick(m.from_bits(infinity | 1 << (m.table.width - 1)), y);
+    let y = x.eq(zero).pick(m.of_bits(infinity | 1 << (m.table.width - 1)), y);
     let y = x.bits().eq(m.uint(infinity)).pick(x, y);
     // Above the bits of infinity are the NaNs, then every number with a sign; −0 is a zero.
     let undefined = x.bits().gt(m.uint(infinity)) & !x.eq(zero);
-    undefined.pick(m.from_bits(m.table.nan), y)
+    undefined.pick(m.of_bits(m.table.nan), y)
 }
 
 /// `a` to the power `y` for a finite, positive `a` and any `y` but NaN.
@@ -477,5 +477,5 @@ fn keep_nan<'m>(m: &'m Math, x: Num<'m>, y: Num<'m>) -> Num<'m> {
 
 fn finite_or_nan<'m>(m: &'m Math, x: Num<'m>, y: Num<'m>) -> Num<'m> {
     let finite = x.abs().bits().lt(m.uint(m.table.infinity));
-    finite.pick(y, m.from_bits(m.table.nan))
+    finite.pick(y, m.of_bits(m.table.nan))
 }

@@ -38,7 +38,7 @@ impl Math {
     }
 
     /// The number of the float type with these bits.
-    pub(super) fn from_bits(&self, bits: u64) -> Num<'_> {
+    pub(super) fn of_bits(&self, bits: u64) -> Num<'_> {
         self.constant(Const::new(self.table.ty, bits))
     }
 
