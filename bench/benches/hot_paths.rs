@@ -14,7 +14,7 @@ use crossover::{Device, GpuUse, Id, Runtime, Settings, kernel};
 
 #[kernel]
 fn axpy(id: Id, a: f32, x: &[f32], y: &mut [f32]) {
-    y[id.x] = a * x[id.x] + y[id.x];
+    y[id.x] += a * x[id.x];
 }
 
 fn runtime() -> Runtime {
@@ -51,7 +51,9 @@ fn compile(c: &mut Criterion) {
     });
     let kernel = front::kernel(library::saxpy::saxpy::DEF, &[], &[]).expect("typed");
     let kernel = std::sync::Arc::new(passes::optimize(&kernel));
-    c.bench_function("wasm compile, saxpy", |b| b.iter(|| wasm.compile(&kernel).expect("compiles")));
+    c.bench_function("wasm compile, saxpy", |b| {
+        b.iter(|| wasm.compile(&kernel).expect("compiles"))
+    });
 }
 
 fn predict(c: &mut Criterion) {

@@ -19,6 +19,8 @@
 extern crate self as crossover;
 
 pub mod analysis;
+#[doc(hidden)]
+pub mod companion;
 pub mod error;
 pub mod eval;
 pub mod exec;

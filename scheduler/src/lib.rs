@@ -8,7 +8,7 @@
 //!
 //! #[kernel]
 //! fn axpy(id: Id, a: f32, x: &[f32], y: &mut [f32]) {
-//!     y[id.x] = a * x[id.x] + y[id.x];
+//!     y[id.x] += a * x[id.x];
 //! }
 //!
 //! # fn main() -> Result<(), crossover::Error> {

@@ -10,7 +10,7 @@ use crossover::{Atomic, Device, Error, Id, Reason, Residency, Runtime, kernel};
 
 #[kernel]
 fn axpy(id: Id, a: f32, x: &[f32], y: &mut [f32]) {
-    y[id.x] = a * x[id.x] + y[id.x];
+    y[id.x] += a * x[id.x];
 }
 
 #[kernel]

@@ -207,8 +207,7 @@ fn a_batch_of_submitted_calls_does_not_try_a_device_once_for_each() {
     compiled(&rt);
     let x = rt.alloc(1000).expect("memory");
     let mut y = rt.alloc(1000).expect("memory");
-    let tickets: Vec<_> =
-        (0..64).map(|_| scale::on(&rt).args(2.0, &x, &mut y).submit()).collect();
+    let tickets: Vec<_> = (0..64).map(|_| scale::on(&rt).args(2.0, &x, &mut y).submit()).collect();
     for ticket in tickets {
         ticket.wait().expect("runs");
     }

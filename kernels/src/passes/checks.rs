@@ -157,10 +157,9 @@ impl Prover<'_> {
                 Some(Extent::Fixed(extent)) if *extent > 0 => Some((0, i128::from(*extent) - 1)),
                 Some(_) | None => None,
             },
-            Inst::Unary(
-                UnaryOp::CountOnes | UnaryOp::LeadingZeros | UnaryOp::TrailingZeros,
-                _,
-            ) => Some((0, i128::from(def.ty.bits()))),
+            Inst::Unary(UnaryOp::CountOnes | UnaryOp::LeadingZeros | UnaryOp::TrailingZeros, _) => {
+                Some((0, i128::from(def.ty.bits())))
+            }
             Inst::Binary(op, x, y) => binary_interval(op, of(x), of(y)),
             Inst::Select(_, x, y) => {
                 let (a, b) = (of(x), of(y));
