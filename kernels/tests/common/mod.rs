@@ -1,6 +1,12 @@
 //! A host that runs every call in the reference interpreter, on plain vectors.
 
-#![allow(unreachable_pub, missing_docs, dead_code, reason = "shared by test binaries")]
+#![allow(
+    unreachable_pub,
+    missing_docs,
+    dead_code,
+    clippy::type_complexity,
+    reason = "shared by test binaries"
+)]
 
 use crossover_kernels::error::RunError;
 use crossover_kernels::exec::Grid;
