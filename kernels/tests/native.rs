@@ -29,9 +29,9 @@ fn native(name: &str, args: &mut [Input]) {
         }
         ("prefix_sum", [Input::U32(x), Input::U32(out)]) => {
             let mut total = 0u32;
-            for i in 0..x.len() {
+            for (i, prefix) in out.iter_mut().enumerate() {
                 total = total.wrapping_add(prefix_sum::prefix_sum(Id::at(i), x));
-                out[i] = total;
+                *prefix = total;
             }
         }
         ("matmul", [n, Input::F32(a), Input::F32(b), Input::F32(c)]) => {
