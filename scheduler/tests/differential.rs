@@ -145,7 +145,7 @@ fn random_kernels_are_equal_in_the_interpreter_and_as_wasm() {
     }
     assert_eq!(coverage.missing(&options), Vec::<String>::new(), "every operator was tried");
     for pass in passes::PIPELINE {
-        println!("{}: changed {} of {WASM_KERNELS} kernels", pass.name, hits[pass.name]);
+        eprintln!("{}: changed {} of {WASM_KERNELS} kernels", pass.name, hits[pass.name]);
         // Nothing transcendental is in an exact kernel: that pass has tests of its own.
         assert!(hits[pass.name] > 0 || pass.name == "lower_math", "{} was never hit", pass.name);
     }
