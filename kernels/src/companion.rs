@@ -45,12 +45,12 @@ impl<'b, H: Host> Binder<'b, H> {
 #[macro_export]
 macro_rules! Def {
     // A function without an `Id` has a definition only.
-    ([$($conditions:tt)*] [$vis:vis] $name:ident $text:literal $doc:literal $tree:literal
+    ([$($conditions:tt)*] [$($vis:tt)*] $name:ident $text:literal $doc:literal $tree:literal
      [$($helper:ty),*]) => {
         $($conditions)*
         #[doc = $doc]
         #[allow(non_camel_case_types, dead_code)]
-        $vis enum $name {}
+        $($vis)* enum $name {}
 
         $($conditions)*
         #[allow(dead_code)]
@@ -66,14 +66,14 @@ macro_rules! Def {
     };
     // A kernel can be called on hosts, too: `host` is a name that no type parameter has, `args` are
     // the statements of `args`.
-    ([$($conditions:tt)*] [$vis:vis] $name:ident $text:literal $doc:literal $tree:literal
+    ([$($conditions:tt)*] [$($vis:tt)*] $name:ident $text:literal $doc:literal $tree:literal
      [$($helper:ty),*]
      $host:ident [$($generics:tt)*] [$($used:tt)*] [$($types:tt)*] [$($consts:tt)*]
      $($param:ident: $ty:ty = $bind:ident),*) => {
         $($conditions)*
         #[doc = $doc]
         #[allow(non_camel_case_types, dead_code)]
-        $vis enum $name {}
+        $($vis)* enum $name {}
 
         $($conditions)*
         const _: () = {
@@ -111,11 +111,11 @@ macro_rules! Def {
         };
     };
     // A kernel whose signature is refused: `args` takes anything.
-    ([$($conditions:tt)*] [$vis:vis] $name:ident $text:literal $doc:literal refused $($any:tt)*) => {
+    ([$($conditions:tt)*] [$($vis:tt)*] $name:ident $text:literal $doc:literal refused $($any:tt)*) => {
         $($conditions)*
         #[doc = $doc]
         #[allow(non_camel_case_types, dead_code)]
-        $vis enum $name {}
+        $($vis)* enum $name {}
 
         $($conditions)*
         const _: () = {

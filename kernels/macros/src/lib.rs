@@ -15,7 +15,7 @@ use crossover_syntax::tree::{Extent, GenericKind, ParamKind};
 use proc_macro::TokenStream;
 use proc_macro2::{Ident, Literal, Span, TokenStream as Tokens};
 use quote::{format_ident, quote};
-use syn::{Attribute, FnArg, GenericParam, ItemFn, Pat, Type};
+use syn::{FnArg, GenericParam, ItemFn, Pat, Type};
 
 /// Makes a function a kernel. Arguments: `reduce = op` or `scan = op` for a function that returns
 /// what one index contributes (op: add, mul, min, max, and, or, xor); `grid = (w, h)` for a grid
@@ -78,147 +78,64 @@ fn error_at(ends: [Span; 2], message: &str, help: &str) -> Tokens {
     syn::Error::new_spanned(quote!(#start #end), message).to_compile_error()
 }
 
-/// What stands beside the function. A refused kernel gets it, too, as far as it was understood, so
-/// that its uses add no errors of their own.
+/// What stands beside the function, by the macro that is exported with `Def`. A refused kernel gets
+/// it, too, as far as it was understood, so that its uses add no errors of their own.
 fn companion(function: &ItemFn, reading: &Reading) -> Tokens {
     let (name, vis) = (&function.sig.ident, &function.vis);
     let text = name.to_string();
-    let parsed = &reading.parsed;
-    let accepted = reading.diagnostics.is_empty();
-    let bytes = match crossover_syntax::encode(&parsed.tree) {
+    let doc = format!("The kernel [`{text}`](fn@{text}): its definition, and calls of it.");
+    let cfgs = function.attrs.iter().filter(|a| a.path().is_ident("cfg"));
+    let head = quote!([#(#cfgs)*] [#vis] #name #text #doc);
+    if !reading.signature {
+        let any = arguments(function).map(|_| quote!(_));
+        return quote!(::crossover::Def! { #head refused #(#any)* });
+    }
+    let tree = match crossover_syntax::encode(&reading.parsed.tree) {
         Ok(bytes) => Literal::byte_string(&bytes),
         Err(message) => return syn::Error::new(name.span(), message).to_compile_error(),
     };
     // What a refused kernel calls may be a closure, which is refused already.
-    let helpers = if accepted { parsed.helpers.as_slice() } else { &[] };
-    let launch = match (&parsed.tree.id, reading.signature) {
-        (_, false) => launch_refused(function),
-        (Some(_), true) => launch(function, reading),
-        (None, true) => Tokens::new(),
-    };
-    let doc = format!("The kernel [`{text}`](fn@{text}): its definition, and calls of it.");
-    let conditions: Vec<&Attribute> =
-        function.attrs.iter().filter(|a| a.path().is_ident("cfg")).collect();
-    quote! {
-        #(#conditions)*
-        #[doc = #doc]
-        #[allow(non_camel_case_types, dead_code)]
-        #vis enum #name {}
-
-        #(#conditions)*
-        const _: () = {
-            #[allow(dead_code)]
-            impl #name {
-                /// The kernel's definition.
-                pub const DEF: &'static ::crossover::Def = &::crossover::Def {
-                    name: #text,
-                    file: ::core::file!(),
-                    tree: #bytes,
-                    helpers: &[#(<#helpers>::DEF),*],
-                };
-            }
-            #launch
-        };
-    }
+    let accepted = reading.diagnostics.is_empty();
+    let helpers = if accepted { reading.parsed.helpers.as_slice() } else { &[] };
+    let launch = reading.parsed.tree.id.as_ref().map(|_| launch(function, reading));
+    quote!(::crossover::Def! { #head #tree [#(#helpers),*] #launch })
 }
 
-/// `on` and the typed `args`.
+/// What `on` and `args` are made of.
 fn launch(function: &ItemFn, reading: &Reading) -> Tokens {
     let name = &function.sig.ident;
     let tree = &reading.parsed.tree;
     let generics = &function.sig.generics.params;
     let host = unused("H", tree.generics.iter().map(|g| &g.name));
-    let mut inputs = Vec::new();
-    let mut values = Vec::new();
+    let mut shadowed = false;
+    let mut params = Vec::new();
     for ((ident, ty), param) in arguments(function).zip(&tree.params) {
+        shadowed |= ident == *name;
         let element = element(ty);
-        let (input, method) = match param.kind {
-            ParamKind::Scalar => (quote!(#ty), "scalar"),
-            ParamKind::Slice => (quote!(&'b #host::Buffer<#element>), "read"),
-            ParamKind::SliceMut => (quote!(&'b mut #host::Buffer<#element>), "write"),
+        params.push(match param.kind {
+            ParamKind::Scalar => quote!(#ident: #ty = scalar),
+            ParamKind::Slice => quote!(#ident: &'h #host::Buffer<#element> = read),
+            ParamKind::SliceMut => quote!(#ident: &'h mut #host::Buffer<#element> = write),
             ParamKind::Atomics => {
                 let element = atomic_element(element);
-                (quote!(&'b mut #host::Buffer<#element>), "write")
+                quote!(#ident: &'h mut #host::Buffer<#element> = write)
             }
-        };
-        let method = Ident::new(method, Span::call_site());
-        inputs.push(quote!(#ident: #input));
-        values.push(quote!(::crossover::Host::#method(self.0, #ident)));
+        });
     }
     if tree.collective.is_some()
         && let syn::ReturnType::Type(_, ty) = &function.sig.output
     {
         let out = unused("out", tree.params.iter().map(|p| &p.name));
-        inputs.push(quote!(#out: &'b mut #host::Buffer<#ty>));
-        values.push(quote!(::crossover::Host::write(self.0, #out)));
+        params.push(quote!(#out: &'h mut #host::Buffer<#ty> = write));
     }
     let (types, consts) = generic_values(reading);
-    let arguments = generic_arguments(function);
-    let begin = begin(function, &host);
+    // Behind a parameter of the same name the function is out of sight.
+    let used = (!shadowed).then(|| {
+        let arguments = generic_arguments(function);
+        quote!(let _ = #name #arguments;)
+    });
     quote! {
-        #begin
-
-        // A function that is only called in this way is used, too.
-        #[allow(dead_code)]
-        fn __used<#generics>() {
-            let _ = #name #arguments;
-        }
-
-        #[allow(dead_code)]
-        impl<'h, #host: ::crossover::Host> On<'h, #host> {
-            /// The kernel's arguments; a reduction or scan takes its output buffer last.
-            #[allow(clippy::too_many_arguments)]
-            pub fn args<'b, #generics>(self, #(#inputs),*) -> #host::Call<'b>
-            where
-                'h: 'b,
-            {
-                ::crossover::Host::call(
-                    self.0,
-                    #name::DEF,
-                    &[#(#types),*],
-                    &[#(#consts),*],
-                    ::std::vec![#(#values),*],
-                )
-            }
-        }
-    }
-}
-
-/// `on` and an `args` that takes anything, for a signature that was refused.
-fn launch_refused(function: &ItemFn) -> Tokens {
-    let host = format_ident!("H");
-    let begin = begin(function, &host);
-    let inputs = arguments(function).map(|_| quote!(_: impl Sized));
-    quote! {
-        #begin
-
-        #[allow(dead_code)]
-        impl<'h, #host: ::crossover::Host> On<'h, #host> {
-            /// Any arguments: the kernel is refused.
-            #[allow(clippy::too_many_arguments)]
-            pub fn args<'b>(self, #(#inputs),*) -> #host::Call<'b>
-            where
-                'h: 'b,
-            {
-                ::core::unreachable!()
-            }
-        }
-    }
-}
-
-fn begin(function: &ItemFn, host: &Ident) -> Tokens {
-    let name = &function.sig.ident;
-    quote! {
-        #[allow(dead_code)]
-        impl #name {
-            /// Begins a call on a host: give the arguments next.
-            pub fn on<#host: ::crossover::Host>(host: &#host) -> On<'_, #host> {
-                On(host)
-            }
-        }
-
-        #[allow(dead_code)]
-        pub struct On<'h, #host>(&'h #host);
+        #host [#generics] [#used] [#(#types),*] [#(#consts),*] #(#params),*
     }
 }
 

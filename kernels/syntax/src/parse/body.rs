@@ -162,11 +162,19 @@ fn args<'a>(reader: &mut Reader, list: impl IntoIterator<Item = &'a syn::Expr>) 
 }
 
 fn expr(reader: &mut Reader, e: &syn::Expr) -> Expr {
-    let span = start(e);
-    match expr_kind(reader, e) {
-        Some(kind) => Expr { kind, pos: pos(span) },
-        None => unit(span),
-    }
+    let Some(kind) = expr_kind(reader, e) else { return unit(start(e)) };
+    let pos = match &kind {
+        _ if matches!(e, syn::Expr::Paren(_) | syn::Expr::Group(_)) => pos(start(e)),
+        // It begins where its first part does: to ask the compiler again takes longer.
+        ExprKind::Binary(_, first, _)
+        | ExprKind::Assign(_, first, _)
+        | ExprKind::Index(first, _)
+        | ExprKind::Field(first, _)
+        | ExprKind::Cast(first, _)
+        | ExprKind::Method(first, ..) => first.pos,
+        _ => pos(start(e)),
+    };
+    Expr { kind, pos }
 }
 
 /// The first token of an expression: its place. `Spanned::span` finds it too, but walks through all

@@ -1,6 +1,6 @@
 //! A crate that allows itself nothing: kernels add no warnings, public or private, called as plain
 //! Rust, only placed, or only named.
-#![deny(warnings, missing_docs, missing_debug_implementations, unreachable_pub, unused)]
+#![deny(warnings, missing_docs, missing_debug_implementations, unreachable_pub, unused, dead_code)]
 #![deny(rust_2018_idioms, rust_2024_compatibility, single_use_lifetimes, unused_qualifications)]
 #![forbid(unsafe_code)]
 

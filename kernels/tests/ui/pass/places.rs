@@ -1,5 +1,5 @@
 //! Kernels stand in functions, modules and macros, behind `cfg`, and come by one `use`.
-#![deny(warnings, missing_docs, unreachable_pub, clippy::all)]
+#![deny(warnings, missing_docs, unreachable_pub)]
 
 extern crate crossover_kernels as crossover;
 
