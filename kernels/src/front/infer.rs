@@ -551,6 +551,14 @@ impl Infer<'_> {
             | BinaryOp::Ge => {
                 let (a, var) = self.scalar(a, None);
                 let (b, _) = self.scalar(b, Some(var));
+                let ordered = !matches!(op, BinaryOp::Eq | BinaryOp::Ne);
+                if ordered && self.types.class(var) == Class::Known(Type::Bool) {
+                    self.complain(
+                        a.pos,
+                        "truth values have no order",
+                        Some("write `!a && b` for `a < b`, or convert with `as u32`"),
+                    );
+                }
                 let result = self.types.known(Type::Bool);
                 return (TKind::Binary(op, Box::new(a), Box::new(b)), Yield::Scalar(result));
             }
@@ -578,6 +586,7 @@ impl Infer<'_> {
         let (b, _) = self.scalar(b, Some(var));
         match op {
             BinaryOp::Rem => {
+                self.no_arithmetic_on_bool(a.pos, var);
                 if self.types.class(var) == Class::Float
                     || matches!(self.types.class(var), Class::Known(ty) if ty.is_float())
                 {
@@ -593,17 +602,15 @@ impl Infer<'_> {
                     self.narrow(a.pos, var, Class::Int);
                 }
             }
-            _ => {
-                if self.types.class(var) == Class::Known(Type::Bool) {
-                    self.complain(
-                        a.pos,
-                        "there is no arithmetic on `bool`",
-                        Some("convert with `as u32`"),
-                    );
-                }
-            }
+            _ => self.no_arithmetic_on_bool(a.pos, var),
         }
         (a, b, var)
+    }
+
+    fn no_arithmetic_on_bool(&mut self, pos: Pos, var: TypeVar) {
+        if self.types.class(var) == Class::Known(Type::Bool) {
+            self.complain(pos, "there is no arithmetic on `bool`", Some("convert with `as u32`"));
+        }
     }
 
     fn unary(&mut self, op: UnaryOp, a: &Expr, expected: Option<TypeVar>) -> (TKind, Yield) {
@@ -640,6 +647,10 @@ impl Infer<'_> {
             matches!(op, Some(BinaryOp::Rem | BinaryOp::And | BinaryOp::Or | BinaryOp::Xor));
         if shift {
             self.narrow(value.pos, found, Class::Int);
+        }
+        let bitwise = matches!(op, Some(BinaryOp::And | BinaryOp::Or | BinaryOp::Xor));
+        if op.is_some() && !bitwise {
+            self.no_arithmetic_on_bool(value.pos, var);
         }
         if shift || (integer && self.types.class(var) != Class::Known(Type::Bool)) {
             self.narrow(value.pos, var, Class::Int);
