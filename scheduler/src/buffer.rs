@@ -135,6 +135,26 @@ impl Storage {
         Ok(copy)
     }
 
+    /// Room for a copy on the GPU, without the content.
+    pub(crate) fn room_on_gpu<E>(
+        &self,
+        make: impl FnOnce() -> Result<DeviceBuffer, E>,
+    ) -> Result<Arc<DeviceBuffer>, E> {
+        let mut device = self.device();
+        device.is_current = false;
+        let copy = match device.copy.take() {
+            Some(copy) => copy,
+            None => Arc::new(make()?),
+        };
+        device.copy = Some(copy.clone());
+        Ok(copy)
+    }
+
+    /// The copy on the GPU has the newest content.
+    pub(crate) fn gpu_is_current(&self) {
+        self.device().is_current = true;
+    }
+
     /// The copy on the GPU has been given up: the device is gone.
     pub(crate) fn forget_gpu(&self) {
         *self.device() = DeviceSide::default();

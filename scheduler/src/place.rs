@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use crossover_kernels::exec::{Arg, Grid};
-use crossover_kernels::ir::{Access, Param};
+use crossover_kernels::ir::Access;
 use crossover_ml::{CostModel, Prediction, Side};
 
 use crate::buffer::Residency;
@@ -73,7 +73,7 @@ pub(crate) fn decide(
     forced: Option<Device>,
     threads: Option<usize>,
 ) -> Result<Decision, Error> {
-    let moves = moves(prepared, args);
+    let moves = moves(prepared, args, plain, grid);
     let prior = prior(inner, prepared, plain, grid, &moves);
     let (posterior, visits, unseen, spent_s) = {
         let learned = prepared.learned();
@@ -147,14 +147,14 @@ pub(crate) fn items(grid: Grid) -> u64 {
     grid.iter().map(|&n| u64::from(n)).fold(1, u64::saturating_mul)
 }
 
-fn moves(prepared: &Prepared, args: &[BoundArg]) -> Moves {
+fn moves(prepared: &Prepared, args: &[BoundArg], plain: &[Arg], grid: Grid) -> Moves {
     let kernel = &prepared.kernel;
     let mut moves = Moves::default();
     for (param, _, access) in kernel.entry.buffers() {
         let Some(BoundArg::Buffer(storage, _)) = args.get(param.index()) else { continue };
         let bytes = storage.slot.bytes() as u64;
         match storage.residency() {
-            Residency::Host if !overwrites(kernel, Param(param.0)) => {
+            Residency::Host if !overwrites(kernel, param, plain, grid) => {
                 moves.upload += bytes;
                 moves.copies[0] += 1;
             }

@@ -9,7 +9,7 @@ use crossover_kernels::ir::{Access, Param};
 use crossover_memory::Claim;
 use crossover_shaders::{DeviceArg, DeviceBuffer, DeviceError, GpuVersion};
 
-use crate::buffer::{fetch, room};
+use crate::buffer::{Residency, fetch, room};
 use crate::call::{BoundArg, Job};
 use crate::device::Device;
 use crate::error::Error;
@@ -84,8 +84,8 @@ fn run_gpu(
         match arg {
             BoundArg::Scalar(c) => args.push(DeviceArg::Scalar(*c)),
             BoundArg::Buffer(_, len) => {
-                let buffer = buffers.next().expect("there is a copy of every buffer");
-                args.push(DeviceArg::Buffer { buffer, len: *len });
+                let copy = buffers.next().expect("there is a copy of every buffer");
+                args.push(DeviceArg::Buffer { buffer: &copy.buffer, len: *len });
             }
             BoundArg::Unfit(_) => {}
         }
@@ -101,18 +101,21 @@ fn run_gpu(
             }
         }
     } else {
-        leave_results(job, &version.gpu().info().name, &copies, claim);
+        leave_results(job, &version.gpu().info().name, &copies, claim, ran.is_ok());
     }
     let device_s = ran?.as_secs_f64();
     Ok(Measured { run_s, device_s, transfer_s: transfer.as_secs_f64(), total_s: 0.0 })
 }
 
-/// A current copy of every buffer on the GPU, in parameter order, and the time that copying took.
-fn upload(
-    job: &Job,
-    version: &GpuVersion,
-    claim: &Claim,
-) -> Result<(Vec<Arc<DeviceBuffer>>, Duration), Error> {
+/// A buffer on the GPU.
+struct OnGpu {
+    buffer: Arc<DeviceBuffer>,
+    /// It holds nothing of the buffer's content: the call will overwrite all of it.
+    is_blank: bool,
+}
+
+/// A copy of every buffer on the GPU, in parameter order, and the time that copying took.
+fn upload(job: &Job, version: &GpuVersion, claim: &Claim) -> Result<(Vec<OnGpu>, Duration), Error> {
     let gpu = version.gpu();
     let kernel = &job.prepared.kernel;
     let mut copies = Vec::new();
@@ -124,13 +127,16 @@ fn upload(
         let fail = |error: DeviceError| {
             error.of_kernel(&kernel.entry.name, &gpu.info().name, &format!("buffer `{name}`"))
         };
-        let is_overwritten = overwrites(kernel, Param(at as u32));
+        let param = Param(at as u32);
+        if storage.residency() == Residency::Host && overwrites(kernel, param, &job.plain, job.grid)
+        {
+            let buffer = storage.room_on_gpu(|| room(gpu, bytes)).map_err(fail)?;
+            copies.push(OnGpu { buffer, is_blank: true });
+            continue;
+        }
         let copy = storage.on_gpu(
             || room(gpu, bytes),
             |copy| {
-                if is_overwritten {
-                    return Ok(());
-                }
                 let start = Instant::now();
                 copy.upload(0, claim.slice::<u8>(&storage.slot))?;
                 total += start.elapsed();
@@ -138,23 +144,25 @@ fn upload(
                 Ok(())
             },
         );
-        copies.push(copy.map_err(fail)?);
+        copies.push(OnGpu { buffer: copy.map_err(fail)?, is_blank: false });
     }
     Ok((copies, total))
 }
 
-/// Says of every buffer that was written where its newest content is.
-fn leave_results(job: &Job, device: &str, copies: &[Arc<DeviceBuffer>], claim: &mut Claim) {
+/// Says of every buffer that was written where its newest content is. After an error that is what
+/// the call wrote until then; but what was blank stays what it was on the host.
+fn leave_results(job: &Job, device: &str, copies: &[OnGpu], claim: &mut Claim, is_complete: bool) {
     let buffers = job.prepared.kernel.entry.buffers();
     for ((param, _, access), copy) in buffers.zip(copies) {
-        if access != Access::Read
-            && let Some(storage) = job.storage(param)
-        {
-            let (kernel, device) = (job.prepared.name.clone(), device.to_owned());
-            let blame =
-                move |error: DeviceError| error.of_kernel(&kernel, &device, "a result").to_string();
-            let fill = fetch(copy.clone(), job.inner.transfers.clone(), job.call, blame);
-            claim.defer(&storage.slot, fill);
+        let Some(storage) = job.storage(param) else { continue };
+        if access == Access::Read || (copy.is_blank && !is_complete) {
+            continue;
         }
+        let (kernel, device) = (job.prepared.name.clone(), device.to_owned());
+        let blame =
+            move |error: DeviceError| error.of_kernel(&kernel, &device, "a result").to_string();
+        let fill = fetch(copy.buffer.clone(), job.inner.transfers.clone(), job.call, blame);
+        claim.defer(&storage.slot, fill);
+        storage.gpu_is_current();
     }
 }

@@ -249,3 +249,15 @@ fn a_model_file_that_is_corrupt_or_of_another_version_is_refused() {
         Err(Error::File { .. })
     ));
 }
+
+#[test]
+fn a_call_that_fails_on_the_gpu_leaves_no_garbage() {
+    let Some(rt) = with_gpu() else { return };
+    // `copy` overwrites all of `y`, so that `y` is not uploaded; but `x` is too short.
+    let x = rt.buffer_from(&[1.0; 100]).expect("memory");
+    let mut y = rt.buffer_from(&[7.0; 200]).expect("memory");
+    copy::on(&rt).args(&x, &mut y).device(Device::Gpu).run().expect_err("x is too short");
+    let content = y.to_vec().expect("content");
+    assert!(content.iter().all(|&v| v == 7.0 || v == 1.0), "{content:?}");
+    axpy::on(&rt).args(1.0, &x, &mut rt.alloc(100).expect("memory")).run().expect("runs");
+}

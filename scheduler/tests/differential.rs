@@ -22,7 +22,7 @@ use crossover_memory::Slot;
 /// to compile than Cranelift: kernels for the GPU are smaller, two tests share them, and each adapter
 /// gets kernels of its own.
 const WASM_KERNELS: u64 = 2_000;
-const GPU_KERNELS: u64 = 1_000;
+const GPU_KERNELS: u64 = 2_000;
 
 /// The GPU of the tests; a missing one is an error where `CROSSOVER_GPU=require`.
 fn gpu() -> Option<Arc<Gpu>> {

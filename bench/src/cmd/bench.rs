@@ -11,8 +11,8 @@ use crossover::{Device, Runtime, show_seconds};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::machine;
-use crate::report::html;
 use crate::report::model::{Report, Row, SCHEMA, Summary};
+use crate::report::{html, markdown};
 use crate::runner::{self, Options};
 use crate::suite::{Sizes, Suite};
 
@@ -54,6 +54,9 @@ pub(crate) struct ReportArgs {
     /// The file to write; report.html beside it by default.
     #[arg(long)]
     out: Option<PathBuf>,
+    /// Print the rows as a Markdown table instead.
+    #[arg(long)]
+    markdown: bool,
 }
 
 pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
@@ -90,6 +93,10 @@ pub(super) fn report(args: &ReportArgs) -> anyhow::Result<ExitCode> {
     let text = std::fs::read_to_string(&args.json).with_context(|| shown.to_string())?;
     let report: Report = serde_json::from_str(&text)
         .with_context(|| format!("{shown} is no report of this version"))?;
+    if args.markdown {
+        print!("{}", markdown::table(&report));
+        return Ok(ExitCode::SUCCESS);
+    }
     let out = args.out.clone().unwrap_or_else(|| args.json.with_extension("html"));
     write(&out, &html::render(&report))?;
     println!("{}", out.display());

@@ -1,5 +1,6 @@
 //! What a benchmark run leaves behind: `report.json`, and `report.html` drawn from it.
 
 pub(crate) mod html;
+pub(crate) mod markdown;
 pub(crate) mod model;
 mod plot;
