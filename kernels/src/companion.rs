@@ -49,11 +49,11 @@ macro_rules! Def {
      [$($helper:ty),*]) => {
         $($conditions)*
         #[doc = $doc]
-        #[allow(non_camel_case_types, dead_code)]
+        #[allow(non_camel_case_types, dead_code, reason = "has the name of the function")]
         $($vis)* enum $name {}
 
         $($conditions)*
-        #[allow(dead_code)]
+        #[allow(dead_code, reason = "not every helper is called")]
         impl $name {
             /// The kernel's definition.
             pub const DEF: &'static $crate::Def = &$crate::Def {
@@ -72,12 +72,12 @@ macro_rules! Def {
      $($param:ident: $ty:ty = $bind:ident),*) => {
         $($conditions)*
         #[doc = $doc]
-        #[allow(non_camel_case_types, dead_code)]
+        #[allow(non_camel_case_types, dead_code, reason = "has the name of the function")]
         $($vis)* enum $name {}
 
         $($conditions)*
+        #[allow(dead_code, clippy::too_many_arguments, reason = "as the function is written")]
         const _: () = {
-            #[allow(dead_code)]
             impl $name {
                 /// The kernel's definition.
                 pub const DEF: &'static $crate::Def = &$crate::Def {
@@ -93,13 +93,10 @@ macro_rules! Def {
                 }
             }
 
-            #[allow(dead_code)]
             pub struct On<'h, $host>(&'h $host);
 
-            #[allow(dead_code)]
             impl<'h, $host: $crate::Host> On<'h, $host> {
                 /// The kernel's arguments; a reduction or scan takes its output buffer last.
-                #[allow(clippy::too_many_arguments)]
                 pub fn args<$($generics)*>(self, $($param: $ty),*) -> $host::Call<'h> {
                     // A function that is only called in this way is used, too.
                     $($used)*
@@ -114,12 +111,12 @@ macro_rules! Def {
     ([$($conditions:tt)*] [$($vis:tt)*] $name:ident $text:literal $doc:literal refused $($any:tt)*) => {
         $($conditions)*
         #[doc = $doc]
-        #[allow(non_camel_case_types, dead_code)]
+        #[allow(non_camel_case_types, dead_code, reason = "has the name of the function")]
         $($vis)* enum $name {}
 
         $($conditions)*
+        #[allow(dead_code, clippy::too_many_arguments, reason = "as the function is written")]
         const _: () = {
-            #[allow(dead_code)]
             impl $name {
                 pub const DEF: &'static $crate::Def =
                     &$crate::Def { name: $text, file: ::core::file!(), tree: b"", helpers: &[] };
@@ -129,12 +126,9 @@ macro_rules! Def {
                 }
             }
 
-            #[allow(dead_code)]
             pub struct On<'h, H>(&'h H);
 
-            #[allow(dead_code)]
             impl<'h, H: $crate::Host> On<'h, H> {
-                #[allow(clippy::too_many_arguments)]
                 pub fn args(self, $($any: impl Sized),*) -> H::Call<'h> {
                     ::core::unreachable!()
                 }

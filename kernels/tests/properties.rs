@@ -1,6 +1,8 @@
 //! What holds for every input: definitions survive their encoding; whatever bytes, tree or text
 //! comes in, the answer is a kernel or an error, never a panic; optimising changes no result.
 
+#![expect(clippy::needless_range_loop, reason = "kernels have no iterators")]
+
 extern crate crossover_kernels as crossover;
 
 use std::sync::Arc;
@@ -83,7 +85,7 @@ fn generic<T: Float, const N: usize>(id: Id, w: T, x: &[T], y: &mut [T]) {
 #[kernel]
 fn bits<T: Int>(id: Id, x: &[T], bins: &[Atomic<u32>]) {
     let v = x[id.x];
-    let w = ((v << 3) ^ (v >> 1)) | (v & T::lit(12.0)) + v % T::lit(7.0);
+    let w = ((v << 3) ^ (v >> 1)) | ((v & T::lit(12.0)) + v % T::lit(7.0));
     if w > v {
         bins[id.x % bins.len()].fetch_add(1);
         bins[0].store(bins[1].load());

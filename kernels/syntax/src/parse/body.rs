@@ -580,7 +580,6 @@ pub const METHODS: &[&str] = &[
     "wrapping_mul",
     "wrapping_neg",
     "wrapping_sub",
-    "abs_diff",
     "rotate_left",
     "rotate_right",
     "is_empty",
