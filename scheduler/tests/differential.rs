@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crossover::kernels::error::RunError;
 use crossover::kernels::exec::{Arg, Call, Executor, Grid, Version, claim_args};
 use crossover::kernels::interp::{self, Data};
 use crossover::kernels::ir::{Access, Const, Kernel, ParamKind, Type};
@@ -44,7 +45,7 @@ fn run(
     data: &[Data],
     grid: Grid,
     threads: usize,
-) -> Result<Vec<Data>, crossover::kernels::error::RunError> {
+) -> Result<Vec<Data>, RunError> {
     let args: Vec<Arg> = data.iter().map(to_arg).collect();
     let mut claim = claim_args(kernel, &args);
     version.run(&mut Call { args: &args, grid, threads, deadline: None, claim: &mut claim })?;
@@ -174,22 +175,29 @@ fn gpu_kernels(first: u64, tell_coverage: bool) {
     }
     let options = Options { types, exact: true, transcendental: false, ..Options::default() };
     let mut coverage = Coverage::default();
+    let mut refused = 0;
     for seed in first..first + GPU_KERNELS / 2 {
         let mut rng = Random::new(0x69d0_0000 + seed);
         let size = 4 + rng.below(16);
         let source = random::kernel(&mut rng, &Options { size, ..options.clone() });
         coverage.add(&source);
-        gpu_kernel(&executor, &source, &mut rng, seed);
+        refused += u64::from(!gpu_kernel(&executor, &source, &mut rng, seed));
     }
+    eprintln!("{refused} of {} kernels bind more than this adapter can", GPU_KERNELS / 2);
+    assert!(refused < GPU_KERNELS / 20, "{refused} kernels were refused");
     if tell_coverage {
         assert_eq!(coverage.missing(&options), Vec::<String>::new(), "every operator was tried");
     }
 }
 
-fn gpu_kernel(executor: &GpuExecutor, source: &Kernel, rng: &mut Random, seed: u64) {
+/// Runs a kernel on the GPU and compares; false where it has more buffers than the adapter can bind.
+fn gpu_kernel(executor: &GpuExecutor, source: &Kernel, rng: &mut Random, seed: u64) -> bool {
     let optimised = Arc::new(passes::optimize(source));
     let version = match executor.compile(&optimised) {
         Ok(version) => version,
+        Err(RunError::Unsupported { what, .. }) if what.contains("storage buffers") => {
+            return false;
+        }
         Err(error) => panic!("seed {seed}: {error}\n{optimised}"),
     };
     for n in [1, 150] {
@@ -204,6 +212,7 @@ fn gpu_kernel(executor: &GpuExecutor, source: &Kernel, rng: &mut Random, seed: u
             panic!("seed {seed}, n {n}: {wrong}\n{source}");
         }
     }
+    true
 }
 
 #[test]
