@@ -107,6 +107,33 @@ fn control_flow() {
 }
 
 #[kernel]
+fn inclusive(id: Id, low: &[i32], high: &[i32], y: &mut [i32]) {
+    let i = id.x;
+    let mut sum = 0i32;
+    for k in low[i]..=high[i] {
+        if k == 3 {
+            continue;
+        }
+        sum = sum.wrapping_mul(31).wrapping_add(k) % 1_000_003;
+    }
+    for k in (low[i]..=high[i]).step_by(3) {
+        sum = sum.wrapping_mul(7).wrapping_add(k % 100) % 1_000_003;
+    }
+    y[i] = sum;
+}
+
+#[test]
+fn inclusive_ranges_reach_the_largest_value() {
+    let low = vec![0, 5, i32::MAX - 3, i32::MIN, i32::MAX, -2, 1];
+    let high = vec![9, 4, i32::MAX, i32::MIN + 2, i32::MAX, 6, 1];
+    let mut y = vec![0; low.len()];
+    let mut native = y.clone();
+    inclusive::on(&Reference).args(&low, &high, &mut y).run().expect("in range");
+    (0..low.len()).for_each(|i| inclusive(Id::at(i), &low, &high, &mut native));
+    assert_eq!(y, native);
+}
+
+#[kernel]
 fn square_plus<T: Num>(v: T, w: T) -> T {
     if v < w {
         return v * v;

@@ -376,6 +376,7 @@ impl<'a, 'p> Counter<'a, 'p> {
                     BinaryOp::Shl => a * b.exp2(),
                     BinaryOp::Shr => (a / b.exp2()).floor(),
                     BinaryOp::Lt => f64::from(u8::from(a < b)),
+                    BinaryOp::Le => f64::from(u8::from(a <= b)),
                     _ => return None,
                 })
             }

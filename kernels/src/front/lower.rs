@@ -7,6 +7,7 @@ use super::method::Method;
 use super::typed::{Place, TArg, TArm, TBlock, TExpr, TKind, Typed, Variable, Yield};
 use super::types::TypeVar;
 use super::{Request, Session, param_kind};
+use crate::eval;
 use crate::ir::builder::Builder;
 use crate::ir::{
     Access, BinaryOp, Block, CallArg, Const, Function, Inst, Local, LocalDef, ParamDef, Span, Stmt,
@@ -580,21 +581,45 @@ impl Lower<'_> {
         self.for_inclusive(value, [start, end], *step, body)
     }
 
-    /// `a..=b` is `a..b + 1`, and once more for the last counter where `b + 1` wraps to nothing.
+    /// `a..=b`. With a known `b` that has a successor it is `a..b + 1`; else it runs
+    /// `(b - a) / step + 1` times, counted without a sign, because the largest `b` has none.
     fn for_inclusive(
         &mut self,
         counter: Value,
         [start, end]: [Value; 2],
         step: u32,
-        body: Block,
+        mut body: Block,
     ) -> Option<Value> {
-        let ty = self.builder.function().ty(start);
-        let one = self.builder.constant(Const::one(ty));
-        let past = self.builder.binary(BinaryOp::Add, end, one);
-        // Only the largest value has no successor; a loop up to it runs until one before it.
-        let wraps = self.builder.binary(BinaryOp::Lt, past, end);
-        let end = self.builder.select(wraps, end, past);
-        self.stmt(Stmt::For { counter, start, end, step, body })
+        let b = &mut self.builder;
+        let ty = b.function().ty(start);
+        if let Some(last) = b.function().as_const(end)
+            && let Some(past) = eval::binary(BinaryOp::Add, last, Const::one(ty))
+            && past.to_int() > last.to_int()
+        {
+            let end = b.constant(past);
+            return self.stmt(Stmt::For { counter, start, end, step, body });
+        }
+        let bits = ty.bit_pattern();
+        let unsigned = |b: &mut Builder, v| if ty == bits { v } else { b.bitcast(v, bits) };
+        let (first, last) = (unsigned(b, start), unsigned(b, end));
+        let distance = b.binary(BinaryOp::Sub, last, first);
+        let stride = b.constant(Const::new(bits, u64::from(step)));
+        let before = b.binary(BinaryOp::Div, distance, stride);
+        let one = b.constant(Const::one(bits));
+        let times = b.binary(BinaryOp::Add, before, one);
+        let zero = b.constant(Const::zero(bits));
+        let runs = b.binary(BinaryOp::Le, start, end);
+        let times = b.select(runs, times, zero);
+        // The body's counter is computed from how often it has run.
+        let passage = b.counter(bits);
+        b.open();
+        let offset = b.binary(BinaryOp::Mul, passage, stride);
+        let offset = if ty == bits { offset } else { b.bitcast(offset, ty) };
+        let mut whole = b.close();
+        b.function_mut().values[counter.index()].inst = Inst::Binary(BinaryOp::Add, start, offset);
+        whole.push(Stmt::Let(counter));
+        whole.append(&mut body);
+        self.stmt(Stmt::For { counter: passage, start: zero, end: times, step: 1, body: whole })
     }
 
     fn while_expr(&mut self, condition: &TExpr, body: &TBlock) -> Option<Value> {
