@@ -18,7 +18,8 @@ use crate::prediction::{Prediction, Side};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// The constants of the correction; the defaults come from kernel-held-out residuals.
+/// The constants of the correction. The defaults are chosen by hand; fitting them to residuals of
+/// held-out kernels is still to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Hyper {
     /// Standard deviation of a measurement at first, in log2 seconds. Learned on from there.
