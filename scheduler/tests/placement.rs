@@ -40,6 +40,7 @@ fn compiled(rt: &Runtime) {
 
 #[test]
 fn placements_follow_controlled_durations_in_both_directions() {
+    let _turn = common::turn();
     let (cpu, gpu) = (Knob::new(2 * MS), Knob::new(MS / 2));
     let rt = Runtime::builder()
         .settings(quiet())
@@ -64,6 +65,7 @@ fn placements_follow_controlled_durations_in_both_directions() {
 
 #[test]
 fn a_single_spike_does_not_move_a_placement() {
+    let _turn = common::turn();
     let (cpu, gpu) = (Knob::new(2 * MS), Knob::new(MS));
     let rt = Runtime::builder()
         .settings(quiet())
@@ -84,6 +86,7 @@ fn a_single_spike_does_not_move_a_placement() {
 
 #[test]
 fn placements_follow_a_delay_injected_into_real_kernels() {
+    let _turn = common::turn();
     let wasm = || crossover::wasm::WasmExecutor::new().expect("wasmtime starts");
     let (cpu, gpu) = (Knob::default(), Knob::new(4 * MS));
     let rt = Runtime::builder()
@@ -102,6 +105,7 @@ fn placements_follow_a_delay_injected_into_real_kernels() {
 
 #[test]
 fn a_delay_on_the_cpu_sends_real_kernels_to_the_gpu() {
+    let _turn = common::turn();
     if common::with_gpu().is_none() {
         return;
     }
@@ -122,6 +126,7 @@ fn a_delay_on_the_cpu_sends_real_kernels_to_the_gpu() {
 
 #[test]
 fn every_call_is_a_row_with_its_reasons() {
+    let _turn = common::turn();
     let rt = Runtime::builder()
         .settings(quiet())
         .executor(Device::Cpu, Arc::new(Controlled(Knob::new(MS))))
@@ -144,6 +149,7 @@ fn every_call_is_a_row_with_its_reasons() {
 
 #[test]
 fn retraining_in_the_background_swaps_the_network_in() {
+    let _turn = common::turn();
     #[kernel]
     fn heavy(id: Id, n: u32, x: &[f32], y: &mut [f32]) {
         let mut v = x[id.x];
@@ -198,6 +204,7 @@ fn retraining_in_the_background_swaps_the_network_in() {
 
 #[test]
 fn a_batch_of_submitted_calls_does_not_try_a_device_once_for_each() {
+    let _turn = common::turn();
     let rt = Runtime::builder()
         .settings(quiet())
         .executor(Device::Cpu, Arc::new(Controlled(Knob::new(MS / 2))))

@@ -11,6 +11,12 @@ use crossover::kernels::exec::{Call, Executor, Measurement, Version};
 use crossover::kernels::ir::Kernel;
 use crossover::{Runtime, Settings};
 
+/// Held by one test at a time: tests that measure must not take each other's cores.
+pub fn turn() -> std::sync::MutexGuard<'static, ()> {
+    static TURN: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
 /// A duration that a test changes while calls run.
 #[derive(Clone, Debug, Default)]
 pub struct Knob(Arc<AtomicU64>);
