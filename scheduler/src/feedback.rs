@@ -13,7 +13,13 @@ pub(crate) fn learn(job: &Job, device: Device, measured: &Measured) {
         return;
     }
     let prior = &job.decision.prior;
-    job.prepared.learned().observe(prior, device, measured.run_s, measured.total_s);
+    let predicted = job.decision.estimates.iter().find(|e| e.device == device).map(|e| e.run_s);
+    let mut learned = job.prepared.learned();
+    if let Some(predicted_s) = predicted.filter(|s| *s > 0.0) {
+        learned.surprise[device as usize] = measured.run_s / predicted_s;
+    }
+    learned.observe(prior, device, measured.run_s, measured.total_s);
+    drop(learned);
     if let Some(learner) = &job.inner.learner {
         let mut seconds = [None; 2];
         seconds[device as usize] = Some(measured.run_s.max(1e-9));

@@ -75,11 +75,11 @@ pub(crate) fn decide(
 ) -> Result<Decision, Error> {
     let moves = moves(prepared, args, plain, grid);
     let prior = prior(inner, prepared, plain, grid, &moves);
-    let (posterior, visits, unseen, spent_s) = {
+    let (posterior, visits, unseen, surprise, spent_s) = {
         let learned = prepared.learned();
         let posterior = learned.correction.posterior(&prior.prediction, prior.log2_work);
         let known = |at: usize| learned.visits[at] + learned.trials[at];
-        (posterior, [known(0), known(1)], learned.unseen, learned.spent_s)
+        (posterior, [known(0), known(1)], learned.unseen, learned.surprise, learned.spent_s)
     };
     let threads = threads.unwrap_or_else(|| choose_threads(inner, &posterior));
     let estimates = estimates(inner, prepared, &posterior, &moves, threads);
@@ -96,6 +96,7 @@ pub(crate) fn decide(
             visits,
             unseen,
             sd: [posterior.sd(Side::Cpu), posterior.sd(Side::Gpu)],
+            surprise,
             budget_s: spent_s * TRIAL_SHARE,
             items: items(grid),
         }),

@@ -83,6 +83,8 @@ pub(crate) struct Learned {
     pub(crate) visits: [u64; 2],
     /// Calls since each device was last measured.
     pub(crate) unseen: [u64; 2],
+    /// Measured over predicted run time of each device's newest run.
+    pub(crate) surprise: [f64; 2],
     /// Trials that are queued or running: what they will tell need not be tried again.
     pub(crate) trials: [u64; 2],
     /// Seconds taken since the last trial of the device that was not the best.
@@ -120,6 +122,7 @@ impl Prepared {
             priors: HashMap::new(),
             visits: [0; 2],
             unseen: [0; 2],
+            surprise: [1.0; 2],
             trials: [0; 2],
             spent_s: 0.0,
             generation: 0,

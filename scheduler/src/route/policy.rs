@@ -14,6 +14,8 @@ pub struct Question<'a> {
     pub unseen: [u64; 2],
     /// Standard deviation of each device's log2 run time, now.
     pub sd: [f64; 2],
+    /// Measured over predicted run time of each device's newest run; 1 before the first.
+    pub surprise: [f64; 2],
     /// Seconds that trying the other device may cost: a share of what the kernel has taken.
     pub budget_s: f64,
     /// Points of the grid.
