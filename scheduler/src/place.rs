@@ -82,7 +82,7 @@ pub(crate) fn decide(
         (posterior, [known(0), known(1)], learned.unseen, learned.surprise, learned.spent_s)
     };
     let threads = threads.unwrap_or_else(|| choose_threads(inner, &posterior));
-    let estimates = estimates(inner, prepared, &posterior, &moves, threads);
+    let estimates = estimates(inner, &posterior, &moves, threads);
     let available = available(inner, prepared);
     let (device, why) = match (forced, &available) {
         (Some(Device::Gpu), Err(Missing::NoGpu)) => {
@@ -230,7 +230,6 @@ fn choose_threads(inner: &Inner, posterior: &Prediction) -> usize {
 
 fn estimates(
     inner: &Inner,
-    prepared: &Prepared,
     posterior: &Prediction,
     moves: &Moves,
     threads: usize,
@@ -254,6 +253,5 @@ fn estimates(
     let to = seconds(up, moves.upload, moves.copies[0]);
     let back = seconds(down, moves.results, moves.copies[1]);
     let gpu_s = if on_host { 0.0 } else { to + back };
-    let _ = prepared;
     [estimate(Device::Cpu, threads, fetch), estimate(Device::Gpu, 1, gpu_s)]
 }
