@@ -9,6 +9,11 @@ use crossover::{Bound, Buffer, Call, Error, Host, Outcome, Runtime, Scalar};
 /// The seed of all inputs: the same on every machine and run.
 const SEED: u64 = 0x0c05_50fe;
 
+/// The seed of the inputs at a size.
+pub(crate) fn seed(size: usize) -> u64 {
+    SEED ^ size as u64
+}
+
 /// An argument in a runtime's memory.
 enum Held {
     Scalar(crossover::kernels::ir::Const),
@@ -20,6 +25,7 @@ enum Held {
 pub(crate) struct Case<'r> {
     rt: &'r Runtime,
     pub(crate) entry: &'static Entry,
+    pub(crate) size: usize,
     /// The arguments as they were made.
     pub(crate) inputs: Vec<Input>,
     held: Vec<Held>,
@@ -34,7 +40,7 @@ impl<'r> Case<'r> {
         entry: &'static Entry,
         size: usize,
     ) -> anyhow::Result<Case<'r>> {
-        let mut rng = Random::new(SEED ^ size as u64);
+        let mut rng = Random::new(seed(size));
         let inputs = (entry.inputs)(size, &mut rng);
         let expected = (entry.reference)(&inputs);
         let mut held = Vec::new();
@@ -58,7 +64,7 @@ impl<'r> Case<'r> {
         if access.len() != held.len() {
             bail!("`{}` has {} parameters and {} inputs", entry.name, access.len(), held.len());
         }
-        Ok(Case { rt, entry, inputs, held, access, expected })
+        Ok(Case { rt, entry, size, inputs, held, access, expected })
     }
 
     /// A call with these arguments.

@@ -4,10 +4,10 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::print_stdout, reason = "a command speaks on standard output")]
 
+mod baseline;
 mod case;
 mod cmd;
 mod machine;
-mod native;
 mod report;
 mod runner;
 mod suite;

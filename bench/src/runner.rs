@@ -2,17 +2,18 @@
 //!
 //! For each kernel and size: the prediction before the first run; a few calls that the scheduler
 //! places itself; a checked run on each side; then repetitions on each side in turns, so that a slow
-//! moment of the machine hits all sides alike. Times are medians, from the call to the result on the
-//! host, with inputs newest on the host.
+//! moment of the machine hits all sides alike. A quick call is made once before it is timed: what the
+//! side before it left in the caches is not its affair. Times are medians, from the call to the result
+//! on the host, with inputs newest on the host.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crossover::kernels::library::{Entry, Input};
+use crossover::kernels::library::Entry;
 use crossover::{Device, Error, Explanation, Runtime};
 
+use crate::baseline::{Baseline, Baselines, Fault};
 use crate::case::Case;
-use crate::native;
 use crate::report::model::Row;
 
 /// Calls that the scheduler places before its choice is taken down.
@@ -27,17 +28,22 @@ const BUDGET: Duration = Duration::from_millis(250);
 /// Calls that take longer than this are made only once before they are timed.
 const LONG: f64 = 0.5;
 
+/// Calls that take less than this are made once before each that is timed.
+pub(crate) const QUICK: f64 = 1e-3;
+
+/// The two sides, then the baselines.
+const SIDES: usize = Device::ALL.len() + Baseline::ALL.len();
+
 /// How to run.
 #[derive(Clone, Debug)]
 pub(crate) struct Options {
-    /// Also time plain Rust over rayon.
-    pub(crate) native: bool,
     /// Set from outside to stop after the repetition at hand.
     pub(crate) stop: std::sync::Arc<AtomicBool>,
 }
 
 impl Options {
-    fn is_stopped(&self) -> bool {
+    /// Whether to stop.
+    pub(crate) fn is_stopped(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
     }
 }
@@ -48,21 +54,23 @@ pub(crate) fn run(
     entry: &'static Entry,
     size_name: &str,
     size: usize,
+    mut baselines: Option<&mut Baselines>,
     options: &Options,
 ) -> anyhow::Result<Option<Row>> {
     let mut case = Case::new(rt, entry, size)?;
     case.call().compile()?;
     let first = case.call().explain()?;
     let mut row = new_row(entry, size_name, size, &first);
-    let mut sides = [Side::default(), Side::default(), Side::default()];
-    check(&mut case, &mut row, &mut sides, options)?;
+    let mut sides: [Side; SIDES] = Default::default();
+    check(&mut case, &mut row, &mut sides)?;
+    check_baselines(&case, &mut row, &mut sides, baselines.as_deref_mut());
+    row.verified = row.wrong.is_none();
     place(&mut case, &mut row, options)?;
-    let mut natives = options.native.then(|| case.inputs.clone());
-    time(&mut case, &mut sides, natives.as_deref_mut(), options)?;
+    time(&mut case, &mut sides, baselines, options)?;
     if sides.iter().all(|side| side.times.is_empty()) {
         return Ok(None);
     }
-    finish(&mut row, sides);
+    finish(&mut row, &mut sides);
     Ok(Some(row))
 }
 
@@ -75,6 +83,21 @@ struct Side {
     once_s: f64,
     times: Vec<f64>,
     run_times: Vec<f64>,
+}
+
+impl Side {
+    fn runs(&self) -> bool {
+        self.why.is_none()
+    }
+
+    fn is_quick(&self) -> bool {
+        self.times.last().copied().unwrap_or(self.once_s) < QUICK
+    }
+}
+
+/// Where a baseline is among the sides.
+fn place_of(baseline: Baseline) -> usize {
+    Device::ALL.len() + baseline as usize
 }
 
 fn new_row(entry: &Entry, size_name: &str, size: usize, first: &Explanation) -> Row {
@@ -96,7 +119,11 @@ fn new_row(entry: &Entry, size_name: &str, size: usize, first: &Explanation) -> 
         gpu_why: None,
         native_s: None,
         native_why: None,
-        spread: [None; 3],
+        native_default_s: None,
+        native_default_why: None,
+        native_128_s: None,
+        native_128_why: None,
+        spread: Vec::new(),
         predicted_wasm_s: total(Device::Cpu),
         predicted_wasm_interval: interval(Device::Cpu),
         predicted_gpu_s: total(Device::Gpu),
@@ -114,13 +141,8 @@ fn new_row(entry: &Entry, size_name: &str, size: usize, first: &Explanation) -> 
     }
 }
 
-/// Runs every side once, and holds its result against the reference.
-fn check(
-    case: &mut Case<'_>,
-    row: &mut Row,
-    sides: &mut [Side; 3],
-    options: &Options,
-) -> anyhow::Result<()> {
+/// Runs both sides once, and holds its result against the reference.
+fn check(case: &mut Case<'_>, row: &mut Row, sides: &mut [Side; SIDES]) -> anyhow::Result<()> {
     for device in Device::ALL {
         case.reset()?;
         let side = &mut sides[device as usize];
@@ -138,24 +160,32 @@ fn check(
             row.wrong = Some(format!("{device}: {wrong}"));
         }
     }
-    let native = &mut sides[2];
-    if options.native {
-        let mut args = case.inputs.clone();
-        let start = Instant::now();
-        match native::run(case.entry.name, &mut args) {
-            Some(()) => native.once_s = start.elapsed().as_secs_f64(),
-            None => native.why = Some("no native body of this kernel".to_owned()),
-        }
-        if native.why.is_none()
-            && let Some(wrong) = case.judge_inputs(&args)
-        {
-            row.wrong = Some(format!("native: {wrong}"));
-        }
-    } else {
-        native.why = Some("not asked for: --against native".to_owned());
-    }
-    row.verified = row.wrong.is_none();
     Ok(())
+}
+
+/// The same of the baselines.
+fn check_baselines(
+    case: &Case<'_>,
+    row: &mut Row,
+    sides: &mut [Side; SIDES],
+    baselines: Option<&mut Baselines>,
+) {
+    let Some(baselines) = baselines else {
+        let why = "not asked for: --against native";
+        return sides[Device::ALL.len()..].iter_mut().for_each(|s| s.why = Some(why.to_owned()));
+    };
+    baselines.prepare(case);
+    for baseline in Baseline::ALL {
+        let side = &mut sides[place_of(baseline)];
+        match baselines.check(baseline, case) {
+            Ok(seconds) => side.once_s = seconds,
+            Err(Fault::Missing(why)) => side.why = Some(why),
+            Err(Fault::Wrong(wrong)) => {
+                row.wrong = Some(format!("{}: {wrong}", baseline.name()));
+                side.why = Some(wrong);
+            }
+        }
+    }
 }
 
 /// Lets the scheduler place some calls; takes down where the last went and why.
@@ -176,47 +206,74 @@ fn place(case: &mut Case<'_>, row: &mut Row, options: &Options) -> Result<(), Er
     Ok(())
 }
 
+/// Repetitions of calls that take so long at most.
+pub(crate) fn repetitions(slowest_s: f64) -> usize {
+    let fits = (BUDGET.as_secs_f64() / slowest_s.max(1e-7)) as usize;
+    fits.clamp(REPETITIONS[0], REPETITIONS[1])
+}
+
 /// Times the sides in turns.
 fn time(
     case: &mut Case<'_>,
-    sides: &mut [Side; 3],
-    mut natives: Option<&mut [Input]>,
+    sides: &mut [Side; SIDES],
+    mut baselines: Option<&mut Baselines>,
     options: &Options,
 ) -> Result<(), Error> {
-    let slowest = sides.iter().filter(|s| s.why.is_none()).map(|s| s.once_s).fold(1e-7, f64::max);
-    let fits = (BUDGET.as_secs_f64() / slowest) as usize;
-    let repetitions = fits.clamp(REPETITIONS[0], REPETITIONS[1]);
-    for _ in 0..repetitions {
+    let slowest = sides.iter().filter(|s| s.runs()).map(|s| s.once_s).fold(0.0, f64::max);
+    for _ in 0..repetitions(slowest) {
         for device in Device::ALL {
             let side = &mut sides[device as usize];
-            if side.why.is_some() || options.is_stopped() {
-                continue;
+            if side.runs() && !options.is_stopped() {
+                time_device(case, device, side)?;
             }
-            let (outcome, seconds) = case.round_trip(|call| call.device(device))?;
-            side.times.push(seconds);
-            side.run_times.push(outcome.measured.run_s);
         }
-        let native = &mut sides[2];
-        if let Some(args) = natives.as_deref_mut()
-            && native.why.is_none()
-            && !options.is_stopped()
-        {
-            let start = Instant::now();
-            native::run(case.entry.name, args);
-            native.times.push(start.elapsed().as_secs_f64());
+        for baseline in Baseline::ALL {
+            let side = &mut sides[place_of(baseline)];
+            if let Some(baselines) = baselines.as_deref_mut()
+                && side.runs()
+                && !options.is_stopped()
+            {
+                time_baseline(case, baselines, baseline, side);
+            }
         }
     }
     Ok(())
 }
 
-fn finish(row: &mut Row, sides: [Side; 3]) {
-    let [cpu, gpu, native] = sides;
+fn time_device(case: &mut Case<'_>, device: Device, side: &mut Side) -> Result<(), Error> {
+    if side.is_quick() {
+        case.round_trip(|call| call.device(device))?;
+    }
+    let (outcome, seconds) = case.round_trip(|call| call.device(device))?;
+    side.times.push(seconds);
+    side.run_times.push(outcome.measured.run_s);
+    Ok(())
+}
+
+fn time_baseline(case: &Case<'_>, baselines: &mut Baselines, baseline: Baseline, side: &mut Side) {
+    let mut time = || baselines.time(baseline, case.entry);
+    let first = if side.is_quick() { time().map(|_| ()) } else { Ok(()) };
+    match first.and_then(|()| time()) {
+        Ok(seconds) => side.times.push(seconds),
+        // What was measured before is no median of all repetitions.
+        Err(Fault::Missing(why) | Fault::Wrong(why)) => {
+            side.times.clear();
+            side.why = Some(why);
+        }
+    }
+}
+
+fn finish(row: &mut Row, sides: &mut [Side; SIDES]) {
+    row.spread = sides.iter().map(|side| spread(&side.times)).collect();
+    for baseline in Baseline::ALL {
+        let side = &mut sides[place_of(baseline)];
+        row.set_baseline(baseline, median(&side.times), side.why.take());
+    }
+    let [cpu, gpu, ..] = sides;
     row.repetitions = cpu.times.len().max(gpu.times.len());
-    row.spread = [&cpu, &gpu, &native].map(|side| spread(&side.times));
-    (row.wasm_s, row.wasm_why) = (median(&cpu.times), cpu.why);
-    (row.gpu_s, row.gpu_why) = (median(&gpu.times), gpu.why);
+    (row.wasm_s, row.wasm_why) = (median(&cpu.times), cpu.why.take());
+    (row.gpu_s, row.gpu_why) = (median(&gpu.times), gpu.why.take());
     row.gpu_run_s = median(&gpu.run_times);
-    (row.native_s, row.native_why) = (median(&native.times), native.why);
     if let (Some(wasm), Some(gpu)) = (row.wasm_s, row.gpu_s) {
         let oracle = if gpu < wasm { Device::Gpu } else { Device::Cpu };
         let best = wasm.min(gpu);
@@ -226,7 +283,7 @@ fn finish(row: &mut Row, sides: [Side; 3]) {
     }
 }
 
-fn median(times: &[f64]) -> Option<f64> {
+pub(crate) fn median(times: &[f64]) -> Option<f64> {
     let mut sorted = times.to_vec();
     sorted.sort_by(f64::total_cmp);
     sorted.get(sorted.len() / 2).copied()

@@ -1,5 +1,7 @@
 //! `crossover bench`: a suite on both sides.
 
+mod table;
+
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -7,19 +9,22 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
-use crossover::{Device, Runtime, show_seconds};
+use crossover::Runtime;
+use crossover::kernels::library::Entry;
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::baseline::Baselines;
 use crate::machine;
 use crate::report::model::{Report, Row, SCHEMA, Summary};
 use crate::report::{html, markdown};
 use crate::runner::{self, Options};
 use crate::suite::{Sizes, Suite};
 
-/// Baselines beside the two sides.
+/// What to compare the two sides with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum Baseline {
-    /// Plain Rust over rayon.
+pub(crate) enum Opponent {
+    /// Plain Rust over rayon, for the default target and for this machine, and 128-bit vectors by
+    /// hand. The first run compiles them.
     Native,
 }
 
@@ -34,7 +39,7 @@ pub(crate) struct Args {
     sizes: Sizes,
     /// Baselines to time in the same run.
     #[arg(long, value_enum, value_delimiter = ',')]
-    against: Vec<Baseline>,
+    against: Vec<Opponent>,
     /// Only kernels whose name contains this.
     #[arg(long)]
     only: Option<String>,
@@ -70,10 +75,14 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
         println!();
     }
     let stop = Arc::new(AtomicBool::new(false));
-    let options = Options { native: args.against.contains(&Baseline::Native), stop: stop.clone() };
+    let options = Options { stop: stop.clone() };
     let _interrupt = Interrupt::listen(stop.clone());
-    let rows = measure(&rt, &suite, &args, &options)?;
-    let report = assemble(&rt, &suite, rows, stop.load(Ordering::Relaxed));
+    let native = args.against.contains(&Opponent::Native);
+    let mut baselines = native.then(|| start_baselines(&rt, args.json)).transpose()?;
+    let rows = measure(&rt, &suite, &args, baselines.as_mut(), &options)?;
+    let peak = baselines.as_mut().and_then(|baselines| baselines.peak(rt.threads()));
+    let mut report = assemble(&rt, &suite, rows, stop.load(Ordering::Relaxed));
+    report.peak_128_flops = peak;
     std::fs::create_dir_all(&args.out).with_context(|| args.out.display().to_string())?;
     let (json, page) = (args.out.join("report.json"), args.out.join("report.html"));
     write(&json, &serde_json::to_string_pretty(&report)?)?;
@@ -81,7 +90,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
     if args.json {
         println!("{}", serde_json::to_string(&report)?);
     } else {
-        print_table(&report);
+        table::print(&report);
         println!("\n{}\n{}", json.display(), page.display());
     }
     let right = report.rows.iter().all(|row| row.verified);
@@ -107,28 +116,50 @@ fn write(path: &Path, text: &str) -> anyhow::Result<()> {
     std::fs::write(path, text).with_context(|| path.display().to_string())
 }
 
+/// What to run: kernel, name of the size, size.
+fn plan(suite: &Suite, args: &Args) -> Vec<(&'static Entry, &'static str, usize)> {
+    let mut plan = suite.plan(args.sizes);
+    plan.retain(|(entry, ..)| args.only.as_ref().is_none_or(|part| entry.name.contains(part)));
+    plan
+}
+
+fn progress(steps: usize) -> anyhow::Result<ProgressBar> {
+    let bar = ProgressBar::new(steps as u64);
+    let style = "{spinner} {pos}/{len} {wide_msg} {elapsed} (about {eta} left)";
+    bar.set_style(ProgressStyle::with_template(style)?);
+    bar.enable_steady_tick(Duration::from_millis(120));
+    Ok(bar)
+}
+
+/// Compiles and starts the baselines, and says so.
+fn start_baselines(rt: &Runtime, quiet: bool) -> anyhow::Result<Baselines> {
+    let bar = ProgressBar::new_spinner();
+    bar.set_style(ProgressStyle::with_template("{spinner} baselines: {wide_msg} {elapsed}")?);
+    bar.enable_steady_tick(Duration::from_millis(120));
+    let baselines = Baselines::start(rt.threads(), &|what| bar.set_message(what.to_owned()));
+    bar.finish_and_clear();
+    if let Some(why) = baselines.why().filter(|_| !quiet) {
+        println!("some baselines are missing: {why}\n");
+    }
+    Ok(baselines)
+}
+
 fn measure(
     rt: &Runtime,
     suite: &Suite,
     args: &Args,
+    mut baselines: Option<&mut Baselines>,
     options: &Options,
 ) -> anyhow::Result<Vec<Row>> {
-    let plan: Vec<_> = suite
-        .plan(args.sizes)
-        .into_iter()
-        .filter(|(entry, ..)| args.only.as_ref().is_none_or(|part| entry.name.contains(part)))
-        .collect();
-    let bar = ProgressBar::new(plan.len() as u64);
-    let style = "{spinner} {pos}/{len} {wide_msg} {elapsed} (about {eta} left)";
-    bar.set_style(ProgressStyle::with_template(style)?);
-    bar.enable_steady_tick(Duration::from_millis(120));
+    let plan = plan(suite, args);
+    let bar = progress(plan.len())?;
     let mut rows = Vec::new();
     for (entry, size_name, size) in plan {
         if options.stop.load(Ordering::Relaxed) {
             break;
         }
         bar.set_message(format!("{} {size_name} ({size} {})", entry.name, entry.unit));
-        let row = runner::run(rt, entry, size_name, size, options)
+        let row = runner::run(rt, entry, size_name, size, baselines.as_deref_mut(), options)
             .with_context(|| format!("{} {size_name}", entry.name))?;
         rows.extend(row);
         bar.inc(1);
@@ -150,63 +181,9 @@ fn assemble(rt: &Runtime, suite: &Suite, rows: Vec<Row>, interrupted: bool) -> R
         adapter: rt.adapter(),
         no_adapter: rt.why_no_gpu().map(ToOwned::to_owned),
         model: rt.model().0,
+        peak_128_flops: None,
         summary: Summary::of(&rows, interrupted),
         rows,
-    }
-}
-
-fn print_table(report: &Report) {
-    println!(
-        "{:<14} {:<7} {:>9} {:>9} {:>9} {:>19} {:>6} {:>6} {:>7}  checked",
-        "kernel",
-        "size",
-        "wasm",
-        "gpu",
-        "native",
-        "predicted wasm|gpu",
-        "placed",
-        "oracle",
-        "regret"
-    );
-    let time = |t: Option<f64>| t.map_or("–".to_owned(), show_seconds);
-    for row in &report.rows {
-        let placed = if row.chosen == row.chosen_first {
-            row.chosen.name().to_owned()
-        } else {
-            format!("{}→{}", row.chosen_first, row.chosen)
-        };
-        println!(
-            "{:<14} {:<7} {:>9} {:>9} {:>9} {:>9} {:>9} {placed:>7} {:>6} {:>7}  {}",
-            row.kernel,
-            row.size,
-            time(row.wasm_s),
-            time(row.gpu_s),
-            time(row.native_s),
-            time(row.predicted_wasm_s),
-            time(row.predicted_gpu_s),
-            row.oracle.map_or("–", Device::name),
-            row.regret.map_or("–".to_owned(), |r| format!("{r:.2}")),
-            row.wrong.as_deref().unwrap_or("ok"),
-        );
-    }
-    print_summary(&report.summary);
-}
-
-fn print_summary(summary: &Summary) {
-    let ratio = |name: &str, value: Option<f64>| {
-        if let Some(value) = value {
-            println!("{name:<44} {value:.3}");
-        }
-    };
-    println!();
-    ratio("regret, geometric mean", summary.regret_geo);
-    ratio("regret of the placements before the first run", summary.regret_first_geo);
-    ratio("share placed as the oracle places", summary.optimal_share);
-    ratio("speed-up over always CPU", summary.speedup_over_cpu);
-    ratio("speed-up over always GPU", summary.speedup_over_gpu);
-    ratio("speed-up over native Rust with rayon", summary.speedup_over_native);
-    if summary.interrupted {
-        println!("interrupted: what was measured before is reported");
     }
 }
 

@@ -17,7 +17,7 @@ use table::table;
 pub(super) use text::{count, escape, seconds};
 use text::{factor, iso_time, percent};
 
-use super::model::{Report, Row, Summary};
+use super::model::{Against, Report, Row, Summary};
 use super::plot::{self, Series};
 
 /// The page's style.
@@ -81,9 +81,18 @@ fn facts(report: &Report) -> String {
         ("Version", escape(&report.version)),
         ("Date", format!(r#"<time datetime="{time}">{shown}</time>"#)),
         ("Model", escape(&report.model)),
+        ("128-bit peak", peak(report)),
     ];
     let facts = facts.map(|(what, fact)| format!("<dt>{what}</dt><dd>{fact}</dd>\n")).concat();
     format!("<dl class=\"facts\">\n{facts}</dl>\n")
+}
+
+/// The yardstick of matrix products.
+fn peak(report: &Report) -> String {
+    report.peak_128_flops.map_or("not measured".to_owned(), |peak| {
+        let [one, all] = [peak.one_thread, peak.all_threads].map(|flops| flops * 1e-9);
+        format!("{one:.1} GFLOP/s on one thread, {all:.1} on all")
+    })
 }
 
 fn adapter(report: &Report) -> String {
@@ -131,13 +140,22 @@ fn tiles(summary: &Summary, rows: usize) -> String {
         ("Placed as the oracle", shown(summary.optimal_share, percent), compared.as_str()),
         ("Speed-up over always CPU", shown(summary.speedup_over_cpu, factor), speedup),
         ("Speed-up over always GPU", shown(summary.speedup_over_gpu, factor), speedup),
-        ("Speed-up over native Rust", shown(summary.speedup_over_native, factor), speedup),
         ("Verified", format!("{} of {rows}", summary.verified), "results equal to the reference’s"),
     ];
     let tile = |(what, number, about)| {
         format!(r#"<li><span class="what">{what}</span><b>{number}</b><span>{about}</span></li>"#)
     };
-    format!("<ul class=\"tiles\">\n{}</ul>\n", tiles.map(tile).join("\n"))
+    let tiles = tiles.map(tile).into_iter().chain(summary.against.iter().map(against));
+    format!("<ul class=\"tiles\">\n{}</ul>\n", tiles.collect::<Vec<_>>().join("\n"))
+}
+
+/// WebAssembly against a baseline, as a tile.
+fn against(against: &Against) -> String {
+    let Against { baseline, speedup_geo, wins, losses } = against;
+    let (name, about, number) = (baseline.name(), baseline.about(), factor(*speedup_geo));
+    format!(
+        r#"<li><span class="what">WASM against {name}</span><b>{number}</b><span>{about}: WASM faster in {wins} rows, slower in {losses}; geometric mean</span></li>"#
+    )
 }
 
 /// What the marks of all plots mean.
@@ -150,7 +168,7 @@ fn legend() -> String {
     let meaning = |series: Series| match series {
         Series::Cpu => "CPU (SIMD WebAssembly)",
         Series::Gpu => "GPU, copies included",
-        Series::Native => "native: plain Rust over rayon",
+        Series::Baseline(baseline) => baseline.about(),
     };
     let series = Series::ALL.map(|series| {
         let class = format!("mark {}", series.class());
@@ -218,6 +236,7 @@ mod tests {
             adapter: None,
             no_adapter: Some("none 'found'".to_owned()),
             model: "roofline".to_owned(),
+            peak_128_flops: None,
             summary: Summary::of(&rows, false),
             rows,
         }

@@ -4,9 +4,11 @@ use std::fmt::Write;
 
 use crossover::{Device, show_seconds};
 
-use super::model::{Report, Row};
+use super::model::{Against, Report, Row};
+use crate::baseline::Baseline;
 
-/// Machine, adapter and command, then a row for every kernel and size.
+/// Machine, adapter and command, a row for every kernel and size, then WebAssembly against the
+/// baselines.
 pub(crate) fn table(report: &Report) -> String {
     let mut out = String::new();
     let adapter = match (&report.adapter, &report.no_adapter) {
@@ -18,21 +20,54 @@ pub(crate) fn table(report: &Report) -> String {
     };
     let machine = &report.machine;
     let simd = machine.simd.join(", ");
-    let lines = [
+    let mut lines = vec![
         format!("- command: `{}`", report.command),
         format!("- CPU: {}, {} threads, {simd}", machine.cpu, machine.threads),
         format!("- GPU: {adapter}"),
         format!("- model: {}", report.model),
     ];
-    let header = "\n| kernel | n | wasm | gpu | of it kernel | native | wasm predicted | gpu predicted \
+    if let Some(peak) = report.peak_128_flops {
+        let [one, all] = [peak.one_thread, peak.all_threads].map(|flops| flops * 1e-9);
+        lines.push(format!("- 128-bit peak: {one:.1} GFLOP/s on one thread, {all:.1} on all"));
+    }
+    let header = "\n| kernel | n | wasm | gpu | of it kernel | native | default | 128-bit | wasm predicted | gpu predicted \
                   | first placed | placed | oracle | regret |\n\
-                  | --- | --: | --: | --: | --: | --: | --: | --: | --- | --- | --- | --: |\n";
+                  | --- | --: | --: | --: | --: | --: | --: | --: | --: | --: | --- | --- | --- | --: |\n";
     // Writing to a string cannot fail.
     let _ = write!(out, "{}\n{header}", lines.join("\n"));
     for row in &report.rows {
         let _ = writeln!(out, "{}", line(row));
     }
+    against(&mut out, report);
     out
+}
+
+/// The baseline's time over that of WebAssembly, for every row and as a mean.
+fn against(out: &mut String, report: &Report) {
+    let summary = &report.summary.against;
+    if summary.is_empty() {
+        return;
+    }
+    let _ = writeln!(
+        out,
+        "\nWebAssembly against the baselines: their time over its time, so above 1 it is faster.\n"
+    );
+    let names = Baseline::ALL.map(Baseline::name).join(" | ");
+    let _ = writeln!(out, "| kernel | n | {names} |\n| --- | --: | --: | --: | --: |");
+    for row in &report.rows {
+        let ratio = |b| row.speedup(b).map_or("–".to_owned(), |ratio| format!("{ratio:.2}"));
+        let ratios = Baseline::ALL.map(ratio).join(" | ");
+        let _ = writeln!(out, "| {} | {} | {ratios} |", row.kernel, row.n);
+    }
+    let _ = writeln!(out);
+    for Against { baseline, speedup_geo, wins, losses } in summary {
+        let (name, about) = (baseline.name(), baseline.about());
+        let _ = writeln!(
+            out,
+            "- {name} ({about}): geometric mean {speedup_geo:.2}; faster in {wins} rows, slower in \
+             {losses}"
+        );
+    }
 }
 
 fn line(row: &Row) -> String {
@@ -45,6 +80,8 @@ fn line(row: &Row) -> String {
         time(row.gpu_s),
         time(row.gpu_run_s),
         time(row.native_s),
+        time(row.native_default_s),
+        time(row.native_128_s),
         time(row.predicted_wasm_s),
         time(row.predicted_gpu_s),
         row.chosen_first.name().to_owned(),

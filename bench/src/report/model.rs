@@ -3,6 +3,8 @@
 use crossover::Device;
 use serde::{Deserialize, Serialize};
 
+use crate::baseline::{Baseline, Peak};
+
 /// The layout's version.
 pub(crate) const SCHEMA: u32 = 1;
 
@@ -27,6 +29,9 @@ pub(crate) struct Report {
     pub(crate) no_adapter: Option<String>,
     /// The model that predicted, at the end.
     pub(crate) model: String,
+    /// The multiply-adds that 128-bit registers allow; `None` where they were not measured.
+    #[serde(default)]
+    pub(crate) peak_128_flops: Option<Peak>,
     /// The whole suite in a few numbers.
     pub(crate) summary: Summary,
     /// A row for every kernel and size.
@@ -65,10 +70,27 @@ pub(crate) struct Summary {
     pub(crate) speedup_over_gpu: Option<f64>,
     /// Geometric mean of native time over the placed time.
     pub(crate) speedup_over_native: Option<f64>,
+    /// WebAssembly against each baseline that was timed.
+    #[serde(default)]
+    pub(crate) against: Vec<Against>,
     /// Rows whose results were right on every side that ran.
     pub(crate) verified: usize,
     /// Whether the run was interrupted.
     pub(crate) interrupted: bool,
+}
+
+/// WebAssembly against a baseline, over all rows where both were timed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Against {
+    /// The baseline.
+    pub(crate) baseline: Baseline,
+    /// Geometric mean of the baseline's time over that of WebAssembly: above 1, WebAssembly is
+    /// faster.
+    pub(crate) speedup_geo: f64,
+    /// Rows where WebAssembly is faster.
+    pub(crate) wins: usize,
+    /// Rows where it is not.
+    pub(crate) losses: usize,
 }
 
 /// A kernel at a size.
@@ -96,12 +118,25 @@ pub(crate) struct Row {
     pub(crate) gpu_run_s: Option<f64>,
     /// Why there is none.
     pub(crate) gpu_why: Option<String>,
-    /// Plain Rust over rayon.
+    /// Plain Rust over rayon, compiled for this machine. Where a report has no `native_default_s`, it
+    /// was compiled for the default target.
     pub(crate) native_s: Option<f64>,
     /// Why there is none.
     pub(crate) native_why: Option<String>,
-    /// Least and largest of the repetitions: CPU, GPU, native.
-    pub(crate) spread: [Option<[f64; 2]>; 3],
+    /// Plain Rust over rayon, compiled for the default target.
+    #[serde(default)]
+    pub(crate) native_default_s: Option<f64>,
+    /// Why there is none.
+    #[serde(default)]
+    pub(crate) native_default_why: Option<String>,
+    /// 128-bit vectors by hand.
+    #[serde(default)]
+    pub(crate) native_128_s: Option<f64>,
+    /// Why there is none.
+    #[serde(default)]
+    pub(crate) native_128_why: Option<String>,
+    /// Least and largest of the repetitions: CPU, GPU, then the baselines, native first.
+    pub(crate) spread: Vec<Option<[f64; 2]>>,
     /// Predicted before the first run at this size.
     pub(crate) predicted_wasm_s: Option<f64>,
     /// 90 % interval of the prediction.
@@ -142,6 +177,41 @@ impl Row {
     }
 }
 
+impl Row {
+    /// The time of a baseline.
+    pub(crate) fn baseline(&self, baseline: Baseline) -> Option<f64> {
+        match baseline {
+            Baseline::Native => self.native_s,
+            Baseline::NativeDefault => self.native_default_s,
+            Baseline::Native128 => self.native_128_s,
+        }
+    }
+
+    /// Why a baseline has no time.
+    pub(crate) fn baseline_why(&self, baseline: Baseline) -> Option<&str> {
+        match baseline {
+            Baseline::Native => self.native_why.as_deref(),
+            Baseline::NativeDefault => self.native_default_why.as_deref(),
+            Baseline::Native128 => self.native_128_why.as_deref(),
+        }
+    }
+
+    /// Takes down the time of a baseline, or why there is none.
+    pub(crate) fn set_baseline(&mut self, of: Baseline, time: Option<f64>, why: Option<String>) {
+        let (time_of, why_of) = match of {
+            Baseline::Native => (&mut self.native_s, &mut self.native_why),
+            Baseline::NativeDefault => (&mut self.native_default_s, &mut self.native_default_why),
+            Baseline::Native128 => (&mut self.native_128_s, &mut self.native_128_why),
+        };
+        (*time_of, *why_of) = (time, why);
+    }
+
+    /// The baseline's time over that of WebAssembly: above 1, WebAssembly is faster.
+    pub(crate) fn speedup(&self, over: Baseline) -> Option<f64> {
+        Some(self.baseline(over)? / self.wasm_s?)
+    }
+}
+
 /// The geometric mean; `None` of nothing.
 pub(crate) fn geometric_mean(values: impl Iterator<Item = f64>) -> Option<f64> {
     let logs: Vec<f64> = values.map(f64::ln).collect();
@@ -168,8 +238,50 @@ impl Summary {
             speedup_over_cpu: over(&|r| r.wasm_s.filter(|_| r.gpu_s.is_some())),
             speedup_over_gpu: over(&|r| r.gpu_s),
             speedup_over_native: over(&|r| r.native_s),
+            against: Baseline::ALL.into_iter().filter_map(|b| Against::of(rows, b)).collect(),
             verified: rows.iter().filter(|r| r.verified).count(),
             interrupted,
         }
+    }
+}
+
+impl Against {
+    /// The numbers of these rows; `None` where the baseline was timed in none.
+    fn of(rows: &[Row], baseline: Baseline) -> Option<Against> {
+        let ratios: Vec<f64> = rows.iter().filter_map(|row| row.speedup(baseline)).collect();
+        let speedup_geo = geometric_mean(ratios.iter().copied())?;
+        let wins = ratios.iter().filter(|ratio| **ratio > 1.0).count();
+        Some(Against { baseline, speedup_geo, wins, losses: ratios.len() - wins })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::plot::tests::row;
+
+    #[test]
+    fn wins_and_losses_are_counted_for_each_baseline() {
+        let mut rows = [row(1, Some(1.0), None), row(2, Some(1.0), None), row(3, None, None)];
+        for (row, native) in rows.iter_mut().zip([4.0, 0.25, 1.0]) {
+            row.set_baseline(Baseline::Native, Some(native), None);
+            row.set_baseline(Baseline::Native128, None, Some("no body".to_owned()));
+        }
+        let against = Summary::of(&rows, false).against;
+        let native = against.iter().find(|a| a.baseline == Baseline::Native).expect("timed");
+        assert_eq!((native.speedup_geo, native.wins, native.losses), (1.0, 1, 1));
+        assert!(against.iter().all(|a| a.baseline != Baseline::Native128));
+    }
+
+    #[test]
+    fn reports_from_before_there_were_several_baselines_are_read() {
+        let text = include_str!("../../results/core-llvmpipe.json");
+        let mut value: serde_json::Value = serde_json::from_str(text).expect("json");
+        for row in value["rows"].as_array_mut().expect("rows") {
+            let row = row.as_object_mut().expect("a row");
+            row.retain(|name, _| !name.starts_with("native_1") && !name.starts_with("native_d"));
+        }
+        let report: Report = serde_json::from_value(value).expect("a report");
+        assert!(report.rows.iter().all(|row| row.baseline(Baseline::Native128).is_none()));
     }
 }

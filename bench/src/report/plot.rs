@@ -14,6 +14,7 @@ pub(super) use curves::{Series, caption};
 
 use super::html::{count, escape, seconds};
 use super::model::Row;
+use crate::baseline::Baseline;
 
 /// The drawing, in its own units: small, so that its text is readable on a phone.
 const SIZE: [f64; 2] = [440.0, 330.0];
@@ -36,7 +37,15 @@ impl Series {
                 let (left, top) = (x - 4.0, y - 4.0);
                 format!(r#"<rect x="{left:.1}" y="{top:.1}" width="8" height="8"/>"#)
             }
-            Series::Native => format!(r#"<path d="M{x:.1} {:.1}l4.5 8h-9z"/>"#, y - 5.0),
+            Series::Baseline(Baseline::Native) => {
+                format!(r#"<path d="M{x:.1} {:.1}l4.5 8h-9z"/>"#, y - 5.0)
+            }
+            Series::Baseline(Baseline::NativeDefault) => {
+                format!(r#"<path d="M{x:.1} {:.1}l4.5 -8h-9z"/>"#, y + 5.0)
+            }
+            Series::Baseline(Baseline::Native128) => {
+                format!(r#"<path d="M{x:.1} {:.1}l5 5l-5 5l-5 -5z"/>"#, y - 5.0)
+            }
         }
     }
 
@@ -44,7 +53,7 @@ impl Series {
         match self {
             Series::Cpu => -ASIDE,
             Series::Gpu => ASIDE,
-            Series::Native => 0.0,
+            Series::Baseline(_) => 0.0,
         }
     }
 }
@@ -106,7 +115,7 @@ pub(super) fn svg(rows: &[&Row]) -> String {
     let caption = caption(rows);
     let kernel = escape(&first.kernel);
     let [width, height] = SIZE;
-    // The baseline first: where marks coincide, those that calls are placed on are on top.
+    // Baselines first: where marks coincide, those that calls are placed on are on top.
     let order = || Series::ALL.into_iter().rev();
     let curves: String = order().map(|series| curve(&axes, rows, series)).collect();
     let marks: String = order().map(|series| marks(&axes, rows, series)).collect();
@@ -336,7 +345,11 @@ pub(super) mod tests {
             gpu_why: gpu.is_none().then(|| "no adapter".to_owned()),
             native_s: cpu.map(|t| 1.1 * t),
             native_why: None,
-            spread: [cpu, gpu, None].map(|t| t.map(around)),
+            native_default_s: cpu.map(|t| 1.4 * t),
+            native_default_why: None,
+            native_128_s: None,
+            native_128_why: Some("no vector body".to_owned()),
+            spread: [cpu, gpu, None].map(|t| t.map(around)).to_vec(),
             predicted_wasm_s: cpu.map(|t| 1.3 * t),
             predicted_wasm_interval: cpu.map(|t| [0.2 * t, 5.0 * t]),
             predicted_gpu_s: gpu.map(|t| 0.7 * t),

@@ -3,6 +3,7 @@
 use crossover::Device;
 
 use super::text::{bytes, count, escape, factor, seconds};
+use crate::baseline::Baseline;
 use crate::report::model::Row;
 use crate::report::plot::Series;
 
@@ -42,7 +43,7 @@ impl Notes {
 }
 
 /// The table's columns; a `true` for those of words.
-const COLUMNS: [(&str, bool); 15] = [
+const COLUMNS: [(&str, bool); 17] = [
     ("Kernel", true),
     ("Size", true),
     ("n", false),
@@ -50,6 +51,8 @@ const COLUMNS: [(&str, bool); 15] = [
     ("GPU", false),
     ("of it kernel", false),
     ("Native", false),
+    ("Default target", false),
+    ("128-bit", false),
     ("Predicted CPU", false),
     ("Predicted GPU", false),
     ("Chosen first", true),
@@ -79,7 +82,8 @@ pub(super) fn table(kernels: &[Vec<&Row>]) -> String {
         "<div class=\"scroll\" role=\"region\" aria-label=\"Every measurement\" tabindex=\"0\">\n\
          <table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}</tbody>\n</table>\n</div>\n\
          <p class=\"notes\">Times are medians, from the call to the result on the host; predictions \
-         are from before the first run, with their 90 % intervals.</p>\n{}",
+         are from before the first run, with their 90 % intervals. Under a baseline: its time over that \
+         of WebAssembly, above 1 where WebAssembly is faster.</p>\n{}",
         notes.list()
     )
 }
@@ -105,7 +109,9 @@ fn cells(row: &Row, notes: &mut Notes) -> String {
         notes.time(row.wasm_s, wasm_why),
         notes.time(row.gpu_s, gpu_why),
         notes.time(row.gpu_run_s, gpu_why.or(Some("the adapter has no timestamps"))),
-        notes.time(row.native_s, row.native_why.as_deref()),
+        baseline(row, Baseline::Native, notes),
+        baseline(row, Baseline::NativeDefault, notes),
+        baseline(row, Baseline::Native128, notes),
         predicted(
             notes,
             row.predicted_wasm_s,
@@ -126,6 +132,16 @@ fn cells(row: &Row, notes: &mut Notes) -> String {
     };
     let cells: String = cells.iter().zip(&COLUMNS[1..]).map(cell).collect();
     format!(r#"<th scope="row">{}</th>{cells}"#, escape(&row.kernel))
+}
+
+/// A baseline's time, and how WebAssembly does against it.
+fn baseline(row: &Row, baseline: Baseline, notes: &mut Notes) -> String {
+    let time = notes.time(row.baseline(baseline), row.baseline_why(baseline));
+    let ratio = row.speedup(baseline);
+    time + &ratio.map_or(String::new(), |ratio| {
+        let class = if ratio > 1.0 { "good" } else { "bad" };
+        format!(r#"<small class="{class}">WASM {}</small>"#, factor(ratio))
+    })
 }
 
 fn verdict(row: &Row) -> String {

@@ -2,6 +2,7 @@
 
 use crossover::Device;
 
+use crate::baseline::Baseline;
 use crate::report::html::count;
 use crate::report::model::Row;
 
@@ -10,19 +11,25 @@ use crate::report::model::Row;
 pub(in crate::report) enum Series {
     Cpu,
     Gpu,
-    Native,
+    Baseline(Baseline),
 }
 
 impl Series {
     /// All, in the order of [`Row::spread`].
-    pub(in crate::report) const ALL: [Series; 3] = [Series::Cpu, Series::Gpu, Series::Native];
+    pub(in crate::report) const ALL: [Series; 5] = [
+        Series::Cpu,
+        Series::Gpu,
+        Series::Baseline(Baseline::ALL[0]),
+        Series::Baseline(Baseline::ALL[1]),
+        Series::Baseline(Baseline::ALL[2]),
+    ];
 
     /// What the page calls it.
     pub(in crate::report) fn name(self) -> &'static str {
         match self {
             Series::Cpu => "CPU",
             Series::Gpu => "GPU",
-            Series::Native => "native",
+            Series::Baseline(baseline) => baseline.name(),
         }
     }
 
@@ -31,7 +38,9 @@ impl Series {
         match self {
             Series::Cpu => "cpu",
             Series::Gpu => "gpu",
-            Series::Native => "native",
+            Series::Baseline(Baseline::Native) => "native",
+            Series::Baseline(Baseline::NativeDefault) => "native-default",
+            Series::Baseline(Baseline::Native128) => "native-128",
         }
     }
 
@@ -39,13 +48,15 @@ impl Series {
         let time = match self {
             Series::Cpu => row.wasm_s,
             Series::Gpu => row.gpu_s,
-            Series::Native => row.native_s,
+            Series::Baseline(baseline) => row.baseline(baseline),
         };
         time.filter(|t| drawable(*t))
     }
 
     pub(in crate::report) fn spread(self, row: &Row) -> Option<[f64; 2]> {
-        row.spread[self as usize].filter(|bounds| bounds.iter().all(|t| drawable(*t)))
+        let at = Series::ALL.iter().position(|series| *series == self)?;
+        let spread = row.spread.get(at).copied().flatten();
+        spread.filter(|bounds| bounds.iter().all(|t| drawable(*t)))
     }
 
     /// The time predicted before the first run, and its interval.
@@ -53,7 +64,7 @@ impl Series {
         let (time, interval) = match self {
             Series::Cpu => (row.predicted_wasm_s, row.predicted_wasm_interval),
             Series::Gpu => (row.predicted_gpu_s, row.predicted_gpu_interval),
-            Series::Native => (None, None),
+            Series::Baseline(_) => (None, None),
         };
         let interval = interval.filter(|bounds| bounds.iter().all(|t| drawable(*t)));
         time.filter(|t| drawable(*t)).map(|time| (time, interval))

@@ -1,15 +1,12 @@
-//! The baseline that the report calls native: each library kernel as it would be written by hand in
-//! plain Rust over rayon, compiled for the same machine as everything else.
+//! Each library kernel as it would be written by hand in plain Rust over rayon.
 //!
 //! Inner loops are zips over slices, or have several accumulators, so that they vectorise. Where a
 //! call is too small to be worth waking another thread, rayon runs it where it is: see [`least`].
 
-use crossover::kernels::library::Input;
+use crossover_kernels::library::Input;
 use rayon::prelude::*;
 
-/// Trivial operations that a thread does in a few microseconds, which is what handing them to
-/// another thread costs.
-const TASK: usize = 1 << 14;
+use crate::{TASK, least};
 
 /// Accumulators of a sum: a float addition waits for the one before it, unless there are others.
 const LANES: usize = 16;
@@ -25,7 +22,7 @@ const BINS: usize = 256;
 
 /// Runs a kernel of the library on these arguments, in the order of its entry. `None` where there is
 /// no such kernel here, or its arguments are others.
-pub(crate) fn run(kernel: &str, args: &mut [Input]) -> Option<()> {
+pub fn run(kernel: &str, args: &mut [Input]) -> Option<()> {
     use Input::{F32, Scalar, U32};
     match (kernel, args) {
         ("saxpy", [Scalar(a), F32(x), F32(y)]) => saxpy(a.to_f64() as f32, x, y),
@@ -58,12 +55,6 @@ pub(crate) fn run(kernel: &str, args: &mut [Input]) -> Option<()> {
         _ => return None,
     }
     Some(())
-}
-
-/// The fewest items worth a task of their own, for `with_min_len`: under twice as many, rayon splits
-/// nothing, and runs the loop on the calling thread.
-fn least(operations_per_item: usize) -> usize {
-    (TASK / operations_per_item.max(1)).max(1)
 }
 
 fn saxpy(a: f32, x: &[f32], y: &mut [f32]) {
@@ -289,56 +280,4 @@ fn spmv(starts: &[u32], columns: &[u32], values: &[f32], x: &[f32], y: &mut [f32
         let entries = values[row.clone()].iter().zip(&columns[row]);
         *y = entries.map(|(value, &column)| value * x[column as usize]).sum();
     });
-}
-
-#[cfg(test)]
-mod tests {
-    use crossover::kernels::library::{ALL, Entry};
-    use crossover::kernels::random::Random;
-
-    use super::*;
-
-    fn check(entry: &Entry, size: usize) {
-        let mut args = (entry.inputs)(size, &mut Random::new(7));
-        let expected = (entry.reference)(&args);
-        assert_eq!(run(entry.name, &mut args), Some(()), "{} has a native body", entry.name);
-        for output in expected {
-            let found = (0..output.values.len()).map(|at| args[output.param].value(at));
-            let wrong = entry.tolerance.judge(&output.values, found);
-            assert_eq!(wrong, None, "{} at {size}, argument {}", entry.name, output.param);
-        }
-    }
-
-    #[test]
-    fn results_are_the_references() {
-        for entry in ALL {
-            for size in [1, 2, 3, 37, entry.sizes[0]] {
-                check(entry, size);
-            }
-        }
-    }
-
-    #[test]
-    fn results_are_the_references_where_threads_share_the_work() {
-        let cheap = |entry: &&Entry| (entry.operations)(entry.sizes[1]) < 2e7;
-        ALL.iter().copied().filter(|entry| cheap(&entry)).for_each(|e| check(&e, e.sizes[1] + 13));
-    }
-
-    #[test]
-    fn other_kernels_and_arguments_are_none() {
-        assert_eq!(run("nothing", &mut []), None);
-        assert_eq!(run("saxpy", &mut [Input::F32(vec![1.0])]), None);
-    }
-
-    #[test]
-    fn nothing_to_do_is_done() {
-        let empty = || Input::F32(Vec::new());
-        let none = || Input::Scalar(0u32.into());
-        assert_eq!(run("saxpy", &mut [Input::Scalar(1f32.into()), empty(), empty()]), Some(()));
-        assert_eq!(run("matmul", &mut [none(), empty(), empty(), empty()]), Some(()));
-        assert_eq!(run("jacobi", &mut [none(), none(), empty(), empty()]), Some(()));
-        let mut out = [empty(), Input::F32(vec![7.0])];
-        assert_eq!(run("sum", &mut out), Some(()));
-        assert_eq!(out[1], Input::F32(vec![0.0]));
-    }
 }
