@@ -56,6 +56,17 @@ impl Runtime {
         Handle(Arc::new(Prepared::from_kernel(kernel, name.into())))
     }
 
+    /// The same for a kernel that only some passes optimise: those whose names are enabled, and those
+    /// that back ends need. What a pass is worth is measured so.
+    pub fn adopt_with(
+        &self,
+        kernel: Kernel,
+        name: impl Into<String>,
+        enabled: &dyn Fn(&str) -> bool,
+    ) -> Handle {
+        Handle(Arc::new(Prepared::with_passes(kernel, name.into(), enabled)))
+    }
+
     /// A call of an adopted kernel: one argument for each parameter of its entry. Types are checked
     /// when the call runs.
     pub fn call_handle<'b>(&'b self, handle: &Handle, args: &'b mut [DynArg]) -> Call<'b> {

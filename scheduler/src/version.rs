@@ -116,7 +116,16 @@ impl Prepared {
 
     /// A kernel that was made otherwise.
     pub(crate) fn from_kernel(source: Kernel, name: String) -> Prepared {
-        let kernel = Arc::new(passes::optimize(&source));
+        Prepared::with_passes(source, name, &|_| true)
+    }
+
+    /// The same, optimised only by the passes whose names are enabled.
+    pub(crate) fn with_passes(
+        source: Kernel,
+        name: String,
+        enabled: &dyn Fn(&str) -> bool,
+    ) -> Prepared {
+        let kernel = Arc::new(passes::optimize_with(&source, enabled));
         let learned = Learned {
             correction: Correction::new(&Hyper::default()),
             priors: HashMap::new(),

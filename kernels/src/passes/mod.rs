@@ -52,7 +52,7 @@ pub static PIPELINE: &[Pass] = &[
 ];
 
 /// Passes that no back end can do without.
-const REQUIRED: [&str; 2] = ["inline", "lower_math"];
+pub const REQUIRED: [&str; 2] = ["inline", "lower_math"];
 
 /// Runs all passes.
 ///
