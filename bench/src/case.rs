@@ -4,7 +4,7 @@ use anyhow::bail;
 use crossover::kernels::ir::{Access, ParamKind};
 use crossover::kernels::library::{Entry, Expected, Input};
 use crossover::kernels::random::Random;
-use crossover::{Bound, Buffer, Call, Error, Host, Outcome, Runtime, Scalar};
+use crossover::{Bound, Buffer, Call, DynArg, Error, Handle, Host, Outcome, Runtime, Scalar};
 
 /// The seed of all inputs: the same on every machine and run.
 const SEED: u64 = 0x0c05_50fe;
@@ -14,13 +14,6 @@ pub(crate) fn seed(size: usize) -> u64 {
     SEED ^ size as u64
 }
 
-/// An argument in a runtime's memory.
-enum Held {
-    Scalar(crossover::kernels::ir::Const),
-    F32(Buffer<f32>),
-    U32(Buffer<u32>),
-}
-
 /// A kernel with its arguments.
 pub(crate) struct Case<'r> {
     rt: &'r Runtime,
@@ -28,9 +21,10 @@ pub(crate) struct Case<'r> {
     pub(crate) size: usize,
     /// The arguments as they were made.
     pub(crate) inputs: Vec<Input>,
-    held: Vec<Held>,
+    held: Vec<DynArg>,
     access: Vec<Option<Access>>,
     expected: Vec<Expected>,
+    version: Option<Handle>,
 }
 
 impl<'r> Case<'r> {
@@ -46,9 +40,9 @@ impl<'r> Case<'r> {
         let mut held = Vec::new();
         for input in &inputs {
             held.push(match input {
-                Input::Scalar(c) => Held::Scalar(*c),
-                Input::F32(v) => Held::F32(rt.buffer_from(v)?),
-                Input::U32(v) => Held::U32(rt.buffer_from(v)?),
+                Input::Scalar(c) => DynArg::Scalar(*c),
+                Input::F32(v) => DynArg::F32(rt.buffer_from(v)?),
+                Input::U32(v) => DynArg::U32(rt.buffer_from(v)?),
             });
         }
         let kernel = crossover::kernels::front::kernel(entry.def, &[], &[])?;
@@ -64,20 +58,29 @@ impl<'r> Case<'r> {
         if access.len() != held.len() {
             bail!("`{}` has {} parameters and {} inputs", entry.name, access.len(), held.len());
         }
-        Ok(Case { rt, entry, size, inputs, held, access, expected })
+        Ok(Case { rt, entry, size, inputs, held, access, expected, version: None })
+    }
+
+    /// Has the calls from here on run this version of the kernel instead of the runtime's own.
+    pub(crate) fn use_version(&mut self, version: Handle) {
+        self.version = Some(version);
     }
 
     /// A call with these arguments.
     pub(crate) fn call(&mut self) -> Call<'_> {
         let rt = self.rt;
+        if let Some(version) = &self.version {
+            return rt.call_handle(version, &mut self.held);
+        }
         let mut args: Vec<Bound<'_>> = Vec::new();
         for (held, access) in self.held.iter_mut().zip(&self.access) {
             let reads = *access == Some(Access::Read);
             args.push(match held {
-                Held::Scalar(c) if c.ty.is_float() => Host::scalar(rt, c.to_f64() as f32),
-                Held::Scalar(c) => Host::scalar(rt, c.bits as u32),
-                Held::F32(b) => bind(rt, b, reads),
-                Held::U32(b) => bind(rt, b, reads),
+                DynArg::Scalar(c) if c.ty.is_float() => Host::scalar(rt, c.to_f64() as f32),
+                DynArg::Scalar(c) => Host::scalar(rt, c.bits as u32),
+                DynArg::F32(b) => bind(rt, b, reads),
+                DynArg::U32(b) => bind(rt, b, reads),
+                _ => unreachable!("inputs are of three kinds"),
             });
         }
         Host::call(rt, self.entry.def, &[], &[], args)
@@ -87,8 +90,8 @@ impl<'r> Case<'r> {
     pub(crate) fn reset(&mut self) -> Result<(), Error> {
         for (held, input) in self.held.iter_mut().zip(&self.inputs) {
             match (held, input) {
-                (Held::F32(b), Input::F32(v)) => b.write()?.copy_from_slice(v),
-                (Held::U32(b), Input::U32(v)) => b.write()?.copy_from_slice(v),
+                (DynArg::F32(b), Input::F32(v)) => b.write()?.copy_from_slice(v),
+                (DynArg::U32(b), Input::U32(v)) => b.write()?.copy_from_slice(v),
                 _ => {}
             }
         }
@@ -100,9 +103,9 @@ impl<'r> Case<'r> {
     pub(crate) fn touch(&mut self) -> Result<(), Error> {
         for held in &mut self.held {
             match held {
-                Held::F32(b) => drop(b.write()?),
-                Held::U32(b) => drop(b.write()?),
-                Held::Scalar(_) => {}
+                DynArg::F32(b) => drop(b.write()?),
+                DynArg::U32(b) => drop(b.write()?),
+                _ => {}
             }
         }
         Ok(())
@@ -122,9 +125,9 @@ impl<'r> Case<'r> {
                 continue;
             }
             match held {
-                Held::F32(b) => drop(b.read()?),
-                Held::U32(b) => drop(b.read()?),
-                Held::Scalar(_) => {}
+                DynArg::F32(b) => drop(b.read()?),
+                DynArg::U32(b) => drop(b.read()?),
+                _ => {}
             }
         }
         Ok((outcome, start.elapsed().as_secs_f64()))
@@ -139,9 +142,10 @@ impl<'r> Case<'r> {
     pub(crate) fn judge(&self) -> Result<Option<String>, Error> {
         for expected in &self.expected {
             let found = match &self.held[expected.param] {
-                Held::F32(b) => Input::F32(b.to_vec()?),
-                Held::U32(b) => Input::U32(b.to_vec()?),
-                Held::Scalar(c) => Input::Scalar(*c),
+                DynArg::F32(b) => Input::F32(b.to_vec()?),
+                DynArg::U32(b) => Input::U32(b.to_vec()?),
+                DynArg::Scalar(c) => Input::Scalar(*c),
+                _ => unreachable!("inputs are of three kinds"),
             };
             if let Some(wrong) = judge(self.entry, expected, &found) {
                 return Ok(Some(wrong));

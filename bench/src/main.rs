@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::print_stdout, reason = "a command speaks on standard output")]
 
+mod ablation;
 mod baseline;
 mod case;
 mod cmd;

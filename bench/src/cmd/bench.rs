@@ -11,11 +11,13 @@ use std::time::{Duration, SystemTime};
 use anyhow::Context;
 use crossover::Runtime;
 use crossover::kernels::library::Entry;
+use crossover::ml::dataset::Dataset;
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::ablation;
 use crate::baseline::Baselines;
 use crate::machine;
-use crate::report::model::{Report, Row, SCHEMA, Summary};
+use crate::report::model::{Ablation, Report, Row, SCHEMA, Summary};
 use crate::report::{html, markdown};
 use crate::runner::{self, Options};
 use crate::suite::{Sizes, Suite};
@@ -43,6 +45,10 @@ pub(crate) struct Args {
     /// Only kernels whose name contains this.
     #[arg(long)]
     only: Option<String>,
+    /// Also measure what each optimisation is worth: every one switched off alone, in turns with all
+    /// switched on. Appended to ablation.jsonl as well.
+    #[arg(long)]
+    ablate: bool,
     /// Where report.json and report.html go.
     #[arg(long, default_value = "target/crossover")]
     out: PathBuf,
@@ -81,8 +87,9 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let mut baselines = native.then(|| start_baselines(&rt, args.json)).transpose()?;
     let rows = measure(&rt, &suite, &args, baselines.as_mut(), &options)?;
     let peak = baselines.as_mut().and_then(|baselines| baselines.peak(rt.threads()));
+    let ablation = if args.ablate { ablate(&rt, &suite, &args, &options)? } else { Vec::new() };
     let mut report = assemble(&rt, &suite, rows, stop.load(Ordering::Relaxed));
-    report.peak_128_flops = peak;
+    (report.peak_128_flops, report.ablation) = (peak, ablation);
     std::fs::create_dir_all(&args.out).with_context(|| args.out.display().to_string())?;
     let (json, page) = (args.out.join("report.json"), args.out.join("report.html"));
     write(&json, &serde_json::to_string_pretty(&report)?)?;
@@ -129,6 +136,33 @@ fn progress(steps: usize) -> anyhow::Result<ProgressBar> {
     bar.set_style(ProgressStyle::with_template(style)?);
     bar.enable_steady_tick(Duration::from_millis(120));
     Ok(bar)
+}
+
+/// Measures what the optimisations are worth, and appends that to the file of such rows.
+fn ablate(
+    rt: &Runtime,
+    suite: &Suite,
+    args: &Args,
+    options: &Options,
+) -> anyhow::Result<Vec<Ablation>> {
+    let plan = plan(suite, args);
+    let bar = progress(plan.len())?;
+    let (mut effects, mut rows) = (Vec::new(), Vec::new());
+    for (entry, size_name, size) in plan {
+        if options.is_stopped() {
+            break;
+        }
+        bar.set_message(format!("{} {size_name} without each optimisation", entry.name));
+        let measured = ablation::run(rt, entry, size_name, size, options)
+            .with_context(|| format!("{} {size_name}", entry.name))?;
+        effects.extend(measured.effects);
+        rows.extend(measured.row);
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    std::fs::create_dir_all(&args.out).with_context(|| args.out.display().to_string())?;
+    Dataset::append(&args.out.join("ablation.jsonl"), &rows)?;
+    Ok(effects)
 }
 
 /// Compiles and starts the baselines, and says so.
@@ -184,6 +218,7 @@ fn assemble(rt: &Runtime, suite: &Suite, rows: Vec<Row>, interrupted: bool) -> R
         peak_128_flops: None,
         summary: Summary::of(&rows, interrupted),
         rows,
+        ablation: Vec::new(),
     }
 }
 

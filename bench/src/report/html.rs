@@ -239,6 +239,7 @@ mod tests {
             peak_128_flops: None,
             summary: Summary::of(&rows, false),
             rows,
+            ablation: Vec::new(),
         }
     }
 

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use crossover::{Device, show_seconds};
 
-use super::model::{Against, Report, Row};
+use super::model::{Ablation, Against, Report, Row};
 use crate::baseline::Baseline;
 
 /// Machine, adapter and command, a row for every kernel and size, then WebAssembly against the
@@ -39,6 +39,7 @@ pub(crate) fn table(report: &Report) -> String {
         let _ = writeln!(out, "{}", line(row));
     }
     against(&mut out, report);
+    ablation(&mut out, &report.ablation);
     out
 }
 
@@ -67,6 +68,25 @@ fn against(out: &mut String, report: &Report) {
             "- {name} ({about}): geometric mean {speedup_geo:.2}; faster in {wins} rows, slower in \
              {losses}"
         );
+    }
+}
+
+/// What each optimisation is worth.
+fn ablation(out: &mut String, effects: &[Ablation]) {
+    let lines = Ablation::lines(effects);
+    let Some(first) = lines.first() else { return };
+    let names: Vec<&str> = first.iter().map(|effect| effect.optimisation.as_str()).collect();
+    let _ = writeln!(
+        out,
+        "\nTime without an optimisation over time with all of them, = where the kernel is the same.\n\n\
+         | kernel | n | on | {} |\n| --- | --: | --- |{}",
+        names.join(" | "),
+        " --: |".repeat(names.len())
+    );
+    for line in lines {
+        let cells: Vec<String> = line.iter().map(Ablation::shown).collect();
+        let Ablation { kernel, n, device, .. } = &line[0];
+        let _ = writeln!(out, "| {kernel} | {n} | {device} | {} |", cells.join(" | "));
     }
 }
 

@@ -36,6 +36,9 @@ pub(crate) struct Report {
     pub(crate) summary: Summary,
     /// A row for every kernel and size.
     pub(crate) rows: Vec<Row>,
+    /// What each optimisation is worth, where it was asked for.
+    #[serde(default)]
+    pub(crate) ablation: Vec<Ablation>,
 }
 
 /// The CPU side.
@@ -209,6 +212,50 @@ impl Row {
     /// The baseline's time over that of WebAssembly: above 1, WebAssembly is faster.
     pub(crate) fn speedup(&self, over: Baseline) -> Option<f64> {
         Some(self.baseline(over)? / self.wasm_s?)
+    }
+}
+
+/// A kernel without one of its optimisations.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Ablation {
+    /// The kernel.
+    pub(crate) kernel: String,
+    /// `small`, `medium` or `large`.
+    pub(crate) size: String,
+    /// The size itself.
+    pub(crate) n: u64,
+    /// Where it ran.
+    pub(crate) device: Device,
+    /// The optimisation, as the list of passes names it.
+    pub(crate) optimisation: String,
+    /// Whether the kernel is another without it. Where it is not, nothing was timed.
+    pub(crate) changes: bool,
+    /// Kernel time with all optimisations.
+    pub(crate) with_s: Option<f64>,
+    /// Kernel time with all but this one.
+    pub(crate) without_s: Option<f64>,
+    /// The time without over the time with it: above 1, it helps.
+    pub(crate) effect: Option<f64>,
+    /// Why there is none.
+    pub(crate) why: Option<String>,
+    /// Repetitions of each.
+    pub(crate) repetitions: usize,
+}
+
+impl Ablation {
+    /// The lines of a table: the same kernel, size and device, an element for each optimisation.
+    pub(crate) fn lines(effects: &[Ablation]) -> Vec<&[Ablation]> {
+        let of = |effect: &Ablation| (effect.kernel.clone(), effect.n, effect.device);
+        effects.chunk_by(|a, b| of(a) == of(b)).collect()
+    }
+
+    /// The effect as tables show it: `=` where the kernel is the same.
+    pub(crate) fn shown(&self) -> String {
+        match self.effect {
+            Some(ratio) => format!("{ratio:.2}"),
+            None if self.changes => "–".to_owned(),
+            None => "=".to_owned(),
+        }
     }
 }
 

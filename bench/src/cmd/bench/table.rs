@@ -3,7 +3,7 @@
 use crossover::{Device, show_seconds};
 
 use crate::baseline::Baseline;
-use crate::report::model::{Against, Report, Row, Summary};
+use crate::report::model::{Ablation, Against, Report, Row, Summary};
 
 /// Prints the rows, how WebAssembly does against the baselines, and the summary.
 pub(super) fn print(report: &Report) {
@@ -25,6 +25,7 @@ pub(super) fn print(report: &Report) {
         println!("{}", line(row));
     }
     print_against(report);
+    print_ablation(&report.ablation);
     print_summary(&report.summary);
 }
 
@@ -92,6 +93,21 @@ fn print_peak(report: &Report) {
         };
         let [wasm, native, by_hand] = [row.wasm_s, row.native_s, row.native_128_s].map(share);
         println!("  matmul {}: wasm {wasm}, native {native}, 128-bit {by_hand} of it", row.n);
+    }
+}
+
+/// What each optimisation is worth: a line for a kernel, size and device, a column for each.
+fn print_ablation(effects: &[Ablation]) {
+    if effects.is_empty() {
+        return;
+    }
+    println!("\ntime without an optimisation over time with all, = where the kernel is the same");
+    let lines = Ablation::lines(effects);
+    let names: String = lines[0].iter().map(|e| format!("{:>10}", e.optimisation)).collect();
+    println!("{:<14} {:<7} {:<4}{names}", "kernel", "size", "on");
+    for line in lines {
+        let cells: String = line.iter().map(|effect| format!("{:>10}", effect.shown())).collect();
+        println!("{:<14} {:<7} {:<4}{cells}", line[0].kernel, line[0].size, line[0].device.name());
     }
 }
 
