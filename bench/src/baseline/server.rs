@@ -87,3 +87,18 @@ impl Drop for Server {
 fn unexpected(reply: &Reply) -> String {
     format!("the server said: {reply}")
 }
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_is_not_there_or_gone_is_a_reason() {
+        let none = Server::spawn(Path::new("/no/such/server"), 1);
+        assert!(none.is_err_and(|why| why.contains("does not start")));
+        // It ends at once.
+        let mut server = Server::spawn(Path::new("true"), 1).expect("every Unix has it");
+        assert!(server.prepare("sum", 1, 1).is_err_and(|why| why.contains("server")));
+        assert!(matches!(server.time(Body::Plain), Err(Fault::Missing(_))));
+    }
+}
