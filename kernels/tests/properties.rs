@@ -12,7 +12,7 @@ use crossover_kernels::front::{self, Definition};
 use crossover_kernels::interp::{self, Data};
 use crossover_kernels::ir::{Kernel, ParamKind as IrParamKind, Type, text};
 use crossover_kernels::passes::{PIPELINE, optimize, optimize_with};
-use crossover_kernels::random::{self, Options, Random};
+use crossover_kernels::random::{self, Floats, Options, Random};
 use crossover_kernels::verify::verify;
 use crossover_kernels::{Atomic, Def, Float, Id, Int, kernel, library};
 use crossover_syntax::tree::{
@@ -424,7 +424,7 @@ proptest! {
     fn optimising_changes_no_result(seed in any::<u64>(), size in 5usize..90, enabled in any::<u16>()) {
         let mut rng = Random::new(seed);
         let kernel = random::kernel(&mut rng, &Options { size, ..Options::default() });
-        let (data, grid) = random::arguments(&mut rng, &kernel, 20, true);
+        let (data, grid) = random::arguments(&mut rng, &kernel, 20, Floats::Any);
         let before = outcome(&kernel, &data, grid);
         let after = optimize(&kernel);
         prop_assert_eq!(&before, &outcome(&after, &data, grid), "{}\n{}", kernel, after);
@@ -450,7 +450,7 @@ proptest! {
         let mut rng = Random::new(seed);
         let options = Options { size, ..Options::default() };
         let mut kernel = random::kernel(&mut rng, &options);
-        let (data, grid) = random::arguments(&mut rng, &kernel, 12, true);
+        let (data, grid) = random::arguments(&mut rng, &kernel, 12, Floats::Any);
         let before = outcome(&kernel, &data, grid);
         for pass in PIPELINE {
             (pass.run)(&mut kernel);

@@ -68,7 +68,7 @@ fn random_kernels_agree_with_the_interpreter() {
             kernels.extend(plain.helpers.is_empty().then(|| plain.clone()));
             let versions: Vec<_> = kernels.iter().map(|kernel| compile(&gpu, kernel)).collect();
             for n in [0, 1, 5, 70, 1500] {
-                let (data, grid) = random::arguments(&mut rng, &plain, n, false);
+                let (data, grid) = random::arguments(&mut rng, &plain, n, random::Floats::Normal);
                 let mut expected = data.clone();
                 let outcome = interp::run(&plain, &mut expected, grid, None);
                 for version in &versions {

@@ -108,7 +108,7 @@ fn size(
     n: u32,
     seed: u64,
 ) -> anyhow::Result<Option<Row>> {
-    let (data, grid) = random::arguments(rng, kernel, n, false);
+    let (data, grid) = random::arguments(rng, kernel, n, random::Floats::Normal);
     let mut held = hold(rt, kernel, data)?;
     let explained = rt.call_handle(handle, &mut held).grid(grid).device(Device::Cpu).explain()?;
     let mut seconds = [None; 2];

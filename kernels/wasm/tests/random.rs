@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crossover_kernels::interp;
 use crossover_kernels::ir::{Kernel, ParamKind, Type};
-use crossover_kernels::random::{Options, Random, arguments, kernel};
+use crossover_kernels::random::{Floats, Options, Random, arguments, kernel};
 use support::{Data, check_grid};
 
 fn converted(kernel: &Kernel, data: Vec<interp::Data>) -> Vec<Data> {
@@ -33,7 +33,7 @@ fn try_many(seed: u64, count: usize, size: usize) {
         }
         tried += 1;
         for n in [0, 1, 5, 70, 1500] {
-            let (data, grid) = arguments(&mut rng, &kernel, n, true);
+            let (data, grid) = arguments(&mut rng, &kernel, n, Floats::Any);
             check_grid(&kernel, &converted(&kernel, data), Some(grid));
         }
     }

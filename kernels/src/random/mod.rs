@@ -18,16 +18,25 @@
 //! - In a float `min` or `max` over the grid, the zero that wins is up to the order: contributions
 //!   get `+ 0.0`, which leaves only +0.
 //!
+//! On devices that do not keep to IEEE, floats have to be of a narrower kind: [`Floats`] says which.
+//!
 //! Loops end because their counters are bounded by a constant, or by some value `& 7`.
 
-use std::collections::BTreeMap;
+mod coverage;
+mod floats;
+
+use std::collections::HashMap;
+
+pub use coverage::Coverage;
+pub use floats::Floats;
+use floats::{Bounds, Settling, slot_constant};
 
 use crate::exec::Grid;
 use crate::interp::Data;
 use crate::ir::builder::Builder;
 use crate::ir::{
     Access, AtomicOp, Axis, BinaryOp, Block, CallArg, Collective, CollectiveKind, CollectiveOp,
-    Const, Extent, Function, Helper, Inst, Kernel, Local, Param, ParamKind, Span, Stmt, Trap, Type,
+    Const, Extent, Function, Helper, Inst, Kernel, Local, Param, ParamKind, Span, Stmt, Type,
     UnaryOp, Value,
 };
 use crate::verify::verify;
@@ -107,8 +116,10 @@ pub struct Options {
     /// Number of values, roughly.
     pub size: usize,
     /// Only what gives the same bits on every back end: no fma, no transcendental functions, no
-    /// sums or products of floats over the grid.
+    /// sums or products of floats over the grid, unless the floats make them exact.
     pub exact: bool,
+    /// Which floats there are.
+    pub floats: Floats,
 }
 
 impl Default for Options {
@@ -121,6 +132,7 @@ impl Default for Options {
             transcendental: false,
             size: 60,
             exact: true,
+            floats: Floats::Any,
         }
     }
 }
@@ -146,7 +158,9 @@ impl Options {
     }
 
     fn unary(&self, op: UnaryOp, ty: Type) -> bool {
-        op.accepts(ty) && (!op.is_transcendental() || (self.transcendental && !self.exact))
+        let transcendental = self.transcendental && !self.exact;
+        let allowed = !ty.is_float() || self.floats.unary(op);
+        op.accepts(ty) && (!op.is_transcendental() || transcendental) && allowed
     }
 
     fn binary(&self, op: BinaryOp, ty: Type) -> bool {
@@ -156,17 +170,39 @@ impl Options {
             BinaryOp::Copysign => self.scalars().contains(&ty.bit_pattern()),
             _ => true,
         };
-        op.accepts(ty) && allowed
+        op.accepts(ty) && allowed && (!ty.is_float() || self.floats.binary(op))
+    }
+
+    /// Whether there is `fma`.
+    fn fma(&self) -> bool {
+        !self.exact || self.floats == Floats::Exact
     }
 
     fn collective(&self, op: CollectiveOp, ty: Type) -> bool {
-        let rounds = ty.is_float() && matches!(op, CollectiveOp::Add | CollectiveOp::Mul);
-        op.accepts(ty) && !(self.exact && rounds)
+        let allowed = match op {
+            CollectiveOp::Add => !self.exact || self.floats == Floats::Exact,
+            // It outgrows all bounds.
+            CollectiveOp::Mul => !self.exact && !self.floats.is_bounded(),
+            CollectiveOp::Min
+            | CollectiveOp::Max
+            | CollectiveOp::And
+            | CollectiveOp::Or
+            | CollectiveOp::Xor => true,
+        };
+        op.accepts(ty) && (!ty.is_float() || allowed)
+    }
+
+    fn cast(&self, from: Type, to: Type) -> bool {
+        to != Type::Bool && (!from.is_float() || to.is_float() || self.floats.steer())
     }
 
     fn bitcast(&self, from: Type, to: Type) -> bool {
         let types = [from, to];
+        let from_float = !from.is_float() || self.floats.steer();
+        let to_float = !to.is_float() || !self.floats.is_bounded();
         from != to
+            && from_float
+            && to_float
             && from.bits() == to.bits()
             && !types.contains(&Type::Bool)
             && types.iter().all(|ty| self.scalars().contains(ty))
@@ -339,7 +375,7 @@ fn atomic_role(rng: &mut Random, element: Type) -> Role {
         [AtomicOp::Add, AtomicOp::Min, AtomicOp::Max, AtomicOp::And, AtomicOp::Or, AtomicOp::Xor];
     match rng.below(4) {
         0 => Role::Watch,
-        1 => Role::Flag(constant(rng, element, false)),
+        1 => Role::Flag(constant(rng, element, Floats::Normal)),
         _ => Role::Count(*rng.pick(&COUNTS)),
     }
 }
@@ -414,6 +450,8 @@ struct Writer<'a> {
     at: Option<Value>,
     /// Values whose definition dominates the statement at hand.
     scope: Vec<Value>,
+    /// What is known of floats that are not a slot's.
+    bounds: HashMap<Value, Bounds>,
     /// Values that may still be computed.
     budget: usize,
     /// Early returns that may still be written: too many would leave nothing to compare.
@@ -447,6 +485,7 @@ impl<'a> Writer<'a> {
             plus_zero: false,
             at: None,
             scope: Vec::new(),
+            bounds: HashMap::new(),
             budget: 0,
             returns: 2,
             depth: 0,
@@ -526,7 +565,12 @@ impl<'a> Writer<'a> {
 
     /// A new constant.
     fn constant(&mut self, ty: Type) -> Value {
-        let c = constant(self.rng, ty, false);
+        let floats = match self.options.floats {
+            // What a device does with subnormal constants is its own.
+            Floats::Any => Floats::Normal,
+            bounded => bounded,
+        };
+        let c = constant(self.rng, ty, floats);
         let v = self.b.constant(c);
         self.keep(v);
         v
@@ -542,6 +586,12 @@ impl<'a> Writer<'a> {
         let late = self.rng.chance(50);
         let from = if late { fitting.len().saturating_sub(4) } else { 0 };
         *self.rng.pick(&fitting[from..])
+    }
+
+    /// Some value of the type, to be stored.
+    fn slot_operand(&mut self, ty: Type) -> Value {
+        let v = self.operand(ty);
+        self.settled(v)
     }
 
     fn statements(&mut self, count: usize) {
@@ -599,8 +649,11 @@ impl<'a> Writer<'a> {
             UnaryOp::ALL.iter().copied().filter(|op| self.options.unary(*op, ty)).collect();
         let op = *self.rng.pick(&ops);
         let a = self.operand(ty);
+        let a = if op == UnaryOp::Sqrt { self.at_least(a, 0.25) } else { a };
+        let floats = self.options.floats;
+        let ([a], bounds) = self.fitting([a], |[a]| floats.unary_bounds(op, a));
         let v = self.b.unary(op, a);
-        self.keep(v);
+        self.keep_within(v, bounds);
     }
 
     fn binary(&mut self) {
@@ -611,6 +664,7 @@ impl<'a> Writer<'a> {
         let a = self.operand(ty);
         let b = match op {
             BinaryOp::Div | BinaryOp::Rem if ty.is_int() => self.divisor(ty),
+            BinaryOp::Div if self.is_bounded(ty) => self.bounded_divisor(ty),
             BinaryOp::Copysign => {
                 let b = self.operand(ty);
                 let bits = self.known_bits(b, ty.bit_pattern());
@@ -618,8 +672,123 @@ impl<'a> Writer<'a> {
             }
             _ => self.operand(ty),
         };
+        if op.is_comparison() {
+            let v = self.b.binary(op, a, b);
+            return self.keep(v);
+        }
+        let floats = self.options.floats;
+        let fits = |[a, b]: [Bounds; 2]| floats.binary_bounds(op, a, b);
+        let ([a, b], bounds) = self.fitting([a, b], fits);
         let v = self.b.checked_binary(op, a, b);
+        self.keep_within(v, bounds);
+    }
+
+    fn is_bounded(&self, ty: Type) -> bool {
+        ty.is_float() && self.options.floats.is_bounded()
+    }
+
+    fn bounds(&self, v: Value) -> Bounds {
+        self.bounds.get(&v).copied().unwrap_or(self.options.floats.slot())
+    }
+
+    /// Keeps a value of which more is known than that it fits a slot.
+    fn keep_within(&mut self, v: Value, bounds: Option<Bounds>) {
+        if let Some(bounds) = bounds {
+            self.bounds.insert(v, bounds);
+        }
         self.keep(v);
+    }
+
+    /// Operands with which the result is within bounds, and these; no bounds where there are none
+    /// for this type.
+    fn fitting<const N: usize>(
+        &mut self,
+        operands: [Value; N],
+        result: impl Fn([Bounds; N]) -> Option<Bounds>,
+    ) -> ([Value; N], Option<Bounds>) {
+        if !self.is_bounded(self.ty_of(operands[0])) {
+            return (operands, None);
+        }
+        if let Some(bounds) = result(operands.map(|v| self.bounds(v))) {
+            return (operands, Some(bounds));
+        }
+        let settled = operands.map(|v| self.settled(v));
+        let bounds = result(settled.map(|v| self.bounds(v)));
+        (settled, Some(bounds.expect("every operator fits on what slots hold")))
+    }
+
+    /// A value that a slot may hold: this one, if it does.
+    fn settled(&mut self, v: Value) -> Value {
+        let ty = self.ty_of(v);
+        if !self.is_bounded(ty) {
+            return v;
+        }
+        match self.options.floats.settling(self.bounds(v)) {
+            Settling::None => v,
+            Settling::Wrap { finer, larger } => {
+                let v = if finer { self.coarser(v) } else { v };
+                if larger { self.wrapped(v) } else { v }
+            }
+            Settling::Scale(scale) => {
+                let some = *self.rng.pick(&[-2.0, -1.5, -0.5, 0.5, 1.0, 1.75]);
+                let (scale, offset) = (self.float(ty, scale), self.float(ty, some));
+                let scaled = self.b.binary(BinaryOp::Mul, v, scale);
+                self.b.binary(BinaryOp::Add, scaled, offset)
+            }
+        }
+    }
+
+    /// `round(v * 4) / 4`: a multiple of what those of slots are multiples of.
+    fn coarser(&mut self, v: Value) -> Value {
+        const ROUNDINGS: [UnaryOp; 5] =
+            [UnaryOp::Floor, UnaryOp::Ceil, UnaryOp::Trunc, UnaryOp::Round, UnaryOp::RoundEven];
+        let (ty, grain) = (self.ty_of(v), self.options.floats.slot().grain);
+        let (up, down) = (self.float(ty, 1.0 / grain), self.float(ty, grain));
+        let rounding = *self.rng.pick(&ROUNDINGS);
+        let v = self.b.binary(BinaryOp::Mul, v, up);
+        let v = self.b.unary(rounding, v);
+        self.b.binary(BinaryOp::Mul, v, down)
+    }
+
+    /// `v - 64 * floor(v / 64) - 32`: no larger than what slots hold.
+    fn wrapped(&mut self, v: Value) -> Value {
+        let (ty, magnitude) = (self.ty_of(v), self.options.floats.slot().magnitude);
+        let (turn, half) = (self.float(ty, 2.0 * magnitude), self.float(ty, magnitude));
+        let turns = self.b.binary(BinaryOp::Div, v, turn);
+        let turns = self.b.unary(UnaryOp::Floor, turns);
+        let whole = self.b.binary(BinaryOp::Mul, turns, turn);
+        let rest = self.b.binary(BinaryOp::Sub, v, whole);
+        self.b.binary(BinaryOp::Sub, rest, half)
+    }
+
+    fn float(&mut self, ty: Type, v: f64) -> Value {
+        if ty == Type::F64 { self.b.constant(v) } else { self.b.constant(v as f32) }
+    }
+
+    /// `max(|v|, least)` among bounded floats; others stay as they are. It fits a slot: bringing it
+    /// back there later could make it smaller again.
+    fn at_least(&mut self, v: Value, least: f64) -> Value {
+        let ty = self.ty_of(v);
+        if !self.is_bounded(ty) {
+            return v;
+        }
+        let v = self.settled(v);
+        let bounds = self.bounds(v);
+        let magnitude = self.b.unary(UnaryOp::Abs, v);
+        let least = self.float(ty, least);
+        let v = self.b.binary(BinaryOp::Max, magnitude, least);
+        self.bounds.insert(v, bounds);
+        v
+    }
+
+    /// What bounded floats are divided by.
+    fn bounded_divisor(&mut self, ty: Type) -> Value {
+        if self.options.floats == Floats::Exact {
+            let power = *self.rng.pick(&[-4.0, -2.0, 2.0, 4.0]);
+            return self.float(ty, power);
+        }
+        let v = self.operand(ty);
+        self.at_least(v, 0.5)
     }
 
     /// An integer that is not zero.
@@ -646,6 +815,12 @@ impl<'a> Writer<'a> {
         let mask = self.b.constant(Const::new(to, mask));
         let infinity = self.b.constant(Const::new(to, infinity));
         let magnitude = self.b.binary(BinaryOp::And, bits, mask);
+        if self.is_bounded(ty) {
+            // There are no NaNs, but zeros whose sign a device may have dropped.
+            let zero = self.b.constant(Const::zero(to));
+            let none = self.b.binary(BinaryOp::Eq, magnitude, zero);
+            return self.b.select(none, zero, bits);
+        }
         let nan = self.b.binary(BinaryOp::Gt, magnitude, infinity);
         let one = self.b.constant(Const::new(to, Const::one(ty).bits));
         self.b.select(nan, one, bits)
@@ -653,10 +828,27 @@ impl<'a> Writer<'a> {
 
     fn cast(&mut self) {
         let from = self.ty();
-        let to = self.ty_where(|ty| ty != Type::Bool);
+        let options = self.options;
+        let to = self.ty_where(|ty| options.cast(from, ty));
         let a = self.operand(from);
+        let floats = options.floats;
+        let (a, bounds) = if from.is_float() && to.is_float() {
+            let ([a], bounds) = self.fitting([a], |[a]| floats.cast_bounds(a));
+            (a, bounds)
+        } else if from.is_int() && self.is_bounded(to) {
+            (self.small(a), None)
+        } else {
+            (a, None)
+        };
         let v = self.b.cast(a, to);
-        self.keep(v);
+        self.keep_within(v, bounds);
+    }
+
+    /// An integer that is within a float slot's bounds.
+    fn small(&mut self, v: Value) -> Value {
+        let magnitude = self.options.floats.slot().magnitude as u64;
+        let magnitude = self.b.constant(Const::new(self.ty_of(v), magnitude));
+        self.b.checked_binary(BinaryOp::Rem, v, magnitude)
     }
 
     fn bitcast(&mut self) {
@@ -675,18 +867,24 @@ impl<'a> Writer<'a> {
         let ty = self.ty();
         let condition = self.condition();
         let (a, b) = (self.operand(ty), self.operand(ty));
+        // Whichever it is, it is bounded as the larger of the two would be.
+        let floats = self.options.floats;
+        let larger = |[a, b]: [Bounds; 2]| floats.binary_bounds(BinaryOp::Max, a, b);
+        let ([a, b], bounds) = self.fitting([a, b], larger);
         let v = self.b.select(condition, a, b);
-        self.keep(v);
+        self.keep_within(v, bounds);
     }
 
     fn fma(&mut self) {
         let ty = self.ty_where(Type::is_float);
-        if self.options.exact || !ty.is_float() {
+        if !self.options.fma() || !ty.is_float() {
             return;
         }
-        let (a, b, c) = (self.operand(ty), self.operand(ty), self.operand(ty));
+        let operands = [self.operand(ty), self.operand(ty), self.operand(ty)];
+        let floats = self.options.floats;
+        let ([a, b, c], bounds) = self.fitting(operands, |all| floats.fma_bounds(all));
         let v = self.b.fma(a, b, c);
-        self.keep(v);
+        self.keep_within(v, bounds);
     }
 
     fn buffer(&mut self, fits: impl Fn(&Buffer) -> bool) -> Option<Buffer> {
@@ -748,7 +946,7 @@ impl<'a> Writer<'a> {
 
     fn store_own(&mut self, buffer: Buffer) {
         if let Some(at) = self.at {
-            let v = self.operand(buffer.element);
+            let v = self.slot_operand(buffer.element);
             self.b.checked_store(buffer.param, at, v);
         }
     }
@@ -814,7 +1012,7 @@ impl<'a> Writer<'a> {
 
     fn set(&mut self) {
         let (local, ty) = *self.rng.pick(&self.variables);
-        let v = self.operand(ty);
+        let v = self.slot_operand(ty);
         self.b.set(local, v);
     }
 
@@ -833,7 +1031,7 @@ impl<'a> Writer<'a> {
     fn set_element(&mut self) {
         if let Some((local, ty, len)) = self.array() {
             let index = self.array_index(len);
-            let v = self.operand(ty);
+            let v = self.slot_operand(ty);
             self.b.checked_set_element(local, index, v);
         }
     }
@@ -858,8 +1056,9 @@ impl<'a> Writer<'a> {
         // A division stays right behind its check.
         let divides = matches!(def.inst, Inst::Binary(BinaryOp::Div | BinaryOp::Rem, ..));
         if def.inst.is_pure() && !divides {
+            let bounds = self.bounds.get(&self.scope[at]).copied();
             let v = self.b.value(def.ty, def.inst);
-            self.keep(v);
+            self.keep_within(v, bounds);
         }
     }
 
@@ -884,7 +1083,8 @@ impl<'a> Writer<'a> {
         let comparisons: Vec<BinaryOp> =
             BinaryOp::ALL.iter().copied().filter(|op| op.is_comparison()).collect();
         let op = *self.rng.pick(&comparisons);
-        let ty = self.ty_where(|ty| ty != Type::Bool);
+        let options = self.options;
+        let ty = self.ty_where(|ty| ty != Type::Bool && options.binary(op, ty));
         match self.rng.below(10) {
             0..=2 => {
                 let (a, b) = (self.uniform(ty), self.constant(ty));
@@ -1047,7 +1247,7 @@ impl<'a> Writer<'a> {
         let Some((local, ty)) = self.result else {
             return;
         };
-        let mut v = self.operand(ty);
+        let mut v = self.slot_operand(ty);
         if self.plus_zero && ty.is_float() {
             let zero = self.b.constant(Const::zero(ty));
             v = self.b.binary(BinaryOp::Add, v, zero);
@@ -1087,7 +1287,7 @@ impl<'a> Writer<'a> {
         let param = Param(at as u32);
         match (callee.function.params[at].kind, self.at) {
             (ParamKind::Scalar(_), Some(own)) if callee.at == Some(param) => CallArg::Value(own),
-            (ParamKind::Scalar(ty), _) => CallArg::Value(self.operand(ty)),
+            (ParamKind::Scalar(ty), _) => CallArg::Value(self.slot_operand(ty)),
             (ParamKind::Buffer { .. }, _) => {
                 let want = callee.buffers.iter().find(|buffer| buffer.param == param);
                 let want = *want.expect("a helper's buffers are all listed");
@@ -1115,8 +1315,11 @@ fn serves(have: &Buffer, want: &Buffer) -> bool {
     have.element == want.element && have.role == want.role && access
 }
 
-/// A value of a type: small numbers, special ones, any bits. No denormal number unless asked for.
-fn constant(rng: &mut Random, ty: Type, denormals: bool) -> Const {
+/// A value of a type: small numbers, special ones, any bits; a float of the kind that is wanted.
+fn constant(rng: &mut Random, ty: Type, floats: Floats) -> Const {
+    if ty.is_float() && floats.is_bounded() {
+        return slot_constant(rng, ty, floats);
+    }
     let c = match rng.below(10) {
         0..=2 => *rng.pick(&specials(ty)),
         3..=6 => small(rng, ty),
@@ -1126,7 +1329,7 @@ fn constant(rng: &mut Random, ty: Type, denormals: bool) -> Const {
         }
         _ => Const::new(ty, rng.next_u64()),
     };
-    if !denormals && is_denormal(c) { Const::one(ty) } else { c }
+    if floats == Floats::Normal && is_denormal(c) { Const::one(ty) } else { c }
 }
 
 /// An integer near zero.
@@ -1202,8 +1405,8 @@ fn is_denormal(c: Const) -> bool {
 
 /// Arguments for about `n` invocations, and the grid they give: random values mixed with special
 /// ones, buffers as long as the grid or a little longer, garbage in those that are written. With
-/// `n` = 0 the grid is empty.
-pub fn arguments(rng: &mut Random, kernel: &Kernel, n: u32, denormals: bool) -> (Vec<Data>, Grid) {
+/// `n` = 0 the grid is empty. The floats are to be of the kind the kernel was made for.
+pub fn arguments(rng: &mut Random, kernel: &Kernel, n: u32, floats: Floats) -> (Vec<Data>, Grid) {
     let grid = extents(rng, kernel, n);
     let total = grid.iter().product::<u32>() as usize;
     let params = &kernel.entry.params;
@@ -1212,7 +1415,7 @@ pub fn arguments(rng: &mut Random, kernel: &Kernel, n: u32, denormals: bool) -> 
         match def.kind {
             ParamKind::Scalar(ty) => Data::Scalar(match axis(Extent::Scalar(Param(at as u32))) {
                 Some(axis) => grid[axis].into(),
-                None => constant(rng, ty, denormals),
+                None => constant(rng, ty, floats),
             }),
             ParamKind::Buffer { element, access } => {
                 let output = kernel.collective.filter(|_| at + 1 == params.len());
@@ -1223,7 +1426,7 @@ pub fn arguments(rng: &mut Random, kernel: &Kernel, n: u32, denormals: bool) -> 
                     (None, None, Access::Atomic) => 1 + rng.below(16),
                     (None, None, Access::Read | Access::ReadWrite) => total + rng.below(4),
                 };
-                data(rng, element, len, denormals)
+                data(rng, element, len, floats)
             }
         }
     });
@@ -1231,8 +1434,8 @@ pub fn arguments(rng: &mut Random, kernel: &Kernel, n: u32, denormals: bool) -> 
 }
 
 /// A buffer of random values.
-fn data(rng: &mut Random, element: Type, len: usize, denormals: bool) -> Data {
-    let bits = (0..len).map(|_| constant(rng, element, denormals).bits);
+fn data(rng: &mut Random, element: Type, len: usize, floats: Floats) -> Data {
+    let bits = (0..len).map(|_| constant(rng, element, floats).bits);
     if element.is_wide() {
         Data::Wide(bits.collect())
     } else {
@@ -1312,7 +1515,7 @@ pub fn failing_kernel(rng: &mut Random) -> (Kernel, Vec<Data>, Grid) {
 
     let n = 1 + rng.below(100);
     let victim = Const::from(rng.below(n) as u32);
-    let mut buffer = || data(rng, Type::U32, n, false);
+    let mut buffer = || data(rng, Type::U32, n, Floats::Any);
     let args = vec![buffer(), buffer(), Data::Scalar(victim)];
     (kernel, args, [n as u32, 1, 1])
 }
@@ -1362,164 +1565,13 @@ fn failing_helper(fault: Fault) -> Function {
     function
 }
 
-/// What a set of kernels contained: operator and type (`add i32`), conversions (`cast i32 to f32`,
-/// `bitcast …`), instructions (`inst load`), statements (`stmt for`), operators of atomics and
-/// collectives (`atomic max`, `reduce max`), and how often.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Coverage {
-    /// How often each was met.
-    pub counts: BTreeMap<String, usize>,
-}
-
-impl Coverage {
-    /// Counts what the kernel contains.
-    pub fn add(&mut self, kernel: &Kernel) {
-        for function in std::iter::once(&kernel.entry).chain(&kernel.helpers) {
-            function.walk(&mut |stmt| self.stmt(function, stmt));
-        }
-        if let Some(Collective { kind, op }) = kernel.collective {
-            self.count(format!("{} {op}", collective_name(kind)));
-        }
-    }
-
-    /// What the options allow and no kernel had.
-    pub fn missing(&self, options: &Options) -> Vec<String> {
-        expected(options).into_iter().filter(|name| !self.counts.contains_key(name)).collect()
-    }
-
-    fn count(&mut self, name: String) {
-        *self.counts.entry(name).or_insert(0) += 1;
-    }
-
-    fn stmt(&mut self, function: &Function, stmt: &Stmt) {
-        self.count(format!("stmt {}", stmt_name(stmt)));
-        match stmt {
-            Stmt::Let(value) => self.inst(function, *value),
-            Stmt::For { .. } => self.count("inst counter".to_owned()),
-            Stmt::Check { site, .. } => {
-                self.count(format!("check {}", trap_name(function.sites[site.index()].trap)));
-            }
-            _ => {}
-        }
-    }
-
-    fn inst(&mut self, function: &Function, value: Value) {
-        let def = function.def(value);
-        self.count(format!("inst {}", inst_name(&def.inst)));
-        let to = def.ty;
-        match &def.inst {
-            Inst::Unary(op, a) => self.count(format!("{op} {}", function.ty(*a))),
-            Inst::Binary(op, a, _) => self.count(format!("{op} {}", function.ty(*a))),
-            Inst::Cast(a) => self.count(format!("cast {} to {to}", function.ty(*a))),
-            Inst::Bitcast(a) => self.count(format!("bitcast {} to {to}", function.ty(*a))),
-            Inst::Atomic(op, ..) => self.count(format!("atomic {op}")),
-            _ => {}
-        }
-    }
-}
-
-fn expected(options: &Options) -> Vec<String> {
-    let types = options.scalars();
-    let mut names = Vec::new();
-    for &ty in &types {
-        let unary = UnaryOp::ALL.iter().filter(|op| options.unary(**op, ty));
-        names.extend(unary.map(|op| format!("{op} {ty}")));
-        let binary = BinaryOp::ALL.iter().filter(|op| options.binary(**op, ty));
-        names.extend(binary.map(|op| format!("{op} {ty}")));
-        for &to in &types {
-            if to != Type::Bool {
-                names.push(format!("cast {ty} to {to}"));
-            }
-            if options.bitcast(ty, to) {
-                names.push(format!("bitcast {ty} to {to}"));
-            }
-        }
-    }
-    let insts =
-        "const param id len counter unary binary select cast bitcast get get_element load call";
-    names.extend(insts.split(' ').map(|name| format!("inst {name}")));
-    let stmts = "let set set_element store check if for loop call break continue return";
-    names.extend(stmts.split(' ').map(|name| format!("stmt {name}")));
-    names.extend(["bounds", "array", "zero_divisor"].map(|name| format!("check {name}")));
-    if options.atomics {
-        names.extend(["inst atomic", "inst atomic_load", "stmt atomic_store"].map(str::to_owned));
-        let ops = AtomicOp::ALL.iter().filter(|op| **op != AtomicOp::Swap);
-        names.extend(ops.map(|op| format!("atomic {op}")));
-    }
-    if !options.exact && types.iter().any(|ty| ty.is_float()) {
-        names.push("inst fma".to_owned());
-    }
-    if options.collectives {
-        for op in CollectiveOp::ALL {
-            if options.elements().iter().any(|ty| options.collective(*op, *ty)) {
-                names.extend([format!("reduce {op}"), format!("scan {op}")]);
-            }
-        }
-    }
-    names
-}
-
-fn collective_name(kind: CollectiveKind) -> &'static str {
-    match kind {
-        CollectiveKind::Reduce => "reduce",
-        CollectiveKind::Scan => "scan",
-    }
-}
-
-fn trap_name(trap: Trap) -> &'static str {
-    match trap {
-        Trap::Bounds(_) => "bounds",
-        Trap::ArrayBounds(_) => "array",
-        Trap::ZeroDivisor => "zero_divisor",
-    }
-}
-
-fn inst_name(inst: &Inst) -> &'static str {
-    match inst {
-        Inst::Const(_) => "const",
-        Inst::Param(_) => "param",
-        Inst::Id(_) => "id",
-        Inst::Len(_) => "len",
-        Inst::Counter => "counter",
-        Inst::Unary(..) => "unary",
-        Inst::Binary(..) => "binary",
-        Inst::Fma(..) => "fma",
-        Inst::Select(..) => "select",
-        Inst::Cast(_) => "cast",
-        Inst::Bitcast(_) => "bitcast",
-        Inst::Get(_) => "get",
-        Inst::GetElement(..) => "get_element",
-        Inst::Load(..) => "load",
-        Inst::AtomicLoad(..) => "atomic_load",
-        Inst::Atomic(..) => "atomic",
-        Inst::Call(..) => "call",
-    }
-}
-
-fn stmt_name(stmt: &Stmt) -> &'static str {
-    match stmt {
-        Stmt::Let(_) => "let",
-        Stmt::Set(..) => "set",
-        Stmt::SetElement(..) => "set_element",
-        Stmt::Store(..) => "store",
-        Stmt::AtomicStore(..) => "atomic_store",
-        Stmt::Check { .. } => "check",
-        Stmt::If { .. } => "if",
-        Stmt::For { .. } => "for",
-        Stmt::Loop(_) => "loop",
-        Stmt::CallVoid(..) => "call",
-        Stmt::Break => "break",
-        Stmt::Continue => "continue",
-        Stmt::Return => "return",
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{Coverage, Options, Random, arguments, failing_kernel, kernel};
+    use super::{Coverage, Floats, Options, Random, arguments, failing_kernel, kernel};
     use crate::error::RunError;
-    use crate::interp;
+    use crate::interp::{self, Data};
     use crate::ir::text::parse;
+    use crate::ir::{Access, Const, Inst, Kernel, ParamKind, Type};
 
     #[test]
     fn kernels_run_and_cover_everything() {
@@ -1531,12 +1583,118 @@ mod tests {
                 let kernel = kernel(&mut rng, &options);
                 assert_eq!(parse(&kernel.to_string()), Ok(kernel.clone()), "seed {seed}");
                 let n = *rng.pick(&[0, 1, 2, 5, 17]);
-                let (mut args, grid) = arguments(&mut rng, &kernel, n, true);
+                let (mut args, grid) = arguments(&mut rng, &kernel, n, Floats::Any);
                 let outcome = interp::run(&kernel, &mut args, grid, None);
                 assert_eq!(outcome, Ok(()), "seed {seed}\n{kernel}");
                 coverage.add(&kernel);
             }
             assert_eq!(coverage.missing(&options), Vec::<String>::new());
+        }
+    }
+
+    /// Options with floats of this kind among a few types.
+    fn bounded(floats: Floats) -> Options {
+        let types = vec![Type::I32, Type::F32, Type::F64];
+        Options { types, exact: floats == Floats::Exact, floats, ..Options::default() }
+    }
+
+    #[test]
+    fn bounded_floats_cover_everything() {
+        for floats in [Floats::Exact, Floats::Rounded] {
+            let options = bounded(floats);
+            let mut coverage = Coverage::default();
+            for seed in 0..600 {
+                coverage.add(&kernel(&mut Random::new(seed), &options));
+            }
+            assert_eq!(coverage.missing(&options), Vec::<String>::new());
+        }
+    }
+
+    /// The kernel with `f64` for `f32`; `None` where it looks at bits.
+    fn widened(kernel: &Kernel) -> Option<Kernel> {
+        let mut kernel = kernel.clone();
+        let wide = |ty: &mut Type| {
+            if *ty == Type::F32 {
+                *ty = Type::F64;
+            }
+        };
+        for function in std::iter::once(&mut kernel.entry).chain(&mut kernel.helpers) {
+            let bits_of = |inst: &Inst| match inst {
+                Inst::Bitcast(v) => function.ty(*v).is_float(),
+                _ => false,
+            };
+            if function.values.iter().any(|def| bits_of(&def.inst)) {
+                return None;
+            }
+            for def in &mut function.values {
+                wide(&mut def.ty);
+                if let Inst::Const(c) = &mut def.inst
+                    && c.ty == Type::F32
+                {
+                    *c = c.to_f64().into();
+                }
+            }
+            function.locals.iter_mut().for_each(|local| wide(&mut local.ty));
+            for param in &mut function.params {
+                match &mut param.kind {
+                    ParamKind::Scalar(ty) | ParamKind::Buffer { element: ty, .. } => wide(ty),
+                }
+            }
+        }
+        Some(kernel)
+    }
+
+    fn floats_of(data: &Data, ty: Type) -> Vec<f64> {
+        match data {
+            Data::Scalar(c) => vec![c.to_f64()],
+            Data::Narrow(v) => v.iter().map(|&bits| Const::new(ty, bits.into()).to_f64()).collect(),
+            Data::Wide(v) => v.iter().map(|&bits| Const::new(ty, bits).to_f64()).collect(),
+        }
+    }
+
+    #[test]
+    fn bounds_hold_against_a_wider_type() {
+        for (floats, least) in [(Floats::Exact, 100), (Floats::Rounded, 400)] {
+            let mut looked_at = 0;
+            for seed in 0..400 {
+                let mut rng = Random::new(seed);
+                let kernel = kernel(&mut rng, &bounded(floats));
+                let Some(wide) = widened(&kernel) else { continue };
+                let (mut args, grid) = arguments(&mut rng, &kernel, 40, floats);
+                let types: Vec<Type> = element_types(&kernel);
+                let mut wide_args: Vec<Data> =
+                    args.iter().zip(&types).map(|(arg, ty)| widened_data(arg, *ty)).collect();
+                interp::run(&kernel, &mut args, grid, None).expect("no check fails");
+                interp::run(&wide, &mut wide_args, grid, None).expect("no check fails");
+                let wide_types = element_types(&wide);
+                for (at, arg) in args.iter().enumerate() {
+                    let n = grid.iter().product();
+                    let most = floats.tolerance(&kernel, at, n) / 2.0;
+                    let narrow = floats_of(arg, types[at]);
+                    for (a, b) in narrow.iter().zip(floats_of(&wide_args[at], wide_types[at])) {
+                        assert!((a - b).abs() <= most, "seed {seed}: {a} and {b}\n{kernel}");
+                    }
+                }
+                looked_at += 1;
+            }
+            assert!(looked_at >= least, "{looked_at} kernels of {floats:?} were looked at");
+        }
+    }
+
+    fn element_types(kernel: &Kernel) -> Vec<Type> {
+        let params = kernel.entry.params.iter().map(|param| match param.kind {
+            ParamKind::Scalar(ty) | ParamKind::Buffer { element: ty, .. } => ty,
+        });
+        params.collect()
+    }
+
+    fn widened_data(data: &Data, ty: Type) -> Data {
+        match data {
+            Data::Scalar(c) if ty == Type::F32 => Data::Scalar(c.to_f64().into()),
+            Data::Narrow(_) if ty == Type::F32 => {
+                Data::Wide(floats_of(data, ty).into_iter().map(f64::to_bits).collect())
+            }
+            Data::Scalar(_) | Data::Narrow(_) | Data::Wide(_) => data.clone(),
         }
     }
 
@@ -1551,7 +1709,6 @@ mod tests {
 
     #[test]
     fn narrow_options_are_kept() {
-        use crate::ir::{Access, Type};
         let options = Options {
             types: vec![Type::F32, Type::I32],
             axes: 1,
