@@ -133,6 +133,54 @@ fn inclusive_ranges_reach_the_largest_value() {
     assert_eq!(y, native);
 }
 
+/// Ranges of all numbers of their type, left early: from below, and in the last passage but two.
+#[kernel]
+fn whole(id: Id, low: &[u32], high: &[u32], least: i32, y: &mut [u32]) {
+    let i = id.x;
+    let mut sum = 1u32;
+    for k in low[i]..=high[i] {
+        if sum > 1000 {
+            break;
+        }
+        if k % 3 == 1 {
+            continue;
+        }
+        sum = sum.wrapping_mul(3).wrapping_add(k);
+    }
+    for k in least..=i32::MAX {
+        if k > least + 9 {
+            break;
+        }
+        sum = sum.wrapping_add(k as u32);
+    }
+    for k in 0..=u64::MAX {
+        sum = sum.wrapping_add(k as u32);
+        if k == 5 {
+            break;
+        }
+    }
+    for _ in 0..2 {
+        for k in 0..=high[i] {
+            sum = sum.wrapping_add(k);
+            if k >= 3 {
+                break;
+            }
+        }
+    }
+    y[i] = sum;
+}
+
+#[test]
+fn inclusive_ranges_hold_every_number_of_their_type() {
+    let low = vec![0, 0, 1, u32::MAX, u32::MAX, 1, 7, 0];
+    let high = vec![u32::MAX, 4, u32::MAX, u32::MAX, 0, 0, 6, 0];
+    let mut y = vec![0; low.len()];
+    let mut native = y.clone();
+    whole::on(&Reference).args(&low, &high, i32::MIN, &mut y).run().expect("in range");
+    (0..low.len()).for_each(|i| whole(Id::at(i), &low, &high, i32::MIN, &mut native));
+    assert_eq!(y, native);
+}
+
 #[kernel]
 fn square_plus<T: Num>(v: T, w: T) -> T {
     if v < w {

@@ -18,6 +18,7 @@ use crossover::kernels::random::{self, Coverage, Floats, Options, Random};
 use crossover::kernels::{front, passes};
 use crossover::shaders::{Gpu, GpuExecutor, GpuOptions};
 use crossover::wasm::WasmExecutor;
+use crossover::{Id, kernel};
 use crossover_memory::Slot;
 
 /// Random kernels: what every run of the tests generates for WebAssembly alone, and for both back
@@ -285,6 +286,55 @@ fn random_failures_are_told_alike() {
             assert!(found.is_err(), "seed {seed}: the GPU did not fail\n{source}");
         }
     }
+}
+
+/// Counts the passages of two loops, and tells where they ended.
+#[kernel]
+fn ranges(
+    id: Id,
+    least: &[u32],
+    most: &[u32],
+    stop: &[u32],
+    passages: &mut [u32],
+    last: &mut [u32],
+) {
+    let i = id.x;
+    let mut count = 0u32;
+    let mut end = 0u32;
+    for k in least[i]..=most[i] {
+        end = k;
+        if k == stop[i] {
+            break;
+        }
+        count += 1;
+    }
+    passages[i] = count;
+    last[i] = end;
+}
+
+#[test]
+fn ranges_of_all_numbers_run_everywhere() {
+    let source = front::kernel(ranges::DEF, &[], &[]).expect("types");
+    let optimised = Arc::new(passes::optimize(&source));
+    let outcome = |version: &dyn Version, rows: &[[u32; 3]]| {
+        let column = |at: usize| Data::Narrow(rows.iter().map(|row| row[at]).collect());
+        let empty = Data::zeroed(Type::U32, rows.len());
+        let data = vec![column(0), column(1), column(2), empty.clone(), empty];
+        let found = run(version, &optimised, &data, [rows.len() as u32, 1, 1], 1);
+        found.expect("no check fails")[3..].to_vec()
+    };
+    let early = [[0, u32::MAX, 9], [0, 4, 9], [1, u32::MAX, 1], [5, 4, 0], [0, 0, 7]];
+    let expected = [vec![9, 5, 0, 0, 1], vec![9, 4, 1, 0, 0]].map(Data::Narrow);
+    if let Some(gpu) = gpu().map(GpuExecutor::new) {
+        let version = gpu.compile(&optimised).expect("compiles for the GPU");
+        assert_eq!(outcome(&*version, &early), expected);
+    }
+    let wasm = WasmExecutor::new().expect("wasmtime starts");
+    let version = wasm.compile(&optimised).expect("compiles for the CPU");
+    assert_eq!(outcome(&*version, &early), expected);
+    // Each of the 2³² numbers: seconds. One is the last, which no `end` lies behind.
+    let whole = outcome(&*version, &[[0, u32::MAX, u32::MAX]]);
+    assert_eq!(whole, [vec![u32::MAX], vec![u32::MAX]].map(Data::Narrow));
 }
 
 fn library_data(inputs: &[Input]) -> Vec<Data> {

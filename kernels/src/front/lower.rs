@@ -3,11 +3,11 @@
 
 use crossover_syntax::tree::{self, Pattern, Pos};
 
+use super::inclusive::{self, Range};
 use super::method::Method;
 use super::typed::{Place, TArg, TArm, TBlock, TExpr, TKind, Typed, Variable, Yield};
 use super::types::TypeVar;
 use super::{Request, Session, param_kind};
-use crate::eval;
 use crate::ir::builder::Builder;
 use crate::ir::{
     Access, BinaryOp, Block, CallArg, Const, Function, Inst, Local, LocalDef, ParamDef, Span, Stmt,
@@ -578,48 +578,9 @@ impl Lower<'_> {
         if !*inclusive {
             return self.stmt(Stmt::For { counter: value, start, end, step: *step, body });
         }
-        self.for_inclusive(value, [start, end], *step, body)
-    }
-
-    /// `a..=b`. With a known `b` that has a successor it is `a..b + 1`; else it runs
-    /// `(b - a) / step + 1` times, counted without a sign, because the largest `b` has none.
-    fn for_inclusive(
-        &mut self,
-        counter: Value,
-        [start, end]: [Value; 2],
-        step: u32,
-        mut body: Block,
-    ) -> Option<Value> {
-        let b = &mut self.builder;
-        let ty = b.function().ty(start);
-        if let Some(last) = b.function().as_const(end)
-            && let Some(past) = eval::binary(BinaryOp::Add, last, Const::one(ty))
-            && past.to_int() > last.to_int()
-        {
-            let end = b.constant(past);
-            return self.stmt(Stmt::For { counter, start, end, step, body });
-        }
-        let bits = ty.bit_pattern();
-        let unsigned = |b: &mut Builder, v| if ty == bits { v } else { b.bitcast(v, bits) };
-        let (first, last) = (unsigned(b, start), unsigned(b, end));
-        let distance = b.binary(BinaryOp::Sub, last, first);
-        let stride = b.constant(Const::new(bits, u64::from(step)));
-        let before = b.binary(BinaryOp::Div, distance, stride);
-        let one = b.constant(Const::one(bits));
-        let times = b.binary(BinaryOp::Add, before, one);
-        let zero = b.constant(Const::zero(bits));
-        let runs = b.binary(BinaryOp::Le, start, end);
-        let times = b.select(runs, times, zero);
-        // The body's counter is computed from how often it has run.
-        let passage = b.counter(bits);
-        b.open();
-        let offset = b.binary(BinaryOp::Mul, passage, stride);
-        let offset = if ty == bits { offset } else { b.bitcast(offset, ty) };
-        let mut whole = b.close();
-        b.function_mut().values[counter.index()].inst = Inst::Binary(BinaryOp::Add, start, offset);
-        whole.push(Stmt::Let(counter));
-        whole.append(&mut body);
-        self.stmt(Stmt::For { counter: passage, start: zero, end: times, step: 1, body: whole })
+        let range = Range { start, end, step: *step };
+        inclusive::lower(&mut self.builder, value, range, body);
+        None
     }
 
     fn while_expr(&mut self, condition: &TExpr, body: &TBlock) -> Option<Value> {

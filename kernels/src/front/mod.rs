@@ -9,6 +9,7 @@
 //! the types of their calls. Complaints are collected, not thrown: one run reports them all.
 
 mod consts;
+mod inclusive;
 mod infer;
 mod lower;
 mod method;
