@@ -7,6 +7,7 @@ use std::fs;
 use crossover_kernels::ir::Kernel;
 use crossover_kernels::ir::text::parse;
 use crossover_kernels::passes::PIPELINE;
+use crossover_kernels::passes::rule::Hits;
 use crossover_kernels::verify::verify;
 
 #[test]
@@ -26,7 +27,7 @@ fn stages(mut kernel: Kernel) -> String {
     let mut out = format!("== parsed\n{kernel}");
     for pass in PIPELINE {
         let before = kernel.clone();
-        (pass.run)(&mut kernel);
+        (pass.run)(&mut kernel, &mut Hits::ignored());
         compact(&mut kernel);
         let name = pass.name;
         verify(&kernel).unwrap_or_else(|error| panic!("{name} gives\n{kernel}{error}"));

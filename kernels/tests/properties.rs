@@ -11,6 +11,7 @@ use crossover_kernels::error::KernelError;
 use crossover_kernels::front::{self, Definition};
 use crossover_kernels::interp::{self, Data};
 use crossover_kernels::ir::{Kernel, ParamKind as IrParamKind, Type, text};
+use crossover_kernels::passes::rule::Hits;
 use crossover_kernels::passes::{PIPELINE, optimize, optimize_with};
 use crossover_kernels::random::{self, Floats, Options, Random};
 use crossover_kernels::verify::verify;
@@ -453,7 +454,7 @@ proptest! {
         let (data, grid) = random::arguments(&mut rng, &kernel, 12, Floats::Any);
         let before = outcome(&kernel, &data, grid);
         for pass in PIPELINE {
-            (pass.run)(&mut kernel);
+            (pass.run)(&mut kernel, &mut Hits::ignored());
             compact(&mut kernel);
             prop_assert_eq!(verify(&kernel), Ok(()), "after {}", pass.name);
             prop_assert_eq!(&before, &outcome(&kernel, &data, grid), "after {}", pass.name);

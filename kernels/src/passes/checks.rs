@@ -19,6 +19,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::Pass;
+use super::rule::{Hits, Rule};
 use crate::ir::{
     BinaryOp, Block, Const, Extent, Function, Inst, Kernel, Stmt, Type, UnaryOp, Value,
 };
@@ -27,23 +28,23 @@ use crate::ir::{
 pub const PASS: Pass = Pass { name: "checks", description: "removes checks that cannot fail", run };
 
 /// Removes what holds on any grid.
-pub fn run(kernel: &mut Kernel) {
-    run_with_grid(kernel, false);
+pub fn run(kernel: &mut Kernel, hits: &mut Hits) {
+    run_with_grid(kernel, false, hits);
 }
 
 /// Removes checks. With `own_grid`, the caller promises never to run the kernel on another grid
 /// than the one its extents give.
-pub fn run_with_grid(kernel: &mut Kernel, own_grid: bool) {
+pub fn run_with_grid(kernel: &mut Kernel, own_grid: bool, hits: &mut Hits) {
     let grid = if own_grid { kernel.grid.clone() } else { Vec::new() };
-    run_function(&mut kernel.entry, &grid);
+    run_function(&mut kernel.entry, &grid, hits);
     for helper in &mut kernel.helpers {
-        run_function(helper, &[]);
+        run_function(helper, &[], hits);
     }
 }
 
-fn run_function(function: &mut Function, grid: &[Extent]) {
+fn run_function(function: &mut Function, grid: &[Extent], hits: &mut Hits) {
     let body = std::mem::take(&mut function.body);
-    let prover = Prover { function, grid };
+    let mut prover = Prover { function, grid, hits };
     let body = prover.block(body, &mut Facts::default());
     function.body = body;
 }
@@ -70,19 +71,21 @@ struct Prover<'f> {
     function: &'f Function,
     /// The extents that ids are known to stay below; empty where none are.
     grid: &'f [Extent],
+    hits: &'f mut Hits,
 }
 
 impl Prover<'_> {
-    fn block(&self, block: Block, facts: &mut Facts) -> Block {
+    fn block(&mut self, block: Block, facts: &mut Facts) -> Block {
         block.into_iter().filter_map(|stmt| self.stmt(stmt, facts)).collect()
     }
 
     /// The statement without its superfluous checks, and what holds after it.
-    fn stmt(&self, stmt: Stmt, facts: &mut Facts) -> Option<Stmt> {
+    fn stmt(&mut self, stmt: Stmt, facts: &mut Facts) -> Option<Stmt> {
         match stmt {
             Stmt::Let(value) => self.learn_interval(value, facts),
             Stmt::Check { condition, .. } => {
-                if self.holds(facts, condition) {
+                if let Some(rule) = self.proof(facts, condition) {
+                    self.hits.hit(rule);
                     return None;
                 }
                 self.assume(facts, condition, true);
@@ -109,7 +112,13 @@ impl Prover<'_> {
         Some(stmt)
     }
 
-    fn branch(&self, condition: Value, then: Block, otherwise: Block, facts: &mut Facts) -> Stmt {
+    fn branch(
+        &mut self,
+        condition: Value,
+        then: Block,
+        otherwise: Block,
+        facts: &mut Facts,
+    ) -> Stmt {
         let mut inside = facts.clone();
         self.assume(&mut inside, condition, true);
         let then = self.block(then, &mut inside);
@@ -241,59 +250,84 @@ impl Prover<'_> {
         }
     }
 
-    /// Whether the condition is certainly true.
-    fn holds(&self, facts: &Facts, condition: Value) -> bool {
+    /// Why the condition is certainly true; `None` where it may not be.
+    fn proof(&self, facts: &Facts, condition: Value) -> Option<Rule> {
         if let Some(truth) = facts.truths.get(&condition) {
-            return *truth;
+            return truth.then_some(Rule::ProvenCondition);
         }
         match self.function.def(condition).inst {
-            Inst::Const(c) => c == Const::from(true),
-            Inst::Unary(UnaryOp::Not, x) => facts.truths.get(&x) == Some(&false),
-            Inst::Binary(BinaryOp::And, x, y) => self.holds(facts, x) && self.holds(facts, y),
-            Inst::Binary(BinaryOp::Or, x, y) => self.holds(facts, x) || self.holds(facts, y),
+            Inst::Const(c) => (c == Const::from(true)).then_some(Rule::ProvenConstant),
+            Inst::Unary(UnaryOp::Not, x) => {
+                (facts.truths.get(&x) == Some(&false)).then_some(Rule::ProvenNot)
+            }
+            Inst::Binary(BinaryOp::And, x, y) => {
+                self.proof(facts, x).and(self.proof(facts, y)).and(Some(Rule::ProvenAnd))
+            }
+            Inst::Binary(BinaryOp::Or, x, y) => {
+                self.proof(facts, x).or_else(|| self.proof(facts, y)).and(Some(Rule::ProvenOr))
+            }
             Inst::Binary(op, x, y) if self.function.ty(x).is_int() => match op {
                 BinaryOp::Lt => self.less(facts, x, y),
                 BinaryOp::Gt => self.less(facts, y, x),
                 BinaryOp::Le => self.at_most(facts, x, y),
                 BinaryOp::Ge => self.at_most(facts, y, x),
-                BinaryOp::Eq => self.at_most(facts, x, y) && self.at_most(facts, y, x),
+                BinaryOp::Eq => {
+                    let both = self.at_most(facts, x, y).and(self.at_most(facts, y, x));
+                    both.and(Some(Rule::ProvenEqual))
+                }
                 BinaryOp::Ne => self.unequal(facts, x, y),
-                _ => false,
+                _ => None,
             },
-            _ => false,
+            _ => None,
         }
     }
 
-    fn less(&self, facts: &Facts, x: Value, y: Value) -> bool {
-        if facts.less.contains(&(x, y))
-            || self.interval(facts, x).1 < self.interval(facts, y).0
-            || self.in_grid(x, y)
-        {
-            return true;
+    /// Why x < y.
+    fn less(&self, facts: &Facts, x: Value, y: Value) -> Option<Rule> {
+        let known = |x: Value, y: Value| facts.less.contains(&(x, y));
+        if known(x, y) {
+            return Some(Rule::ProvenLess);
+        }
+        if self.interval(facts, x).1 < self.interval(facts, y).0 {
+            return Some(Rule::ProvenInterval);
+        }
+        if self.in_grid(x, y) {
+            return Some(Rule::ProvenGrid);
         }
         let unsigned = is_unsigned(self.function.ty(x));
         let by_parts = match self.function.def(x).inst {
-            Inst::Binary(BinaryOp::Rem, _, n) if unsigned => n == y,
-            Inst::Binary(BinaryOp::Div | BinaryOp::Shr, x, _) if unsigned => self.less(facts, x, y),
-            Inst::Binary(BinaryOp::Min, a, b) => self.less(facts, a, y) || self.less(facts, b, y),
-            _ => false,
+            Inst::Binary(BinaryOp::Rem, _, n) if unsigned => (n == y).then_some(Rule::ProvenRem),
+            Inst::Binary(BinaryOp::Div | BinaryOp::Shr, x, _) if unsigned => {
+                self.less(facts, x, y).and(Some(Rule::ProvenQuotient))
+            }
+            Inst::Binary(BinaryOp::Min, a, b) => {
+                let either = self.less(facts, a, y).or_else(|| self.less(facts, b, y));
+                either.and(Some(Rule::ProvenMin))
+            }
+            _ => None,
         };
-        by_parts
-            || facts.less.iter().any(|&(a, b)| a == x && facts.at_most.contains(&(b, y)))
-            || facts.less.iter().any(|&(a, b)| b == y && facts.at_most.contains(&(x, a)))
-            || facts.less.iter().any(|&(a, b)| a == x && facts.less.contains(&(b, y)))
+        by_parts.or_else(|| {
+            let at_most = |x: Value, y: Value| facts.at_most.contains(&(x, y));
+            let chained = facts.less.iter().any(|&(a, b)| {
+                (a == x && (at_most(b, y) || known(b, y))) || (b == y && at_most(x, a))
+            });
+            chained.then_some(Rule::ProvenChain)
+        })
     }
 
-    fn at_most(&self, facts: &Facts, x: Value, y: Value) -> bool {
-        x == y
+    /// Why x ≤ y.
+    fn at_most(&self, facts: &Facts, x: Value, y: Value) -> Option<Rule> {
+        let proven = x == y
             || facts.at_most.contains(&(x, y))
             || self.interval(facts, x).1 <= self.interval(facts, y).0
             || self.operands_of(BinaryOp::Min, x).contains(&y)
             || self.operands_of(BinaryOp::Max, y).contains(&x)
-            || self.less(facts, x, y)
+            || self.less(facts, x, y).is_some();
+        proven.then_some(Rule::ProvenAtMost)
     }
 
-    fn unequal(&self, facts: &Facts, x: Value, y: Value) -> bool {
+    /// Why x ≠ y.
+    fn unequal(&self, facts: &Facts, x: Value, y: Value) -> Option<Rule> {
         let nonzero_or = |x: Value, y: Value| {
             self.function.as_const(y).is_some_and(|c| c.bits == 0)
                 && self.operands_of(BinaryOp::Or, x).iter().any(|&part| {
@@ -301,12 +335,14 @@ impl Prover<'_> {
                     low > 0 || high < 0
                 })
         };
-        facts.unequal.contains(&(x, y))
+        if nonzero_or(x, y) || nonzero_or(y, x) {
+            return Some(Rule::ProvenOrNonzero);
+        }
+        let proven = facts.unequal.contains(&(x, y))
             || facts.unequal.contains(&(y, x))
-            || self.less(facts, x, y)
-            || self.less(facts, y, x)
-            || nonzero_or(x, y)
-            || nonzero_or(y, x)
+            || self.less(facts, x, y).is_some()
+            || self.less(facts, y, x).is_some();
+        proven.then_some(Rule::ProvenUnequal)
     }
 
     /// An id below the extent of its axis.
@@ -374,6 +410,7 @@ mod tests {
     use crate::interp::Data;
     use crate::ir::builder::Builder;
     use crate::ir::{Access, Axis, BinaryOp, Extent, Kernel, Param, Stmt, Trap, Type, Value};
+    use crate::passes::rule::Hits;
     use crate::passes::testing::{count, kernel_of, unchanged_by};
 
     fn checks(kernel: &Kernel) -> usize {
@@ -475,8 +512,8 @@ mod tests {
         let mut kernel = kernel_of(b.finish(), 8);
         kernel.grid = vec![Extent::Len(y)];
         let mut free = kernel.clone();
-        run_with_grid(&mut free, false);
-        run_with_grid(&mut kernel, true);
+        run_with_grid(&mut free, false, &mut Hits::ignored());
+        run_with_grid(&mut kernel, true, &mut Hits::ignored());
         assert_eq!((checks(&free), checks(&kernel)), (1, 0));
     }
 }

@@ -13,6 +13,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::Pass;
 use super::rewrite::{Replacements, each_function};
+use super::rule::{Hits, Rule};
 use crate::ir::{Access, Block, Function, Inst, Kernel, ParamKind, Stmt, Type, Value};
 
 /// The pass.
@@ -20,7 +21,7 @@ pub const PASS: Pass =
     Pass { name: "cse", description: "computes and checks the same thing once", run };
 
 /// Merges in every function.
-pub fn run(kernel: &mut Kernel) {
+pub fn run(kernel: &mut Kernel, hits: &mut Hits) {
     each_function(kernel, |function| {
         let body = std::mem::take(&mut function.body);
         let mut cse = Cse {
@@ -28,6 +29,7 @@ pub fn run(kernel: &mut Kernel) {
             replaced: Replacements::default(),
             seen: HashMap::new(),
             proven: HashSet::new(),
+            hits,
         };
         cse.function.body = cse.block(body);
     });
@@ -40,6 +42,7 @@ struct Cse<'f> {
     seen: HashMap<(Type, Inst), Value>,
     /// Conditions that dominating checks have passed.
     proven: HashSet<Value>,
+    hits: &'f mut Hits,
 }
 
 impl Cse<'_> {
@@ -52,6 +55,7 @@ impl Cse<'_> {
                 let key = self.key(value);
                 if let Some(key) = key {
                     if let Some(&same) = self.seen.get(&key) {
+                        self.hits.hit(self.rule(value, same));
                         self.replaced.insert(value, same);
                         continue;
                     }
@@ -61,6 +65,7 @@ impl Cse<'_> {
             }
             if let Stmt::Check { condition, .. } = stmt {
                 if !self.proven.insert(condition) {
+                    self.hits.hit(Rule::SameCheck);
                     continue;
                 }
                 proven_here.push(condition);
@@ -92,6 +97,16 @@ impl Cse<'_> {
             std::mem::swap(x, y);
         }
         (inst.is_pure() || self.is_constant_load(&inst)).then(|| (self.function.ty(value), inst))
+    }
+
+    /// Which equation makes the second value the first.
+    fn rule(&self, second: Value, first: Value) -> Rule {
+        let (second, first) = (&self.function.def(second).inst, &self.function.def(first).inst);
+        match second {
+            Inst::Load(..) => Rule::SameLoad,
+            _ if second == first => Rule::SameValue,
+            _ => Rule::SameSwapped,
+        }
     }
 
     fn is_constant_load(&self, inst: &Inst) -> bool {

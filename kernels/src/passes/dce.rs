@@ -11,13 +11,14 @@
 
 use super::Pass;
 use super::rewrite::each_function;
+use super::rule::{Hits, Rule};
 use crate::ir::{Block, Function, Inst, Kernel, Local, Stmt, Value};
 
 /// The pass.
 pub const PASS: Pass = Pass { name: "dce", description: "removes what nobody uses", run };
 
 /// Removes dead code from every function, until there is none.
-pub fn run(kernel: &mut Kernel) {
+pub fn run(kernel: &mut Kernel, hits: &mut Hits) {
     each_function(kernel, |function| {
         let mut before = usize::MAX;
         let mut size = statements(function);
@@ -25,7 +26,7 @@ pub fn run(kernel: &mut Kernel) {
             before = size;
             let live = Live::of(function);
             let body = std::mem::take(&mut function.body);
-            function.body = live.keep(function, body);
+            function.body = live.keep(function, body, hits);
             size = statements(function);
         }
     });
@@ -104,19 +105,23 @@ impl Live {
         }
     }
 
-    fn keep(&self, function: &Function, block: Block) -> Block {
-        block.into_iter().filter_map(|stmt| self.keep_stmt(function, stmt)).collect()
+    fn keep(&self, function: &Function, block: Block, hits: &mut Hits) -> Block {
+        block.into_iter().filter_map(|stmt| self.keep_stmt(function, stmt, hits)).collect()
     }
 
-    fn keep_stmt(&self, function: &Function, mut stmt: Stmt) -> Option<Stmt> {
+    fn keep_stmt(&self, function: &Function, mut stmt: Stmt, hits: &mut Hits) -> Option<Stmt> {
         for inner in stmt.blocks_mut() {
-            *inner = self.keep(function, std::mem::take(inner));
+            *inner = self.keep(function, std::mem::take(inner), hits);
         }
-        let needed = match &stmt {
-            Stmt::Let(value) => self.values[value.index()],
-            Stmt::Set(local, _) | Stmt::SetElement(local, ..) => self.locals[local.index()],
-            Stmt::If { then, otherwise, .. } => !(then.is_empty() && otherwise.is_empty()),
-            Stmt::For { body, .. } => !body.is_empty(),
+        let (rule, needed) = match &stmt {
+            Stmt::Let(value) => (Rule::DeadValue, self.values[value.index()]),
+            Stmt::Set(local, _) | Stmt::SetElement(local, ..) => {
+                (Rule::DeadSet, self.locals[local.index()])
+            }
+            Stmt::If { then, otherwise, .. } => {
+                (Rule::DeadIf, !(then.is_empty() && otherwise.is_empty()))
+            }
+            Stmt::For { body, .. } => (Rule::DeadFor, !body.is_empty()),
             Stmt::Store(..)
             | Stmt::AtomicStore(..)
             | Stmt::Check { .. }
@@ -124,9 +129,13 @@ impl Live {
             | Stmt::CallVoid(..)
             | Stmt::Break
             | Stmt::Continue
-            | Stmt::Return => true,
+            | Stmt::Return => return Some(stmt),
         };
-        needed.then_some(stmt)
+        if needed {
+            return Some(stmt);
+        }
+        hits.hit(rule);
+        None
     }
 }
 

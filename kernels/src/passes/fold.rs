@@ -26,6 +26,7 @@
 
 use super::Pass;
 use super::rewrite::{Rewrite, each_function, ends_in_jump, rewrite};
+use super::rule::{Hits, Rule};
 use crate::eval;
 use crate::ir::builder::Builder;
 use crate::ir::{
@@ -37,36 +38,61 @@ pub const PASS: Pass =
     Pass { name: "fold", description: "computes constants and removes identities", run };
 
 /// Folds every function.
-pub fn run(kernel: &mut Kernel) {
+pub fn run(kernel: &mut Kernel, hits: &mut Hits) {
     each_function(kernel, |function| {
-        rewrite(function, &mut Fold);
+        rewrite(function, &mut Fold { hits });
         let body = std::mem::take(&mut function.body);
-        function.body = fold_block(function, body);
+        function.body = Statements { function, hits }.block(body);
     });
 }
 
-struct Fold;
+struct Fold<'h> {
+    hits: &'h mut Hits,
+}
 
-/// What a value is, more simply.
-enum Simpler {
+/// What a value is, more simply, and by which rule.
+struct Simpler {
+    rule: Rule,
+    form: Form,
+}
+
+enum Form {
     /// Another value.
     Value(Value),
     /// Another instruction.
     Inst(Inst),
 }
 
-impl From<Const> for Simpler {
-    fn from(c: Const) -> Simpler {
-        Simpler::Inst(Inst::Const(c))
+impl From<Value> for Form {
+    fn from(value: Value) -> Form {
+        Form::Value(value)
     }
 }
 
-impl Rewrite for Fold {
+impl From<Inst> for Form {
+    fn from(inst: Inst) -> Form {
+        Form::Inst(inst)
+    }
+}
+
+impl From<Const> for Form {
+    fn from(c: Const) -> Form {
+        Form::Inst(Inst::Const(c))
+    }
+}
+
+fn by(rule: Rule, form: impl Into<Form>) -> Option<Simpler> {
+    Some(Simpler { rule, form: form.into() })
+}
+
+impl Rewrite for Fold<'_> {
     fn value(&mut self, b: &mut Builder, value: Value) -> Option<Value> {
         let def = b.function().def(value).clone();
-        match simplify(b, &def)? {
-            Simpler::Value(other) => Some(other),
-            Simpler::Inst(inst) => Some(b.value(def.ty, inst)),
+        let Simpler { rule, form } = simplify(b, &def)?;
+        self.hits.hit(rule);
+        match form {
+            Form::Value(other) => Some(other),
+            Form::Inst(inst) => Some(b.value(def.ty, inst)),
         }
     }
 }
@@ -77,14 +103,15 @@ fn simplify(b: &mut Builder, def: &ValueDef) -> Option<Simpler> {
         Inst::Binary(op, x, y) => simplify_binary(b, op, x, y),
         Inst::Fma(x, y, z) => {
             let f = b.function();
-            Some(eval::fma(f.as_const(x)?, f.as_const(y)?, f.as_const(z)?).into())
+            by(Rule::Constant, eval::fma(f.as_const(x)?, f.as_const(y)?, f.as_const(z)?))
         }
         Inst::Select(c, x, y) => simplify_select(b.function(), c, x, y),
         Inst::Cast(x) => {
             let f = b.function();
             match f.as_const(x) {
-                Some(c) => Some(eval::cast(c, def.ty).into()),
-                None => (f.ty(x) == def.ty).then_some(Simpler::Value(x)),
+                Some(c) => by(Rule::Constant, eval::cast(c, def.ty)),
+                None if f.ty(x) == def.ty => by(Rule::CastSame, x),
+                None => None,
             }
         }
         Inst::Bitcast(x) => simplify_bitcast(b.function(), x, def.ty),
@@ -104,30 +131,30 @@ fn simplify(b: &mut Builder, def: &ValueDef) -> Option<Simpler> {
 
 fn simplify_bitcast(f: &Function, x: Value, ty: Type) -> Option<Simpler> {
     if f.ty(x) == ty {
-        return Some(Simpler::Value(x));
+        return by(Rule::BitcastSame, x);
     }
     match f.def(x).inst {
-        Inst::Const(c) => Some(Const::new(ty, c.bits).into()),
-        Inst::Bitcast(y) if f.ty(y) == ty => Some(Simpler::Value(y)),
-        Inst::Bitcast(y) => Some(Simpler::Inst(Inst::Bitcast(y))),
+        Inst::Const(c) => by(Rule::Constant, Const::new(ty, c.bits)),
+        Inst::Bitcast(y) if f.ty(y) == ty => by(Rule::BitcastTwice, y),
+        Inst::Bitcast(y) => by(Rule::BitcastTwice, Inst::Bitcast(y)),
         _ => None,
     }
 }
 
 fn simplify_unary(f: &Function, op: UnaryOp, x: Value) -> Option<Simpler> {
     if let Some(c) = f.as_const(x) {
-        return Some(eval::unary(op, c).into());
+        return by(Rule::Constant, eval::unary(op, c));
     }
     match (op, &f.def(x).inst) {
-        (UnaryOp::Not, Inst::Unary(UnaryOp::Not, y))
-        | (UnaryOp::Neg, Inst::Unary(UnaryOp::Neg, y)) => Some(Simpler::Value(*y)),
-        (UnaryOp::Abs, Inst::Unary(UnaryOp::Abs, _)) => Some(Simpler::Value(x)),
+        (UnaryOp::Not, Inst::Unary(UnaryOp::Not, y)) => by(Rule::NotNot, *y),
+        (UnaryOp::Neg, Inst::Unary(UnaryOp::Neg, y)) => by(Rule::NegNeg, *y),
+        (UnaryOp::Abs, Inst::Unary(UnaryOp::Abs, _)) => by(Rule::AbsAbs, x),
         (UnaryOp::Abs, Inst::Unary(UnaryOp::Neg, y)) if f.ty(x).is_float() => {
-            Some(Simpler::Inst(Inst::Unary(UnaryOp::Abs, *y)))
+            by(Rule::AbsNeg, Inst::Unary(UnaryOp::Abs, *y))
         }
         (UnaryOp::Not, Inst::Binary(op, y, z)) => {
             let opposite = opposite(*op, f.ty(*y))?;
-            Some(Simpler::Inst(Inst::Binary(opposite, *y, *z)))
+            by(Rule::NotComparison, Inst::Binary(opposite, *y, *z))
         }
         _ => None,
     }
@@ -165,20 +192,20 @@ fn opposite(op: BinaryOp, ty: Type) -> Option<BinaryOp> {
 
 fn simplify_select(f: &Function, c: Value, x: Value, y: Value) -> Option<Simpler> {
     if x == y {
-        return Some(Simpler::Value(x));
+        return by(Rule::SelectSame, x);
     }
     if let Some(c) = f.as_const(c) {
-        return Some(Simpler::Value(if c.bits == 1 { x } else { y }));
+        return by(Rule::SelectConstant, if c.bits == 1 { x } else { y });
     }
     let (a, b) = (f.as_const(x)?, f.as_const(y)?);
     if a == b {
-        Some(Simpler::Value(x))
+        by(Rule::SelectSame, x)
     } else if a.ty != Type::Bool {
         None
     } else if a.bits == 1 {
-        Some(Simpler::Value(c))
+        by(Rule::SelectIs, c)
     } else {
-        Some(Simpler::Inst(Inst::Unary(UnaryOp::Not, c)))
+        by(Rule::SelectNot, Inst::Unary(UnaryOp::Not, c))
     }
 }
 
@@ -186,9 +213,10 @@ fn simplify_binary(b: &mut Builder, op: BinaryOp, x: Value, y: Value) -> Option<
     let f = b.function();
     let ty = f.ty(x);
     match (f.as_const(x), f.as_const(y)) {
-        (Some(c), Some(d)) => return eval::binary(op, c, d).map(Simpler::from),
+        (Some(c), Some(d)) => return by(Rule::Constant, eval::binary(op, c, d)?),
         (Some(_), None) if op.is_commutative(ty) => {
-            return simplify_binary(b, op, y, x).or(Some(Simpler::Inst(Inst::Binary(op, y, x))));
+            let swapped = by(Rule::Commute, Inst::Binary(op, y, x));
+            return simplify_binary(b, op, y, x).or(swapped);
         }
         (Some(c), None) => return constant_left(op, c, y),
         (None, Some(d)) if ty.is_float() => return float_right(b, op, x, d),
@@ -203,10 +231,18 @@ fn simplify_binary(b: &mut Builder, op: BinaryOp, x: Value, y: Value) -> Option<
 /// `x op x`; integers and bool.
 fn same_operands(op: BinaryOp, x: Value, ty: Type) -> Option<Simpler> {
     match op {
-        BinaryOp::Sub | BinaryOp::Xor => Some(Const::zero(ty).into()),
-        BinaryOp::And | BinaryOp::Or | BinaryOp::Min | BinaryOp::Max => Some(Simpler::Value(x)),
-        BinaryOp::Eq | BinaryOp::Le | BinaryOp::Ge => Some(Const::from(true).into()),
-        BinaryOp::Ne | BinaryOp::Lt | BinaryOp::Gt => Some(Const::from(false).into()),
+        BinaryOp::Sub => by(Rule::SubSelf, Const::zero(ty)),
+        BinaryOp::Xor => by(Rule::XorSelf, Const::zero(ty)),
+        BinaryOp::And => by(Rule::AndSelf, x),
+        BinaryOp::Or => by(Rule::OrSelf, x),
+        BinaryOp::Min => by(Rule::MinSelf, x),
+        BinaryOp::Max => by(Rule::MaxSelf, x),
+        BinaryOp::Eq => by(Rule::EqSelf, Const::from(true)),
+        BinaryOp::Le => by(Rule::LeSelf, Const::from(true)),
+        BinaryOp::Ge => by(Rule::GeSelf, Const::from(true)),
+        BinaryOp::Ne => by(Rule::NeSelf, Const::from(false)),
+        BinaryOp::Lt => by(Rule::LtSelf, Const::from(false)),
+        BinaryOp::Gt => by(Rule::GtSelf, Const::from(false)),
         BinaryOp::Add
         | BinaryOp::Mul
         | BinaryOp::Div
@@ -223,11 +259,12 @@ fn constant_left(op: BinaryOp, c: Const, x: Value) -> Option<Simpler> {
     let zero = c.bits == 0 && c.ty.is_int();
     match op {
         BinaryOp::Sub if zero && c.ty.is_signed_int() => {
-            Some(Simpler::Inst(Inst::Unary(UnaryOp::Neg, x)))
+            by(Rule::ZeroSub, Inst::Unary(UnaryOp::Neg, x))
         }
-        BinaryOp::Div | BinaryOp::Rem | BinaryOp::Shl | BinaryOp::Shr if zero => {
-            Some(Const::zero(c.ty).into())
-        }
+        BinaryOp::Div if zero => by(Rule::ZeroDiv, c),
+        BinaryOp::Rem if zero => by(Rule::ZeroRem, c),
+        BinaryOp::Shl if zero => by(Rule::ZeroShl, c),
+        BinaryOp::Shr if zero => by(Rule::ZeroShr, c),
         _ => None,
     }
 }
@@ -239,33 +276,29 @@ fn constant_right(op: BinaryOp, x: Value, c: Const) -> Option<Simpler> {
     let ones = c == Const::new(c.ty, u64::MAX);
     let is_bool = c.ty == Type::Bool;
     let unsigned = matches!(c.ty, Type::U32 | Type::U64);
-    let same = Some(Simpler::Value(x));
-    let not = Some(Simpler::Inst(Inst::Unary(UnaryOp::Not, x)));
+    let no_shift = c.bits & u64::from(c.ty.bits() - 1) == 0;
+    let not = Inst::Unary(UnaryOp::Not, x);
     match op {
-        BinaryOp::Add | BinaryOp::Sub | BinaryOp::Or | BinaryOp::Xor if zero => same,
-        BinaryOp::Mul | BinaryOp::And if zero => Some(c.into()),
-        BinaryOp::Mul | BinaryOp::Div if one => same,
-        BinaryOp::Rem if one => Some(Const::zero(c.ty).into()),
-        BinaryOp::And if ones => same,
-        BinaryOp::Or if ones => Some(c.into()),
-        BinaryOp::Xor if ones => not,
-        BinaryOp::Shl | BinaryOp::Shr if c.bits & u64::from(c.ty.bits() - 1) == 0 => same,
-        BinaryOp::Lt if unsigned && zero => Some(Const::from(false).into()),
-        BinaryOp::Ge if unsigned && zero => Some(Const::from(true).into()),
-        BinaryOp::Eq if is_bool => {
-            if one {
-                same
-            } else {
-                not
-            }
-        }
-        BinaryOp::Ne if is_bool => {
-            if zero {
-                same
-            } else {
-                not
-            }
-        }
+        BinaryOp::Add if zero => by(Rule::AddZero, x),
+        BinaryOp::Sub if zero => by(Rule::SubZero, x),
+        BinaryOp::Or if zero => by(Rule::OrZero, x),
+        BinaryOp::Xor if zero => by(Rule::XorZero, x),
+        BinaryOp::Mul if zero => by(Rule::MulZero, c),
+        BinaryOp::And if zero => by(Rule::AndZero, c),
+        BinaryOp::Mul if one => by(Rule::MulOne, x),
+        BinaryOp::Div if one => by(Rule::DivOne, x),
+        BinaryOp::Rem if one => by(Rule::RemOne, Const::zero(c.ty)),
+        BinaryOp::And if ones => by(Rule::AndOnes, x),
+        BinaryOp::Or if ones => by(Rule::OrOnes, c),
+        BinaryOp::Xor if ones => by(Rule::XorOnes, not),
+        BinaryOp::Shl if no_shift => by(Rule::ShlZero, x),
+        BinaryOp::Shr if no_shift => by(Rule::ShrZero, x),
+        BinaryOp::Lt if unsigned && zero => by(Rule::BelowZero, Const::from(false)),
+        BinaryOp::Ge if unsigned && zero => by(Rule::NotBelowZero, Const::from(true)),
+        BinaryOp::Eq if is_bool && one => by(Rule::EqTrue, x),
+        BinaryOp::Eq if is_bool => by(Rule::EqFalse, not),
+        BinaryOp::Ne if is_bool && zero => by(Rule::NeFalse, x),
+        BinaryOp::Ne if is_bool => by(Rule::NeTrue, not),
         _ => None,
     }
 }
@@ -279,7 +312,7 @@ fn constant_chain(b: &mut Builder, op: BinaryOp, x: Value, d: Const) -> Option<S
         Inst::Binary(inner, y, z) if associative && inner == op => {
             let c = f.as_const(z)?;
             let both = b.constant(eval::binary(op, c, d)?);
-            Some(Simpler::Inst(Inst::Binary(op, y, both)))
+            by(Rule::Chain, Inst::Binary(op, y, both))
         }
         _ => None,
     }
@@ -289,13 +322,14 @@ fn constant_chain(b: &mut Builder, op: BinaryOp, x: Value, d: Const) -> Option<S
 fn float_right(b: &mut Builder, op: BinaryOp, x: Value, c: Const) -> Option<Simpler> {
     let negative_zero = eval::unary(UnaryOp::Neg, Const::zero(c.ty));
     match op {
-        BinaryOp::Mul | BinaryOp::Div if c == Const::one(c.ty) => Some(Simpler::Value(x)),
-        BinaryOp::Sub if c.bits == 0 => Some(Simpler::Value(x)),
-        BinaryOp::Add if c == negative_zero => Some(Simpler::Value(x)),
+        BinaryOp::Mul if c == Const::one(c.ty) => by(Rule::FloatMulOne, x),
+        BinaryOp::Div if c == Const::one(c.ty) => by(Rule::FloatDivOne, x),
+        BinaryOp::Sub if c.bits == 0 => by(Rule::FloatSubZero, x),
+        BinaryOp::Add if c == negative_zero => by(Rule::FloatAddMinusZero, x),
         BinaryOp::Div => {
             let reciprocal = power_of_two_reciprocal(c)?;
             let reciprocal = b.constant(reciprocal);
-            Some(Simpler::Inst(Inst::Binary(BinaryOp::Mul, x, reciprocal)))
+            by(Rule::FloatDivPower, Inst::Binary(BinaryOp::Mul, x, reciprocal))
         }
         _ => None,
     }
@@ -312,57 +346,82 @@ fn power_of_two_reciprocal(c: Const) -> Option<Const> {
     (usable(c) && usable(reciprocal)).then_some(reciprocal)
 }
 
-fn fold_block(function: &Function, block: Block) -> Block {
-    let mut out = Vec::new();
-    for stmt in block {
-        fold_stmt(function, stmt, &mut out);
-        // What was spliced in may end in a jump: the rest is never reached.
-        if ends_in_jump(&out) {
-            break;
-        }
-    }
-    out
+/// Folds statements, once the values are.
+struct Statements<'f> {
+    function: &'f Function,
+    hits: &'f mut Hits,
 }
 
-fn fold_stmt(function: &Function, stmt: Stmt, out: &mut Block) {
-    let constant = |value: Value| function.as_const(value);
-    match stmt {
-        Stmt::Check { condition, .. } if constant(condition) == Some(true.into()) => {}
-        Stmt::If { condition, then, otherwise } => {
-            let then = fold_block(function, then);
-            let otherwise = fold_block(function, otherwise);
-            match constant(condition) {
-                Some(c) if c.bits == 1 => out.extend(then),
-                Some(_) => out.extend(otherwise),
-                None => out.push(Stmt::If { condition, then, otherwise }),
+impl Statements<'_> {
+    fn block(&mut self, block: Block) -> Block {
+        let mut out = Vec::new();
+        let mut left = block.len();
+        for stmt in block {
+            self.stmt(stmt, &mut out);
+            left -= 1;
+            // What was spliced in may end in a jump: the rest is never reached.
+            if ends_in_jump(&out) {
+                self.hits.hit_times(Rule::AfterJump, left);
+                break;
             }
         }
-        Stmt::For { counter, start, end, step, body } => {
-            let from = constant(start).and_then(Const::to_int);
-            let to = constant(end).and_then(Const::to_int);
-            let empty = start == end || from.zip(to).is_some_and(|(from, to)| from >= to);
-            if !empty {
-                let body = fold_block(function, body);
-                out.push(Stmt::For { counter, start, end, step, body });
+        out
+    }
+
+    fn constant(&self, value: Value) -> Option<Const> {
+        self.function.as_const(value)
+    }
+
+    fn stmt(&mut self, stmt: Stmt, out: &mut Block) {
+        match stmt {
+            Stmt::Check { condition, .. } if self.constant(condition) == Some(true.into()) => {
+                self.hits.hit(Rule::CheckTrue);
             }
-        }
-        Stmt::Loop(body) => {
-            let body = fold_block(function, body);
-            match once(&body) {
-                Some(body) => out.extend(body),
-                None => out.push(Stmt::Loop(body)),
+            Stmt::If { condition, then, otherwise } => {
+                let (then, otherwise) = (self.block(then), self.block(otherwise));
+                match self.constant(condition) {
+                    Some(c) if c.bits == 1 => {
+                        self.hits.hit(Rule::IfTrue);
+                        out.extend(then);
+                    }
+                    Some(_) => {
+                        self.hits.hit(Rule::IfFalse);
+                        out.extend(otherwise);
+                    }
+                    None => out.push(Stmt::If { condition, then, otherwise }),
+                }
             }
+            Stmt::For { counter, start, end, step, body } => {
+                let from = self.constant(start).and_then(Const::to_int);
+                let to = self.constant(end).and_then(Const::to_int);
+                if start == end || from.zip(to).is_some_and(|(from, to)| from >= to) {
+                    self.hits.hit(Rule::ForEmpty);
+                } else {
+                    let body = self.block(body);
+                    out.push(Stmt::For { counter, start, end, step, body });
+                }
+            }
+            Stmt::Loop(body) => {
+                let body = self.block(body);
+                match once(&body) {
+                    Some(body) => {
+                        self.hits.hit(Rule::LoopOnce);
+                        out.extend(body);
+                    }
+                    None => out.push(Stmt::Loop(body)),
+                }
+            }
+            Stmt::Let(_)
+            | Stmt::Set(..)
+            | Stmt::SetElement(..)
+            | Stmt::Store(..)
+            | Stmt::AtomicStore(..)
+            | Stmt::Check { .. }
+            | Stmt::CallVoid(..)
+            | Stmt::Break
+            | Stmt::Continue
+            | Stmt::Return => out.push(stmt),
         }
-        Stmt::Let(_)
-        | Stmt::Set(..)
-        | Stmt::SetElement(..)
-        | Stmt::Store(..)
-        | Stmt::AtomicStore(..)
-        | Stmt::Check { .. }
-        | Stmt::CallVoid(..)
-        | Stmt::Break
-        | Stmt::Continue
-        | Stmt::Return => out.push(stmt),
     }
 }
 

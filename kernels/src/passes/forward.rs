@@ -16,6 +16,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::Pass;
 use super::rewrite::{Replacements, assigned, each_function, ends_in_jump};
+use super::rule::{Hits, Rule};
 use crate::ir::{Block, Const, Function, Inst, Kernel, Local, Stmt, Value};
 
 /// The pass.
@@ -23,13 +24,13 @@ pub const PASS: Pass =
     Pass { name: "forward", description: "replaces reads of variables by what they hold", run };
 
 /// Forwards in every function.
-pub fn run(kernel: &mut Kernel) {
+pub fn run(kernel: &mut Kernel, hits: &mut Hits) {
     each_function(kernel, |function| {
         let body = std::mem::take(&mut function.body);
         let mut known: Known =
             (0..function.locals.len()).map(|at| (Local(at as u32), Held::Zero)).collect();
         let visible = vec![false; function.values.len()];
-        let mut forward = Forward { function, replaced: Replacements::default(), visible };
+        let mut forward = Forward { function, replaced: Replacements::default(), visible, hits };
         forward.function.body = forward.block(body, &mut known);
     });
 }
@@ -50,6 +51,7 @@ struct Forward<'f> {
     replaced: Replacements,
     /// Whether a value's definition dominates the statement at hand.
     visible: Vec<bool>,
+    hits: &'f mut Hits,
 }
 
 impl Forward<'_> {
@@ -67,10 +69,13 @@ impl Forward<'_> {
                     out.push(Some(stmt));
                 }
             } else if let Stmt::Set(local, value) = stmt {
-                if !self.holds(known, local, value) {
+                if self.holds(known, local, value) {
+                    self.hits.hit(Rule::SetSame);
+                } else {
                     known.insert(local, Held::Value(value));
                     if let Some(at) = unseen.insert(local, out.len()) {
                         out[at] = None;
+                        self.hits.hit(Rule::SetUnseen);
                     }
                     out.push(Some(stmt));
                 }
@@ -95,10 +100,15 @@ impl Forward<'_> {
         let Inst::Get(local) = def.inst else { return true };
         match known.get(&local) {
             Some(Held::Value(held)) => {
+                let first = self.function.def(*held).inst == Inst::Get(local);
+                self.hits.hit(if first { Rule::ForwardGet } else { Rule::ForwardSet });
                 self.replaced.insert(value, *held);
                 return false;
             }
-            Some(Held::Zero) => def.inst = Inst::Const(Const::zero(def.ty)),
+            Some(Held::Zero) => {
+                self.hits.hit(Rule::ForwardZero);
+                def.inst = Inst::Const(Const::zero(def.ty));
+            }
             None => {
                 known.insert(local, Held::Value(value));
             }

@@ -13,6 +13,7 @@ use std::collections::HashSet;
 
 use super::Pass;
 use super::rewrite::{defined, each_function};
+use super::rule::{Hits, Rule};
 use crate::ir::{BinaryOp, Block, Function, Inst, Kernel, Stmt, Value};
 
 /// The pass.
@@ -20,20 +21,22 @@ pub const PASS: Pass =
     Pass { name: "hoist", description: "moves what does not change out of loops", run };
 
 /// Hoists in every function.
-pub fn run(kernel: &mut Kernel) {
+pub fn run(kernel: &mut Kernel, hits: &mut Hits) {
     each_function(kernel, |function| {
         let body = std::mem::take(&mut function.body);
-        function.body = hoist_block(function, body);
+        function.body = hoist_block(function, body, hits);
     });
 }
 
-fn hoist_block(function: &Function, block: Block) -> Block {
+fn hoist_block(function: &Function, block: Block, hits: &mut Hits) -> Block {
     let mut out = Vec::new();
     for mut stmt in block {
         for inner in stmt.blocks_mut() {
-            *inner = hoist_block(function, std::mem::take(inner));
+            *inner = hoist_block(function, std::mem::take(inner), hits);
         }
         if matches!(stmt, Stmt::For { .. } | Stmt::Loop(_)) {
+            let counts = matches!(stmt, Stmt::For { .. });
+            let rule = if counts { Rule::HoistFor } else { Rule::HoistLoop };
             let mut inside = HashSet::new();
             defined(&stmt, &mut inside);
             for body in stmt.blocks_mut() {
@@ -47,6 +50,7 @@ fn hoist_block(function: &Function, block: Block) -> Block {
                         if let Stmt::Let(value) = stmt {
                             inside.remove(&value);
                         }
+                        hits.hit(rule);
                         out.push(stmt);
                     } else {
                         stays.push(stmt);

@@ -18,10 +18,11 @@ use std::collections::HashMap;
 
 use super::Pass;
 use super::rewrite::Replacements;
+use super::rule::{Hits, Rule};
 use crate::ir::builder::Builder;
 use crate::ir::{
-    Block, CallArg, Const, Function, Inst, Kernel, Local, Param, Site, SiteId, Stmt, Trap, Type,
-    Value,
+    Block, CallArg, Const, Function, Helper, Inst, Kernel, Local, Param, Site, SiteId, Stmt, Trap,
+    Type, Value,
 };
 
 /// The pass.
@@ -29,82 +30,98 @@ pub const PASS: Pass =
     Pass { name: "inline", description: "replaces every helper call by the helper's body", run };
 
 /// Inlines every call.
-pub fn run(kernel: &mut Kernel) {
+pub fn run(kernel: &mut Kernel, hits: &mut Hits) {
     let mut helpers = std::mem::take(&mut kernel.helpers);
     for at in (0..helpers.len()).rev() {
         let mut caller = std::mem::take(&mut helpers[at]);
-        inline_calls(&mut caller, &helpers);
+        inline_calls(&mut caller, &helpers, hits);
         helpers[at] = caller;
     }
-    inline_calls(&mut kernel.entry, &helpers);
+    inline_calls(&mut kernel.entry, &helpers, hits);
 }
 
-fn inline_calls(caller: &mut Function, helpers: &[Function]) {
+fn inline_calls(caller: &mut Function, helpers: &[Function], hits: &mut Hits) {
     let body = std::mem::take(&mut caller.body);
     let mut b = Builder::resume(std::mem::take(caller));
-    inline_block(&mut b, body, helpers, false, &mut Replacements::default());
+    let mut inliner = Inliner { helpers, replaced: Replacements::default(), hits };
+    inliner.block(&mut b, body, false);
     *caller = b.finish();
 }
 
-fn inline_block(
-    b: &mut Builder,
-    block: Block,
-    helpers: &[Function],
-    in_loop: bool,
-    replaced: &mut Replacements,
-) {
-    for mut stmt in block {
-        replaced.stmt(&mut stmt);
-        if let Stmt::Let(value) = stmt {
-            replaced.inst(&mut b.function_mut().values[value.index()].inst);
-            match b.function().def(value).inst.clone() {
-                Inst::Call(helper, args) => {
-                    let result = inline(b, &helpers[helper.index()], &args, in_loop);
-                    replaced.insert(value, result.expect("verified: a helper with a result"));
-                }
-                _ => b.stmt(stmt),
-            }
-            continue;
-        }
-        if let Stmt::CallVoid(helper, args, _) = &stmt {
-            inline(b, &helpers[helper.index()], args, in_loop);
-            continue;
-        }
-        let in_loop = in_loop || matches!(stmt, Stmt::For { .. } | Stmt::Loop(_));
-        for inner in stmt.blocks_mut() {
-            let block = std::mem::take(inner);
-            b.open();
-            inline_block(b, block, helpers, in_loop, replaced);
-            *inner = b.close();
-        }
-        b.stmt(stmt);
-    }
+/// What the blocks of a caller share.
+struct Inliner<'a> {
+    helpers: &'a [Function],
+    replaced: Replacements,
+    hits: &'a mut Hits,
 }
 
-/// Writes the helper's body and gives back its result.
-fn inline(b: &mut Builder, callee: &Function, args: &[CallArg], in_loop: bool) -> Option<Value> {
-    let first = b.function().locals.len() as u32;
-    b.function_mut().locals.extend(callee.locals.iter().cloned());
-    let mut copy = Copy { callee, args, first, values: HashMap::new(), exit: Exit::End };
-    if in_loop {
-        copy.clear_locals(b);
-    }
-    if returns_early(&callee.body) {
-        let flag = b.local(Type::Bool, None);
-        let no = b.constant(false);
-        b.set(flag, no);
-        copy.exit = Exit::Leave(flag);
-        b.open();
-        copy.block(b, &callee.body, 0);
-        if callee.body.last() != Some(&Stmt::Return) {
-            b.stmt(Stmt::Break);
+impl Inliner<'_> {
+    fn block(&mut self, b: &mut Builder, block: Block, in_loop: bool) {
+        for mut stmt in block {
+            self.replaced.stmt(&mut stmt);
+            if let Stmt::Let(value) = stmt {
+                self.replaced.inst(&mut b.function_mut().values[value.index()].inst);
+                match b.function().def(value).inst.clone() {
+                    Inst::Call(helper, args) => {
+                        self.hits.hit(Rule::InlineCall);
+                        let result = self.call(b, helper, &args, in_loop);
+                        let result = result.expect("verified: a helper with a result");
+                        self.replaced.insert(value, result);
+                    }
+                    _ => b.stmt(stmt),
+                }
+                continue;
+            }
+            if let Stmt::CallVoid(helper, args, _) = &stmt {
+                self.hits.hit(Rule::InlineVoid);
+                self.call(b, *helper, args, in_loop);
+                continue;
+            }
+            let in_loop = in_loop || matches!(stmt, Stmt::For { .. } | Stmt::Loop(_));
+            for inner in stmt.blocks_mut() {
+                let block = std::mem::take(inner);
+                b.open();
+                self.block(b, block, in_loop);
+                *inner = b.close();
+            }
+            b.stmt(stmt);
         }
-        let body = b.close();
-        b.stmt(Stmt::Loop(body));
-    } else {
-        copy.block(b, &callee.body, 0);
     }
-    callee.result.map(|local| b.get(copy.local(local)))
+
+    /// Writes the helper's body and gives back its result.
+    fn call(
+        &mut self,
+        b: &mut Builder,
+        helper: Helper,
+        args: &[CallArg],
+        in_loop: bool,
+    ) -> Option<Value> {
+        let callee = &self.helpers[helper.index()];
+        let first = b.function().locals.len() as u32;
+        b.function_mut().locals.extend(callee.locals.iter().cloned());
+        let (values, hits) = (HashMap::new(), &mut *self.hits);
+        let mut copy = Copy { callee, args, first, values, exit: Exit::End, hits };
+        if in_loop {
+            copy.clear_locals(b);
+        }
+        if returns_early(&callee.body) {
+            copy.hits.hit(Rule::InlineReturn);
+            let flag = b.local(Type::Bool, None);
+            let no = b.constant(false);
+            b.set(flag, no);
+            copy.exit = Exit::Leave(flag);
+            b.open();
+            copy.block(b, &callee.body, 0);
+            if callee.body.last() != Some(&Stmt::Return) {
+                b.stmt(Stmt::Break);
+            }
+            let body = b.close();
+            b.stmt(Stmt::Loop(body));
+        } else {
+            copy.block(b, &callee.body, 0);
+        }
+        callee.result.map(|local| b.get(copy.local(local)))
+    }
 }
 
 fn returns(block: &[Stmt]) -> usize {
@@ -138,6 +155,7 @@ struct Copy<'c> {
     first: u32,
     values: HashMap<Value, Value>,
     exit: Exit,
+    hits: &'c mut Hits,
 }
 
 impl Copy<'_> {
@@ -156,7 +174,8 @@ impl Copy<'_> {
         }
     }
 
-    fn clear_locals(&self, b: &mut Builder) {
+    fn clear_locals(&mut self, b: &mut Builder) {
+        self.hits.hit(Rule::InlineClear);
         for (at, def) in self.callee.locals.iter().enumerate() {
             let local = self.local(Local(at as u32));
             let zero = b.constant(Const::zero(def.ty));
@@ -286,10 +305,11 @@ impl Copy<'_> {
     }
 
     /// After a loop of the helper: leaves the loop around as well if the helper has returned.
-    fn pass_on(&self, b: &mut Builder, body: &[Stmt]) {
+    fn pass_on(&mut self, b: &mut Builder, body: &[Stmt]) {
         if let Exit::Leave(flag) = self.exit
             && returns(body) > 0
         {
+            self.hits.hit(Rule::InlineReturnLoop);
             let returned = b.get(flag);
             b.if_else(returned, |b| b.stmt(Stmt::Break), |_| {});
         }

@@ -41,6 +41,7 @@ use super::math::{self, Angle};
 use super::math_table::table;
 use super::num::Math;
 use super::rewrite::{Rewrite, each_function, rewrite};
+use super::rule::{Hits, Rule};
 use crate::ir::builder::Builder;
 use crate::ir::{BinaryOp, Inst, Kernel, UnaryOp, Value};
 
@@ -49,8 +50,10 @@ pub const PASS: Pass =
     Pass { name: "lower_math", description: "writes transcendental functions as arithmetic", run };
 
 /// Lowers every function.
-pub fn run(kernel: &mut Kernel) {
-    each_function(kernel, |function| rewrite(function, &mut Lower::default()));
+pub fn run(kernel: &mut Kernel, hits: &mut Hits) {
+    each_function(kernel, |function| {
+        rewrite(function, &mut Lower { angles: HashMap::new(), hits });
+    });
 }
 
 /// An operator to lower, with its operands.
@@ -60,13 +63,13 @@ enum Task {
     Pow(Value, Value),
 }
 
-#[derive(Default)]
-struct Lower {
+struct Lower<'h> {
     /// Reduced arguments of sine, cosine and tangent in the block at hand.
     angles: HashMap<Value, [Value; 3]>,
+    hits: &'h mut Hits,
 }
 
-impl Rewrite for Lower {
+impl Rewrite for Lower<'_> {
     fn value(&mut self, b: &mut Builder, value: Value) -> Option<Value> {
         let task = match b.function().def(value).inst {
             Inst::Unary(op, x) if op.is_transcendental() => Task::Unary(op, x),
@@ -85,22 +88,25 @@ impl Rewrite for Lower {
     }
 }
 
-impl Lower {
+impl Lower<'_> {
     fn lower(&mut self, m: &Math, task: Task) -> Value {
         let (op, x) = match task {
-            Task::Pow(x, y) => return math::pow(m, m.num(x), m.num(y)).value,
+            Task::Pow(x, y) => {
+                self.hits.hit(Rule::LowerPow);
+                return math::pow(m, m.num(x), m.num(y)).value;
+            }
             Task::Unary(op, x) => (op, x),
         };
         let num = m.num(x);
-        let result = match op {
-            UnaryOp::Exp => math::exp(m, num),
-            UnaryOp::Exp2 => math::exp2(m, num),
-            UnaryOp::Ln => math::ln(m, num),
-            UnaryOp::Log2 => math::log2(m, num),
-            UnaryOp::Sin => math::sin(m, num, self.angle(m, x)),
-            UnaryOp::Cos => math::cos(m, num, self.angle(m, x)),
-            UnaryOp::Tan => math::tan(m, num, self.angle(m, x)),
-            UnaryOp::Tanh => math::tanh(m, num),
+        let (rule, result) = match op {
+            UnaryOp::Exp => (Rule::LowerExp, math::exp(m, num)),
+            UnaryOp::Exp2 => (Rule::LowerExp2, math::exp2(m, num)),
+            UnaryOp::Ln => (Rule::LowerLn, math::ln(m, num)),
+            UnaryOp::Log2 => (Rule::LowerLog2, math::log2(m, num)),
+            UnaryOp::Sin => (Rule::LowerSin, math::sin(m, num, self.angle(m, x))),
+            UnaryOp::Cos => (Rule::LowerCos, math::cos(m, num, self.angle(m, x))),
+            UnaryOp::Tan => (Rule::LowerTan, math::tan(m, num, self.angle(m, x))),
+            UnaryOp::Tanh => (Rule::LowerTanh, math::tanh(m, num)),
             UnaryOp::Neg
             | UnaryOp::Not
             | UnaryOp::Abs
@@ -114,11 +120,13 @@ impl Lower {
             | UnaryOp::LeadingZeros
             | UnaryOp::TrailingZeros => unreachable!("only transcendental operators are lowered"),
         };
+        self.hits.hit(rule);
         result.value
     }
 
     fn angle<'m>(&mut self, m: &'m Math, x: Value) -> Angle<'m> {
         if let Some(&numbers) = self.angles.get(&x) {
+            self.hits.hit(Rule::LowerShared);
             return Angle::from_numbers(numbers.map(|n| m.num(n)));
         }
         let angle = Angle::of(m, m.num(x));
@@ -134,6 +142,7 @@ mod tests {
     use crate::interp::Data;
     use crate::ir::builder::Builder;
     use crate::ir::{Access, Axis, BinaryOp, Const, Inst, Kernel, Stmt, Type, UnaryOp, Value};
+    use crate::passes::rule::Hits;
     use crate::passes::testing::{count, kernel_of, outcome};
     use crate::verify::verify;
 
@@ -220,7 +229,7 @@ mod tests {
         let v = f(&mut b, vx, vy);
         b.checked_store(r, id, v);
         let mut kernel = kernel_of(b.finish(), x.len() as u32);
-        run(&mut kernel);
+        run(&mut kernel, &mut Hits::ignored());
         kernel.entry.compact();
         verify(&kernel).expect("lowering keeps a kernel valid");
         let args = vec![data(ty, x), data(ty, y), Data::zeroed(ty, x.len())];

@@ -17,6 +17,7 @@ mod math_table;
 mod num;
 pub mod pass;
 mod rewrite;
+pub mod rule;
 pub mod strength;
 #[cfg(test)]
 mod testing;
@@ -27,6 +28,7 @@ pub use pass::Pass;
 
 use crate::ir::Kernel;
 use crate::verify::verify;
+use rule::Hits;
 
 /// The passes in the order they run.
 pub static PIPELINE: &[Pass] = &[
@@ -59,7 +61,7 @@ pub const REQUIRED: [&str; 2] = ["inline", "lower_math"];
 /// # Panics
 /// In debug builds, when a pass breaks the kernel.
 pub fn optimize(kernel: &Kernel) -> Kernel {
-    run_passes(kernel, &|_| true, &mut |_, _, _| {})
+    run_passes(kernel, &|_| true, &mut Hits::ignored(), &mut |_, _, _| {})
 }
 
 /// Runs the passes whose name is enabled, and those that back ends need whatever `enabled` says.
@@ -67,7 +69,15 @@ pub fn optimize(kernel: &Kernel) -> Kernel {
 /// # Panics
 /// In debug builds, when a pass breaks the kernel.
 pub fn optimize_with(kernel: &Kernel, enabled: &dyn Fn(&str) -> bool) -> Kernel {
-    run_passes(kernel, enabled, &mut |_, _, _| {})
+    run_passes(kernel, enabled, &mut Hits::ignored(), &mut |_, _, _| {})
+}
+
+/// Runs all passes and counts every rewrite they make.
+///
+/// # Panics
+/// In debug builds, when a pass breaks the kernel.
+pub fn optimize_counted(kernel: &Kernel, hits: &mut Hits) -> Kernel {
+    run_passes(kernel, &|_| true, hits, &mut |_, _, _| {})
 }
 
 /// Runs all passes and shows the kernel after each, with the time it took.
@@ -75,28 +85,29 @@ pub fn optimize_with(kernel: &Kernel, enabled: &dyn Fn(&str) -> bool) -> Kernel 
 /// # Panics
 /// In debug builds, when a pass breaks the kernel.
 pub fn optimize_logged(kernel: &Kernel, log: &mut dyn FnMut(&Pass, &Kernel, Duration)) -> Kernel {
-    run_passes(kernel, &|_| true, log)
+    run_passes(kernel, &|_| true, &mut Hits::ignored(), log)
 }
 
 fn run_passes(
     kernel: &Kernel,
     enabled: &dyn Fn(&str) -> bool,
+    hits: &mut Hits,
     log: &mut dyn FnMut(&Pass, &Kernel, Duration),
 ) -> Kernel {
     let mut kernel = kernel.clone();
     for pass in PIPELINE {
         if REQUIRED.contains(&pass.name) || enabled(pass.name) {
-            let time = run_pass(pass, &mut kernel);
+            let time = run_pass(pass, &mut kernel, hits);
             log(pass, &kernel, time);
         }
     }
     kernel
 }
 
-fn run_pass(pass: &Pass, kernel: &mut Kernel) -> Duration {
+fn run_pass(pass: &Pass, kernel: &mut Kernel, hits: &mut Hits) -> Duration {
     let before = cfg!(debug_assertions).then(|| kernel.clone());
     let start = Instant::now();
-    (pass.run)(kernel);
+    (pass.run)(kernel, hits);
     rewrite::each_function(kernel, |function| function.compact());
     let time = start.elapsed();
     if let Some(before) = before

@@ -1,5 +1,6 @@
 //! What a pass is. The list of passes is in [`super`].
 
+use super::rule::Hits;
 use crate::ir::Kernel;
 
 /// A step that changes a whole kernel and not what it computes.
@@ -9,6 +10,6 @@ pub struct Pass {
     pub name: &'static str,
     /// What it does, in one line.
     pub description: &'static str,
-    /// Does it. The kernel is valid before and after.
-    pub run: fn(&mut Kernel),
+    /// Does it, and tells each rewrite. The kernel is valid before and after.
+    pub run: fn(&mut Kernel, &mut Hits),
 }

@@ -12,6 +12,7 @@
 
 use super::Pass;
 use super::rewrite::{Rewrite, each_function, rewrite};
+use super::rule::{Hits, Rule};
 use crate::ir::builder::Builder;
 use crate::ir::{BinaryOp, Const, Inst, Kernel, Type, UnaryOp, Value};
 
@@ -23,22 +24,26 @@ pub const PASS: Pass = Pass {
 };
 
 /// Reduces every function.
-pub fn run(kernel: &mut Kernel) {
-    each_function(kernel, |function| rewrite(function, &mut Strength));
+pub fn run(kernel: &mut Kernel, hits: &mut Hits) {
+    each_function(kernel, |function| rewrite(function, &mut Strength { hits }));
 }
 
-struct Strength;
+struct Strength<'h> {
+    hits: &'h mut Hits,
+}
 
-impl Rewrite for Strength {
+impl Rewrite for Strength<'_> {
     fn value(&mut self, b: &mut Builder, value: Value) -> Option<Value> {
         let Inst::Binary(op, x, y) = b.function().def(value).inst else { return None };
-        match (op, b.function().as_const(x), b.function().as_const(y)) {
+        let (rule, value) = match (op, b.function().as_const(x), b.function().as_const(y)) {
             (BinaryOp::Mul, _, Some(c)) => multiply(b, x, c),
             (BinaryOp::Mul, Some(c), None) => multiply(b, y, c),
             (BinaryOp::Div, _, Some(c)) => divide(b, x, c),
             (BinaryOp::Rem, _, Some(c)) => remainder(b, x, c),
             _ => None,
-        }
+        }?;
+        self.hits.hit(rule);
+        Some(value)
     }
 }
 
@@ -48,7 +53,7 @@ fn power(c: Const) -> Option<u32> {
     (int > 1 && int & (int - 1) == 0).then(|| int.trailing_zeros())
 }
 
-fn multiply(b: &mut Builder, x: Value, c: Const) -> Option<Value> {
+fn multiply(b: &mut Builder, x: Value, c: Const) -> Option<(Rule, Value)> {
     let minus_one = match c.ty {
         Type::F32 => c == Const::from(-1.0f32),
         Type::F64 => c == Const::from(-1.0f64),
@@ -56,28 +61,32 @@ fn multiply(b: &mut Builder, x: Value, c: Const) -> Option<Value> {
         Type::Bool | Type::U32 | Type::U64 => false,
     };
     if minus_one {
-        return Some(b.unary(UnaryOp::Neg, x));
+        return Some((Rule::MulMinusOne, b.unary(UnaryOp::Neg, x)));
     }
     let k = power(c)?;
-    Some(shift(b, BinaryOp::Shl, x, k))
+    Some((Rule::MulPower, shift(b, BinaryOp::Shl, x, k)))
 }
 
-fn divide(b: &mut Builder, x: Value, c: Const) -> Option<Value> {
+fn divide(b: &mut Builder, x: Value, c: Const) -> Option<(Rule, Value)> {
     let k = power(c)?;
-    let x = if c.ty.is_signed_int() { biased(b, x, c) } else { x };
-    Some(shift(b, BinaryOp::Shr, x, k))
+    let (rule, x) = if c.ty.is_signed_int() {
+        (Rule::DivPowerSigned, biased(b, x, c))
+    } else {
+        (Rule::DivPower, x)
+    };
+    Some((rule, shift(b, BinaryOp::Shr, x, k)))
 }
 
-fn remainder(b: &mut Builder, x: Value, c: Const) -> Option<Value> {
+fn remainder(b: &mut Builder, x: Value, c: Const) -> Option<(Rule, Value)> {
     power(c)?;
     if c.ty.is_signed_int() {
         let biased = biased(b, x, c);
         let mask = b.constant(Const::new(c.ty, c.bits.wrapping_neg()));
         let multiple = b.binary(BinaryOp::And, biased, mask);
-        Some(b.binary(BinaryOp::Sub, x, multiple))
+        Some((Rule::RemPowerSigned, b.binary(BinaryOp::Sub, x, multiple)))
     } else {
         let mask = b.constant(Const::new(c.ty, c.bits - 1));
-        Some(b.binary(BinaryOp::And, x, mask))
+        Some((Rule::RemPower, b.binary(BinaryOp::And, x, mask)))
     }
 }
 

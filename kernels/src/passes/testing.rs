@@ -4,6 +4,7 @@ use crate::error::RunError;
 use crate::interp::{Data, run};
 use crate::ir::{Extent, Function, Kernel, Stmt};
 use crate::passes::Pass;
+use crate::passes::rule::Hits;
 use crate::verify::verify;
 
 /// A kernel of this entry over `items` invocations.
@@ -28,7 +29,7 @@ pub(super) fn outcome(kernel: &Kernel, mut args: Vec<Data>) -> (Result<(), RunEr
 pub(super) fn unchanged_by(pass: &Pass, kernel: &Kernel, args: &[Vec<Data>]) -> Kernel {
     verify(kernel).expect("the kernel of a test is valid");
     let mut after = kernel.clone();
-    (pass.run)(&mut after);
+    (pass.run)(&mut after, &mut Hits::ignored());
     crate::passes::rewrite::each_function(&mut after, |function| function.compact());
     verify(&after).expect("a pass keeps a kernel valid");
     for args in args {
