@@ -9,6 +9,8 @@ mod emit;
 mod engine;
 mod pool;
 mod run;
+mod schedule;
 
 pub use emit::{Unsupported, WasmModule, emit};
 pub use run::WasmExecutor;
+pub use schedule::Schedule;

@@ -23,6 +23,7 @@ use crate::chunk::{Chunks, Pace, cuboids, fixed_chunks};
 use crate::emit::{GLOBALS, emit, is_repeatable};
 use crate::engine::{Engines, instantiate};
 use crate::pool::{Pool, Work};
+use crate::schedule::Schedule;
 
 /// How errors name this back end.
 const DEVICE: &str = "wasm";
@@ -49,17 +50,19 @@ impl WasmExecutor {
         let engines = Engines::new().map_err(|error| device("", &error))?;
         Ok(WasmExecutor { shared: Arc::new(Shared { engines, pool: Pool::default() }) })
     }
-}
 
-impl Executor for WasmExecutor {
-    fn name(&self) -> &str {
-        DEVICE
-    }
-
-    fn compile(&self, kernel: &Arc<Kernel>) -> Result<Arc<dyn Version>, RunError> {
+    /// Compiles a kernel laid out in a given way; see [`Executor::compile`].
+    ///
+    /// # Errors
+    /// Those of [`Executor::compile`].
+    pub fn compile_scheduled(
+        &self,
+        kernel: &Arc<Kernel>,
+        schedule: Schedule,
+    ) -> Result<Arc<dyn Version>, RunError> {
         let name = &kernel.entry.name;
         let start = Instant::now();
-        let emitted = emit(kernel).map_err(|error| RunError::Unsupported {
+        let emitted = emit(kernel, schedule).map_err(|error| RunError::Unsupported {
             kernel: name.clone(),
             device: DEVICE.to_owned(),
             what: error.to_string(),
@@ -80,6 +83,16 @@ impl Executor for WasmExecutor {
                 unbounded: emitted.unbounded,
             }),
         }))
+    }
+}
+
+impl Executor for WasmExecutor {
+    fn name(&self) -> &str {
+        DEVICE
+    }
+
+    fn compile(&self, kernel: &Arc<Kernel>) -> Result<Arc<dyn Version>, RunError> {
+        self.compile_scheduled(kernel, Schedule::default_for(kernel))
     }
 }
 

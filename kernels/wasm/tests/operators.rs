@@ -273,6 +273,7 @@ fn unlowered_constructs_are_refused() {
     let p = b.value(Type::F32, Inst::Binary(BinaryOp::Pow, e, e));
     b.checked_store(out, i, p);
     let kernel = kernel(b.finish());
-    let error = crossover_wasm::emit(&kernel).expect_err("not lowered");
+    let error =
+        crossover_wasm::emit(&kernel, crossover_wasm::Schedule::PLAIN).expect_err("not lowered");
     assert!(error.to_string().contains("transcendental"), "{error}");
 }

@@ -14,11 +14,23 @@ pub(super) enum Rep {
     Const(Const),
     /// One wasm local of the scalar type: the same for all lanes. `bool` is an `i32`, 0 or 1.
     Scalar(u32),
-    /// An `i32` local that holds lane 0 of `base, base + 1, base + 2, base + 3`.
-    Linear(u32),
+    /// An `i32` local plus a constant, wrapping: the same for all lanes.
+    Offset(u32, u32),
+    /// An `i32` local plus a constant, wrapping: lane 0 of `base, base + 1, base + 2, base + 3`.
+    Linear(u32, u32),
     /// `v128` locals: 32-bit types use the first, 64-bit ones hold lanes 0 and 1, then 2 and 3.
     /// `bool` is all ones or all zeros in 32 bits.
     Lanes([u32; 2]),
+}
+
+impl Rep {
+    /// Whether all lanes hold the same value.
+    pub(super) fn is_uniform(self) -> bool {
+        match self {
+            Rep::Const(_) | Rep::Scalar(_) | Rep::Offset(..) => true,
+            Rep::Linear(..) | Rep::Lanes(_) => false,
+        }
+    }
 }
 
 /// A control frame to branch to: how many frames stand around it.
@@ -199,8 +211,18 @@ impl Code {
     pub(super) fn scalar(&mut self, rep: Rep, ty: Type) {
         match rep {
             Rep::Const(c) => self.scalar_const(c),
-            Rep::Scalar(local) | Rep::Linear(local) => self.get(local),
+            Rep::Scalar(local) => self.get(local),
+            Rep::Offset(local, by) | Rep::Linear(local, by) => self.get_plus(local, by),
             Rep::Lanes(_) => self.lane(rep, ty, 0),
+        }
+    }
+
+    /// Pushes an `i32` local plus a constant.
+    fn get_plus(&mut self, local: u32, by: u32) {
+        self.get(local);
+        if by != 0 {
+            self.i32_const(by);
+            self.sink().i32_add();
         }
     }
 
@@ -209,12 +231,8 @@ impl Code {
         match rep {
             Rep::Const(c) => self.scalar_const(c),
             Rep::Scalar(local) => self.get(local),
-            Rep::Linear(local) => {
-                self.get(local);
-                if lane > 0 {
-                    self.sink().i32_const(lane.cast_signed()).i32_add();
-                }
-            }
+            Rep::Offset(local, by) => self.get_plus(local, by),
+            Rep::Linear(local, by) => self.get_plus(local, by.wrapping_add(lane)),
             Rep::Lanes(locals) => {
                 self.get(locals[if ty.is_wide() { lane as usize / 2 } else { 0 }]);
                 self.extract_lane(ty, lane);
@@ -241,11 +259,15 @@ impl Code {
                 self.get(local);
                 self.splat(ty);
             }
-            Rep::Linear(local) => {
+            Rep::Offset(local, by) => {
+                self.get_plus(local, by);
+                self.splat(ty);
+            }
+            Rep::Linear(local, by) => {
                 self.get(local);
-                let offsets =
-                    [0u32, 1, 2, 3].iter().rev().fold(0, |all, &v| all << 32 | i128::from(v));
-                self.sink().i32x4_splat().v128_const(offsets).i32x4_add();
+                let lane = |at: u32| u128::from(by.wrapping_add(at));
+                let offsets = (0..LANES).rev().fold(0, |all, at| all << 32 | lane(at));
+                self.sink().i32x4_splat().v128_const(offsets.cast_signed()).i32x4_add();
             }
             Rep::Lanes(locals) => self.get(locals[part]),
         }

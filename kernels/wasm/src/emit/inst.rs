@@ -125,9 +125,7 @@ impl Body<'_> {
 
     /// The divisor where the lane is active, 1 else: an inactive lane must not trap.
     fn safe_divisor(&mut self, divisor: Rep, ty: Type) -> Rep {
-        let (Some(mask), Rep::Lanes(_) | Rep::Linear(_)) = (self.mask, divisor) else {
-            return divisor;
-        };
+        let (Some(mask), false) = (self.mask(), divisor.is_uniform()) else { return divisor };
         let safe = self.fresh(ty, false);
         self.lanes_into(safe, ty, |code, part| {
             code.lanes(divisor, ty, part);

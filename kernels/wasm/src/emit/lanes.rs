@@ -299,7 +299,7 @@ impl Code {
 
     /// SIMD shifts take one amount for all lanes.
     fn lanes_shift(&mut self, op: BinaryOp, ty: Type, a: Rep, b: Rep, part: usize) {
-        if matches!(b, Rep::Lanes(_) | Rep::Linear(_)) {
+        if !b.is_uniform() {
             return self.lanes_binary_each(op, ty, a, b, part);
         }
         self.lanes(a, ty, part);
@@ -325,8 +325,8 @@ impl Code {
             code.lane(a, ty, at);
             code.set(left);
             let by = match b {
-                Rep::Const(_) | Rep::Scalar(_) => b,
-                Rep::Linear(_) | Rep::Lanes(_) => {
+                Rep::Const(_) | Rep::Scalar(_) | Rep::Offset(..) => b,
+                Rep::Linear(..) | Rep::Lanes(_) => {
                     code.lane(b, ty, at);
                     code.set(right);
                     Rep::Scalar(right)

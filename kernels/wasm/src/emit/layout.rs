@@ -29,7 +29,7 @@ pub(super) struct Layout {
     pub(super) buffers: u32,
     /// A place for each local of the function.
     pub(super) arrays: Vec<ArrayPlace>,
-    /// Bytes of scratch memory.
+    /// Bytes of scratch memory for one group.
     pub(super) scratch_bytes: u64,
 }
 

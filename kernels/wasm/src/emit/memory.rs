@@ -18,7 +18,7 @@ use crossover_kernels::ir::{AtomicOp, BinaryOp, Param, Type, Value};
 use wasm_encoder::{MemArg, ValType};
 
 use super::body::{Body, Width};
-use super::code::{Code, LANES, Rep, val_type};
+use super::code::{Code, LANES, Rep, parts, val_type};
 use super::divergence::Variance;
 use super::layout::Layout;
 
@@ -49,6 +49,21 @@ impl Code {
         self.sink().i32_const(shift.cast_signed()).i32_shl();
     }
 
+    /// Pushes the byte address of an element whose index did not wrap, and gives what is to be
+    /// added to it: the constant part of the index.
+    fn exact_address(&mut self, index: Rep, shift: u32) -> u64 {
+        match index {
+            Rep::Offset(local, by) | Rep::Linear(local, by) if by < OFFSET_MAX => {
+                self.address(Rep::Scalar(local), shift);
+                u64::from(by) << shift
+            }
+            Rep::Const(_) | Rep::Scalar(_) | Rep::Offset(..) | Rep::Linear(..) | Rep::Lanes(_) => {
+                self.address(index, shift);
+                0
+            }
+        }
+    }
+
     fn lane_address(&mut self, index: Rep, lane: u32, shift: u32) {
         self.lane(index, Type::U32, lane);
         self.sink().i32_const(shift.cast_signed()).i32_shl();
@@ -76,6 +91,10 @@ impl Code {
     }
 }
 
+/// Constant parts of indices below this become offsets of accesses. It keeps them, and constants
+/// that stand for negative numbers, far inside the guard after a memory.
+const OFFSET_MAX: u32 = 1 << 16;
+
 /// The logarithm of an element's bytes.
 fn element_shift(ty: Type) -> u32 {
     ty.bytes().trailing_zeros()
@@ -97,7 +116,7 @@ impl Body<'_> {
 
     /// Runs `f` for each lane, in order, if it is active.
     fn each_lane(&mut self, mut f: impl FnMut(&mut Self, u32)) {
-        let bits = self.mask.map(|mask| {
+        let bits = self.mask().map(|mask| {
             let bits = self.code.local(ValType::I32);
             self.code.sink().local_get(mask).i32x4_bitmask().local_set(bits);
             bits
@@ -117,31 +136,47 @@ impl Body<'_> {
     // Loads
 
     pub(super) fn load_scalar(&mut self, buffer: Param, index: Value, ty: Type) {
-        let arg = self.buffer_arg(buffer, ty, 0);
-        self.code.address(self.rep(index), element_shift(ty));
+        let offset = self.element_address(index, ty);
+        let arg = self.buffer_arg(buffer, ty, offset);
         self.code.load(ty, arg);
     }
 
+    /// Pushes the byte address of an element, of lane 0 for linear indices, and gives what is to be
+    /// added to it.
+    fn element_address(&mut self, index: Value, ty: Type) -> u64 {
+        let rep = self.rep(index);
+        // An inactive lane's index may be anything, the first one's too.
+        if self.form.exact[index.index()] && (self.masks.is_none() || rep.is_uniform()) {
+            return self.code.exact_address(rep, element_shift(ty));
+        }
+        self.code.address(rep, element_shift(ty));
+        0
+    }
+
     pub(super) fn load_lanes(&mut self, target: Rep, buffer: Param, index: Value, ty: Type) {
-        let index = self.rep(index);
+        let rep = self.rep(index);
         let arg = self.buffer_arg(buffer, ty, 0);
-        let Rep::Linear(_) = index else {
-            return self.gather(target, ty, index, element_shift(ty), |_| arg);
+        let Rep::Linear(..) = rep else {
+            return self.gather(target, ty, rep, element_shift(ty), |_| arg);
         };
-        let Some(mask) = self.mask else { return self.load_neighbours(target, ty, index, arg) };
+        let Some(mask) = self.mask() else {
+            return self.load_neighbours(target, ty, index, buffer);
+        };
         self.code.sink().local_get(mask).i32x4_all_true();
         self.code.open_if();
-        self.load_neighbours(target, ty, index, arg);
+        self.load_neighbours(target, ty, index, buffer);
         self.code.otherwise();
-        self.gather(target, ty, index, element_shift(ty), |_| arg);
+        self.gather(target, ty, rep, element_shift(ty), |_| arg);
         self.code.close();
     }
 
-    fn load_neighbours(&mut self, target: Rep, ty: Type, index: Rep, arg: MemArg) {
-        self.lanes_into(target, ty, |code, part| {
-            code.address(index, element_shift(ty));
-            code.sink().v128_load(MemArg { offset: arg.offset + 16 * part as u64, ..arg });
-        });
+    fn load_neighbours(&mut self, target: Rep, ty: Type, index: Value, buffer: Param) {
+        let Rep::Lanes(locals) = target else { return };
+        for (part, local) in locals.into_iter().take(parts(ty)).enumerate() {
+            let offset = self.element_address(index, ty) + 16 * part as u64;
+            let arg = self.buffer_arg(buffer, ty, offset);
+            self.code.sink().v128_load(arg).local_set(local);
+        }
     }
 
     /// Loads each lane from `index << shift` by its own argument.
@@ -172,9 +207,7 @@ impl Body<'_> {
 
     /// The index in active lanes, 0 in others.
     fn safe_index(&mut self, index: Rep) -> Rep {
-        let (Some(mask), Rep::Lanes(_) | Rep::Linear(_)) = (self.mask, index) else {
-            return index;
-        };
+        let (Some(mask), false) = (self.mask(), index.is_uniform()) else { return index };
         let safe = self.fresh(Type::U32, false);
         self.lanes_into(safe, Type::U32, |code, part| {
             code.lanes(index, Type::U32, part);
@@ -189,34 +222,36 @@ impl Body<'_> {
         let ty = self.function.ty(value);
         let arg = self.buffer_arg(buffer, ty, 0);
         let uniform = self.is_uniform(index);
-        let (index, value) = (self.rep(index), self.rep(value));
-        let one_value = matches!(value, Rep::Const(_) | Rep::Scalar(_));
-        match (index, self.mask) {
-            _ if uniform && one_value => {
-                self.code.store_element(index, value, ty, arg);
+        let (at, rep) = (self.rep(index), self.rep(value));
+        match (at, self.mask()) {
+            _ if uniform && rep.is_uniform() => {
+                let offset = self.element_address(index, ty);
+                let arg = self.buffer_arg(buffer, ty, offset);
+                self.code.scalar(rep, ty);
+                self.code.store(ty, arg);
             }
             // All lanes store there: the last one's value stays.
-            (_, None) if uniform => self.store_lane(index, value, ty, arg, LANES - 1),
-            (Rep::Linear(_), None) => self.store_neighbours(index, value, ty, arg),
-            (Rep::Linear(_), Some(mask)) => {
+            (_, None) if uniform => self.store_lane(at, rep, ty, arg, LANES - 1),
+            (Rep::Linear(..), None) => self.store_neighbours(index, rep, ty, buffer),
+            (Rep::Linear(..), Some(mask)) => {
                 self.code.sink().local_get(mask).i32x4_all_true();
                 self.code.open_if();
-                self.store_neighbours(index, value, ty, arg);
+                self.store_neighbours(index, rep, ty, buffer);
                 self.code.otherwise();
-                self.each_lane(|body, lane| body.store_lane(index, value, ty, arg, lane));
+                self.each_lane(|body, lane| body.store_lane(at, rep, ty, arg, lane));
                 self.code.close();
             }
-            (Rep::Const(_) | Rep::Scalar(_) | Rep::Lanes(_), _) => {
-                self.each_lane(|body, lane| body.store_lane(index, value, ty, arg, lane));
+            (Rep::Const(_) | Rep::Scalar(_) | Rep::Offset(..) | Rep::Lanes(_), _) => {
+                self.each_lane(|body, lane| body.store_lane(at, rep, ty, arg, lane));
             }
         }
     }
 
-    fn store_neighbours(&mut self, index: Rep, value: Rep, ty: Type, arg: MemArg) {
-        for part in 0..super::code::parts(ty) {
-            self.code.address(index, element_shift(ty));
+    fn store_neighbours(&mut self, index: Value, value: Rep, ty: Type, buffer: Param) {
+        for part in 0..parts(ty) {
+            let offset = self.element_address(index, ty) + 16 * part as u64;
+            let arg = self.buffer_arg(buffer, ty, offset);
             self.code.lanes(value, ty, part);
-            let arg = MemArg { offset: arg.offset + 16 * part as u64, ..arg };
             self.code.sink().v128_store(arg);
         }
     }
@@ -254,7 +289,7 @@ impl Body<'_> {
         let ty = self.function.ty(value);
         let uniform = self.is_uniform(index);
         let (index, value) = (self.rep(index), self.rep(value));
-        if self.width == Width::Scalar {
+        if self.form.width == Width::Scalar {
             self.code.address(index, stride_shift(ty));
             self.code.scalar(value, ty);
             return self.code.store(ty, layout.scratch_arg(offset));
@@ -277,11 +312,11 @@ impl Body<'_> {
     }
 
     fn scratch_store_all(&mut self, offset: u64, index: Rep, value: Rep, ty: Type) {
-        for part in 0..super::code::parts(ty) {
+        for part in 0..parts(ty) {
             let arg = self.context.layout.scratch_arg(offset + 16 * part as u64);
             self.code.address(index, stride_shift(ty));
             self.code.lanes(value, ty, part);
-            if let Some(mask) = self.mask {
+            if let Some(mask) = self.mask() {
                 self.code.address(index, stride_shift(ty));
                 self.code.sink().v128_load(arg);
                 self.code.mask_for(mask, ty, part);
@@ -315,7 +350,7 @@ impl Body<'_> {
         let ty = self.function.ty(value);
         let arg = self.buffer_arg(buffer, ty, 0);
         let (index, value) = (self.rep(index), self.rep(value));
-        if self.width == Width::Scalar {
+        if self.form.width == Width::Scalar {
             return self.atomic_store_lane(index, value, ty, arg, 0);
         }
         self.each_lane(|body, lane| body.atomic_store_lane(index, value, ty, arg, lane));

@@ -2,26 +2,35 @@
 //!
 //! ```text
 //! memory 0, 1, …        one for each buffer parameter, then one for arrays, if any
-//! global site, index, x, y, z, partial
+//! global site, index, x, y, z, fence, partial
 //! func run(x0, x1, y0, y1, z0, z1, a scalar or a length for each parameter) -> 0 | 1
-//!     for z, y:  while x + 4 <= x1   body over v128,  x += 4
+//!     for z, y:  while inside        body over tiles of v128, without what only borders need
+//!                while x + 4 <= x1   body over v128,  x += 4
 //!                while x < x1        body over scalars, x += 1
 //! func scan(…, carry)   the same for the second pass of a scan
 //! ```
 //!
-//! The body is emitted by the same functions for both widths. `run` returns 1 when an invocation
+//! All bodies are emitted by the same functions. `run` returns 1 when an invocation
 //! fails a check, and says in the globals which one and where; a reduction leaves what it combined
 //! in `partial`.
 
+mod affine;
 mod body;
+mod check;
 mod code;
+mod control;
 mod divergence;
 mod grid;
+mod inside;
 mod inst;
+mod interior;
 mod lanes;
 mod layout;
 mod memory;
+mod rows;
 mod scalar;
+pub(crate) mod shape;
+mod tile;
 
 use crossover_kernels::ir::{
     BinaryOp, CollectiveKind, Function, Inst, Kernel, ParamKind, Stmt, Type, Value,
@@ -31,16 +40,27 @@ use wasm_encoder::{
     MemorySection, MemoryType, Module, TypeSection, ValType,
 };
 
+use crate::schedule::Schedule;
+use body::{Form, Width};
 use code::val_type;
 use divergence::Divergence;
-use grid::{Mode, emit_function};
+use grid::{Forms, Mode, emit_function};
+use interior::Interior;
 use layout::{Layout, RANGE_PARAMS};
+use rows::Rows;
+use tile::Tile;
 
 /// Pages of 64 KiB that every memory has: all of its 4 GiB.
 const PAGES: u64 = 1 << 16;
 
-/// The exported globals, in order.
+/// The exported globals that say what failed, in order.
 pub(crate) const GLOBALS: [&str; 5] = ["site", "index", "x", "y", "z"];
+
+/// The global that is always 0, which the compiler does not know.
+const FENCE: u32 = GLOBALS.len() as u32;
+
+/// The global that a reduction leaves its result in.
+const PARTIAL: u32 = FENCE + 1;
 
 /// A construct that this back end does not take.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -68,16 +88,20 @@ pub struct WasmModule {
 ///
 /// # Errors
 /// [`Unsupported`] for a call of a helper, a transcendental function, or arrays beyond a memory.
-pub fn emit(kernel: &Kernel) -> Result<WasmModule, Unsupported> {
+pub fn emit(kernel: &Kernel, schedule: Schedule) -> Result<WasmModule, Unsupported> {
     let function = &kernel.entry;
     refuse_unlowered(kernel)?;
     let layout = Layout::of(function);
-    if layout.scratch_bytes >= 1 << 32 {
-        let what = format!("arrays of {} bytes", layout.scratch_bytes);
+    let interior = Interior::of(kernel);
+    let tile = shape::tile(kernel, &interior, schedule);
+    let scratch_bytes = layout.scratch_bytes * tile.groups() as u64;
+    if scratch_bytes >= 1 << 32 {
+        let what = format!("arrays of {scratch_bytes} bytes");
         return Err(Unsupported { what, location: "<unknown>".to_owned() });
     }
-    let vector = Divergence::of(function);
-    let scalar = Divergence::scalar(function);
+    let facts = Facts::of(function, &interior.kernel.entry);
+    let unroll = u32::from(schedule.unroll).max(1);
+    let forms = facts.forms(function, &interior, tile, unroll);
     let mut module = Module::new();
     let modes = Mode::of(kernel);
     module.section(&types(kernel, &modes));
@@ -91,14 +115,66 @@ pub fn emit(kernel: &Kernel) -> Result<WasmModule, Unsupported> {
     module.section(&exports(kernel, &modes));
     let mut code = CodeSection::new();
     for mode in &modes {
-        code.function(&emit_function(kernel, &layout, [&vector, &scalar], *mode));
+        code.function(&emit_function(kernel, &layout, forms, *mode));
     }
     module.section(&code);
     Ok(WasmModule {
         bytes: module.finish(),
-        scratch_bytes: layout.scratch_bytes as usize,
+        scratch_bytes: scratch_bytes as usize,
         unbounded: is_unbounded(function),
     })
+}
+
+/// What is known of a kernel, whole and inside.
+struct Facts {
+    vector: Divergence,
+    scalar: Divergence,
+    rows: Rows,
+    exact: Vec<bool>,
+    inside: Divergence,
+    inside_rows: Rows,
+}
+
+impl Facts {
+    fn of(whole: &Function, inside: &Function) -> Facts {
+        Facts {
+            vector: Divergence::of(whole),
+            scalar: Divergence::scalar(whole),
+            rows: Rows::none(whole),
+            exact: vec![false; whole.values.len()],
+            inside: Divergence::of(inside),
+            inside_rows: Rows::of(inside),
+        }
+    }
+
+    fn forms<'a>(
+        &'a self,
+        whole: &'a Function,
+        inside: &'a Interior,
+        tile: Tile,
+        unroll: u32,
+    ) -> Forms<'a> {
+        let vector = Form {
+            function: whole,
+            facts: &self.vector,
+            rows: &self.rows,
+            exact: &self.exact,
+            width: Width::Vector,
+            tile: Tile::ONE,
+            unroll: 1,
+        };
+        let scalar = Form { facts: &self.scalar, width: Width::Scalar, ..vector };
+        let interior = Form {
+            function: &inside.kernel.entry,
+            facts: &self.inside,
+            rows: &self.inside_rows,
+            exact: &inside.exact,
+            tile,
+            unroll,
+            ..vector
+        };
+        Forms { interior, vector, scalar, inside }
+    }
 }
 
 /// Every parameter of the function of this mode.
@@ -139,7 +215,7 @@ fn memories(layout: &Layout) -> MemorySection {
 fn globals(kernel: &Kernel) -> GlobalSection {
     let mut globals = GlobalSection::new();
     let of = |val_type| GlobalType { val_type, mutable: true, shared: false };
-    for _ in GLOBALS {
+    for _ in 0..PARTIAL {
         globals.global(of(ValType::I32), &ConstExpr::i32_const(0));
     }
     if let Some(ty) = kernel.contribution() {
@@ -163,7 +239,7 @@ fn exports(kernel: &Kernel, modes: &[Mode]) -> ExportSection {
         exports.export(name, ExportKind::Global, at as u32);
     }
     if kernel.contribution().is_some() {
-        exports.export("partial", ExportKind::Global, GLOBALS.len() as u32);
+        exports.export("partial", ExportKind::Global, PARTIAL);
     }
     exports
 }

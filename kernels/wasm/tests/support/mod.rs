@@ -14,7 +14,7 @@ use crossover_kernels::ir::builder::Builder;
 use crossover_kernels::ir::{Access, Const, Extent, Function, Kernel, Param, Type};
 use crossover_kernels::verify::verify;
 use crossover_memory::Slot;
-use crossover_wasm::{WasmExecutor, emit};
+use crossover_wasm::{Schedule, WasmExecutor, emit};
 
 /// The lengths at which every kernel is tried: around one and two groups, and many.
 pub(crate) const LENGTHS: [usize; 9] = [0, 1, 3, 4, 5, 7, 8, 64, 1001];
@@ -49,7 +49,11 @@ pub(crate) fn grid_kernel(function: Function, grid: Vec<Extent>) -> Arc<Kernel> 
 
 /// The module, accepted by wasmparser.
 pub(crate) fn emitted(kernel: &Kernel) -> Vec<u8> {
-    let module = emit(kernel).expect("a lowered kernel");
+    emitted_with(kernel, Schedule::default_for(kernel))
+}
+
+fn emitted_with(kernel: &Kernel, schedule: Schedule) -> Vec<u8> {
+    let module = emit(kernel, schedule).expect("a lowered kernel");
     wasmparser::Validator::new_with_features(wasmparser::WasmFeatures::all())
         .validate_all(&module.bytes)
         .unwrap_or_else(|error| panic!("{error}\n{}", text(&module.bytes)));
@@ -76,7 +80,8 @@ pub(crate) fn run(
     check_args(kernel, &args, grid).expect("a test's arguments fit");
     let mut claim = claim_args(kernel, &args);
     let mut call = Call { args: &args, grid, threads, deadline, claim: &mut claim };
-    let outcome = compiled(executor, kernel).run(&mut call);
+    let version = executor.compile(kernel).expect("a kernel for this executor");
+    let outcome = version.run(&mut call);
     drop(claim);
     (args.iter().zip(data).filter_map(contents).collect(), outcome.map(|_| ()))
 }
@@ -84,28 +89,37 @@ pub(crate) fn run(
 pub(crate) static WASM: LazyLock<WasmExecutor> =
     LazyLock::new(|| WasmExecutor::new().expect("wasmtime"));
 
-type Compiled = (Arc<Kernel>, Arc<dyn Version>);
+type Compiled = (Arc<Kernel>, Option<Schedule>, Arc<dyn Version>);
 
 thread_local! {
-    /// The kernel of the last run on wasm: tests run one kernel many times.
-    static LAST: RefCell<Option<Compiled>> = const { RefCell::new(None) };
+    /// The kernel of the last runs on wasm: tests run one kernel many times.
+    static LAST: RefCell<Vec<Compiled>> = const { RefCell::new(Vec::new()) };
 }
 
-fn compiled(executor: &dyn Executor, kernel: &Arc<Kernel>) -> Arc<dyn Version> {
-    if executor.name() != "wasm" {
-        return executor.compile(kernel).expect("a kernel for this executor");
+/// A schedule that is nobody's default: groups, rows and passages side by side.
+const WIDE: Schedule = Schedule { vectors: 3, rows: 2, unroll: 3 };
+
+/// The executor with a schedule of the test's choice.
+struct Scheduled(Option<Schedule>);
+
+impl Executor for Scheduled {
+    fn name(&self) -> &str {
+        WASM.name()
     }
-    LAST.with_borrow_mut(|last| {
-        if let Some((held, version)) = last
-            && Arc::ptr_eq(held, kernel)
-        {
-            return version.clone();
-        }
-        emitted(kernel);
-        let version = executor.compile(kernel).expect("a lowered kernel");
-        *last = Some((kernel.clone(), version.clone()));
-        version
-    })
+
+    fn compile(&self, kernel: &Arc<Kernel>) -> Result<Arc<dyn Version>, RunError> {
+        LAST.with_borrow_mut(|last| {
+            last.retain(|(held, ..)| Arc::ptr_eq(held, kernel));
+            if let Some((.., version)) = last.iter().find(|(_, schedule, _)| *schedule == self.0) {
+                return Ok(version.clone());
+            }
+            let schedule = self.0.unwrap_or_else(|| Schedule::default_for(kernel));
+            emitted_with(kernel, schedule);
+            let version = WASM.compile_scheduled(kernel, schedule)?;
+            last.push((kernel.clone(), self.0, version.clone()));
+            Ok(version)
+        })
+    }
 }
 
 fn to_arg(data: &Data) -> Arg {
@@ -136,7 +150,8 @@ fn contents((arg, data): (&Arg, &Data)) -> Option<Vec<u64>> {
     }
 }
 
-/// Runs the kernel on the interpreter and on one and two wasm threads, and compares every buffer.
+/// Runs the kernel on the interpreter and on one and two wasm threads, laid out in two ways, and
+/// compares every buffer.
 pub(crate) fn check(kernel: &Arc<Kernel>, data: &[Data]) {
     check_grid(kernel, data, None);
 }
@@ -144,8 +159,8 @@ pub(crate) fn check(kernel: &Arc<Kernel>, data: &[Data]) {
 pub(crate) fn check_grid(kernel: &Arc<Kernel>, data: &[Data], grid: Option<Grid>) {
     let (expected, outcome) = run(&Interpreter, kernel, data, grid, 1, None);
     outcome.expect("the interpreter runs it");
-    for threads in [1, 2] {
-        let (found, outcome) = run(&*WASM, kernel, data, grid, threads, None);
+    for (threads, schedule) in [(1, None), (1, Some(WIDE)), (2, None)] {
+        let (found, outcome) = run(&Scheduled(schedule), kernel, data, grid, threads, None);
         if let Err(error) = outcome {
             panic!("{error}\n{:#?}\n{}", kernel.entry, text(&emitted(kernel)));
         }

@@ -1,0 +1,355 @@
+//! The inside of the grid: a kernel as it is where no index leaves its buffer and no coordinate
+//! meets a border.
+//!
+//! ```text
+//! max(x − 1, 0)        == x − 1        where x ≥ 1
+//! x + 1 == w           == false        where x < w − 1
+//! check y·w + x < len  == nothing      where the largest y·w + x is below len
+//! ```
+//!
+//! Comparisons, `min` and `max` of `x ± u` with something that is the same in the whole row are
+//! **splits**: each holds on one side of a point of the row. Checks are **guards**: their indices'
+//! bounds follow from the ranges of coordinates and counters. The interior is what remains of the
+//! kernel when all of them hold; [`super::grid`] computes where that is, and runs the kernel as it
+//! was elsewhere.
+
+use std::collections::HashMap;
+
+use crossover_kernels::ir::{
+    Axis, BinaryOp, Block, Const, Function, Inst, Kernel, Stmt, Type, Value, ValueDef,
+};
+use crossover_kernels::passes::rule::Hits;
+use crossover_kernels::passes::{cse, dce, fold};
+
+/// A condition on x that is assumed: `x ± terms`, as a number, relates to the bound like this.
+#[derive(Clone, Debug)]
+pub(super) struct Split {
+    pub(super) terms: Vec<Term>,
+    pub(super) relation: Relation,
+    pub(super) bound: Value,
+    /// The type of both sides; the left does not wrap in it.
+    pub(super) ty: Type,
+}
+
+/// How the left side of a split relates to its right side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Relation {
+    Less,
+    AtMost,
+    Greater,
+    AtLeast,
+    /// Less or greater, whichever holds for more of the row.
+    Differs,
+}
+
+/// A summand of an index.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Term {
+    pub(super) value: Value,
+    pub(super) subtracted: bool,
+}
+
+/// What has to hold of the ranges that the kernel runs on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Guard {
+    /// The first is below the second, always.
+    Below(Value, Value),
+    /// It is never 0.
+    NotZero(Value),
+}
+
+/// The interior of a kernel.
+#[derive(Clone, Debug)]
+pub(super) struct Interior {
+    /// What it is there.
+    pub(super) kernel: Kernel,
+    /// Where it is; values are those of the whole kernel.
+    pub(super) splits: Vec<Split>,
+    /// What must hold there; values are those of the interior.
+    pub(super) guards: Vec<Guard>,
+    /// For each value of the interior, whether guards imply that it does not wrap.
+    pub(super) exact: Vec<bool>,
+    /// The bounds of each counter of the interior.
+    pub(super) counters: HashMap<Value, (Value, Value)>,
+}
+
+impl Interior {
+    pub(super) fn of(kernel: &Kernel) -> Interior {
+        let mut inner = kernel.clone();
+        let splits = split(&mut inner.entry);
+        for pass in [fold::PASS, cse::PASS, dce::PASS] {
+            (pass.run)(&mut inner, &mut Hits::ignored());
+            inner.entry.compact();
+        }
+        let counters = counters(&inner.entry);
+        let mut guards = Guards { function: &inner.entry, counters: &counters, found: Vec::new() };
+        let mut body = inner.entry.body.clone();
+        guards.block(&mut body);
+        let guards = guards.found;
+        let exact = exact(&inner.entry, &counters, &guards);
+        inner.entry.body = body;
+        Interior { kernel: inner, splits, guards, exact, counters }
+    }
+}
+
+// Splits
+
+/// Replaces what is known of the interior, and gives the conditions.
+fn split(function: &mut Function) -> Vec<Split> {
+    let mut order = Vec::new();
+    function.walk(&mut |stmt| {
+        if let Stmt::Let(value) = stmt {
+            order.push(*value);
+        }
+    });
+    let checked = checked_conditions(function);
+    let invariant = row_invariants(function);
+    let mut splits = Vec::new();
+    for value in order {
+        if checked[value.index()] {
+            continue;
+        }
+        if let Some((split, inst)) = split_of(function, &invariant, value) {
+            splits.push(split);
+            function.values[value.index()].inst = inst;
+        }
+    }
+    splits
+}
+
+/// The conditions of checks: they are guards.
+fn checked_conditions(function: &Function) -> Vec<bool> {
+    let mut checked = vec![false; function.values.len()];
+    function.walk(&mut |stmt| {
+        if let Stmt::Check { condition, .. } = stmt {
+            checked[condition.index()] = true;
+        }
+    });
+    checked
+}
+
+/// The split that decides the value, and what the value is then.
+fn split_of(function: &Function, invariant: &[bool], value: Value) -> Option<(Split, Inst)> {
+    let def = function.def(value);
+    let Inst::Binary(op, a, b) = def.inst else { return None };
+    let ty = function.ty(a);
+    if !matches!(ty, Type::U32 | Type::I32) {
+        return None;
+    }
+    let (side, bound, swapped) = match (invariant[a.index()], invariant[b.index()]) {
+        (false, true) => (a, b, false),
+        (true, false) => (b, a, true),
+        (_, _) => return None,
+    };
+    let terms = linear_terms(function, invariant, side)?;
+    let small = function.as_const(bound).is_some_and(|c| c.bits < 64);
+    let truth = |holds: bool| Inst::Const(Const::new(Type::Bool, u64::from(holds)));
+    let (relation, inst) = match (op, swapped) {
+        (BinaryOp::Min, _) => (Relation::AtMost, Inst::Cast(side)),
+        (BinaryOp::Max, _) => (Relation::AtLeast, Inst::Cast(side)),
+        (BinaryOp::Eq, _) => (Relation::Differs, truth(false)),
+        (BinaryOp::Ne, _) => (Relation::Differs, truth(true)),
+        // A small constant is the border on the left, anything else the one on the right.
+        (BinaryOp::Lt, false) | (BinaryOp::Gt, true) if small => (Relation::AtLeast, truth(false)),
+        (BinaryOp::Lt, false) | (BinaryOp::Gt, true) => (Relation::Less, truth(true)),
+        (BinaryOp::Le, false) | (BinaryOp::Ge, true) if small => (Relation::Greater, truth(false)),
+        (BinaryOp::Le, false) | (BinaryOp::Ge, true) => (Relation::AtMost, truth(true)),
+        (BinaryOp::Gt, false) | (BinaryOp::Lt, true) if small => (Relation::Greater, truth(true)),
+        (BinaryOp::Gt, false) | (BinaryOp::Lt, true) => (Relation::AtMost, truth(false)),
+        (BinaryOp::Ge, false) | (BinaryOp::Le, true) if small => (Relation::AtLeast, truth(true)),
+        (BinaryOp::Ge, false) | (BinaryOp::Le, true) => (Relation::Less, truth(false)),
+        (
+            BinaryOp::Add
+            | BinaryOp::Sub
+            | BinaryOp::Mul
+            | BinaryOp::Div
+            | BinaryOp::Rem
+            | BinaryOp::And
+            | BinaryOp::Or
+            | BinaryOp::Xor
+            | BinaryOp::Shl
+            | BinaryOp::Shr
+            | BinaryOp::Pow
+            | BinaryOp::Copysign,
+            _,
+        ) => return None,
+    };
+    Some((Split { terms, relation, bound, ty }, inst))
+}
+
+/// The terms of `x ± terms`; `None` for any other form.
+fn linear_terms(function: &Function, invariant: &[bool], mut index: Value) -> Option<Vec<Term>> {
+    let mut terms = Vec::new();
+    loop {
+        let (rest, value, subtracted) = match function.def(index).inst {
+            Inst::Id(Axis::X) => return Some(terms),
+            Inst::Cast(a) | Inst::Bitcast(a) if matches!(function.ty(a), Type::U32 | Type::I32) => {
+                index = a;
+                continue;
+            }
+            Inst::Binary(BinaryOp::Add, a, b) if invariant[b.index()] => (a, b, false),
+            Inst::Binary(BinaryOp::Add, a, b) if invariant[a.index()] => (b, a, false),
+            Inst::Binary(BinaryOp::Sub, a, b) if invariant[b.index()] => (a, b, true),
+            _ => return None,
+        };
+        terms.push(Term { value, subtracted });
+        index = rest;
+    }
+}
+
+/// For each value, whether it is computed from the call's arguments, y and z alone, without a trap.
+pub(super) fn row_invariants(function: &Function) -> Vec<bool> {
+    let mut invariant = vec![false; function.values.len()];
+    function.walk(&mut |stmt| {
+        if let Stmt::Let(value) = stmt {
+            let def = function.def(*value);
+            invariant[value.index()] =
+                is_computable(def) && def.inst.operands().iter().all(|v| invariant[v.index()]);
+        }
+    });
+    invariant
+}
+
+fn is_computable(def: &ValueDef) -> bool {
+    match &def.inst {
+        Inst::Binary(BinaryOp::Div | BinaryOp::Rem, ..) => def.ty.is_float(),
+        Inst::Const(_)
+        | Inst::Param(_)
+        | Inst::Len(_)
+        | Inst::Id(Axis::Y | Axis::Z)
+        | Inst::Unary(..)
+        | Inst::Binary(..)
+        | Inst::Fma(..)
+        | Inst::Select(..)
+        | Inst::Cast(_)
+        | Inst::Bitcast(_) => true,
+        Inst::Id(Axis::X)
+        | Inst::Counter
+        | Inst::Get(_)
+        | Inst::GetElement(..)
+        | Inst::Load(..)
+        | Inst::AtomicLoad(..)
+        | Inst::Atomic(..)
+        | Inst::Call(..) => false,
+    }
+}
+
+// Guards
+
+/// The start and end of each counter.
+fn counters(function: &Function) -> HashMap<Value, (Value, Value)> {
+    let mut counters = HashMap::new();
+    function.walk(&mut |stmt| {
+        if let Stmt::For { counter, start, end, .. } = stmt {
+            counters.insert(*counter, (*start, *end));
+        }
+    });
+    counters
+}
+
+struct Guards<'a> {
+    function: &'a Function,
+    counters: &'a HashMap<Value, (Value, Value)>,
+    found: Vec<Guard>,
+}
+
+impl Guards<'_> {
+    /// Removes the checks that become guards.
+    fn block(&mut self, block: &mut Block) {
+        block.retain_mut(|stmt| {
+            if let Stmt::Check { condition, .. } = stmt
+                && let Some(guard) = self.guard(*condition)
+            {
+                if !self.found.contains(&guard) {
+                    self.found.push(guard);
+                }
+                return false;
+            }
+            for inner in stmt.blocks_mut() {
+                self.block(inner);
+            }
+            true
+        });
+    }
+
+    fn guard(&self, condition: Value) -> Option<Guard> {
+        let bounded = |value| is_bounded(self.function, self.counters, value);
+        match self.function.def(condition).inst {
+            Inst::Binary(BinaryOp::Lt, a, b) if bounded(a) && bounded(b) => {
+                Some(Guard::Below(a, b))
+            }
+            Inst::Binary(BinaryOp::Ne, a, b) if bounded(a) => {
+                let zero = self.function.as_const(b).is_some_and(|c| c.bits == 0);
+                zero.then_some(Guard::NotZero(a))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Whether bounds of a `u32` follow from the ranges of coordinates and counters.
+fn is_bounded(
+    function: &Function,
+    counters: &HashMap<Value, (Value, Value)>,
+    value: Value,
+) -> bool {
+    if function.ty(value) != Type::U32 {
+        return false;
+    }
+    let bounded = |value: &Value| is_bounded(function, counters, *value);
+    let inst = &function.def(value).inst;
+    match inst {
+        Inst::Const(_) | Inst::Param(_) | Inst::Len(_) | Inst::Id(_) => true,
+        Inst::Counter => counters.get(&value).is_some_and(|(a, b)| bounded(a) && bounded(b)),
+        Inst::Binary(
+            BinaryOp::Add | BinaryOp::Sub | BinaryOp::Mul | BinaryOp::Min | BinaryOp::Max,
+            ..,
+        ) => inst.operands().iter().all(bounded),
+        Inst::Binary(BinaryOp::Shl | BinaryOp::Shr | BinaryOp::Div, a, b) => {
+            bounded(a) && function.as_const(*b).is_some_and(|c| c.bits > 0 && c.bits < 32)
+        }
+        Inst::Select(..) => bounding(inst).iter().all(bounded),
+        Inst::Unary(..)
+        | Inst::Binary(..)
+        | Inst::Fma(..)
+        | Inst::Cast(_)
+        | Inst::Bitcast(_)
+        | Inst::Get(_)
+        | Inst::GetElement(..)
+        | Inst::Load(..)
+        | Inst::AtomicLoad(..)
+        | Inst::Atomic(..)
+        | Inst::Call(..) => false,
+    }
+}
+
+/// The values that are computed to evaluate the guards: none of them may wrap.
+fn exact(
+    function: &Function,
+    counters: &HashMap<Value, (Value, Value)>,
+    guards: &[Guard],
+) -> Vec<bool> {
+    let mut exact = vec![false; function.values.len()];
+    let mut left: Vec<Value> = Vec::new();
+    for guard in guards {
+        match *guard {
+            Guard::Below(a, b) => left.extend([a, b]),
+            Guard::NotZero(a) => left.push(a),
+        }
+    }
+    while let Some(value) = left.pop() {
+        if !std::mem::replace(&mut exact[value.index()], true) {
+            left.extend(bounding(&function.def(value).inst));
+            left.extend(counters.get(&value).into_iter().flat_map(|(a, b)| [*a, *b]));
+        }
+    }
+    exact
+}
+
+/// The operands from whose bounds those of the result follow.
+fn bounding(inst: &Inst) -> Vec<Value> {
+    match inst {
+        Inst::Select(_, a, b) => vec![*a, *b],
+        _ => inst.operands(),
+    }
+}

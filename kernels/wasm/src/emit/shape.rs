@@ -1,0 +1,174 @@
+//! What the shape of a kernel says about how to lay it out.
+
+use crossover_kernels::ir::{Block, Function, Inst, Kernel, Stmt, Value};
+
+use super::divergence::{Divergence, Variance};
+use super::interior::Interior;
+use super::rows::Rows;
+use super::tile::{SIDE_MAX, Tile};
+use crate::schedule::Schedule;
+
+/// Vector registers that variables and loop invariants of all groups may fill.
+const REGISTERS: usize = 12;
+
+/// Vector instructions that a tile's body may come to: compiling takes 10 µs for each.
+const INSTRUCTIONS: usize = 130;
+
+/// What a passage of a loop and its copies may come to.
+const PASSAGE_INSTRUCTIONS: usize = 100;
+
+/// Facts that schedules depend on.
+pub(crate) struct Shape<'a> {
+    function: &'a Function,
+    facts: Divergence,
+    rows: Rows,
+    kernel: &'a Kernel,
+    splits_by_row: bool,
+}
+
+impl<'a> Shape<'a> {
+    fn of(kernel: &'a Kernel, interior: &'a Interior) -> Shape<'a> {
+        let function = &interior.kernel.entry;
+        let whole = Rows::of(&kernel.entry);
+        let by_row = |value: &Value| whole.differs(*value);
+        let splits_by_row = interior.splits.iter().any(|split| {
+            by_row(&split.bound) || split.terms.iter().any(|term| by_row(&term.value))
+        });
+        let (facts, rows) = (Divergence::of(function), Rows::of(function));
+        Shape { function, facts, rows, kernel, splits_by_row }
+    }
+
+    fn varying(&self, value: Value) -> bool {
+        self.facts.variance(value) != Variance::Uniform
+    }
+
+    /// Whether several rows can be computed together.
+    fn has_rows(&self) -> bool {
+        self.kernel.grid.len() > 1
+            && self.kernel.collective.is_none()
+            && !self.rows.control
+            && !self.splits_by_row
+            && !self.diverges()
+    }
+
+    fn diverges(&self) -> bool {
+        let mut diverges = self.facts.masked_return;
+        self.function.walk(&mut |stmt| {
+            diverges |= match stmt {
+                Stmt::If { condition, .. } => self.varying(*condition),
+                Stmt::For { start, end, .. } => self.varying(*start) || self.varying(*end),
+                _ => false,
+            };
+        });
+        diverges
+    }
+
+    /// Whether tiles reuse what they load: some load in a loop is the same for all rows, and another
+    /// for all columns.
+    fn reuses(&self) -> bool {
+        let (mut by_column, mut by_row) = (false, false);
+        self.each_in_loops(|value| {
+            if matches!(self.function.def(value).inst, Inst::Load(..)) {
+                by_column |= self.varying(value) && !self.rows.differs(value);
+                by_row |= !self.varying(value) && self.rows.differs(value);
+            }
+        });
+        by_column && by_row
+    }
+
+    fn each_in_loops(&self, mut f: impl FnMut(Value)) {
+        self.function.walk(&mut |stmt| {
+            if let Stmt::For { body, .. } | Stmt::Loop(body) = stmt {
+                each_value(body, &mut f);
+            }
+        });
+    }
+
+    /// Vector instructions of one group.
+    fn instructions(&self) -> usize {
+        let mut count = 0;
+        each_value(&self.function.body, &mut |value| count += usize::from(self.is_code(value)));
+        count.max(1)
+    }
+
+    fn is_code(&self, value: Value) -> bool {
+        let inst = &self.function.def(value).inst;
+        self.facts.variance(value) == Variance::Varying
+            && !matches!(inst, Inst::Const(_) | Inst::Get(_))
+    }
+
+    /// Vector registers that a group holds throughout a loop: its variables, and what is computed
+    /// before and used inside.
+    fn pressure(&self) -> usize {
+        let variables = (0..self.function.locals.len())
+            .filter(|&local| self.facts.is_varying_local(local))
+            .count();
+        let mut inside = Vec::new();
+        self.each_in_loops(|value| inside.push(value));
+        let mut held: Vec<Value> = inside
+            .iter()
+            .flat_map(|value| self.function.def(*value).inst.operands())
+            .filter(|value| self.is_code(*value) && !inside.contains(value))
+            .collect();
+        held.sort_unstable_by_key(|value| value.index());
+        held.dedup();
+        (variables + held.len()).max(1)
+    }
+
+    fn loop_instructions(&self) -> usize {
+        let mut count = 0;
+        self.each_in_loops(|value| count += usize::from(self.is_code(value)));
+        count
+    }
+}
+
+fn each_value(block: &Block, f: &mut impl FnMut(Value)) {
+    for stmt in block {
+        if let Stmt::Let(value) = stmt {
+            f(*value);
+        }
+        for inner in stmt.blocks() {
+            each_value(inner, f);
+        }
+    }
+}
+
+/// The schedule without further knowledge.
+pub(crate) fn default_schedule(kernel: &Kernel) -> Schedule {
+    let interior = Interior::of(kernel);
+    let shape = Shape::of(kernel, &interior);
+    if shape.has_rows() && shape.reuses() {
+        return Schedule { vectors: 2, rows: 4, unroll: 4 };
+    }
+    let loops = shape.loop_instructions();
+    let room = INSTRUCTIONS / shape.instructions();
+    let most = if loops > 0 || shape.diverges() { REGISTERS / shape.pressure() } else { 4 };
+    let vectors = room.min(most).clamp(1, 4);
+    let unroll = (PASSAGE_INSTRUCTIONS / (loops * vectors).max(1)).clamp(1, 2);
+    Schedule { vectors: vectors as u8, rows: 1, unroll: unroll as u8 }
+}
+
+/// Whether several rows at a time are worth a try.
+pub(crate) fn has_tiles(kernel: &Kernel) -> bool {
+    let interior = Interior::of(kernel);
+    let shape = Shape::of(kernel, &interior);
+    shape.has_rows() && shape.reuses()
+}
+
+/// Whether the kernel has loops that can be unrolled.
+pub(crate) fn has_uniform_loops(kernel: &Kernel) -> bool {
+    let mut found = false;
+    kernel.entry.walk(&mut |stmt| found |= matches!(stmt, Stmt::For { .. }));
+    found
+}
+
+/// The tile of a schedule, cut to what the kernel allows.
+pub(super) fn tile(kernel: &Kernel, interior: &Interior, schedule: Schedule) -> Tile {
+    let side = |wanted: u8| u32::from(wanted).clamp(1, SIDE_MAX);
+    let rows = if schedule.rows > 1 && Shape::of(kernel, interior).has_rows() {
+        side(schedule.rows)
+    } else {
+        1
+    };
+    Tile { vectors: side(schedule.vectors), rows }
+}
