@@ -152,5 +152,12 @@ fn transcendental(ty: Type) -> Kernel {
         b.checked_store(y, id, result);
     }
     let grid = vec![Extent::Len(x)];
-    Kernel { entry: b.finish(), helpers: Vec::new(), grid, collective: None, files: Vec::new() }
+    Kernel {
+        entry: b.finish(),
+        helpers: Vec::new(),
+        grid,
+        collective: None,
+        contract: false,
+        files: Vec::new(),
+    }
 }

@@ -157,7 +157,8 @@ impl Session {
         let grid = grid(tree, request);
         let collective = tree.collective.map(collective);
         let files = std::mem::take(&mut self.files);
-        Some(Kernel { entry, helpers, grid, collective, files })
+        let contract = tree.contract;
+        Some(Kernel { entry, helpers, grid, collective, contract, files })
     }
 }
 

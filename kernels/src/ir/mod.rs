@@ -369,6 +369,8 @@ pub struct Kernel {
     pub grid: Vec<Extent>,
     /// Set when the entry has a result.
     pub collective: Option<Collective>,
+    /// Whether `x * y + z` may be rounded once ([`crate::passes::contract`]).
+    pub contract: bool,
     /// Source files that spans refer to.
     pub files: Vec<Arc<str>>,
 }

@@ -17,7 +17,7 @@
 //! ```
 //!
 //! A line holds one statement; `//` starts a comment. A collective says after the grid what becomes
-//! of the result: `grid (len x) reduce add -> $0`. Parameters go by name if every name is a plain
+//! of the result: `grid (len x) reduce add -> $0`; `contract` stands before it. Parameters go by name if every name is a plain
 //! identifier, not like `p3`, and no two are the same. Otherwise the names stand as strings in the
 //! head, and elsewhere parameters go by position: `p0`, `p1`.
 
@@ -48,6 +48,9 @@ impl Display for Kernel {
         write!(f, "kernel ")?;
         printer.head(f)?;
         write!(f, " grid ({})", list(&self.grid, |extent| printer.extent(*extent)))?;
+        if self.contract {
+            write!(f, " contract")?;
+        }
         if let Some(Collective { kind, op }) = self.collective {
             write!(f, " {} {op}", kind_name(kind))?;
         }
@@ -581,6 +584,7 @@ impl<'t> Parser<'t> {
         };
         self.head(&mut line)?;
         let grid = self.grid(&mut line)?;
+        let contract = line.eat_word("contract");
         let collective = collective(&mut line)?;
         let entry = self.function(line)?;
         let mut helpers = Vec::new();
@@ -591,7 +595,7 @@ impl<'t> Parser<'t> {
         if self.at < self.lines.len() {
             return self.peek().expected("`helper`");
         }
-        Ok(Kernel { entry, helpers, grid, collective, files })
+        Ok(Kernel { entry, helpers, grid, collective, contract, files })
     }
 
     /// Starts a function: its name and parameters.

@@ -16,7 +16,7 @@ pub fn normal(x: f32) -> f32 {
 }
 
 /// Call and put prices of options with spot `s`, strike `k` and time to expiry `t` in years.
-#[kernel]
+#[kernel(contract)]
 #[expect(clippy::too_many_arguments, reason = "a structure of arrays")]
 pub fn black_scholes(
     id: Id,

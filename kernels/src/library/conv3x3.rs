@@ -4,7 +4,7 @@ use super::entry::{Entry, Expected, Input, Tolerance, poison, uniform};
 use crate::{Id, kernel};
 
 /// Convolves an image with nine weights; outside lies the nearest pixel.
-#[kernel(grid = (w, h))]
+#[kernel(grid = (w, h), contract)]
 pub fn conv3x3(id: Id, w: usize, h: usize, weights: &[f32], x: &[f32], y: &mut [f32]) {
     let mut sum = 0.0;
     for i in 0..3 {

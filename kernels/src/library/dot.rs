@@ -4,7 +4,7 @@ use super::entry::{Entry, Expected, Input, Tolerance, poison, uniform};
 use crate::{Id, kernel};
 
 /// The dot product.
-#[kernel(reduce = add)]
+#[kernel(reduce = add, contract)]
 pub fn dot(id: Id, x: &[f32], y: &[f32]) -> f32 {
     x[id.x] * y[id.x]
 }

@@ -4,7 +4,7 @@ use super::entry::{Entry, Expected, Input, Tolerance, poison, uniform};
 use crate::{Id, kernel};
 
 /// The mean of the four neighbours inside, the old value on the border.
-#[kernel(grid = (w, h))]
+#[kernel(grid = (w, h), contract)]
 pub fn jacobi(id: Id, w: usize, h: usize, x: &[f32], y: &mut [f32]) {
     let at = id.y * w + id.x;
     if id.x == 0 || id.y == 0 || id.x + 1 == w || id.y + 1 == h {

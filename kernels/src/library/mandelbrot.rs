@@ -5,7 +5,7 @@ use super::entry::{Entry, Expected, Input, Tolerance};
 use crate::{Id, kernel};
 
 /// Passages of `z ← z² + c` until |z| > 2, at most `limit`, over [−2, 0.5] × [−1.25, 1.25].
-#[kernel(grid = (w, h))]
+#[kernel(grid = (w, h), contract)]
 pub fn mandelbrot(id: Id, w: usize, h: usize, limit: u32, out: &mut [u32]) {
     let cx = -2.0 + 2.5 * (id.x as f32 + 0.5) / w as f32;
     let cy = -1.25 + 2.5 * (id.y as f32 + 0.5) / h as f32;

@@ -4,7 +4,7 @@ use super::entry::{Entry, Expected, Input, Tolerance, poison, uniform};
 use crate::{Id, kernel};
 
 /// The product of two n × n matrices, row by row.
-#[kernel(grid = (n, n))]
+#[kernel(grid = (n, n), contract)]
 pub fn matmul(id: Id, n: usize, a: &[f32], b: &[f32], c: &mut [f32]) {
     let mut sum = 0.0;
     for k in 0..n {

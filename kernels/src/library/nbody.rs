@@ -4,7 +4,7 @@ use super::entry::{Entry, Expected, Input, Tolerance, poison, uniform};
 use crate::{Id, kernel};
 
 /// Accelerations of bodies at (x, y, z) with mass `m`, softened by `softening`².
-#[kernel(grid = (ax.len()))]
+#[kernel(grid = (ax.len()), contract)]
 #[expect(clippy::too_many_arguments, reason = "a structure of arrays")]
 pub fn nbody(
     id: Id,

@@ -4,7 +4,7 @@ use super::entry::{Entry, Expected, Input, Tolerance, uniform};
 use crate::{Id, kernel};
 
 /// Adds `a` times `x` to `y`.
-#[kernel]
+#[kernel(contract)]
 #[expect(clippy::assign_op_pattern, reason = "the formula as everybody knows it")]
 pub fn saxpy(id: Id, a: f32, x: &[f32], y: &mut [f32]) {
     let i = id.x;

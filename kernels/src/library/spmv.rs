@@ -4,7 +4,7 @@ use super::entry::{Entry, Expected, Input, Tolerance, poison, uniform};
 use crate::{Id, kernel};
 
 /// `y = A x` with row i's entries at `starts[i]..starts[i + 1]`.
-#[kernel]
+#[kernel(contract)]
 pub fn spmv(id: Id, starts: &[u32], columns: &[u32], values: &[f32], x: &[f32], y: &mut [f32]) {
     let i = id.x;
     let mut sum = 0.0;

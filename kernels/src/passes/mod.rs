@@ -1,10 +1,11 @@
 //! How a kernel is made better: the one list of passes, and running it.
 //!
 //! Each pass is a file with its rewrites as equations at its head. A pass keeps what the kernel
-//! computes, bit for bit, but for the bounds that [`lower_math`] states. After each one the values
+//! computes, bit for bit, but for the bounds that [`lower_math`] states and for [`contract`], which a kernel has to ask for. After each one the values
 //! are renumbered, and in debug builds the kernel is verified.
 
 pub mod checks;
+pub mod contract;
 pub mod cse;
 pub mod dce;
 pub mod fold;
@@ -50,6 +51,8 @@ pub static PIPELINE: &[Pass] = &[
     fold::PASS,
     cse::PASS,
     hoist::PASS,
+    // Last: what is in one piece no other rule sees through.
+    contract::PASS,
     dce::PASS,
 ];
 

@@ -29,6 +29,9 @@ rules! {
     InlineClear = "call in a loop == $x = 0; body",
     InlineReturn = "early return == break of a loop of one trip",
     InlineReturnLoop = "return from a loop == flag, break, if flag { break }",
+    // contract
+    ContractAdd = "x * y + z == fma(x, y, z)",
+    ContractSub = "z - x * y == fma(-x, y, z)",
     // fold
     Constant = "op c… == the constant",
     Commute = "c + x == x + c",

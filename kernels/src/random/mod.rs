@@ -279,6 +279,7 @@ pub fn kernel(rng: &mut Random, options: &Options) -> Kernel {
         helpers: helpers.into_iter().rev().map(|callee| callee.function).collect(),
         grid: entry.grid,
         collective: collective.map(|(collective, _)| collective),
+        contract: false,
         files: Vec::new(),
     };
     verify(&kernel).expect("random kernels keep the rules of the IR");
@@ -1510,7 +1511,8 @@ pub fn failing_kernel(rng: &mut Random) -> (Kernel, Vec<Data>, Grid) {
     let mut entry = b.finish();
     entry.compact();
     let grid = vec![Extent::Len(x)];
-    let kernel = Kernel { entry, helpers, grid, collective: None, files: Vec::new() };
+    let kernel =
+        Kernel { entry, helpers, grid, collective: None, contract: false, files: Vec::new() };
     verify(&kernel).expect("failing kernels keep the rules of the IR");
 
     let n = 1 + rng.below(100);

@@ -28,6 +28,8 @@ pub struct Tree {
     pub collective: Option<Collective>,
     /// Extents of the grid, where the attribute gives them.
     pub grid: Vec<Extent>,
+    /// Whether a product and a sum may be rounded once.
+    pub contract: bool,
     /// The body.
     pub body: Block,
     /// The paths of the helpers that calls name, as written, for messages.

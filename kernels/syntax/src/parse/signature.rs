@@ -34,6 +34,7 @@ pub(super) fn read(reader: &mut Reader, item: &ItemFn, attribute: TokenStream) -
         result,
         collective: options.collective,
         grid: options.grid.into_iter().map(|(extent, _)| extent).collect(),
+        contract: options.contract,
         body,
         helpers: reader.helpers.iter().map(path_text).collect(),
         pos: pos(item.sig.ident.span()),
@@ -140,6 +141,7 @@ struct Options {
     collective_under: Option<Under>,
     grid: Vec<(Extent, Under)>,
     grid_under: Option<Under>,
+    contract: bool,
     /// Something could not be read: what seems to be missing may be that.
     refused: bool,
 }
@@ -212,11 +214,17 @@ fn attributes(reader: &mut Reader, tokens: TokenStream) -> Options {
                     options.grid.extend(extent);
                 }
             }
+            "contract" => {
+                if let Some(value) = setting.values.first() {
+                    reader.error(under(value), "`contract` has no value", "write `contract` alone");
+                }
+                options.contract = true;
+            }
             other => {
                 reader.error(
                     under(&setting.name),
                     format!("`kernel` has no setting `{other}`"),
-                    "the settings are `reduce`, `scan` and `grid`",
+                    "the settings are `reduce`, `scan`, `grid` and `contract`",
                 );
                 options.refused = true;
             }

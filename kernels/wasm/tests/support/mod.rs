@@ -41,8 +41,14 @@ pub(crate) fn kernel(function: Function) -> Arc<Kernel> {
 }
 
 pub(crate) fn grid_kernel(function: Function, grid: Vec<Extent>) -> Arc<Kernel> {
-    let kernel =
-        Kernel { entry: function, helpers: Vec::new(), grid, collective: None, files: Vec::new() };
+    let kernel = Kernel {
+        entry: function,
+        helpers: Vec::new(),
+        grid,
+        collective: None,
+        contract: false,
+        files: Vec::new(),
+    };
     verify(&kernel).expect("a test builds valid kernels");
     Arc::new(kernel)
 }
