@@ -22,6 +22,7 @@ pub mod rule;
 pub mod strength;
 #[cfg(test)]
 mod testing;
+pub mod unroll;
 
 use std::time::{Duration, Instant};
 
@@ -37,6 +38,9 @@ pub static PIPELINE: &[Pass] = &[
     inline::PASS,
     // Before `forward`: constant conditions and one-trip loops of inlined helpers hide assignments.
     fold::PASS,
+    // Before `forward`, which then sees through what loops assigned; after `fold`, which knows how
+    // often they run.
+    unroll::PASS,
     forward::PASS,
     fold::PASS,
     cse::PASS,

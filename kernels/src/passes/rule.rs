@@ -29,6 +29,8 @@ rules! {
     InlineClear = "call in a loop == $x = 0; body",
     InlineReturn = "early return == break of a loop of one trip",
     InlineReturnLoop = "return from a loop == flag, break, if flag { break }",
+    // unroll
+    Unroll = "for i in 0..n { f(i) } == f(0); f(1); …",
     // contract
     ContractAdd = "x * y + z == fma(x, y, z)",
     ContractSub = "z - x * y == fma(-x, y, z)",
