@@ -8,6 +8,7 @@ mod chunk;
 mod emit;
 mod engine;
 mod pool;
+mod private;
 mod run;
 mod schedule;
 

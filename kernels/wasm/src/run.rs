@@ -19,10 +19,11 @@ use crossover_kernels::ir::{Collective, CollectiveKind, Const, Kernel, SiteId, T
 use crossover_memory::Slot;
 use wasmtime::{Engine, Func, Instance, Module, Store, UpdateDeadline, Val};
 
-use crate::chunk::{Chunks, Pace, cuboids, fixed_chunks};
+use crate::chunk::{Chunks, Pace, cuboids, fixed_chunks, points};
 use crate::emit::{GLOBALS, emit, is_repeatable};
 use crate::engine::{Engines, instantiate};
 use crate::pool::{Pool, Work};
+use crate::private::{Copies, Merge};
 use crate::schedule::Schedule;
 
 /// How errors name this back end.
@@ -81,6 +82,7 @@ impl WasmExecutor {
                 module,
                 scratch_bytes: emitted.scratch_bytes,
                 unbounded: emitted.unbounded,
+                privates: buffer_privates(kernel, &emitted.privates),
             }),
         }))
     }
@@ -103,6 +105,13 @@ struct Program {
     module: Module,
     scratch_bytes: usize,
     unbounded: bool,
+    /// For each buffer, how workers' copies of it are merged.
+    privates: Vec<Option<Merge>>,
+}
+
+/// The entries of buffers, without those of scalars.
+fn buffer_privates(kernel: &Kernel, privates: &[Option<Merge>]) -> Vec<Option<Merge>> {
+    kernel.entry.buffers().map(|(param, ..)| privates[param.index()]).collect()
 }
 
 struct WasmVersion {
@@ -142,12 +151,33 @@ impl WasmVersion {
         Ok(())
     }
 
-    fn map(&self, call: &Call<'_>) -> Result<(), RunError> {
-        let threads = call.threads.max(1);
+    fn map(&self, call: &mut Call<'_>) -> Result<(), RunError> {
+        let threads = self.map_threads(call);
         let pieces = threads > 1 || call.deadline.is_some();
         let chunks = Chunks::of(call.grid, threads);
-        let share = Share::Map { chunks, pieces };
-        self.share_out(call, "run", threads, share).map(|_| ())
+        let copies = (threads > 1).then(Mutex::default);
+        let share = Share::Map { chunks, pieces, copies };
+        let task = self.share_out(call, "run", threads, share)?;
+        let Share::Map { copies: Some(copies), .. } = &task.share else { return Ok(()) };
+        for (buffer, merge, copy) in lock(copies).drain(..).flatten() {
+            let into = call.claim.slice_mut::<u32>(&task.slots[buffer]);
+            merge.apply(into, &copy.read::<u32>());
+        }
+        Ok(())
+    }
+
+    /// The threads that were asked for; one where copies for all would cost more than they save.
+    fn map_threads(&self, call: &Call<'_>) -> usize {
+        let threads = call.threads.max(1);
+        let buffers = call.args.iter().filter_map(|arg| match arg {
+            Arg::Buffer { len, .. } => Some(u64::from(*len)),
+            Arg::Scalar(_) => None,
+        });
+        let copied: u64 = buffers
+            .zip(&self.program.privates)
+            .filter_map(|(len, merge)| merge.map(|_| len * threads as u64))
+            .sum();
+        if copied > points(call.grid) / 2 { 1 } else { threads }
     }
 
     fn collect(
@@ -254,7 +284,8 @@ enum Share {
     /// It is not.
     None,
     /// Chunks for whoever is free; `pieces` when there is a reason for more than one.
-    Map { chunks: Chunks, pieces: bool },
+    /// `copies` are those of workers that are done, where there are several.
+    Map { chunks: Chunks, pieces: bool, copies: Option<Mutex<Vec<Copies>>> },
     /// The same chunks at every run, with their carries and their results.
     Fixed {
         next: AtomicUsize,
@@ -343,10 +374,26 @@ impl Task {
         &self.program.kernel.entry.name
     }
 
+    /// Copies of buffers for one worker of several.
+    fn copies(&self) -> Result<Copies, RunError> {
+        let Share::Map { copies: Some(_), .. } = &self.share else { return Ok(Vec::new()) };
+        let privates = self.program.privates.iter().enumerate();
+        privates
+            .filter_map(|(buffer, merge)| Some((buffer, (*merge)?)))
+            .map(|(buffer, merge)| {
+                let copy = Slot::zeroed(self.slots[buffer].bytes());
+                let copy = copy.map_err(|error| device(self.name(), &error))?;
+                Ok((buffer, merge, Arc::new(copy)))
+            })
+            .collect()
+    }
+
     fn take_part(&self) -> Result<(), RunError> {
         match &self.share {
             Share::None => Ok(()),
-            Share::Map { chunks, pieces } => self.map_chunks(chunks, *pieces),
+            Share::Map { chunks, pieces, copies } => {
+                self.map_chunks(chunks, *pieces, copies.as_ref())
+            }
             Share::Fixed { next, chunks, carries, results } => {
                 let mut worker = None;
                 while let Some(at) = self.claim(next, chunks.len()) {
@@ -362,7 +409,12 @@ impl Task {
         }
     }
 
-    fn map_chunks(&self, chunks: &Chunks, pieces: bool) -> Result<(), RunError> {
+    fn map_chunks(
+        &self,
+        chunks: &Chunks,
+        pieces: bool,
+        copies: Option<&Mutex<Vec<Copies>>>,
+    ) -> Result<(), RunError> {
         let mut pace = Pace::new(pieces);
         let mut worker = None;
         while !self.stopped.load(Ordering::Relaxed)
@@ -373,6 +425,9 @@ impl Task {
             let (start, points) = (Instant::now(), chunk.end - chunk.start);
             worker.run(chunk, None)?;
             pace.note(points, start.elapsed());
+        }
+        if let (Some(worker), Some(copies)) = (worker, copies) {
+            lock(copies).push(worker.copies);
         }
         Ok(())
     }
@@ -411,12 +466,18 @@ struct Worker<'a> {
     entry: Func,
     /// The ranges, the kernel's arguments and the carry.
     params: Vec<Val>,
+    /// Memory of its own in place of buffers.
+    copies: Copies,
 }
 
 impl<'a> Worker<'a> {
     fn new(task: &'a Task) -> Result<Worker<'a>, RunError> {
         let program = &*task.program;
         let mut slots = task.slots.clone();
+        let copies = task.copies()?;
+        for (buffer, _, copy) in &copies {
+            slots[*buffer] = copy.clone();
+        }
         if program.scratch_bytes > 0 {
             let scratch = Slot::zeroed(program.scratch_bytes);
             slots.push(Arc::new(scratch.map_err(|error| device(task.name(), &error))?));
@@ -440,7 +501,7 @@ impl<'a> Worker<'a> {
             .expect("every emitted module exports its entries");
         let mut params = vec![Val::I32(0); 6];
         params.extend_from_slice(&task.params);
-        Ok(Worker { task, store, instance, entry, params })
+        Ok(Worker { task, store, instance, entry, params, copies })
     }
 
     fn run(&mut self, chunk: Range<u64>, carry: Option<Const>) -> Result<(), RunError> {

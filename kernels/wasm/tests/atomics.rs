@@ -80,22 +80,32 @@ fn all_threads_on_few_cells() {
     }
 }
 
-/// Two and more threads increment one counter, a million times and more each.
+/// Two and more threads increment one counter, a million times and more each: in copies of their own,
+/// and, where the kernel looks at what was there before, in the counter itself.
 #[test]
 fn increments_are_not_lost_between_threads() {
-    let mut b = Builder::new("count");
-    let cells = b.buffer("cells", Type::U32, Access::Atomic);
-    let extent = b.scalar("n", Type::U32);
-    let (zero, one) = (b.constant(0u32), b.constant(1u32));
-    b.check_bounds(cells, zero);
-    b.value(Type::U32, Inst::Atomic(AtomicOp::Add, cells, zero, one));
-    let kernel = grid_kernel(b.finish(), vec![Extent::Scalar(extent)]);
-    for threads in [1, 2, 4] {
-        for count in [1_000_003u32, 4_000_001] {
-            let data = [zeros(Type::U32, 1), Data::Scalar(count.into())];
-            let (buffers, outcome) = run(&*WASM, &kernel, &data, None, threads, None);
-            outcome.expect("it runs");
-            assert_eq!(buffers[0], [u64::from(count)]);
+    for looks in [false, true] {
+        let mut b = Builder::new("count");
+        let cells = b.buffer("cells", Type::U32, Access::Atomic);
+        let extent = b.scalar("n", Type::U32);
+        let last = b.buffer("last", Type::U32, Access::Atomic);
+        let (zero, one) = (b.constant(0u32), b.constant(1u32));
+        b.check_bounds(cells, zero);
+        b.check_bounds(last, zero);
+        let before = b.value(Type::U32, Inst::Atomic(AtomicOp::Add, cells, zero, one));
+        if looks {
+            b.value(Type::U32, Inst::Atomic(AtomicOp::Max, last, zero, before));
+        }
+        let kernel = grid_kernel(b.finish(), vec![Extent::Scalar(extent)]);
+        for threads in [1, 2, 4] {
+            for count in [1_000_003u32, 4_000_001] {
+                let n = Data::Scalar(count.into());
+                let data = [zeros(Type::U32, 1), n, zeros(Type::U32, 1)];
+                let (buffers, outcome) = run(&*WASM, &kernel, &data, None, threads, None);
+                outcome.expect("it runs");
+                assert_eq!(buffers[0], [u64::from(count)]);
+                assert_eq!(buffers[1], [if looks { u64::from(count) - 1 } else { 0 }]);
+            }
         }
     }
 }

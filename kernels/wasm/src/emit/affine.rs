@@ -104,7 +104,7 @@ impl Body<'_> {
     }
 
     /// The local of `left op right`, computed now unless it exists.
-    fn part(&mut self, op: BinaryOp, left: Part, right: Part) -> u32 {
+    pub(super) fn part(&mut self, op: BinaryOp, left: Part, right: Part) -> u32 {
         if let Some(local) = self.memo.get(&(op, left, right)) {
             return *local;
         }

@@ -3,6 +3,8 @@
 use crossover_kernels::ir::{Function, Inst, Param, ParamKind, Stmt, Type, Value};
 use wasm_encoder::{MemArg, MemArgTarget};
 
+use crate::private::Merge;
+
 /// Parameters of `run` before the kernel's own: the ranges of x, y and z.
 pub(super) const RANGE_PARAMS: u32 = 6;
 
@@ -27,6 +29,8 @@ pub(super) struct Layout {
     memories: Vec<u32>,
     /// Memories of buffers; the scratch memory follows.
     pub(super) buffers: u32,
+    /// Whether workers have copies of their own of a parameter.
+    pub(super) private: Vec<bool>,
     /// A place for each local of the function.
     pub(super) arrays: Vec<ArrayPlace>,
     /// Bytes of scratch memory for one group.
@@ -34,7 +38,7 @@ pub(super) struct Layout {
 }
 
 impl Layout {
-    pub(super) fn of(function: &Function) -> Layout {
+    pub(super) fn of(function: &Function, privates: &[Option<Merge>]) -> Layout {
         let mut buffers = 0;
         let memories = function
             .params
@@ -45,7 +49,9 @@ impl Layout {
                 memory
             })
             .collect();
-        let mut layout = Layout { memories, buffers, arrays: Vec::new(), scratch_bytes: 0 };
+        let private = privates.iter().map(Option::is_some).collect();
+        let mut layout =
+            Layout { memories, buffers, private, arrays: Vec::new(), scratch_bytes: 0 };
         let dynamic = dynamic_arrays(function);
         let mut registers = 0;
         for (def, dynamic) in function.locals.iter().zip(dynamic) {

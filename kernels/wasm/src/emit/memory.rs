@@ -17,6 +17,7 @@
 use crossover_kernels::ir::{AtomicOp, BinaryOp, Param, Type, Value};
 use wasm_encoder::{MemArg, ValType};
 
+use super::affine::Part;
 use super::body::{Body, Width};
 use super::code::{Code, LANES, Rep, parts, val_type};
 use super::divergence::Variance;
@@ -47,21 +48,6 @@ impl Code {
     fn address(&mut self, index: Rep, shift: u32) {
         self.scalar(index, Type::U32);
         self.sink().i32_const(shift.cast_signed()).i32_shl();
-    }
-
-    /// Pushes the byte address of an element whose index did not wrap, and gives what is to be
-    /// added to it: the constant part of the index.
-    fn exact_address(&mut self, index: Rep, shift: u32) -> u64 {
-        match index {
-            Rep::Offset(local, by) | Rep::Linear(local, by) if by < OFFSET_MAX => {
-                self.address(Rep::Scalar(local), shift);
-                u64::from(by) << shift
-            }
-            Rep::Const(_) | Rep::Scalar(_) | Rep::Offset(..) | Rep::Linear(..) | Rep::Lanes(_) => {
-                self.address(index, shift);
-                0
-            }
-        }
     }
 
     fn lane_address(&mut self, index: Rep, lane: u32, shift: u32) {
@@ -147,10 +133,26 @@ impl Body<'_> {
         let rep = self.rep(index);
         // An inactive lane's index may be anything, the first one's too.
         if self.form.exact[index.index()] && (self.masks.is_none() || rep.is_uniform()) {
-            return self.code.exact_address(rep, element_shift(ty));
+            return self.exact_address(rep, element_shift(ty));
         }
         self.code.address(rep, element_shift(ty));
         0
+    }
+
+    /// Pushes the byte address of an element whose index did not wrap, and gives what is to be
+    /// added to it: the constant part of the index.
+    fn exact_address(&mut self, index: Rep, shift: u32) -> u64 {
+        let (local, by) = match index {
+            Rep::Scalar(local) => (local, 0),
+            Rep::Offset(local, by) | Rep::Linear(local, by) if by < OFFSET_MAX => (local, by),
+            Rep::Const(_) | Rep::Offset(..) | Rep::Linear(..) | Rep::Lanes(_) => {
+                self.code.address(index, shift);
+                return 0;
+            }
+        };
+        let bytes = self.part(BinaryOp::Shl, Part::Local(local), Part::Const(shift));
+        self.code.get(bytes);
+        u64::from(by) << shift
     }
 
     pub(super) fn load_lanes(&mut self, target: Rep, buffer: Param, index: Value, ty: Type) {
@@ -370,6 +372,11 @@ impl Body<'_> {
         operand: Value,
     ) {
         let (index, operand_rep) = (self.rep(index), self.rep(operand));
+        if self.context.layout.private[buffer.index()] {
+            self.private_lane(op, buffer, [index, operand_rep], 0);
+            // Nobody uses the result.
+            return self.code.i32_const(0);
+        }
         self.atomic_lane(op, buffer, self.function.ty(operand), [index, operand_rep], 0);
     }
 
@@ -383,6 +390,9 @@ impl Body<'_> {
     ) {
         let ty = self.function.ty(operand);
         let operands = [self.rep(index), self.rep(operand)];
+        if self.context.layout.private[buffer.index()] {
+            return self.each_lane(|body, lane| body.private_lane(op, buffer, operands, lane));
+        }
         let Rep::Lanes([result, _]) = target else { return };
         let old = self.code.local(ValType::I32);
         self.each_lane(|body, lane| {
@@ -391,6 +401,25 @@ impl Body<'_> {
             body.code.replace_lane(ty, lane);
             body.code.set(result);
         });
+    }
+
+    /// The operation without a lock, for one lane, on a copy that is this worker's own.
+    fn private_lane(&mut self, op: AtomicOp, buffer: Param, [index, operand]: [Rep; 2], lane: u32) {
+        let arg = self.buffer_arg(buffer, Type::U32, 0);
+        let address = self.code.local(ValType::I32);
+        self.code.lane_address(index, lane, 2);
+        self.code.sink().local_tee(address).local_get(address).i32_load(arg);
+        self.code.lane(operand, Type::U32, lane);
+        let mut sink = self.code.sink();
+        match op {
+            AtomicOp::Add => sink.i32_add(),
+            AtomicOp::Sub => sink.i32_sub(),
+            AtomicOp::Or => sink.i32_or(),
+            AtomicOp::Xor => sink.i32_xor(),
+            // The analysis takes no others.
+            AtomicOp::And | AtomicOp::Min | AtomicOp::Max | AtomicOp::Swap => sink.unreachable(),
+        };
+        sink.i32_store(arg);
     }
 
     /// Pushes the element before the operation, done for one lane.

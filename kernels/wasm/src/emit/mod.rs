@@ -40,6 +40,7 @@ use wasm_encoder::{
     MemorySection, MemoryType, Module, TypeSection, ValType,
 };
 
+use crate::private::{Merge, privates};
 use crate::schedule::Schedule;
 use body::{Form, Width};
 use code::val_type;
@@ -81,6 +82,8 @@ pub struct WasmModule {
     pub scratch_bytes: usize,
     /// Whether the kernel has loops that no counter bounds.
     pub unbounded: bool,
+    /// For each parameter, how its copies are merged where workers have their own.
+    pub(crate) privates: Vec<Option<Merge>>,
 }
 
 /// Emits a verified kernel whose helpers are inlined and whose transcendental functions are lowered
@@ -91,7 +94,8 @@ pub struct WasmModule {
 pub fn emit(kernel: &Kernel, schedule: Schedule) -> Result<WasmModule, Unsupported> {
     let function = &kernel.entry;
     refuse_unlowered(kernel)?;
-    let layout = Layout::of(function);
+    let privates = privates(kernel);
+    let layout = Layout::of(function, &privates);
     let interior = Interior::of(kernel);
     let tile = shape::tile(kernel, &interior, schedule);
     let scratch_bytes = layout.scratch_bytes * tile.groups() as u64;
@@ -122,6 +126,7 @@ pub fn emit(kernel: &Kernel, schedule: Schedule) -> Result<WasmModule, Unsupport
         bytes: module.finish(),
         scratch_bytes: scratch_bytes as usize,
         unbounded: is_unbounded(function),
+        privates,
     })
 }
 

@@ -8,8 +8,15 @@ use super::rows::Rows;
 use super::tile::{SIDE_MAX, Tile};
 use crate::schedule::Schedule;
 
-/// Vector registers that variables and loop invariants of all groups may fill.
-const REGISTERS: usize = 12;
+/// Vector registers that variables and loop invariants of all groups may fill: two more than there
+/// are, since not all are in use at the same time.
+const REGISTERS: usize = 18;
+
+/// Groups side by side where a body is short, and where it loops or is not.
+const VECTORS: [usize; 2] = [4, 3];
+
+/// Instructions of a short body.
+const SHORT: usize = 12;
 
 /// Vector instructions that a tile's body may come to: compiling takes 10 µs for each.
 const INSTRUCTIONS: usize = 130;
@@ -61,6 +68,17 @@ impl<'a> Shape<'a> {
             };
         });
         diverges
+    }
+
+    /// Whether lanes count to different ends.
+    fn counts_apart(&self) -> bool {
+        let mut apart = false;
+        self.function.walk(&mut |stmt| {
+            if let Stmt::For { start, end, .. } = stmt {
+                apart |= self.varying(*start) || self.varying(*end);
+            }
+        });
+        apart
     }
 
     /// Whether tiles reuse what they load: some load in a loop is the same for all rows, and another
@@ -138,12 +156,18 @@ pub(crate) fn default_schedule(kernel: &Kernel) -> Schedule {
     let interior = Interior::of(kernel);
     let shape = Shape::of(kernel, &interior);
     if shape.has_rows() && shape.reuses() {
-        return Schedule { vectors: 2, rows: 4, unroll: 4 };
+        return Schedule { vectors: 4, rows: 2, unroll: 2 };
     }
-    let loops = shape.loop_instructions();
-    let room = INSTRUCTIONS / shape.instructions();
-    let most = if loops > 0 || shape.diverges() { REGISTERS / shape.pressure() } else { 4 };
-    let vectors = room.min(most).clamp(1, 4);
+    let (loops, instructions) = (shape.loop_instructions(), shape.instructions());
+    let [short, long] = VECTORS;
+    let most = match (loops > 0, shape.counts_apart()) {
+        // Lanes that wait for others are lost the more, the more wait together.
+        (_, true) => 1,
+        (true, false) => long.min(REGISTERS / shape.pressure()),
+        (false, false) if instructions > SHORT => long,
+        (false, false) => short,
+    };
+    let vectors = most.min(INSTRUCTIONS / instructions).max(1);
     let unroll = (PASSAGE_INSTRUCTIONS / (loops * vectors).max(1)).clamp(1, 2);
     Schedule { vectors: vectors as u8, rows: 1, unroll: unroll as u8 }
 }
