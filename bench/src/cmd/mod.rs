@@ -4,6 +4,7 @@ mod bench;
 mod collect;
 mod doctor;
 mod explain;
+mod tune;
 
 use std::process::ExitCode;
 
@@ -24,6 +25,8 @@ pub(crate) enum Command {
     Doctor(doctor::Args),
     /// Measure random kernels on both sides and append them to a training set.
     Collect(collect::Args),
+    /// Time every layout of a kernel on the CPU.
+    Tune(tune::Args),
 }
 
 /// Runs a command; the exit code is 0 for success and 1 for a result that is wrong.
@@ -34,6 +37,7 @@ pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Explain(args) => explain::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Collect(args) => collect::run(args),
+        Command::Tune(args) => tune::run(&args),
     }
 }
 

@@ -1,0 +1,145 @@
+//! `crossover tune`: every layout of a library kernel on the CPU, checked and timed against the one
+//! that is taken by default.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::Context;
+use crossover::kernels::exec::{Arg, Call, Version, claim_args, default_grid};
+use crossover::kernels::front;
+use crossover::kernels::ir::Kernel;
+use crossover::kernels::library::{self, Entry, Input};
+use crossover::kernels::passes::optimize;
+use crossover::kernels::random::Random;
+use crossover_memory::Slot;
+use crossover_wasm::{Schedule, WasmExecutor};
+
+use crate::case::seed;
+
+/// Arguments of `tune`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The kernel.
+    kernel: String,
+    /// The size, in the kernel's own unit; `1e6` is understood.
+    #[arg(long)]
+    n: Option<f64>,
+    /// Worker threads.
+    #[arg(long, default_value_t = 1)]
+    threads: usize,
+    /// Timed runs of each layout, in turns.
+    #[arg(long, default_value_t = 9)]
+    repetitions: usize,
+}
+
+/// A layout and what its runs took.
+struct Candidate {
+    schedule: Schedule,
+    version: Arc<dyn Version>,
+    compile_s: f64,
+    seconds: Vec<f64>,
+}
+
+pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let entry = library::find(&args.kernel)
+        .with_context(|| format!("there is no kernel `{}`", args.kernel))?;
+    let size = args.n.map_or(entry.sizes[1], |n| n as usize);
+    let kernel = Arc::new(optimize(&front::kernel(entry.def, &[], &[])?));
+    let executor = WasmExecutor::new()?;
+    let inputs = (entry.inputs)(size, &mut Random::new(seed(size)));
+    let mut candidates = Vec::new();
+    for schedule in Schedule::space(&kernel) {
+        let start = Instant::now();
+        let version = executor.compile_scheduled(&kernel, schedule)?;
+        let compile_s = start.elapsed().as_secs_f64();
+        candidates.push(Candidate { schedule, version, compile_s, seconds: Vec::new() });
+    }
+    let right = check(entry, &kernel, &inputs, &candidates, args.threads)?;
+    let held = slots(&inputs)?;
+    for _ in 0..args.repetitions {
+        for candidate in &mut candidates {
+            let seconds = time(&kernel, &*candidate.version, &held, args.threads)?;
+            candidate.seconds.push(seconds);
+        }
+    }
+    print(entry, size, &mut candidates);
+    Ok(if right { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Whether every layout computes the reference.
+fn check(
+    entry: &Entry,
+    kernel: &Arc<Kernel>,
+    inputs: &[Input],
+    candidates: &[Candidate],
+    threads: usize,
+) -> anyhow::Result<bool> {
+    let expected = (entry.reference)(inputs);
+    let mut right = true;
+    for candidate in candidates {
+        let held = slots(inputs)?;
+        time(kernel, &*candidate.version, &held, threads)?;
+        for output in &expected {
+            let Arg::Buffer { slot, .. } = &held[output.param] else { continue };
+            let found: Vec<f64> = match &inputs[output.param] {
+                Input::F32(_) => slot.read::<f32>().iter().map(|&v| f64::from(v)).collect(),
+                Input::U32(_) => slot.read::<u32>().iter().map(|&v| f64::from(v)).collect(),
+                Input::Scalar(_) => continue,
+            };
+            if let Some(wrong) = entry.tolerance.judge(&output.values, found.into_iter()) {
+                right = false;
+                println!("{:?}: wrong result: {wrong:?}", candidate.schedule);
+            }
+        }
+    }
+    Ok(right)
+}
+
+fn slots(inputs: &[Input]) -> anyhow::Result<Vec<Arg>> {
+    let filled = |bits: Vec<u32>| -> anyhow::Result<Arg> {
+        let slot = Arc::new(Slot::zeroed(4 * bits.len())?);
+        slot.write::<u32>().copy_from_slice(&bits);
+        Ok(Arg::Buffer { slot, len: u32::try_from(bits.len())? })
+    };
+    let arg = |input: &Input| match input {
+        Input::Scalar(c) => Ok(Arg::Scalar(*c)),
+        Input::F32(v) => filled(v.iter().map(|v| v.to_bits()).collect()),
+        Input::U32(v) => filled(v.clone()),
+    };
+    inputs.iter().map(arg).collect()
+}
+
+/// Seconds of one run.
+fn time(
+    kernel: &Kernel,
+    version: &dyn Version,
+    args: &[Arg],
+    threads: usize,
+) -> anyhow::Result<f64> {
+    let mut claim = claim_args(kernel, args);
+    let grid = default_grid(kernel, args);
+    let mut call = Call { args, grid, threads, deadline: None, claim: &mut claim };
+    Ok(version.run(&mut call)?.kernel.as_secs_f64())
+}
+
+fn print(entry: &Entry, size: usize, candidates: &mut [Candidate]) {
+    for candidate in candidates.iter_mut() {
+        candidate.seconds.sort_by(f64::total_cmp);
+    }
+    let median = |candidate: &Candidate| candidate.seconds[candidate.seconds.len() / 2];
+    let default = candidates.first().map_or(0.0, median);
+    println!("{} at {size}: {}", entry.name, entry.about);
+    println!("vectors  rows  unroll  compile ms   median ms   Gop/s   default / this");
+    for candidate in candidates.iter() {
+        let Schedule { vectors, rows, unroll } = candidate.schedule;
+        let seconds = median(candidate);
+        let rate = (entry.operations)(size) / seconds / 1e9;
+        println!(
+            "{vectors:>7}  {rows:>4}  {unroll:>6}  {:>10.2}  {:>10.4}  {rate:>6.2}   {:>14.2}",
+            candidate.compile_s * 1e3,
+            seconds * 1e3,
+            default / seconds,
+        );
+    }
+}
