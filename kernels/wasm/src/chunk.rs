@@ -16,6 +16,10 @@ const CHUNK_TIME: Duration = Duration::from_millis(1);
 /// Points of a worker's first chunk, before anything is known of their cost.
 const FIRST_CHUNK: u64 = 1024;
 
+/// Rows of a chunk of tiles, at most, and chunks of such rows that each worker gets, at least.
+const ROWS: u64 = 64;
+const SHARES: u64 = 4;
+
 /// Chunks start at multiples of this along a single row, so that groups of lanes stay whole.
 const ALIGNMENT: u64 = 64;
 
@@ -54,16 +58,26 @@ pub(crate) fn points(grid: Grid) -> u64 {
 pub(crate) struct Chunks {
     next: AtomicU64,
     end: u64,
-    row: u64,
+    /// Points of as many whole rows as are computed together.
+    band: u64,
+    /// Whether chunks may be parts of a row.
+    parts: bool,
     workers: u64,
 }
 
 impl Chunks {
-    pub(crate) fn of(grid: Grid, workers: usize) -> Chunks {
+    /// Chunks of a grid whose rows are computed so many at a time.
+    pub(crate) fn of(grid: Grid, rows: u32, workers: usize) -> Chunks {
+        let (row, end) = (u64::from(grid[0]).max(1), points(grid));
+        let (height, rows) = (u64::from(grid[1]), u64::from(rows));
+        // What tiles of several rows load is used again by those below, if they are run together.
+        let share = height / (SHARES * workers as u64);
+        let bands = if rows > 1 { (share.min(ROWS) / rows).max(1) } else { 1 };
         Chunks {
             next: AtomicU64::new(0),
-            end: points(grid),
-            row: u64::from(grid[0]).max(1),
+            end,
+            band: row * rows * bands,
+            parts: rows == 1 || row == end,
             workers: workers as u64,
         }
     }
@@ -74,8 +88,8 @@ impl Chunks {
         // Towards the end the pieces get small enough to keep all workers busy.
         let fair = (left / (2 * self.workers)).max(FIRST_CHUNK);
         let size = if self.workers > 1 { size.min(fair) } else { size };
-        let unit = if size >= self.row { self.row } else { ALIGNMENT };
-        let unit = if self.row == self.end { ALIGNMENT } else { unit };
+        let whole = !self.parts || (size >= self.band && self.band < self.end);
+        let unit = if whole { self.band } else { ALIGNMENT };
         let size = size.max(1).checked_next_multiple_of(unit).unwrap_or(size);
         let advance = |at: u64| (at < self.end).then(|| at.saturating_add(size).min(self.end));
         let taken = self.next.fetch_update(Ordering::Relaxed, Ordering::Relaxed, advance);
@@ -143,12 +157,14 @@ mod tests {
     #[test]
     fn chunks_cover_the_grid() {
         for grid in [[0, 1, 1], [1, 1, 1], [100_003, 1, 1], [7, 1000, 3], [100_000, 3, 1]] {
-            for workers in [1, 3] {
-                let chunks = Chunks::of(grid, workers);
+            for (workers, rows) in [(1, 1), (3, 1), (3, 4)] {
+                let chunks = Chunks::of(grid, rows, workers);
                 let mut at = 0;
                 while let Some(chunk) = chunks.take(1000) {
                     assert_eq!(chunk.start, at);
                     at = chunk.end;
+                    let band = u64::from(grid[0] * rows);
+                    assert!(rows == 1 || grid[1] == 1 || at % band == 0 || at == points(grid));
                 }
                 assert_eq!(at, points(grid));
             }

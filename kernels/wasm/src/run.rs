@@ -82,6 +82,7 @@ impl WasmExecutor {
                 module,
                 scratch_bytes: emitted.scratch_bytes,
                 unbounded: emitted.unbounded,
+                rows: emitted.rows,
                 privates: buffer_privates(kernel, &emitted.privates),
             }),
         }))
@@ -105,6 +106,8 @@ struct Program {
     module: Module,
     scratch_bytes: usize,
     unbounded: bool,
+    /// Rows of the grid that are computed together.
+    rows: u32,
     /// For each buffer, how workers' copies of it are merged.
     privates: Vec<Option<Merge>>,
 }
@@ -154,7 +157,7 @@ impl WasmVersion {
     fn map(&self, call: &mut Call<'_>) -> Result<(), RunError> {
         let threads = self.map_threads(call);
         let pieces = threads > 1 || call.deadline.is_some();
-        let chunks = Chunks::of(call.grid, threads);
+        let chunks = Chunks::of(call.grid, self.program.rows, threads);
         let copies = (threads > 1).then(Mutex::default);
         let share = Share::Map { chunks, pieces, copies };
         let task = self.share_out(call, "run", threads, share)?;

@@ -82,6 +82,8 @@ pub struct WasmModule {
     pub scratch_bytes: usize,
     /// Whether the kernel has loops that no counter bounds.
     pub unbounded: bool,
+    /// Rows of the grid that are computed together.
+    pub rows: u32,
     /// For each parameter, how its copies are merged where workers have their own.
     pub(crate) privates: Vec<Option<Merge>>,
 }
@@ -126,6 +128,7 @@ pub fn emit(kernel: &Kernel, schedule: Schedule) -> Result<WasmModule, Unsupport
         bytes: module.finish(),
         scratch_bytes: scratch_bytes as usize,
         unbounded: is_unbounded(function),
+        rows: tile.rows,
         privates,
     })
 }
