@@ -11,7 +11,7 @@
 use std::collections::HashMap;
 
 use super::Pass;
-use super::rewrite::each_function;
+use super::rewrite::{each_function, ends_in_jump};
 use super::rule::{Hits, Rule};
 use crate::ir::{Block, Const, Function, Inst, Kernel, Stmt, Value, ValueDef};
 
@@ -57,7 +57,11 @@ fn counters(function: &Function, stmt: &Stmt) -> Option<Vec<Const>> {
     let (first, end) = (function.as_const(*start)?.to_int()?, function.as_const(*end)?.to_int()?);
     let distance = u64::try_from(end - first).ok()?;
     let passages = distance.div_ceil(u64::from(*step));
-    if passages > PASSAGES_MAX || passages * values(body) > VALUES_MAX || jumps(body) {
+    if passages > PASSAGES_MAX || passages * values(body) > VALUES_MAX {
+        return None;
+    }
+    // Behind a passage that returns there is no other.
+    if jumps(body) || ends_in_jump(body) {
         return None;
     }
     let ty = function.ty(*counter);
@@ -196,6 +200,19 @@ mod tests {
     #[test]
     fn long_loops_stay() {
         check(&nested(1000), 4);
+    }
+
+    #[test]
+    fn a_loop_that_returns_stays() {
+        let mut b = Builder::new("returns");
+        let y = b.buffer("y", Type::I32, Access::ReadWrite);
+        let id = b.id(Axis::X);
+        let (zero, three) = (b.constant(0i32), b.constant(3i32));
+        b.for_range(zero, three, 1, |b, i| {
+            b.checked_store(y, id, i);
+            b.stmt(Stmt::Return);
+        });
+        check(&kernel_of(b.finish(), 3), 1);
     }
 
     #[test]
