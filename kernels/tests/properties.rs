@@ -122,9 +122,11 @@ fn typed(tree: Tree, from: &Def, resigned: bool, rng: &mut Random) {
     let definition = Arc::new(Definition { tree, file: "some.rs".into(), helpers });
     match front::instantiate(&definition, &types, &consts) {
         Ok(kernel) => verify(&kernel).expect("the front end verifies"),
-        // The reader of sources sees to signatures, rustc or the verifier to jumps.
+        // The reader of sources sees to signatures and steps, rustc or the verifier to jumps.
         Err(KernelError::Invalid { message, .. }) => {
-            assert!(resigned || message.contains("outside a loop"), "not typed: {message}");
+            let refused = ["outside a loop", "follows a jump", "has step 0"];
+            let refused = refused.iter().any(|refused| message.contains(refused));
+            assert!(resigned || refused, "not typed: {message}");
         }
         Err(_) => {}
     }
@@ -467,9 +469,9 @@ proptest! {
         let options = Options { size, transcendental: true, exact: false, ..Options::default() };
         let once = optimize(&random::kernel(&mut rng, &options));
         // One kernel in 25 gains from a second run, one in 500 from a third: a late pass frees what
-        // an early one could have taken. None has gained from a fourth.
+        // an early one could have taken. None has gained from a fourth. It may grow: a loop whose
+        // length became known is written out.
         let third = optimize(&optimize(&once));
-        prop_assert!(third.entry.values.len() <= once.entry.values.len());
         let fourth = optimize(&third);
         prop_assert!(third == fourth, "{}\n{}", third, fourth);
     }

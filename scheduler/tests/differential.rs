@@ -151,8 +151,10 @@ fn random_kernels_are_equal_in_the_interpreter_and_as_wasm() {
     assert_eq!(coverage.missing(&options), Vec::<String>::new(), "every operator was tried");
     for pass in passes::PIPELINE {
         eprintln!("{}: changed {} of {WASM_KERNELS} kernels", pass.name, hits[pass.name]);
-        // Nothing transcendental is in an exact kernel: that pass has tests of its own.
-        assert!(hits[pass.name] > 0 || pass.name == "lower_math", "{} was never hit", pass.name);
+        // Nothing transcendental is in an exact kernel: that pass has tests of its own. Kernels that
+        // may round once are compared below, where exact numbers or a tolerance allow it.
+        let elsewhere = ["lower_math", "contract"].contains(&pass.name);
+        assert!(hits[pass.name] > 0 || elsewhere, "{} was never hit", pass.name);
     }
 }
 
@@ -215,7 +217,8 @@ fn kernels_everywhere(count: u64, options: impl FnOnce(&Gpu) -> Options) {
         let seed = 0x69d0_0000 + (name << 20) + seed;
         let mut rng = Random::new(seed);
         let size = 4 + rng.below(16);
-        let source = random::kernel(&mut rng, &Options { size, ..options.clone() });
+        let mut source = random::kernel(&mut rng, &Options { size, ..options.clone() });
+        source.contract = rng.chance(50);
         coverage.add(&source);
         refused += u64::from(!kernel_everywhere(&sides, &source, &mut rng, options.floats, seed));
     }
