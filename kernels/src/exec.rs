@@ -121,7 +121,7 @@ pub trait Version: Send + Sync {
 pub fn check_args(kernel: &Kernel, args: &[Arg], grid: Grid) -> Result<(), RunError> {
     let fail =
         |message: String| Err(RunError::Arguments { kernel: kernel.entry.name.clone(), message });
-    let params = &kernel.entry.params;
+    let params = &kernel.entry.params[..kernel.entry.arity()];
     if params.len() != args.len() {
         return fail(format!("takes {} arguments, {} were given", params.len(), args.len()));
     }
@@ -139,7 +139,9 @@ pub fn check_args(kernel: &Kernel, args: &[Arg], grid: Grid) -> Result<(), RunEr
             (ParamKind::Scalar(ty), _) => {
                 return fail(format!("`{name}` is a scalar of type {ty}"));
             }
-            (ParamKind::Buffer { .. }, _) => return fail(format!("`{name}` is a buffer")),
+            (ParamKind::Buffer { .. } | ParamKind::Shared { .. }, _) => {
+                return fail(format!("`{name}` is a buffer"));
+            }
         }
     }
     for axis in Axis::ALL {

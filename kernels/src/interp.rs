@@ -3,6 +3,8 @@
 //! Invocations run one after another, x fastest, then y, then z. A reduction combines contributions
 //! from left to right, starting with the identity; so does a scan.
 
+mod group;
+
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -10,8 +12,8 @@ use crate::error::{Failure, RunError};
 use crate::eval;
 use crate::exec::{Arg, Call, Deadline, Executor, Grid, Measurement, Version, check_args};
 use crate::ir::{
-    CallArg, CollectiveKind, Const, Function, Helper, Inst, Kernel, Param, SiteId, Stmt, Type,
-    Value,
+    Axis, CallArg, CollectiveKind, Const, Function, Helper, Inst, Kernel, LocalDef, Param, SiteId,
+    Stmt, Type, Value,
 };
 
 /// An argument, held by the interpreter.
@@ -73,7 +75,12 @@ pub fn run(
     grid: Grid,
     deadline: Option<Deadline>,
 ) -> Result<(), RunError> {
-    let mut machine = Machine { kernel, args, invocation: [0; 3], deadline, ticks: 0 };
+    let shared = kernel.entry.shared().map(|(_, ty, len)| Data::zeroed(ty, len as usize)).collect();
+    let invocation = [0; 3];
+    let mut machine = Machine { kernel, args, shared, invocation, deadline, ticks: 0 };
+    if let Some(size) = kernel.workgroup {
+        return group::run(&mut machine, size, kernel.whole_groups(grid));
+    }
     let mut running = kernel.collective.zip(kernel.contribution()).map(|(c, ty)| c.op.identity(ty));
     for z in 0..grid[2] {
         for y in 0..grid[1] {
@@ -94,6 +101,8 @@ pub fn run(
 struct Machine<'a> {
     kernel: &'a Kernel,
     args: &'a mut [Data],
+    /// The arrays that the workgroup at hand shares.
+    shared: Vec<Data>,
     invocation: [u32; 3],
     deadline: Option<Deadline>,
     ticks: u64,
@@ -134,13 +143,7 @@ impl Machine<'_> {
     /// Runs one invocation and folds what it contributes into the running value.
     fn collect(&mut self, at: usize, running: &mut Option<Const>) -> Result<(), RunError> {
         let kernel = self.kernel;
-        let args = (0..kernel.entry.params.len())
-            .map(|i| match &self.args[i] {
-                Data::Scalar(c) => FrameArg::Scalar(*c),
-                Data::Narrow(_) | Data::Wide(_) => FrameArg::Buffer(Param(i as u32)),
-            })
-            .collect();
-        let contribution = self.call(&kernel.entry, args)?;
+        let contribution = self.call(&kernel.entry, self.entry_args())?;
         if let (Some(collective), Some(total), Some(c)) =
             (kernel.collective, running.as_mut(), contribution)
         {
@@ -153,20 +156,21 @@ impl Machine<'_> {
         Ok(())
     }
 
+    fn entry_args(&self) -> Vec<FrameArg> {
+        (0..self.kernel.entry.params.len())
+            .map(|i| match self.args.get(i) {
+                Some(Data::Scalar(c)) => FrameArg::Scalar(*c),
+                Some(Data::Narrow(_) | Data::Wide(_)) | None => FrameArg::Buffer(Param(i as u32)),
+            })
+            .collect()
+    }
+
     fn call(
         &mut self,
         function: &Function,
         args: Vec<FrameArg>,
     ) -> Result<Option<Const>, RunError> {
-        let locals = function.locals.iter();
-        let mut frame = Frame {
-            function,
-            args,
-            values: vec![None; function.values.len()],
-            locals: locals
-                .map(|l| vec![Const::zero(l.ty); l.array.unwrap_or(1) as usize])
-                .collect(),
-        };
+        let mut frame = Frame::new(function, args);
         self.block(&mut frame, &function.body)?;
         Ok(function.result.map(|local| frame.locals[local.index()][0]))
     }
@@ -219,6 +223,7 @@ impl Machine<'_> {
             Stmt::CallVoid(helper, args, _) => {
                 self.helper(frame, *helper, args)?;
             }
+            Stmt::Barrier(_) | Stmt::Each(_) => unreachable!("verified: what a workgroup runs"),
             Stmt::Break => return Ok(Flow::Break),
             Stmt::Continue => return Ok(Flow::Continue),
             Stmt::Return => return Ok(Flow::Return),
@@ -259,6 +264,8 @@ impl Machine<'_> {
                 FrameArg::Buffer(_) => unreachable!("verified: a scalar parameter"),
             },
             Inst::Id(axis) => self.invocation[axis.index()].into(),
+            Inst::Local(axis) => (self.invocation[axis.index()] % self.group_size(*axis)).into(),
+            Inst::Group(axis) => (self.invocation[axis.index()] / self.group_size(*axis)).into(),
             Inst::Len(buffer) => (self.buffer(frame, *buffer).len() as u32).into(),
             Inst::Counter => frame.value(value),
             Inst::Unary(op, a) => eval::unary(*op, frame.value(*a)),
@@ -312,9 +319,22 @@ impl Machine<'_> {
 
     fn buffer(&mut self, frame: &Frame<'_>, param: Param) -> &mut Data {
         match frame.args[param.index()] {
-            FrameArg::Buffer(own) => &mut self.args[own.index()],
+            FrameArg::Buffer(own) => self.data(own),
             FrameArg::Scalar(_) => unreachable!("verified: a buffer parameter"),
         }
+    }
+
+    /// A buffer of the call, or an array of the workgroup.
+    fn data(&mut self, param: Param) -> &mut Data {
+        let arity = self.args.len();
+        match param.index().checked_sub(arity) {
+            None => &mut self.args[param.index()],
+            Some(at) => &mut self.shared[at],
+        }
+    }
+
+    fn group_size(&self, axis: Axis) -> u32 {
+        self.kernel.workgroup.map_or(1, |size| size[axis.index()])
     }
 
     fn fail(&mut self, frame: &Frame<'_>, site: SiteId, index: Option<Value>) -> RunError {
@@ -324,7 +344,7 @@ impl Machine<'_> {
         kernel.entry.name.clone_from(&self.kernel.entry.name);
         let lengths: Vec<u64> = (0..frame.args.len())
             .map(|i| match frame.args[i] {
-                FrameArg::Buffer(own) => self.args[own.index()].len() as u64,
+                FrameArg::Buffer(own) => self.data(own).len() as u64,
                 FrameArg::Scalar(_) => 0,
             })
             .collect();
@@ -350,7 +370,18 @@ impl Machine<'_> {
     }
 }
 
-impl Frame<'_> {
+impl<'f> Frame<'f> {
+    fn new(function: &'f Function, args: Vec<FrameArg>) -> Frame<'f> {
+        let locals = function.locals.iter();
+        let zeroed = |l: &LocalDef| vec![Const::zero(l.ty); l.array.unwrap_or(1) as usize];
+        Frame {
+            function,
+            args,
+            values: vec![None; function.values.len()],
+            locals: locals.map(zeroed).collect(),
+        }
+    }
+
     fn value(&self, value: Value) -> Const {
         self.values[value.index()].expect(DEFINED)
     }

@@ -31,18 +31,70 @@ pub struct Id {
     pub y: usize,
     /// Along the slowest axis; 0 in a grid of fewer than three.
     pub z: usize,
+    /// The position in the workgroup, in a kernel that has them.
+    pub local: Place,
+    /// The number of the workgroup, in a kernel that has them.
+    pub group: Place,
+}
+
+/// A position along the three axes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    /// Along the fastest axis.
+    pub x: usize,
+    /// Along the second axis.
+    pub y: usize,
+    /// Along the slowest axis.
+    pub z: usize,
 }
 
 impl Id {
-    /// A position in a grid of one axis, to call a kernel as plain Rust.
+    /// A position in a grid of one axis, to call a kernel as plain Rust. It is a workgroup of its
+    /// own.
     pub fn at(x: usize) -> Id {
-        Id { x, y: 0, z: 0 }
+        Id::at2(x, 0)
     }
 
-    /// A position in a grid of two axes.
+    /// A position in a grid of two axes, a workgroup of its own.
     pub fn at2(x: usize, y: usize) -> Id {
-        Id { x, y, z: 0 }
+        Id { x, y, z: 0, local: Place::default(), group: Place { x, y, z: 0 } }
     }
+
+    /// An array of `N` elements that all invocations of the workgroup share, zero at its start. Only
+    /// in a kernel with `#[kernel(workgroup = …)]`, as `let tile = id.shared::<f32, 256>();`:
+    /// elements are read by `tile[i].get()` and written by `tile[i].set(v)`; those of an
+    /// `Atomic<u32>` or `Atomic<i32>` have the operations of [`Atomic`].
+    ///
+    /// Called as plain Rust, the invocation is a workgroup of its own and shares with nobody.
+    pub fn shared<T: Shared, const N: usize>(self) -> [T::Cell; N] {
+        std::array::from_fn(|_| T::Cell::default())
+    }
+
+    /// Waits until all invocations of the workgroup have come here: then each sees what the others
+    /// have written. Refused where not all of them come, before the kernel runs.
+    ///
+    /// Called as plain Rust, the invocation is a workgroup of its own and waits for nobody.
+    pub fn barrier(self) {}
+}
+
+/// A type that workgroups can share: the scalars of buffers, `Atomic<u32>` and `Atomic<i32>`.
+pub trait Shared {
+    /// What stands in the array.
+    type Cell: Default;
+}
+
+macro_rules! shared {
+    ($($ty:ty),*) => {$(
+        impl Shared for $ty {
+            type Cell = std::cell::Cell<$ty>;
+        }
+    )*};
+}
+
+shared!(f32, f64, i32, u32, i64, u64);
+
+impl<T: AtomicElement + Default> Shared for Atomic<T> {
+    type Cell = Atomic<T>;
 }
 
 /// Whoever runs kernels: what `KERNEL::on(&host)` takes. The scheduler's `Runtime` is one.

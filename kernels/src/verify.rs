@@ -8,14 +8,20 @@
 //!    integers, loads come from the others.
 //! 5. `Break` and `Continue` stand in a loop; nothing follows them or a `Return` in a block.
 //! 6. Helpers do not recurse and fit the arguments of their calls; an `Id` is the entry's alone.
-//! 7. The grid has one to three extents from `u32` scalars or buffers; a collective has one, a
+//! 7. Shared arrays, barriers and places in a workgroup belong to entries with workgroups; a barrier
+//!    stands where all invocations of a group come together ([`crate::analysis::uniform`]).
+//! 8. The grid has one to three extents from `u32` scalars or buffers; a collective has one, a
 //!    result that its operator takes, and an output buffer of that type as last parameter.
 
+use crate::analysis::uniform;
 use crate::error::KernelError;
 use crate::ir::{
     Access, Block, CallArg, Extent, Function, Helper, Inst, Kernel, Local, Param, ParamKind, Stmt,
     Trap, Type, Value,
 };
+
+/// Invocations of a workgroup at most.
+pub const WORKGROUP_MAX: u32 = 1024;
 
 /// Checks every rule in the head of this file.
 ///
@@ -32,7 +38,28 @@ fn verify_kernel(kernel: &Kernel) -> Result<(), String> {
         verify_function(kernel, helper, Some(Helper(at as u32)))
             .map_err(|message| format!("helper `{}`: {message}", helper.name))?;
     }
+    verify_workgroup(kernel)?;
     verify_grid(kernel)
+}
+
+fn verify_workgroup(kernel: &Kernel) -> Result<(), String> {
+    let Some(size) = kernel.workgroup else { return Ok(()) };
+    let invocations = size.iter().fold(1u64, |all, &n| all.saturating_mul(u64::from(n)));
+    if !(1..=u64::from(WORKGROUP_MAX)).contains(&invocations) {
+        return Err(format!("a workgroup of {invocations}, it can have 1 to {WORKGROUP_MAX}"));
+    }
+    if size.iter().skip(kernel.grid.len()).any(|&n| n != 1) {
+        return Err("the workgroup has more axes than the grid".into());
+    }
+    if kernel.collective.is_some() {
+        return Err("a collective has no workgroups".into());
+    }
+    match uniform::divergent_barrier(kernel) {
+        None => Ok(()),
+        Some(span) => {
+            Err(format!("{}: not all of a workgroup come to this barrier", kernel.location(span)))
+        }
+    }
 }
 
 fn verify_grid(kernel: &Kernel) -> Result<(), String> {
@@ -70,10 +97,37 @@ fn verify_grid(kernel: &Kernel) -> Result<(), String> {
     }
 }
 
+/// Shared arrays stand behind the arguments of an entry with workgroups.
+fn verify_shared(
+    kernel: &Kernel,
+    function: &Function,
+    helper: Option<Helper>,
+) -> Result<(), String> {
+    let arity = function.arity();
+    for (param, element, len) in function.shared() {
+        let name = &function.params[param.index()].name;
+        if helper.is_some() || kernel.workgroup.is_none() || kernel.collective.is_some() {
+            return Err(format!("shared array `{name}` in a function without workgroups"));
+        }
+        if param.index() < arity {
+            return Err(format!("shared array `{name}` stands before an argument"));
+        }
+        if element == Type::Bool || len == 0 {
+            return Err(format!("shared array `{name}` of {len} {element}"));
+        }
+    }
+    Ok(())
+}
+
+/// Whether the statement, or one inside it, is such a one.
+fn contains(stmt: &Stmt, is: &impl Fn(&Stmt) -> bool) -> bool {
+    is(stmt) || stmt.blocks().into_iter().flatten().any(|inner| contains(inner, is))
+}
+
 fn scalar(function: &Function, param: Param) -> Option<Type> {
     match function.params.get(param.index())?.kind {
         ParamKind::Scalar(ty) => Some(ty),
-        ParamKind::Buffer { .. } => None,
+        ParamKind::Buffer { .. } | ParamKind::Shared { .. } => None,
     }
 }
 
@@ -101,6 +155,7 @@ fn verify_function(
             }
         }
     }
+    verify_shared(kernel, function, helper)?;
     for local in &function.locals {
         if local.array == Some(0) {
             return Err("an array has no elements".into());
@@ -193,12 +248,28 @@ impl Verifier<'_> {
             Stmt::CallVoid(helper, args, _) => {
                 self.call(*helper, args)?;
             }
+            Stmt::Barrier(_) if self.kernel.workgroup.is_none() || self.helper.is_some() => {
+                return Err("a barrier in a function without workgroups".into());
+            }
+            Stmt::Barrier(_) => {}
+            Stmt::Each(body) => self.each(body)?,
             Stmt::Break | Stmt::Continue if loops == 0 => {
                 return Err("break or continue outside a loop".into());
             }
             Stmt::Break | Stmt::Continue | Stmt::Return => {}
         }
         Ok(())
+    }
+
+    fn each(&mut self, body: &Block) -> Result<(), String> {
+        let mut inner = false;
+        for stmt in body {
+            inner |= contains(stmt, &|stmt| matches!(stmt, Stmt::Each(_) | Stmt::Barrier(_)));
+        }
+        if inner || self.kernel.workgroup.is_none() || self.helper.is_some() {
+            return Err("`each` stands in an entry with workgroups, without barriers inside".into());
+        }
+        self.block(body, 0)
     }
 
     fn counter_loop(
@@ -251,8 +322,17 @@ impl Verifier<'_> {
                 return wrong("the grid has no such axis");
             }
             Inst::Id(_) => {}
+            Inst::Local(_) | Inst::Group(_)
+                if self.helper.is_some()
+                    || def.ty != Type::U32
+                    || self.kernel.workgroup.is_none() =>
+            {
+                return wrong("a place in a workgroup is a u32 of an entry that has workgroups");
+            }
+            Inst::Local(_) | Inst::Group(_) => {}
             Inst::Len(p) => {
-                if self.function.element(*p).is_none() || def.ty != Type::U32 {
+                let kind = self.function.params.get(p.index()).map(|param| param.kind);
+                if !matches!(kind, Some(ParamKind::Buffer { .. })) || def.ty != Type::U32 {
                     return wrong("len is the u32 length of a buffer");
                 }
             }
@@ -356,7 +436,8 @@ impl Verifier<'_> {
                     }
                 }
                 (ParamKind::Scalar(_), CallArg::Buffer(_))
-                | (ParamKind::Buffer { .. }, CallArg::Value(_)) => {
+                | (ParamKind::Buffer { .. }, CallArg::Value(_))
+                | (ParamKind::Shared { .. }, _) => {
                     return Err(format!("argument `{}` of another kind", param.name));
                 }
             }
@@ -393,6 +474,13 @@ impl Verifier<'_> {
     fn buffer(&self, param: Param, allowed: &[Access]) -> Result<Type, String> {
         match self.function.params.get(param.index()).map(|p| p.kind) {
             Some(ParamKind::Buffer { element, access }) if allowed.contains(&access) => Ok(element),
+            Some(ParamKind::Shared { element, atomic, .. }) => {
+                let access = if atomic { Access::Atomic } else { Access::ReadWrite };
+                if !allowed.contains(&access) {
+                    return Err(format!("{param} is no shared array of access {allowed:?}"));
+                }
+                Ok(element)
+            }
             _ => Err(format!("{param} is no buffer of access {allowed:?}")),
         }
     }

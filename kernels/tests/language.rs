@@ -457,3 +457,103 @@ fn a_truncated_definition_is_an_error() {
     let def = crossover_kernels::Def { tree: &axpy::DEF.tree[..20], ..*axpy::DEF };
     assert_eq!(front::kernel(&def, &[], &[]), Err(KernelError::Blob { kernel: "axpy".into() }));
 }
+
+#[kernel(workgroup = 64, grid = x.len())]
+fn group_sums(id: Id, x: &[f32], sums: &mut [f32]) {
+    let tile = id.shared::<f32, 64>();
+    let at = id.local.x;
+    tile[at].set(if id.x < x.len() { x[id.x] } else { 0.0 });
+    id.barrier();
+    let mut half = tile.len() / 2;
+    while half > 0 {
+        if at < half {
+            tile[at].set(tile[at].get() + tile[at + half].get());
+        }
+        id.barrier();
+        half /= 2;
+    }
+    if at == 0 {
+        sums[id.group.x] = tile[0].get();
+    }
+}
+
+#[test]
+fn a_workgroup_sums_what_its_invocations_load() {
+    let x: Vec<f32> = (0..200).map(|i| i as f32).collect();
+    let mut sums = vec![-1.0; 4];
+    group_sums::on(&Reference).args(&x, &mut sums).run().expect("in range");
+    let expected: Vec<f32> = x.chunks(64).map(|part| part.iter().sum()).collect();
+    assert_eq!(sums, expected);
+}
+
+#[kernel(workgroup = (N, 2), grid = (w, h))]
+fn counted<const N: usize>(id: Id, w: usize, h: usize, x: &[u32], y: &mut [u32]) {
+    const ROWS: usize = 2;
+    let counts = id.shared::<Atomic<u32>, ROWS>();
+    let columns = id.shared::<u32, N>();
+    let inside = id.x < w && id.y < h;
+    if inside {
+        counts[id.local.y].fetch_add(x[id.y * w + id.x]);
+    }
+    if id.local.y == 0 {
+        columns[id.local.x].set(id.group.x as u32 * 1000);
+    }
+    id.barrier();
+    if inside {
+        let other = counts[1 - id.local.y].load();
+        y[id.y * w + id.x] = other + columns[N - 1 - id.local.x].get();
+    }
+}
+
+#[test]
+fn workgroups_have_two_axes_atomics_and_const_sizes() {
+    let (w, h) = (7, 3);
+    let x: Vec<u32> = (0..w * h).map(|i| i as u32).collect();
+    let mut y = vec![0; w * h];
+    counted::on(&Reference).args::<4>(w, h, &x, &mut y).run().expect("in range");
+    for row in 0..h {
+        for column in 0..w {
+            let group = column / 4;
+            let other = row ^ 1;
+            let columns = group * 4..(group * 4 + 4).min(w);
+            let sum: u32 = if other < h { columns.map(|c| x[other * w + c]).sum() } else { 0 };
+            assert_eq!(y[row * w + column], sum + group as u32 * 1000, "{row} {column}");
+        }
+    }
+}
+
+#[kernel(workgroup = 8)]
+fn parted(id: Id, y: &mut [u32]) {
+    if id.local.x < 4 {
+        id.barrier();
+    }
+    y[id.x] = 1;
+}
+
+#[kernel]
+fn alone(id: Id, y: &mut [u32]) {
+    id.barrier();
+    y[id.x] = id.local.x as u32;
+}
+
+#[test]
+fn barriers_that_not_all_reach_and_groups_that_are_not_there_are_refused() {
+    let complaint = |def| match front::kernel(def, &[], &[]) {
+        Err(KernelError::Source { diagnostics, .. }) => {
+            diagnostics.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+        }
+        other => panic!("{other:?}"),
+    };
+    let text = complaint(parted::DEF);
+    assert!(text.contains("language.rs") && text.contains("not all invocations"), "{text}");
+    let text = complaint(alone::DEF);
+    assert_eq!(text.matches("this kernel has no workgroups").count(), 2, "{text}");
+}
+
+/// Called as plain Rust, an invocation is a group of its own.
+#[test]
+fn a_group_of_one_is_plain_rust() {
+    let mut sums = [0.0; 3];
+    group_sums(Id::at(2), &[1.0, 2.0, 4.0], &mut sums);
+    assert_eq!(sums, [0.0, 0.0, 4.0]);
+}

@@ -165,7 +165,8 @@ fn exprs(e: &mut Expr, f: &mut dyn FnMut(&mut Expr)) {
         ExprKind::Binary(_, a, b)
         | ExprKind::Assign(_, a, b)
         | ExprKind::Index(a, b)
-        | ExprKind::Repeat(a, b) => {
+        | ExprKind::Repeat(a, b)
+        | ExprKind::Shared { id: a, len: b, .. } => {
             exprs(a, f);
             exprs(b, f);
         }

@@ -113,7 +113,7 @@ fn compare_after(
 /// Takes integers modulo 8: loops of file tests run as often as their arguments say.
 fn make_small(kernel: &Kernel, data: &mut [Data]) {
     for (data, param) in data.iter_mut().zip(&kernel.entry.params) {
-        let (ParamKind::Scalar(ty) | ParamKind::Buffer { element: ty, .. }) = param.kind;
+        let ty = param.kind.ty();
         match data {
             _ if !ty.is_int() => {}
             Data::Scalar(c) => *c = Const::new(ty, c.bits % 8),
@@ -157,6 +157,7 @@ fn transcendental(ty: Type) -> Kernel {
         helpers: Vec::new(),
         grid,
         collective: None,
+        workgroup: None,
         contract: false,
         files: Vec::new(),
     }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use crossover::kernels::error::RunError;
 use crossover::kernels::exec::{Arg, Call, Executor, Grid, Version, claim_args};
 use crossover::kernels::interp::{self, Data};
-use crossover::kernels::ir::{Access, Const, Kernel, ParamKind, Type};
+use crossover::kernels::ir::{Access, Const, Kernel, Type};
 use crossover::kernels::library::{self, Input};
 use crossover::kernels::random::{self, Coverage, Floats, Options, Random};
 use crossover::kernels::{front, passes};
@@ -82,9 +82,7 @@ fn from_arg(arg: &Arg, before: &Data) -> Data {
 }
 
 fn element(kernel: &Kernel, param: usize) -> Type {
-    match kernel.entry.params[param].kind {
-        ParamKind::Scalar(ty) | ParamKind::Buffer { element: ty, .. } => ty,
-    }
+    kernel.entry.params[param].kind.ty()
 }
 
 fn values(data: &Data, ty: Type) -> Vec<Const> {
@@ -266,6 +264,35 @@ fn kernel_everywhere(
         }
     }
     true
+}
+
+/// Kernels with workgroups, shared arrays and barriers in the interpreter, as WebAssembly and on the
+/// GPU.
+#[test]
+fn random_workgroups_are_equal_everywhere() {
+    let wasm = WasmExecutor::new().expect("wasmtime starts");
+    let gpu = gpu().map(GpuExecutor::new);
+    for seed in 0..250 {
+        let mut rng = Random::new(0x6e0b_0000 + seed);
+        let (source, data, grid) = random::group_kernel(&mut rng);
+        let mut expected = data.clone();
+        interp::run(&source, &mut expected, grid, None).expect("no check fails");
+        let optimised = Arc::new(passes::optimize(&source));
+        let mut versions = vec![("wasm", wasm.compile(&optimised).expect("compiles"))];
+        if let Some(gpu) = &gpu {
+            match gpu.compile(&optimised) {
+                Ok(version) => versions.push(("gpu", version)),
+                Err(error) => panic!("seed {seed}: {error}\n{optimised}"),
+            }
+        }
+        for (who, version) in versions {
+            let found = run(&*version, &optimised, &data, grid, 2);
+            let found = found.unwrap_or_else(|error| panic!("seed {seed}, {who}: {error}"));
+            if let Some(wrong) = difference(&source, &expected, &found, equal) {
+                panic!("seed {seed}, {who}: {wrong}\n{source}\noptimised:\n{optimised}");
+            }
+        }
+    }
 }
 
 #[test]

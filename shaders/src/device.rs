@@ -131,6 +131,12 @@ impl AdapterInfo {
                 .max_compute_invocations_per_workgroup
                 .min(limits.max_compute_workgroup_size_x),
             workgroups_per_axis_max: limits.max_compute_workgroups_per_dimension,
+            workgroup_size_max: [
+                limits.max_compute_workgroup_size_x,
+                limits.max_compute_workgroup_size_y,
+                limits.max_compute_workgroup_size_z,
+            ],
+            workgroup_bytes_max: limits.max_compute_workgroup_storage_size,
             storage_buffers_max: limits.max_storage_buffers_per_shader_stage,
             storage_buffer_bytes_max: limits
                 .max_storage_buffer_binding_size

@@ -15,6 +15,10 @@ pub struct Capabilities {
     pub float64: bool,
     /// Invocations of one workgroup.
     pub workgroup_invocations_max: u32,
+    /// Invocations of one workgroup along each axis.
+    pub workgroup_size_max: [u32; 3],
+    /// Bytes that the invocations of a workgroup can share.
+    pub workgroup_bytes_max: u32,
     /// Workgroups of one dispatch along one axis.
     pub workgroups_per_axis_max: u32,
     /// Storage buffers that one shader can bind.
@@ -33,6 +37,8 @@ impl Capabilities {
             int64: false,
             float64: false,
             workgroup_invocations_max: 256,
+            workgroup_size_max: [256, 256, 64],
+            workgroup_bytes_max: 16_384,
             workgroups_per_axis_max: 65_535,
             storage_buffers_max: 8,
             storage_buffer_bytes_max: 128 << 20,
@@ -97,6 +103,15 @@ pub fn check(kernel: &Kernel, caps: &Capabilities) -> Result<(), RunError> {
             return refuse(format!("buffer `{name}` of atomic {element}"));
         }
     }
+    for (param, element, _) in entry.shared() {
+        if let Some(feature) = caps.missing(element) {
+            let name = &entry.params[param.index()].name;
+            return refuse(format!("shared array `{name}` of {element} needs {feature}"));
+        }
+    }
+    if let Some(what) = too_large(kernel, caps) {
+        return refuse(what);
+    }
     for (param, ty) in entry.scalars() {
         if let Some(feature) = caps.missing(ty) {
             let name = &entry.params[param.index()].name;
@@ -135,6 +150,27 @@ pub fn check(kernel: &Kernel, caps: &Capabilities) -> Result<(), RunError> {
     Ok(())
 }
 
+/// What of the kernel's workgroups is beyond the device, in words.
+fn too_large(kernel: &Kernel, caps: &Capabilities) -> Option<String> {
+    let size = kernel.workgroup?;
+    let invocations: u32 = size.iter().product();
+    let limit = caps.workgroup_invocations_max;
+    if invocations > limit {
+        return Some(format!(
+            "a workgroup of {invocations}, max_compute_invocations_per_workgroup is {limit}"
+        ));
+    }
+    let limits = caps.workgroup_size_max;
+    if size.iter().zip(limits).any(|(&size, limit)| size > limit) {
+        return Some(format!("a workgroup of {size:?}, max_compute_workgroup_size is {limits:?}"));
+    }
+    let bytes = kernel.entry.shared().map(|(_, ty, len)| u64::from(len) * ty.bytes() as u64);
+    let (bytes, limit) = (bytes.sum::<u64>(), caps.workgroup_bytes_max);
+    (bytes > u64::from(limit)).then(|| {
+        format!("{bytes} bytes of shared arrays, max_compute_workgroup_storage_size is {limit}")
+    })
+}
+
 /// An instruction that no shader can express, in words.
 fn refused(inst: &Inst) -> Option<String> {
     match inst {
@@ -148,6 +184,8 @@ fn refused(inst: &Inst) -> Option<String> {
         Inst::Const(_)
         | Inst::Param(_)
         | Inst::Id(_)
+        | Inst::Local(_)
+        | Inst::Group(_)
         | Inst::Len(_)
         | Inst::Counter
         | Inst::Unary(..)

@@ -212,11 +212,13 @@ fn create_module(gpu: &Gpu, shader: &Shader) -> Result<wgpu::ShaderModule, Devic
     // Divisions keep naga's guard for the smallest integer by -1.
     let checks = wgpu::ShaderRuntimeChecks {
         int_div_checks: true,
+        bounds_checks: shader.goes_on,
         ..wgpu::ShaderRuntimeChecks::unchecked()
     };
     gpu.catching(|| {
         // SAFETY: every access of a verified, optimised kernel stands behind a check of its index
-        // or was proved to need none; what the emitter adds itself is guarded by the extents that
+        // or was proved to need none; where an invocation goes on after its check has failed, naga's
+        // bounds checks are on. What the emitter adds itself is guarded by the extents that
         // the host writes. Unbounded loops count their passages and end.
         unsafe { gpu.device().create_shader_module_trusted(descriptor, checks) }
     })
@@ -249,8 +251,8 @@ fn create_stage(
             module,
             entry_point: Some(entry),
             compilation_options: wgpu::PipelineCompilationOptions {
-                // Every element of workgroup memory is written before it is read.
-                zero_initialize_workgroup_memory: false,
+                // Those of collectives are written before they are read.
+                zero_initialize_workgroup_memory: shader.shares,
                 ..wgpu::PipelineCompilationOptions::default()
             },
             cache: None,

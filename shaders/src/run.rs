@@ -89,9 +89,10 @@ impl GpuVersion {
                 u64::from(*len) * element.bytes() as u64 <= buffer.bytes()
             }
             (ParamKind::Scalar(_), DeviceArg::Buffer { .. })
-            | (ParamKind::Buffer { .. }, DeviceArg::Scalar(_)) => false,
+            | (ParamKind::Buffer { .. }, DeviceArg::Scalar(_))
+            | (ParamKind::Shared { .. }, _) => false,
         };
-        let same = entry.params.len() == args.len();
+        let same = entry.arity() == args.len();
         if same && entry.params.iter().map(|param| param.kind).zip(args).all(fits) {
             return Ok(());
         }
@@ -118,6 +119,7 @@ impl GpuVersion {
             }
             return Ok(Duration::ZERO);
         }
+        let grid = self.kernel.whole_groups(grid);
         let mut scratch = self.scratch.lock().unwrap_or_else(PoisonError::into_inner);
         match collective.map(|c| c.kind) {
             None => self.run_map(&mut scratch, args, grid, deadline),

@@ -10,8 +10,8 @@ pub const SCAN_ELEMENTS: u32 = 4;
 /// The choices of a shader that do not change what it computes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Schedule {
-    /// Invocations of a workgroup along x, y and z: powers of two, so that the last workgroup of
-    /// the largest grid does not wrap around.
+    /// Invocations of a workgroup along x, y and z: what the kernel says, or powers of two, so that
+    /// the last workgroup of the largest grid does not wrap around.
     pub workgroup: [u32; 3],
     /// Consecutive grid points of one invocation: more than one in scans.
     pub elements: u32,
@@ -24,7 +24,9 @@ impl Schedule {
     pub fn of(kernel: &Kernel, caps: &Capabilities) -> Schedule {
         let invocations = caps.workgroup_invocations_max.clamp(1, 256);
         let invocations = 1 << invocations.ilog2();
-        let workgroup = if kernel.axes() == 1 {
+        let workgroup = if let Some(size) = kernel.workgroup {
+            size
+        } else if kernel.axes() == 1 {
             [invocations, 1, 1]
         } else {
             // Wide along x: neighbours along x are neighbours in memory.

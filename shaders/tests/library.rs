@@ -8,7 +8,7 @@ use std::sync::Arc;
 use common::{bits, compile, gpu, has, run_gpu};
 use crossover_kernels::front;
 use crossover_kernels::interp::{self, Data};
-use crossover_kernels::ir::{Const, Extent, Kernel, ParamKind, Type};
+use crossover_kernels::ir::{Const, Extent, Kernel, Type};
 use crossover_kernels::library;
 use crossover_kernels::passes::optimize;
 use crossover_kernels::random::{self, Options, Random};
@@ -39,9 +39,7 @@ fn library_kernels_meet_their_references() {
             let grid = grid(&kernel, &data);
             run_gpu(&version, &mut data, grid, None).expect("library kernels do not fail");
             for expected in (entry.reference)(&inputs) {
-                let ty = match kernel.entry.params[expected.param].kind {
-                    ParamKind::Scalar(ty) | ParamKind::Buffer { element: ty, .. } => ty,
-                };
+                let ty = kernel.entry.params[expected.param].kind.ty();
                 let found = bits(&data[expected.param]);
                 let found = found.into_iter().map(|bits| Const::new(ty, bits).to_f64());
                 if let Some((i, e, f)) = entry.tolerance.judge(&expected.values, found) {

@@ -19,7 +19,10 @@ use syn::{FnArg, GenericParam, ItemFn, Pat, Type};
 
 /// Makes a function a kernel. Arguments: `reduce = op` or `scan = op` for a function that returns
 /// what one index contributes (op: add, mul, min, max, and, or, xor); `grid = (w, h)` for a grid
-/// other than the length of the first `&mut` slice.
+/// other than the length of the first `&mut` slice; `workgroup = 256` or `workgroup = (16, 16)` for
+/// groups that share arrays and wait for each other (`id.shared::<f32, 256>()`, `id.barrier()`,
+/// `id.local`, `id.group`): the grid is then enlarged to whole groups; `contract` where a product and
+/// a sum may be rounded once.
 #[proc_macro_attribute]
 pub fn kernel(attribute: TokenStream, item: TokenStream) -> TokenStream {
     let original = Tokens::from(item.clone());

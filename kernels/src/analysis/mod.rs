@@ -1,6 +1,7 @@
 //! Facts about a kernel. Nothing here changes one.
 
 pub mod profile;
+pub mod uniform;
 
 pub use profile::{Profile, profile};
 

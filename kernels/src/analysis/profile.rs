@@ -61,6 +61,10 @@ pub struct Profile {
     pub trip_product: f64,
     /// Atomic operations.
     pub atomics: f64,
+    /// Barriers.
+    pub barriers: f64,
+    /// Bytes that a workgroup shares.
+    pub shared_bytes: f64,
     /// Values alive at once, at the widest place of any block, roughly.
     pub live_values: f64,
     /// Length of the longest dependence within a passage of the hottest block.
@@ -119,6 +123,8 @@ pub fn profile(
 ) -> Profile {
     let mut total = Profile { trip_product: 1.0, ..Profile::default() };
     total.is_collective = kernel.collective.is_some();
+    let shared = kernel.entry.shared().map(|(_, ty, len)| f64::from(len) * ty.bytes() as f64);
+    total.shared_bytes = shared.sum();
     let arguments = Arguments { scalar, length };
     let mut counter = Counter::new(kernel, &kernel.entry, &arguments, &mut total);
     counter.block(&kernel.entry.body, Weight { times: 1.0, depth: 0, is_divergent: false });
@@ -231,6 +237,8 @@ impl<'a, 'p> Counter<'a, 'p> {
             }
             Stmt::Loop(body) => self.looped(None, body, weight),
             Stmt::CallVoid(helper, args, _) => self.call(helper.index(), args, weight),
+            Stmt::Barrier(_) => self.total.barriers += weight.times,
+            Stmt::Each(body) => self.block(body, weight),
             Stmt::Break | Stmt::Continue | Stmt::Return => {}
         }
     }
@@ -304,7 +312,13 @@ impl<'a, 'p> Counter<'a, 'p> {
         let operand = inst.operands().first().map_or(ty, |v| self.function.ty(*v));
         let total = &mut *self.total;
         match inst {
-            Inst::Const(_) | Inst::Param(_) | Inst::Id(_) | Inst::Len(_) | Inst::Counter => return,
+            Inst::Const(_)
+            | Inst::Param(_)
+            | Inst::Id(_)
+            | Inst::Local(_)
+            | Inst::Group(_)
+            | Inst::Len(_)
+            | Inst::Counter => return,
             Inst::Get(_) | Inst::GetElement(..) | Inst::Bitcast(_) => return,
             Inst::Unary(op, _) if op.is_transcendental() => total.transcendental += times,
             Inst::Unary(UnaryOp::Sqrt, _) => total.div_sqrt += times,
@@ -387,9 +401,9 @@ impl<'a, 'p> Counter<'a, 'p> {
     fn shape(&self, inst: &Inst) -> Shape {
         let of = |v: &Value| self.shapes[v.index()];
         match inst {
-            Inst::Const(_) | Inst::Param(_) | Inst::Len(_) => Shape::Uniform,
-            Inst::Id(Axis::X) => Shape::Linear(1.0),
-            Inst::Id(_) => Shape::Uniform,
+            Inst::Const(_) | Inst::Param(_) | Inst::Len(_) | Inst::Group(_) => Shape::Uniform,
+            Inst::Id(Axis::X) | Inst::Local(Axis::X) => Shape::Linear(1.0),
+            Inst::Id(_) | Inst::Local(_) => Shape::Uniform,
             Inst::Counter => Shape::Uniform,
             Inst::Get(local) | Inst::GetElement(local, _) => self.locals[local.index()],
             Inst::Load(_, index) | Inst::AtomicLoad(_, index) if of(index) == Shape::Uniform => {

@@ -149,6 +149,8 @@ fn tell_breaks(block: &mut Block, left: Local, yes: Value) -> bool {
             | Stmt::AtomicStore(..)
             | Stmt::Check { .. }
             | Stmt::CallVoid(..)
+            | Stmt::Barrier(_)
+            | Stmt::Each(_)
             | Stmt::Continue
             | Stmt::Return => {}
         }

@@ -5,7 +5,8 @@ use crossover_syntax::tree::{self, BinaryOp, Expr, ExprKind, Name, Pos, UnaryOp}
 use super::consts;
 use super::method::{Method, Shape};
 use super::typed::{
-    HelperCall, Place, TArg, TArm, TBlock, TExpr, TKind, Typed, Variable, VariableDef, Yield,
+    HelperCall, Place, SharedDef, TArg, TArm, TBlock, TExpr, TKind, Typed, Variable, VariableDef,
+    Yield,
 };
 use super::types::{Class, TypeVar, Types};
 use super::{Request, Session, const_generic, named_type};
@@ -22,6 +23,7 @@ pub(super) fn infer(session: &mut Session, request: &Request) -> Option<Typed> {
         request,
         types: Types::default(),
         variables: Vec::new(),
+        shared: Vec::new(),
         scopes: vec![Vec::new()],
         complaints: Vec::new(),
         result: None,
@@ -55,6 +57,7 @@ struct Infer<'a> {
     request: &'a Request,
     types: Types,
     variables: Vec<VariableDef>,
+    shared: Vec<SharedDef>,
     scopes: Vec<Vec<(String, Binding)>>,
     complaints: Vec<Complaint>,
     result: Option<TypeVar>,
@@ -98,6 +101,7 @@ impl Infer<'_> {
             variables: std::mem::take(&mut self.variables),
             mutable_params,
             param_types,
+            shared: std::mem::take(&mut self.shared),
             result,
             body,
             file,
@@ -284,6 +288,9 @@ impl Infer<'_> {
             }
             None => None,
         };
+        if let ExprKind::Shared { id, ty, atomic, len } = &init.kind {
+            return self.shared(name, id, ty, *atomic, len);
+        }
         let init = self.expr(init, expected);
         let (var, array) = match init.yields {
             Yield::Scalar(var) => (var, None),
@@ -321,8 +328,58 @@ impl Infer<'_> {
         Some(TExpr { kind: TKind::Let(variable, Box::new(init)), yields: Yield::Unit, pos })
     }
 
+    /// `let name = id.shared::<ty, len>();`
+    fn shared(
+        &mut self,
+        name: &Name,
+        id: &Expr,
+        ty: &Name,
+        atomic: bool,
+        len: &Expr,
+    ) -> Option<TExpr> {
+        self.in_workgroup(id)?;
+        let ty = self.named(ty)?;
+        let len = match self.const_value(len, Type::U32).map(|c| c.bits as u32) {
+            Some(len) if len > 0 => len,
+            Some(_) | None => {
+                self.complain(
+                    len.pos,
+                    "the length of an array is a positive constant",
+                    Some("use a number or a `const`"),
+                );
+                return None;
+            }
+        };
+        let param = Param((self.request.definition.tree.params.len() + self.shared.len()) as u32);
+        self.shared.push(SharedDef { name: name.text.clone(), ty, len, atomic });
+        let access = if atomic { Access::Atomic } else { Access::ReadWrite };
+        self.bind(&name.text, Binding::Buffer(param, ty, access));
+        None
+    }
+
+    /// Complains unless this is the `Id` of a kernel with workgroups.
+    fn in_workgroup(&mut self, id: &Expr) -> Option<()> {
+        let typed = self.expr(id, None);
+        match typed.yields {
+            Yield::Id if !self.request.definition.tree.workgroup.is_empty() => return Some(()),
+            Yield::Id => self.complain(
+                id.pos,
+                "this kernel has no workgroups",
+                Some("say how large they are: `#[kernel(workgroup = 256)]`"),
+            ),
+            Yield::Error => {}
+            _ => self.complain(id.pos, "only the `Id` knows the workgroup", None),
+        }
+        None
+    }
+
     fn buffer_binding(&self, param: Param) -> Binding {
-        let def = &self.request.definition.tree.params[param.index()];
+        let params = &self.request.definition.tree.params;
+        let Some(def) = params.get(param.index()) else {
+            let def = &self.shared[param.index() - params.len()];
+            let access = if def.atomic { Access::Atomic } else { Access::ReadWrite };
+            return Binding::Buffer(param, def.ty, access);
+        };
         self.lookup(&def.name).unwrap_or(Binding::Id)
     }
 
@@ -460,6 +517,14 @@ impl Infer<'_> {
                         (TKind::Nothing, Yield::Error)
                     }
                 }
+            }
+            ExprKind::Shared { .. } => {
+                self.complain(
+                    e.pos,
+                    "a shared array needs a name",
+                    Some("write `let tile = id.shared::<f32, 256>();`"),
+                );
+                (TKind::Nothing, Yield::Error)
             }
             ExprKind::Ref(inner) => match self.kind(inner, expected) {
                 buffer @ (_, Yield::Buffer(_) | Yield::Error) => buffer,
@@ -723,11 +788,11 @@ impl Infer<'_> {
     }
 
     fn buffer(&self, param: Param) -> (Type, Access) {
-        let def = &self.request.definition.tree.params[param.index()];
         match self.buffer_binding(param) {
             Binding::Buffer(_, ty, access) => (ty, access),
             // Shadowed by another binding of the name: read it from the signature.
             Binding::Variable(_) | Binding::Scalar(..) | Binding::Id | Binding::Const(_) => {
+                let def = &self.request.definition.tree.params[param.index()];
                 let ty = named_type(self.request, &def.ty.text).unwrap_or(Type::F32);
                 let access = match def.kind {
                     tree::ParamKind::SliceMut => Access::ReadWrite,
@@ -765,7 +830,33 @@ impl Infer<'_> {
         }
     }
 
+    /// `id.local.x` and `id.group.x`.
+    fn place_in_group(&mut self, id: &Expr, of: &str, name: &str) -> (TKind, Yield) {
+        let known = self.in_workgroup(id).is_some();
+        let axes = self.request.definition.tree.grid.len().max(1);
+        match Axis::ALL.into_iter().find(|a| a.name() == name) {
+            Some(axis) if known && axis.index() < axes => {
+                let kind = if of == "local" { TKind::Local(axis) } else { TKind::Group(axis) };
+                return (kind, Yield::Scalar(self.types.known(Type::U32)));
+            }
+            Some(_) | None if !known => {}
+            _ => self.complain(
+                id.pos,
+                format!("there is no `{of}.{name}`"),
+                Some(
+                    "a workgroup has the axes of the grid: x, y and z as far as extents are named",
+                ),
+            ),
+        }
+        (TKind::Nothing, Yield::Error)
+    }
+
     fn field(&mut self, base: &Expr, name: &str) -> (TKind, Yield) {
+        if let ExprKind::Field(id, of) = &base.kind
+            && matches!(of.as_str(), "local" | "group")
+        {
+            return self.place_in_group(id, of, name);
+        }
         let typed = self.expr(base, None);
         let axes = self.request.definition.tree.grid.len().max(1);
         let axis = Axis::ALL.into_iter().find(|a| a.name() == name);
@@ -787,7 +878,9 @@ impl Infer<'_> {
                 self.complain(
                     base.pos,
                     format!("there is no field `{name}`"),
-                    Some("an `Id` has x, y and z"),
+                    Some(
+                        "an `Id` has x, y and z, and in workgroups the same of `local` and `group`",
+                    ),
                 );
                 (TKind::Nothing, Yield::Error)
             }
@@ -841,7 +934,49 @@ impl Infer<'_> {
         }
     }
 
-    /// `len`, `is_empty` and the operations on atomic elements.
+    /// `id.barrier()`
+    fn barrier(&mut self, id: &Expr) -> (TKind, Yield) {
+        match self.in_workgroup(id) {
+            Some(()) => (TKind::Barrier, Yield::Unit),
+            None => (TKind::Nothing, Yield::Error),
+        }
+    }
+
+    /// `tile[i].get()` and `tile[i].set(v)`.
+    fn shared_element(
+        &mut self,
+        receiver: &Expr,
+        name: &Name,
+        args: &[Expr],
+    ) -> Option<(TKind, Yield)> {
+        let ExprKind::Index(base, index) = &receiver.kind else { return None };
+        let Yield::Buffer(param) = self.expr(base, None).yields else { return None };
+        let (ty, access) = self.buffer(param);
+        let is_shared = param.index() >= self.request.definition.tree.params.len();
+        if !is_shared || access != Access::ReadWrite {
+            self.complain(
+                base.pos,
+                "`get` and `set` are for elements of shared arrays",
+                Some("index a slice; atomics have `load()` and `store(…)`"),
+            );
+            return Some((TKind::Nothing, Yield::Error));
+        }
+        let index = self.typed_scalar(index, Type::U32);
+        let var = self.types.known(ty);
+        Some(match (name.text.as_str(), args) {
+            ("get", []) => (TKind::Load(param, index), Yield::Scalar(var)),
+            ("set", [value]) => {
+                let value = Box::new(self.scalar(value, Some(var)).0);
+                (TKind::Assign(None, Place::Buffer(param, index), value), Yield::Unit)
+            }
+            _ => {
+                self.complain(name.pos, format!("`{}` takes other arguments", name.text), None);
+                (TKind::Nothing, Yield::Error)
+            }
+        })
+    }
+
+    /// `len`, `is_empty`, `barrier` and the operations on shared and atomic elements.
     fn buffer_method(
         &mut self,
         receiver: &Expr,
@@ -869,6 +1004,8 @@ impl Infer<'_> {
             return Some((kind, Yield::Scalar(self.types.known(Type::Bool))));
         }
         let op = match text {
+            "barrier" => return Some(self.barrier(receiver)),
+            "get" | "set" => return self.shared_element(receiver, name, args),
             "load" | "store" => None,
             "swap" => Some(AtomicOp::Swap),
             "fetch_add" => Some(AtomicOp::Add),

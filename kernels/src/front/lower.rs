@@ -5,13 +5,13 @@ use crossover_syntax::tree::{self, Pattern, Pos};
 
 use super::inclusive::{self, Range};
 use super::method::Method;
-use super::typed::{Place, TArg, TArm, TBlock, TExpr, TKind, Typed, Variable, Yield};
+use super::typed::{Place, SharedDef, TArg, TArm, TBlock, TExpr, TKind, Typed, Variable, Yield};
 use super::types::TypeVar;
 use super::{Request, Session, param_kind};
 use crate::ir::builder::Builder;
 use crate::ir::{
-    Access, BinaryOp, Block, CallArg, Const, Function, Inst, Local, LocalDef, ParamDef, Span, Stmt,
-    Type, UnaryOp, Value,
+    Access, BinaryOp, Block, CallArg, Const, Function, Inst, Local, LocalDef, ParamDef, ParamKind,
+    Span, Stmt, Type, UnaryOp, Value,
 };
 
 /// At most this many operations are computed on both sides of an `if` to save the branch.
@@ -58,6 +58,10 @@ impl Lower<'_> {
         for (param, &ty) in tree.params.iter().zip(&typed.param_types) {
             let kind = param_kind(param, ty);
             self.builder.param(ParamDef { name: param.name.clone(), kind });
+        }
+        for SharedDef { name, ty, len, atomic } in typed.shared.iter().cloned() {
+            let kind = ParamKind::Shared { element: ty, len, atomic };
+            self.builder.param(ParamDef { name, kind });
         }
         if let Some(ty) = typed.result {
             let local = self.builder.local(ty, None);
@@ -135,6 +139,12 @@ impl Lower<'_> {
             TKind::Const(c) => Some(self.builder.constant(*c)),
             TKind::Param(p) => Some(self.builder.argument(*p)),
             TKind::Id(axis) => Some(self.builder.id(*axis)),
+            TKind::Local(axis) => Some(self.builder.value(Type::U32, Inst::Local(*axis))),
+            TKind::Group(axis) => Some(self.builder.value(Type::U32, Inst::Group(*axis))),
+            TKind::Barrier => {
+                let Pos { line, column } = e.pos;
+                self.stmt(Stmt::Barrier(Span { file: self.typed.file, line, column }))
+            }
             TKind::Len(p) => Some(self.builder.len(*p)),
             TKind::Variable(v) => match self.variables[v.0] {
                 Some(Home::Value(value)) => Some(value),

@@ -22,6 +22,7 @@ use std::sync::Arc;
 
 use crossover_syntax::tree::{self, Tree};
 
+use crate::analysis::uniform;
 use crate::error::{Diagnostic, KernelError};
 use crate::ir::{
     Collective, CollectiveKind, CollectiveOp, Extent, Function, Helper, Inst, Kernel, Param,
@@ -84,8 +85,23 @@ pub fn instantiate(
         let kernel = definition.tree.name.clone();
         return Err(KernelError::Source { kernel, diagnostics: session.diagnostics });
     };
+    refuse_divergent_barrier(&kernel)?;
     verify(&kernel)?;
     Ok(kernel)
+}
+
+fn refuse_divergent_barrier(kernel: &Kernel) -> Result<(), KernelError> {
+    let Some(span) = uniform::divergent_barrier(kernel) else { return Ok(()) };
+    let diagnostic = Diagnostic {
+        location: kernel.location(span),
+        message: "not all invocations of a workgroup come to this barrier".to_owned(),
+        help: Some(
+            "decide the `if` or loop around it, and any `return` before it, by arguments, constants \
+             or `id.group` alone"
+                .to_owned(),
+        ),
+    };
+    Err(KernelError::Source { kernel: kernel.entry.name.clone(), diagnostics: vec![diagnostic] })
 }
 
 /// A function wanted for certain types.
@@ -157,8 +173,9 @@ impl Session {
         let grid = grid(tree, request);
         let collective = tree.collective.map(collective);
         let files = std::mem::take(&mut self.files);
+        let workgroup = workgroup(tree, request);
         let contract = tree.contract;
-        Some(Kernel { entry, helpers, grid, collective, contract, files })
+        Some(Kernel { entry, helpers, grid, workgroup, collective, contract, files })
     }
 }
 
@@ -240,6 +257,22 @@ fn grid(tree: &Tree, request: &Request) -> Vec<Extent> {
         },
     };
     tree.grid.iter().map(extent).collect()
+}
+
+/// The sizes that the attribute names; unused axes are 1.
+fn workgroup(tree: &Tree, request: &Request) -> Option<[u32; 3]> {
+    if tree.workgroup.is_empty() {
+        return None;
+    }
+    let mut sizes = [1; 3];
+    for (extent, size) in tree.workgroup.iter().zip(&mut sizes) {
+        *size = match extent {
+            tree::Extent::Fixed(n) => *n,
+            tree::Extent::Name(name) => const_generic(request, &name.text).unwrap_or(0),
+            tree::Extent::Len(_) => 0,
+        };
+    }
+    Some(sizes)
 }
 
 /// The value of a const parameter.

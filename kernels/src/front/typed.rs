@@ -29,10 +29,20 @@ pub(super) struct Typed {
     /// Scalar parameters bound `mut`, with the variable that takes their value.
     pub(super) mutable_params: Vec<(Param, Variable)>,
     pub(super) param_types: Vec<Type>,
+    pub(super) shared: Vec<SharedDef>,
     pub(super) result: Option<Type>,
     pub(super) body: TBlock,
     pub(super) file: u32,
     pub(super) pos: Pos,
+}
+
+/// An array that a workgroup shares.
+#[derive(Clone, Debug)]
+pub(super) struct SharedDef {
+    pub(super) name: String,
+    pub(super) ty: Type,
+    pub(super) len: u32,
+    pub(super) atomic: bool,
 }
 
 #[derive(Debug)]
@@ -83,6 +93,11 @@ pub(super) enum TKind {
     Const(Const),
     Param(Param),
     Id(Axis),
+    /// The position in the workgroup.
+    Local(Axis),
+    /// The workgroup's number.
+    Group(Axis),
+    Barrier,
     Len(Param),
     Variable(Variable),
     Element(Variable, Box<TExpr>),

@@ -98,10 +98,7 @@ impl Builder {
 
     /// The value of a scalar parameter.
     pub fn argument(&mut self, param: Param) -> Value {
-        let ty = match self.function.params[param.index()].kind {
-            ParamKind::Scalar(ty) => ty,
-            ParamKind::Buffer { element, .. } => element,
-        };
+        let ty = self.function.params[param.index()].kind.ty();
         self.value(ty, Inst::Param(param))
     }
 
@@ -110,9 +107,14 @@ impl Builder {
         self.value(Type::U32, Inst::Id(axis))
     }
 
-    /// The length of a buffer.
+    /// The length of a buffer; that of a shared array is a constant.
     pub fn len(&mut self, buffer: Param) -> Value {
-        self.value(Type::U32, Inst::Len(buffer))
+        match self.function.params[buffer.index()].kind {
+            ParamKind::Shared { len, .. } => self.constant(len),
+            ParamKind::Buffer { .. } | ParamKind::Scalar(_) => {
+                self.value(Type::U32, Inst::Len(buffer))
+            }
+        }
     }
 
     /// An operator of one operand.

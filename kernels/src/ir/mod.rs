@@ -123,6 +123,27 @@ pub enum ParamKind {
         /// What the function does with it.
         access: Access,
     },
+    /// No argument, but an array that the invocations of a workgroup share, zero at the start of
+    /// each group. Behind all arguments.
+    Shared {
+        /// The type of an element, one of [`Type::STORABLE`].
+        element: Type,
+        /// Number of elements.
+        len: u32,
+        /// Whether its elements are atomic.
+        atomic: bool,
+    },
+}
+
+impl ParamKind {
+    /// The type of a scalar, or of a buffer's or array's element.
+    pub fn ty(self) -> Type {
+        match self {
+            ParamKind::Scalar(ty)
+            | ParamKind::Buffer { element: ty, .. }
+            | ParamKind::Shared { element: ty, .. } => ty,
+        }
+    }
 }
 
 /// A named parameter.
@@ -187,6 +208,10 @@ pub enum Inst {
     Param(Param),
     /// The position of this invocation along an axis: `u32`.
     Id(Axis),
+    /// The position of this invocation in its workgroup: `u32`.
+    Local(Axis),
+    /// The number of this invocation's workgroup along an axis: `u32`.
+    Group(Axis),
     /// The number of elements of a buffer: `u32`.
     Len(Param),
     /// The counter of the `for` statement that names this value. Never in a `Let`.
@@ -281,6 +306,12 @@ pub enum Stmt {
     Loop(Block),
     /// Runs the helper for its effects only: its result, if any, is dropped. Gone after inlining.
     CallVoid(Helper, Box<[CallArg]>, Span),
+    /// No invocation of the workgroup goes on before all have come here, and then each sees what the
+    /// others wrote before. All or none of them come here.
+    Barrier(Span),
+    /// The block, for each invocation of the workgroup; around it, statements run once for all of
+    /// them. Made by [`crate::passes::fission`], never nested.
+    Each(Block),
     /// Leave the innermost loop.
     Break,
     /// Go on with the innermost loop's next passage.
@@ -367,6 +398,9 @@ pub struct Kernel {
     pub helpers: Vec<Function>,
     /// The grid's extents: one to three.
     pub grid: Vec<Extent>,
+    /// Invocations of a workgroup along each axis, where the kernel says; its grid is then made of
+    /// whole groups ([`Kernel::whole_groups`]).
+    pub workgroup: Option<[u32; 3]>,
     /// Set when the entry has a result.
     pub collective: Option<Collective>,
     /// Whether `x * y + z` may be rounded once ([`crate::passes::contract`]).
@@ -397,16 +431,29 @@ impl Function {
     /// The element type of a buffer parameter; `None` for scalars.
     pub fn element(&self, param: Param) -> Option<Type> {
         match self.params.get(param.index())?.kind {
-            ParamKind::Buffer { element, .. } => Some(element),
+            ParamKind::Buffer { element, .. } | ParamKind::Shared { element, .. } => Some(element),
             ParamKind::Scalar(_) => None,
         }
+    }
+
+    /// Number of parameters that are arguments of a call: all but the shared arrays.
+    pub fn arity(&self) -> usize {
+        self.params.len() - self.shared().count()
+    }
+
+    /// The shared arrays with element type and length, in order.
+    pub fn shared(&self) -> impl Iterator<Item = (Param, Type, u32)> + '_ {
+        self.params.iter().enumerate().filter_map(|(i, p)| match p.kind {
+            ParamKind::Shared { element, len, .. } => Some((Param(i as u32), element, len)),
+            ParamKind::Scalar(_) | ParamKind::Buffer { .. } => None,
+        })
     }
 
     /// The buffer parameters with element type and access, in order.
     pub fn buffers(&self) -> impl Iterator<Item = (Param, Type, Access)> + '_ {
         self.params.iter().enumerate().filter_map(|(i, p)| match p.kind {
             ParamKind::Buffer { element, access } => Some((Param(i as u32), element, access)),
-            ParamKind::Scalar(_) => None,
+            ParamKind::Scalar(_) | ParamKind::Shared { .. } => None,
         })
     }
 
@@ -414,7 +461,7 @@ impl Function {
     pub fn scalars(&self) -> impl Iterator<Item = (Param, Type)> + '_ {
         self.params.iter().enumerate().filter_map(|(i, p)| match p.kind {
             ParamKind::Scalar(ty) => Some((Param(i as u32), ty)),
-            ParamKind::Buffer { .. } => None,
+            ParamKind::Buffer { .. } | ParamKind::Shared { .. } => None,
         })
     }
 
@@ -470,7 +517,7 @@ impl Stmt {
     pub fn blocks(&self) -> Vec<&Block> {
         match self {
             Stmt::If { then, otherwise, .. } => vec![then, otherwise],
-            Stmt::For { body, .. } | Stmt::Loop(body) => vec![body],
+            Stmt::For { body, .. } | Stmt::Loop(body) | Stmt::Each(body) => vec![body],
             Stmt::Let(_)
             | Stmt::Set(..)
             | Stmt::SetElement(..)
@@ -478,6 +525,7 @@ impl Stmt {
             | Stmt::AtomicStore(..)
             | Stmt::Check { .. }
             | Stmt::CallVoid(..)
+            | Stmt::Barrier(_)
             | Stmt::Break
             | Stmt::Continue
             | Stmt::Return => Vec::new(),
@@ -488,7 +536,7 @@ impl Stmt {
     pub fn blocks_mut(&mut self) -> Vec<&mut Block> {
         match self {
             Stmt::If { then, otherwise, .. } => vec![then, otherwise],
-            Stmt::For { body, .. } | Stmt::Loop(body) => vec![body],
+            Stmt::For { body, .. } | Stmt::Loop(body) | Stmt::Each(body) => vec![body],
             Stmt::Let(_)
             | Stmt::Set(..)
             | Stmt::SetElement(..)
@@ -496,6 +544,7 @@ impl Stmt {
             | Stmt::AtomicStore(..)
             | Stmt::Check { .. }
             | Stmt::CallVoid(..)
+            | Stmt::Barrier(_)
             | Stmt::Break
             | Stmt::Continue
             | Stmt::Return => Vec::new(),
@@ -523,7 +572,12 @@ impl Stmt {
                 *end = f(*end);
             }
             Stmt::CallVoid(_, args, _) => map_args(args, f),
-            Stmt::Loop(_) | Stmt::Break | Stmt::Continue | Stmt::Return => {}
+            Stmt::Loop(_)
+            | Stmt::Barrier(_)
+            | Stmt::Each(_)
+            | Stmt::Break
+            | Stmt::Continue
+            | Stmt::Return => {}
         }
     }
 
@@ -543,9 +597,13 @@ impl Stmt {
             Stmt::If { condition, .. } => vec![*condition],
             Stmt::For { start, end, .. } => vec![*start, *end],
             Stmt::CallVoid(_, args, _) => arg_values(args).collect(),
-            Stmt::Let(_) | Stmt::Loop(_) | Stmt::Break | Stmt::Continue | Stmt::Return => {
-                Vec::new()
-            }
+            Stmt::Let(_)
+            | Stmt::Loop(_)
+            | Stmt::Barrier(_)
+            | Stmt::Each(_)
+            | Stmt::Break
+            | Stmt::Continue
+            | Stmt::Return => Vec::new(),
         }
     }
 }
@@ -573,6 +631,8 @@ impl Inst {
             Inst::Const(_)
             | Inst::Param(_)
             | Inst::Id(_)
+            | Inst::Local(_)
+            | Inst::Group(_)
             | Inst::Len(_)
             | Inst::Counter
             | Inst::Get(_) => Vec::new(),
@@ -594,6 +654,8 @@ impl Inst {
             Inst::Const(_)
             | Inst::Param(_)
             | Inst::Id(_)
+            | Inst::Local(_)
+            | Inst::Group(_)
             | Inst::Len(_)
             | Inst::Counter
             | Inst::Get(_) => {}
@@ -624,6 +686,8 @@ impl Inst {
             Inst::Const(_)
             | Inst::Param(_)
             | Inst::Id(_)
+            | Inst::Local(_)
+            | Inst::Group(_)
             | Inst::Len(_)
             | Inst::Unary(..)
             | Inst::Binary(..)
@@ -659,6 +723,12 @@ impl Kernel {
             Some(file) if span.line > 0 => format!("{file}:{}:{}", span.line, span.column),
             _ => "<unknown>".to_owned(),
         }
+    }
+
+    /// The grid, enlarged to whole workgroups; an empty one stays empty.
+    pub fn whole_groups(&self, grid: [u32; 3]) -> [u32; 3] {
+        let size = self.workgroup.unwrap_or([1; 3]);
+        std::array::from_fn(|at| grid[at].div_ceil(size[at]).saturating_mul(size[at]))
     }
 
     /// The type each invocation contributes to a collective.

@@ -17,7 +17,8 @@
 //! ```
 //!
 //! A line holds one statement; `//` starts a comment. A collective says after the grid what becomes
-//! of the result: `grid (len x) reduce add -> $0`; `contract` stands before it. Parameters go by name if every name is a plain
+//! of the result: `grid (len x) reduce add -> $0`; `workgroup (64, 1, 1)` and `contract` stand
+//! before it. Parameters go by name if every name is a plain
 //! identifier, not like `p3`, and no two are the same. Otherwise the names stand as strings in the
 //! head, and elsewhere parameters go by position: `p0`, `p1`.
 
@@ -48,6 +49,9 @@ impl Display for Kernel {
         write!(f, "kernel ")?;
         printer.head(f)?;
         write!(f, " grid ({})", list(&self.grid, |extent| printer.extent(*extent)))?;
+        if let Some([x, y, z]) = self.workgroup {
+            write!(f, " workgroup ({x}, {y}, {z})")?;
+        }
         if self.contract {
             write!(f, " contract")?;
         }
@@ -134,6 +138,10 @@ impl<'k> Printer<'k> {
             }
             ParamKind::Buffer { element, access: Access::Atomic } => {
                 format!("{name}: atomic [{element}]")
+            }
+            ParamKind::Shared { element, len, atomic } => {
+                let atomic = if atomic { "atomic " } else { "" };
+                format!("{name}: shared {atomic}[{element}; {len}]")
             }
         }
     }
@@ -236,6 +244,12 @@ impl<'k> Printer<'k> {
             Stmt::CallVoid(helper, args, span) => {
                 writeln!(f, "call {helper}({}){}", self.args(args), At(*span))
             }
+            Stmt::Barrier(span) => writeln!(f, "barrier{}", At(*span)),
+            Stmt::Each(body) => {
+                writeln!(f, "each {{")?;
+                self.block(f, body, depth + 1)?;
+                writeln!(f, "{:indent$}}}", "")
+            }
             Stmt::Break => writeln!(f, "break"),
             Stmt::Continue => writeln!(f, "continue"),
             Stmt::Return => writeln!(f, "return"),
@@ -263,6 +277,8 @@ impl<'k> Printer<'k> {
             Inst::Const(c) => write!(f, "const {c}"),
             Inst::Param(p) => write!(f, "param {}", self.param(*p)),
             Inst::Id(axis) => write!(f, "id.{}", axis.name()),
+            Inst::Local(axis) => write!(f, "local.{}", axis.name()),
+            Inst::Group(axis) => write!(f, "group.{}", axis.name()),
             Inst::Len(p) => write!(f, "len {}", self.param(*p)),
             Inst::Counter => write!(f, "counter"),
             Inst::Unary(op, a) => write!(f, "{op} {a}"),
@@ -584,6 +600,7 @@ impl<'t> Parser<'t> {
         };
         self.head(&mut line)?;
         let grid = self.grid(&mut line)?;
+        let workgroup = workgroup(&mut line)?;
         let contract = line.eat_word("contract");
         let collective = collective(&mut line)?;
         let entry = self.function(line)?;
@@ -595,7 +612,7 @@ impl<'t> Parser<'t> {
         if self.at < self.lines.len() {
             return self.peek().expected("`helper`");
         }
-        Ok(Kernel { entry, helpers, grid, collective, contract, files })
+        Ok(Kernel { entry, helpers, grid, workgroup, collective, contract, files })
     }
 
     /// Starts a function: its name and parameters.
@@ -629,6 +646,12 @@ impl<'t> Parser<'t> {
             return line.fail(format!("there are two parameters `{name}`"));
         }
         line.expect(":")?;
+        if line.eat_word("shared") {
+            let kind = shared(line)?;
+            self.names.push(plain);
+            self.function.params.push(ParamDef { name, kind });
+            return Ok(());
+        }
         let access = if line.eat_word("mut") {
             Some(Access::ReadWrite)
         } else if line.eat_word("atomic") {
@@ -800,11 +823,11 @@ impl<'t> Parser<'t> {
         let stmt = match word {
             "if" => return self.if_else(line, depth),
             "for" => return self.count(line, depth),
-            "loop" => {
+            "loop" | "each" => {
                 let body = self.inner(line, depth)?;
                 let close = self.next();
                 self.close(close)?;
-                return Ok(Stmt::Loop(body));
+                return Ok(if word == "loop" { Stmt::Loop(body) } else { Stmt::Each(body) });
             }
             "check" => check(&mut line)?,
             "set" => set(&mut line)?,
@@ -816,6 +839,7 @@ impl<'t> Parser<'t> {
                 let (helper, args) = self.call(&mut line)?;
                 Stmt::CallVoid(helper, args, line.span()?)
             }
+            "barrier" => Stmt::Barrier(line.span()?),
             "break" => Stmt::Break,
             "continue" => Stmt::Continue,
             "return" => Stmt::Return,
@@ -885,11 +909,9 @@ impl<'t> Parser<'t> {
         Ok(match word {
             "const" => Inst::Const(line.constant(ty)?),
             "param" => Inst::Param(self.param(line)?),
-            "id" => {
-                line.expect(".")?;
-                let axis = |name: &str| Axis::ALL.into_iter().find(|axis| axis.name() == name);
-                Inst::Id(line.named("an axis", axis)?)
-            }
+            "id" => Inst::Id(axis(line)?),
+            "local" => Inst::Local(axis(line)?),
+            "group" => Inst::Group(axis(line)?),
             "len" => Inst::Len(self.param(line)?),
             "fma" => Inst::Fma(line.value()?, line.value()?, line.value()?),
             "select" => Inst::Select(line.value()?, line.value()?, line.value()?),
@@ -943,6 +965,38 @@ impl<'t> Parser<'t> {
             line.expect(",")?;
         }
     }
+}
+
+/// `.x`, `.y` or `.z`.
+fn axis(line: &mut Line<'_>) -> Parsed<Axis> {
+    line.expect(".")?;
+    line.named("an axis", |name| Axis::ALL.into_iter().find(|axis| axis.name() == name))
+}
+
+/// `[f32; 256]` or `atomic [u32; 256]`.
+fn shared(line: &mut Line<'_>) -> Parsed<ParamKind> {
+    let atomic = line.eat_word("atomic");
+    line.expect("[")?;
+    let element = line.ty()?;
+    line.expect(";")?;
+    let len = line.number()?;
+    line.expect("]")?;
+    Ok(ParamKind::Shared { element, len, atomic })
+}
+
+/// `workgroup (x, y, z)` or nothing.
+fn workgroup(line: &mut Line<'_>) -> Parsed<Option<[u32; 3]>> {
+    if !line.eat_word("workgroup") {
+        return Ok(None);
+    }
+    line.expect("(")?;
+    let x = line.number()?;
+    line.expect(",")?;
+    let y = line.number()?;
+    line.expect(",")?;
+    let z = line.number()?;
+    line.expect(")")?;
+    Ok(Some([x, y, z]))
 }
 
 fn collective(line: &mut Line<'_>) -> Parsed<Option<Collective>> {
@@ -1038,6 +1092,20 @@ helper "nothing"() {
 }
 "#;
 
+    /// Workgroups.
+    const GROUPS: &str = r#"kernel "groups"(x: [f32], y: mut [f32], tile: shared [f32; 64], bins: shared atomic [u32; 8]) grid (len x) workgroup (64, 1, 1) contract {
+  %0: u32 = local.x
+  %1: u32 = group.x @0:1:2
+  %2: f32 = load tile %0
+  %3: u32 = atomic_load bins %1
+  barrier @0:3:4
+  each {
+    store y %0 %2
+  }
+  barrier
+}
+"#;
+
     /// Names that cannot stand for themselves, and a collective.
     const POSITIONS: &str = r#"kernel "\\ \n \r"("p1": f64, "p0": [i64], "": mut [i64]) grid (len p1) scan max -> $0 {
   $0: i64
@@ -1049,7 +1117,7 @@ helper "nothing"() {
 
     #[test]
     fn text_round_trips() {
-        for text in [EVERY, POSITIONS] {
+        for text in [EVERY, POSITIONS, GROUPS] {
             let kernel = parse(text).expect("the text is valid");
             assert_eq!(kernel.to_string(), text);
             assert_eq!(parse(&kernel.to_string()), Ok(kernel));
@@ -1114,7 +1182,7 @@ helper "nothing"() {
 
     #[test]
     fn truncated_text_is_an_error_or_a_kernel() {
-        for text in [EVERY, POSITIONS] {
+        for text in [EVERY, POSITIONS, GROUPS] {
             for (at, _) in text.char_indices() {
                 let _ = parse(&text[..at]);
             }

@@ -36,15 +36,21 @@ pub fn run(kernel: &mut Kernel, hits: &mut Hits) {
 /// than the one its extents give.
 pub fn run_with_grid(kernel: &mut Kernel, own_grid: bool, hits: &mut Hits) {
     let grid = if own_grid { kernel.grid.clone() } else { Vec::new() };
-    run_function(&mut kernel.entry, &grid, hits);
+    let workgroup = kernel.workgroup;
+    run_function(&mut kernel.entry, &grid, workgroup, hits);
     for helper in &mut kernel.helpers {
-        run_function(helper, &[], hits);
+        run_function(helper, &[], None, hits);
     }
 }
 
-fn run_function(function: &mut Function, grid: &[Extent], hits: &mut Hits) {
+fn run_function(
+    function: &mut Function,
+    grid: &[Extent],
+    workgroup: Option<[u32; 3]>,
+    hits: &mut Hits,
+) {
     let body = std::mem::take(&mut function.body);
-    let mut prover = Prover { function, grid, hits };
+    let mut prover = Prover { function, grid, workgroup, hits };
     let body = prover.block(body, &mut Facts::default());
     function.body = body;
 }
@@ -71,6 +77,8 @@ struct Prover<'f> {
     function: &'f Function,
     /// The extents that ids are known to stay below; empty where none are.
     grid: &'f [Extent],
+    /// The size of workgroups: then the grid is made of whole ones.
+    workgroup: Option<[u32; 3]>,
     hits: &'f mut Hits,
 }
 
@@ -105,6 +113,8 @@ impl Prover<'_> {
             | Stmt::Store(..)
             | Stmt::AtomicStore(..)
             | Stmt::CallVoid(..)
+            | Stmt::Barrier(_)
+            | Stmt::Each(_)
             | Stmt::Break
             | Stmt::Continue
             | Stmt::Return => {}
@@ -163,9 +173,14 @@ impl Prover<'_> {
         let found = match def.inst {
             Inst::Const(c) => c.to_int().map(|c| (c, c)),
             Inst::Id(axis) => match self.grid.get(axis.index()) {
-                Some(Extent::Fixed(extent)) if *extent > 0 => Some((0, i128::from(*extent) - 1)),
+                Some(Extent::Fixed(extent)) if *extent > 0 => {
+                    let size = self.workgroup.map_or(1, |size| size[axis.index()]);
+                    let whole = u64::from(extent.div_ceil(size)) * u64::from(size);
+                    Some((0, i128::from(whole) - 1))
+                }
                 Some(_) | None => None,
             },
+            Inst::Local(axis) => self.workgroup.map(|size| (0, i128::from(size[axis.index()]) - 1)),
             Inst::Unary(UnaryOp::CountOnes | UnaryOp::LeadingZeros | UnaryOp::TrailingZeros, _) => {
                 Some((0, i128::from(def.ty.bits())))
             }
@@ -348,6 +363,9 @@ impl Prover<'_> {
     /// An id below the extent of its axis.
     fn in_grid(&self, x: Value, y: Value) -> bool {
         let Inst::Id(axis) = self.function.def(x).inst else { return false };
+        if self.workgroup.is_some() {
+            return false;
+        }
         match (self.grid.get(axis.index()), &self.function.def(y).inst) {
             (Some(Extent::Len(p)), Inst::Len(q)) => p == q,
             (Some(Extent::Scalar(p)), Inst::Param(q)) => p == q,

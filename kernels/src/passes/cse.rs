@@ -113,7 +113,7 @@ impl Cse<'_> {
         let Inst::Load(buffer, _) = inst else { return false };
         match self.function.params[buffer.index()].kind {
             ParamKind::Buffer { access, .. } => access == Access::Read,
-            ParamKind::Scalar(_) => false,
+            ParamKind::Scalar(_) | ParamKind::Shared { .. } => false,
         }
     }
 }

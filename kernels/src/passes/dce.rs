@@ -80,6 +80,8 @@ impl Live {
             | Stmt::For { .. }
             | Stmt::Loop(_)
             | Stmt::CallVoid(..)
+            | Stmt::Barrier(_)
+            | Stmt::Each(_)
             | Stmt::Break
             | Stmt::Continue
             | Stmt::Return => true,
@@ -127,6 +129,8 @@ impl Live {
             | Stmt::Check { .. }
             | Stmt::Loop(_)
             | Stmt::CallVoid(..)
+            | Stmt::Barrier(_)
+            | Stmt::Each(_)
             | Stmt::Break
             | Stmt::Continue
             | Stmt::Return => return Some(stmt),
@@ -145,6 +149,8 @@ fn read_local(inst: &Inst) -> Option<Local> {
         Inst::Const(_)
         | Inst::Param(_)
         | Inst::Id(_)
+        | Inst::Local(_)
+        | Inst::Group(_)
         | Inst::Len(_)
         | Inst::Counter
         | Inst::Unary(..)

@@ -118,6 +118,8 @@ fn simplify(b: &mut Builder, def: &ValueDef) -> Option<Simpler> {
         Inst::Const(_)
         | Inst::Param(_)
         | Inst::Id(_)
+        | Inst::Local(_)
+        | Inst::Group(_)
         | Inst::Len(_)
         | Inst::Counter
         | Inst::Get(_)
@@ -418,6 +420,8 @@ impl Statements<'_> {
             | Stmt::AtomicStore(..)
             | Stmt::Check { .. }
             | Stmt::CallVoid(..)
+            | Stmt::Barrier(_)
+            | Stmt::Each(_)
             | Stmt::Break
             | Stmt::Continue
             | Stmt::Return => out.push(stmt),
@@ -454,6 +458,8 @@ fn without_breaks(block: &[Stmt]) -> Option<Block> {
             | Stmt::For { .. }
             | Stmt::Loop(_)
             | Stmt::CallVoid(..)
+            | Stmt::Barrier(_)
+            | Stmt::Each(_)
             | Stmt::Return => out.push(stmt.clone()),
         }
     }
@@ -494,6 +500,8 @@ fn own_jumps(block: &[Stmt]) -> usize {
             | Stmt::For { .. }
             | Stmt::Loop(_)
             | Stmt::CallVoid(..)
+            | Stmt::Barrier(_)
+            | Stmt::Each(_)
             | Stmt::Return => 0,
         })
         .sum()

@@ -145,6 +145,12 @@ impl Forward<'_> {
                 self.visible[counter.index()] = false;
                 Stmt::For { counter, start, end, step, body }
             }
+            // Each invocation has what it left itself.
+            Stmt::Each(body) => {
+                forget_assigned(&body, known);
+                let body = self.block(body, &mut known.clone());
+                Stmt::Each(body)
+            }
             Stmt::Loop(body) => {
                 forget_assigned(&body, known);
                 let body = self.block(body, &mut known.clone());
@@ -157,6 +163,7 @@ impl Forward<'_> {
             | Stmt::AtomicStore(..)
             | Stmt::Check { .. }
             | Stmt::CallVoid(..)
+            | Stmt::Barrier(_)
             | Stmt::Break
             | Stmt::Continue
             | Stmt::Return => stmt,

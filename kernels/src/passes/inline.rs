@@ -245,6 +245,7 @@ impl Copy<'_> {
                 self.pass_on(b, body);
             }
             Stmt::CallVoid(..) => unreachable!("the calls of a helper are inlined before it is"),
+            Stmt::Barrier(_) | Stmt::Each(_) => unreachable!("verified: helpers have no workgroup"),
             Stmt::Break => b.stmt(Stmt::Break),
             Stmt::Continue => b.stmt(Stmt::Continue),
             Stmt::Return => self.leave(b, loops),
@@ -270,6 +271,8 @@ impl Copy<'_> {
             | Inst::Atomic(_, buffer, ..) => *buffer = self.buffer(*buffer),
             Inst::Const(_)
             | Inst::Id(_)
+            | Inst::Local(_)
+            | Inst::Group(_)
             | Inst::Counter
             | Inst::Unary(..)
             | Inst::Binary(..)

@@ -8,6 +8,7 @@ pub mod checks;
 pub mod contract;
 pub mod cse;
 pub mod dce;
+pub mod fission;
 pub mod fold;
 pub mod forward;
 pub mod hoist;

@@ -128,6 +128,8 @@ pub(super) fn defined(stmt: &Stmt, values: &mut HashSet<Value>) {
         | Stmt::If { .. }
         | Stmt::Loop(_)
         | Stmt::CallVoid(..)
+        | Stmt::Barrier(_)
+        | Stmt::Each(_)
         | Stmt::Break
         | Stmt::Continue
         | Stmt::Return => {}

@@ -14,6 +14,7 @@ pub(super) fn kernel_of(entry: Function, items: u32) -> Kernel {
         helpers: Vec::new(),
         grid: vec![Extent::Fixed(items)],
         collective: None,
+        workgroup: None,
         contract: false,
         files: Vec::new(),
     }

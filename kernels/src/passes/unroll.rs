@@ -90,6 +90,8 @@ fn jumps(block: &Block) -> bool {
         | Stmt::For { .. }
         | Stmt::Loop(_)
         | Stmt::CallVoid(..)
+        | Stmt::Barrier(_)
+        | Stmt::Each(_)
         | Stmt::Return => false,
     })
 }
@@ -139,6 +141,8 @@ impl Copy<'_> {
             | Stmt::If { .. }
             | Stmt::Loop(_)
             | Stmt::CallVoid(..)
+            | Stmt::Barrier(_)
+            | Stmt::Each(_)
             | Stmt::Break
             | Stmt::Continue
             | Stmt::Return => {}

@@ -5,6 +5,7 @@
 //! kernel(rng, options)             a kernel no check of which fails,
 //! arguments(rng, kernel, n, …)     … given these arguments
 //! failing_kernel(rng)              a kernel and arguments of which one invocation fails
+//! group_kernel(rng)                a kernel with workgroups and barriers, its arguments and grid
 //! Coverage                         what a set of kernels contained, and what it should have
 //! ```
 //!
@@ -24,12 +25,14 @@
 
 mod coverage;
 mod floats;
+mod groups;
 
 use std::collections::HashMap;
 
 pub use coverage::Coverage;
 pub use floats::Floats;
 use floats::{Bounds, Settling, slot_constant};
+pub use groups::group_kernel;
 
 use crate::exec::Grid;
 use crate::interp::Data;
@@ -279,6 +282,7 @@ pub fn kernel(rng: &mut Random, options: &Options) -> Kernel {
         helpers: helpers.into_iter().rev().map(|callee| callee.function).collect(),
         grid: entry.grid,
         collective: collective.map(|(collective, _)| collective),
+        workgroup: None,
         contract: false,
         files: Vec::new(),
     };
@@ -1289,7 +1293,7 @@ impl<'a> Writer<'a> {
         match (callee.function.params[at].kind, self.at) {
             (ParamKind::Scalar(_), Some(own)) if callee.at == Some(param) => CallArg::Value(own),
             (ParamKind::Scalar(ty), _) => CallArg::Value(self.slot_operand(ty)),
-            (ParamKind::Buffer { .. }, _) => {
+            (ParamKind::Buffer { .. } | ParamKind::Shared { .. }, _) => {
                 let want = callee.buffers.iter().find(|buffer| buffer.param == param);
                 let want = *want.expect("a helper's buffers are all listed");
                 let have = self.buffer(|have| serves(have, &want));
@@ -1410,7 +1414,7 @@ fn is_denormal(c: Const) -> bool {
 pub fn arguments(rng: &mut Random, kernel: &Kernel, n: u32, floats: Floats) -> (Vec<Data>, Grid) {
     let grid = extents(rng, kernel, n);
     let total = grid.iter().product::<u32>() as usize;
-    let params = &kernel.entry.params;
+    let params = &kernel.entry.params[..kernel.entry.arity()];
     let values = params.iter().enumerate().map(|(at, def)| {
         let axis = |extent: Extent| kernel.grid.iter().position(|other| *other == extent);
         match def.kind {
@@ -1418,6 +1422,7 @@ pub fn arguments(rng: &mut Random, kernel: &Kernel, n: u32, floats: Floats) -> (
                 Some(axis) => grid[axis].into(),
                 None => constant(rng, ty, floats),
             }),
+            ParamKind::Shared { .. } => unreachable!("shared arrays are no arguments"),
             ParamKind::Buffer { element, access } => {
                 let output = kernel.collective.filter(|_| at + 1 == params.len());
                 let len = match (axis(Extent::Len(Param(at as u32))), output, access) {
@@ -1511,8 +1516,15 @@ pub fn failing_kernel(rng: &mut Random) -> (Kernel, Vec<Data>, Grid) {
     let mut entry = b.finish();
     entry.compact();
     let grid = vec![Extent::Len(x)];
-    let kernel =
-        Kernel { entry, helpers, grid, collective: None, contract: false, files: Vec::new() };
+    let kernel = Kernel {
+        entry,
+        helpers,
+        grid,
+        collective: None,
+        workgroup: None,
+        contract: false,
+        files: Vec::new(),
+    };
     verify(&kernel).expect("failing kernels keep the rules of the IR");
 
     let n = 1 + rng.below(100);
@@ -1639,7 +1651,9 @@ mod tests {
             function.locals.iter_mut().for_each(|local| wide(&mut local.ty));
             for param in &mut function.params {
                 match &mut param.kind {
-                    ParamKind::Scalar(ty) | ParamKind::Buffer { element: ty, .. } => wide(ty),
+                    ParamKind::Scalar(ty)
+                    | ParamKind::Buffer { element: ty, .. }
+                    | ParamKind::Shared { element: ty, .. } => wide(ty),
                 }
             }
         }
@@ -1684,10 +1698,7 @@ mod tests {
     }
 
     fn element_types(kernel: &Kernel) -> Vec<Type> {
-        let params = kernel.entry.params.iter().map(|param| match param.kind {
-            ParamKind::Scalar(ty) | ParamKind::Buffer { element: ty, .. } => ty,
-        });
-        params.collect()
+        kernel.entry.params.iter().map(|param| param.kind.ty()).collect()
     }
 
     fn widened_data(data: &Data, ty: Type) -> Data {

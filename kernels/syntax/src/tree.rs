@@ -28,6 +28,8 @@ pub struct Tree {
     pub collective: Option<Collective>,
     /// Extents of the grid, where the attribute gives them.
     pub grid: Vec<Extent>,
+    /// Invocations of a workgroup along each axis, where the attribute gives them.
+    pub workgroup: Vec<Extent>,
     /// Whether a product and a sum may be rounded once.
     pub contract: bool,
     /// The body.
@@ -219,7 +221,7 @@ pub enum ExprKind {
     Assign(Option<BinaryOp>, Box<Expr>, Box<Expr>),
     /// `base[index]`.
     Index(Box<Expr>, Box<Expr>),
-    /// `base.name`: only `id.x`, `id.y`, `id.z`.
+    /// `base.name`: only `id.x`, `id.local.x`, `id.group.x`, and the same of y and z.
     Field(Box<Expr>, String),
     /// `expr as ty`.
     Cast(Box<Expr>, Name),
@@ -266,6 +268,17 @@ pub enum ExprKind {
     Repeat(Box<Expr>, Box<Expr>),
     /// `&x`, `&mut x` before a slice argument.
     Ref(Box<Expr>),
+    /// `id.shared::<T, N>()`: an array that a workgroup shares.
+    Shared {
+        /// The `Id`.
+        id: Box<Expr>,
+        /// The type of an element.
+        ty: Name,
+        /// Whether it is an `Atomic`.
+        atomic: bool,
+        /// Number of elements.
+        len: Box<Expr>,
+    },
 }
 
 /// An arm of a `match`.

@@ -85,6 +85,8 @@ fn note(function: &Function, used: &[bool], stmt: &Stmt, found: &mut [Found]) {
             Inst::Const(_)
             | Inst::Param(_)
             | Inst::Id(_)
+            | Inst::Local(_)
+            | Inst::Group(_)
             | Inst::Len(_)
             | Inst::Counter
             | Inst::Unary(..)
@@ -105,6 +107,8 @@ fn note(function: &Function, used: &[bool], stmt: &Stmt, found: &mut [Found]) {
         | Stmt::If { .. }
         | Stmt::For { .. }
         | Stmt::Loop(_)
+        | Stmt::Barrier(_)
+        | Stmt::Each(_)
         | Stmt::CallVoid(..)
         | Stmt::Break
         | Stmt::Continue

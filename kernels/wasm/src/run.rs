@@ -83,6 +83,7 @@ impl WasmExecutor {
                 scratch_bytes: emitted.scratch_bytes,
                 unbounded: emitted.unbounded,
                 rows: emitted.rows,
+                workgroup: emitted.workgroup,
                 privates: buffer_privates(kernel, &emitted.privates),
             }),
         }))
@@ -108,8 +109,19 @@ struct Program {
     unbounded: bool,
     /// Rows of the grid that are computed together.
     rows: u32,
+    /// The size of workgroups, where the module counts these and not invocations.
+    workgroup: Option<[u32; 3]>,
     /// For each buffer, how workers' copies of it are merged.
     privates: Vec<Option<Merge>>,
+}
+
+impl Program {
+    /// What the module walks over: invocations, or workgroups.
+    fn grid(&self, grid: Grid) -> Grid {
+        let whole = self.kernel.whole_groups(grid);
+        let size = self.workgroup.unwrap_or([1; 3]);
+        std::array::from_fn(|axis| whole[axis] / size[axis])
+    }
 }
 
 /// The entries of buffers, without those of scalars.
@@ -132,11 +144,14 @@ impl Version for WasmVersion {
             Some(deadline) if self.program.unbounded => Some(Alarm::set(&self.program, deadline)?),
             Some(_) | None => None,
         };
+        let asked = call.grid;
+        call.grid = self.program.grid(asked);
         let outcome = match kernel.collective.zip(kernel.contribution()) {
             None => self.map(call),
             Some((collective, ty)) => self.collect(call, collective, ty),
         };
         drop(alarm);
+        call.grid = asked;
         outcome.map(|()| Measurement { kernel: start.elapsed(), ..Measurement::default() })
     }
 }
@@ -357,8 +372,9 @@ impl Task {
             Arg::Buffer { len, .. } => Val::I32(len.cast_signed()),
             Arg::Scalar(c) => to_val(*c),
         });
-        let lengths = (0..call.args.len())
+        let arguments = (0..call.args.len())
             .map(|at| length(call.args, crossover_kernels::ir::Param(at as u32)));
+        let lengths = arguments.chain(program.kernel.entry.shared().map(|(_, _, length)| length));
         Task {
             program: program.clone(),
             entry,

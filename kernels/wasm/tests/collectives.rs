@@ -42,6 +42,7 @@ fn collective(kind: CollectiveKind, op: CollectiveOp, ty: Type, effect: bool) ->
         helpers: Vec::new(),
         grid: vec![Extent::Len(Param(0))],
         collective: Some(Collective { kind, op }),
+        workgroup: None,
         contract: false,
         files: Vec::new(),
     };

@@ -5,14 +5,12 @@ mod support;
 use std::sync::Arc;
 
 use crossover_kernels::interp;
-use crossover_kernels::ir::{Kernel, ParamKind, Type};
+use crossover_kernels::ir::{Kernel, Type};
 use crossover_kernels::random::{Floats, Options, Random, arguments, kernel};
 use support::{Data, check_grid};
 
 fn converted(kernel: &Kernel, data: Vec<interp::Data>) -> Vec<Data> {
-    let types = kernel.entry.params.iter().map(|param| match param.kind {
-        ParamKind::Scalar(ty) | ParamKind::Buffer { element: ty, .. } => ty,
-    });
+    let types = kernel.entry.params.iter().map(|param| param.kind.ty());
     let of = |(data, ty): (interp::Data, Type)| match data {
         interp::Data::Scalar(c) => Data::Scalar(c),
         interp::Data::Narrow(v) => Data::Buffer(ty, v.into_iter().map(u64::from).collect()),

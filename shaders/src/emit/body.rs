@@ -11,7 +11,7 @@ use super::code::{Code, Node};
 use super::entry::{self, Failing};
 use super::layout::{Field, Layout};
 use super::ops::atomic_function;
-use super::{Globals, PASSAGES_BETWEEN_LOOKS, array};
+use super::{Globals, MAIN, PASSAGES_BETWEEN_LOOKS, PASSAGES_MAX, SITE_NO_END, array};
 use crate::legality;
 
 /// Emits the function. It takes the position along each axis, and returns what the grid point
@@ -32,9 +32,85 @@ pub(super) fn emit(
     if let Some(ty) = kernel.contribution() {
         code.returns(ty);
     }
-    let locals = entry
-        .locals
-        .iter()
+    let locals = variables(&mut code, kernel);
+    let passages =
+        legality::has_unbounded_loop(kernel).then(|| code.scalar_variable("passages", Type::U32));
+    let values = vec![None; entry.values.len()];
+    let (local, group) = (Vec::new(), Vec::new());
+    let mut body = Body {
+        kernel,
+        params,
+        globals,
+        failing,
+        code,
+        id,
+        local,
+        group,
+        locals,
+        values,
+        passages,
+        stays: false,
+    };
+    body.block(&entry.body);
+    if !ends(&entry.body) {
+        body.give_result();
+    }
+    let function = body.code.finish();
+    module.functions.append(function, Span::UNDEFINED)
+}
+
+/// Emits the entry point of a kernel with workgroups.
+///
+/// ```wgsl
+/// let block = group.y * groups.x + group.x;      // one axis; more: group + origin / size
+/// if (block >= params.blocks) { return; }
+/// let i = block * 64u + local;
+/// ```
+pub(super) fn emit_main(
+    module: &mut Module,
+    kernel: &Kernel,
+    params: &Layout,
+    globals: &Globals,
+    failing: Option<Failing>,
+) -> Function {
+    let entry = &kernel.entry;
+    let mut code = Code::new(module, MAIN);
+    let size = kernel.workgroup.unwrap_or([1; 3]);
+    let place = if kernel.axes() == 1 {
+        entry::place_on_line(&mut code, params, globals, size[0])
+    } else {
+        entry::place_in_space(&mut code, params, globals, kernel.axes(), size)
+    };
+    let locals = variables(&mut code, kernel);
+    let passages =
+        legality::has_unbounded_loop(kernel).then(|| code.scalar_variable("passages", Type::U32));
+    let values = vec![None; entry.values.len()];
+    let entry::InGroup { id, local, group } = place;
+    let mut body = Body {
+        kernel,
+        params,
+        globals,
+        failing,
+        code,
+        id,
+        local,
+        group,
+        locals,
+        values,
+        passages,
+        stays: has_barrier(&entry.body),
+    };
+    body.block(&entry.body);
+    if !ends(&entry.body) {
+        body.give_result();
+    }
+    body.code.finish()
+}
+
+/// Pointers to the kernel's variables.
+fn variables(code: &mut Code<'_>, kernel: &Kernel) -> Vec<Node> {
+    let locals = kernel.entry.locals.iter();
+    locals
         .map(|local| match local.array {
             None => code.scalar_variable("variable", local.ty),
             Some(count) => {
@@ -42,17 +118,14 @@ pub(super) fn emit(
                 code.variable("array", ty)
             }
         })
-        .collect();
-    let passages =
-        legality::has_unbounded_loop(kernel).then(|| code.scalar_variable("passages", Type::U32));
-    let values = vec![None; entry.values.len()];
-    let mut body = Body { kernel, params, globals, failing, code, id, locals, values, passages };
-    body.block(&entry.body);
-    if !ends(&entry.body) {
-        body.give_result();
-    }
-    let function = body.code.finish();
-    module.functions.append(function, Span::UNDEFINED)
+        .collect()
+}
+
+/// Whether invocations wait for each other in the block.
+pub(super) fn has_barrier(block: &Block) -> bool {
+    block
+        .iter()
+        .any(|stmt| matches!(stmt, Stmt::Barrier(_)) || stmt.blocks().into_iter().any(has_barrier))
 }
 
 /// Whether a block ends with a jump, after which nothing may stand.
@@ -70,11 +143,16 @@ struct Body<'k, 'm> {
     code: Code<'m>,
     /// The position along x, y and z; 0 along axes that the grid has not.
     id: Vec<Node>,
+    /// The position in the workgroup, and the number of the workgroup.
+    local: Vec<Node>,
+    group: Vec<Node>,
     /// Pointers to the variables.
     locals: Vec<Node>,
     values: Vec<Option<Node>>,
     /// A count of the passages through unbounded loops.
     passages: Option<Node>,
+    /// Whether an invocation that fails goes on, since others wait for it at barriers.
+    stays: bool,
 }
 
 impl Body<'_, '_> {
@@ -127,6 +205,8 @@ impl Body<'_, '_> {
                 self.count(*counter, [*start, *end], *step, body);
             }
             Stmt::Loop(body) => self.repeat(body),
+            Stmt::Barrier(_) => self.code.barrier(),
+            Stmt::Each(_) => unreachable!("fission is for devices without workgroups"),
             Stmt::CallVoid(..) => unreachable!("legality refuses calls that are not inlined"),
             Stmt::Break => self.code.stmt(Statement::Break),
             Stmt::Continue => self.code.stmt(Statement::Continue),
@@ -168,7 +248,9 @@ impl Body<'_, '_> {
         };
         let arguments = [site, index].into_iter().chain(self.id.iter().copied()).collect();
         self.code.call(fail, arguments);
-        self.give_nothing();
+        if !self.stays {
+            self.give_nothing();
+        }
         let accept = self.code.close();
         self.code.stmt(Statement::If { condition: broken, accept, reject: naga::Block::new() });
     }
@@ -252,9 +334,18 @@ impl Body<'_, '_> {
         let zero = self.code.u32(0);
         let look = self.code.binary(Op::Equal, rest, zero);
         self.code.open();
-        self.look(passages);
+        if has_barrier(body) {
+            self.end_together(passages);
+        } else {
+            self.look(passages);
+        }
         let accept = self.code.close();
         self.code.stmt(Statement::If { condition: look, accept, reject: naga::Block::new() });
+        if has_barrier(body) {
+            let limit = self.code.u32(PASSAGES_MAX);
+            let endless = self.code.binary(Op::GreaterEqual, passages, limit);
+            self.code.break_when(endless);
+        }
         self.block(body);
         let body = self.code.close();
         let continuing = naga::Block::new();
@@ -266,10 +357,29 @@ impl Body<'_, '_> {
         let gives_up = gives_up.expect("a kernel with a loop can give up");
         let arguments = [passages].into_iter().chain(self.id.iter().copied()).collect();
         let stops = self.code.call(gives_up, arguments).expect("`gives_up` returns a bool");
+        // A break leaves the `if` around, too: it stands at the head of the loop.
         self.code.open();
-        self.give_nothing();
+        if self.stays {
+            self.code.stmt(Statement::Break);
+        } else {
+            self.give_nothing();
+        }
         let accept = self.code.close();
         self.code.stmt(Statement::If { condition: stops, accept, reject: naga::Block::new() });
+    }
+
+    /// Says that a loop with a barrier never ends. All invocations count alike: what they have in
+    /// common decides, not what others have met.
+    fn end_together(&mut self, passages: Node) {
+        let fail = self.failing.expect("a kernel with a loop has a status").fail;
+        let limit = self.code.u32(PASSAGES_MAX);
+        let endless = self.code.binary(Op::GreaterEqual, passages, limit);
+        self.code.open();
+        let (site, index) = (self.code.u32(SITE_NO_END), self.code.u32(0));
+        let arguments = [site, index].into_iter().chain(self.id.iter().copied()).collect();
+        self.code.call(fail, arguments);
+        let accept = self.code.close();
+        self.code.stmt(Statement::If { condition: endless, accept, reject: naga::Block::new() });
     }
 
     /// A pointer to an element of a buffer.
@@ -286,6 +396,8 @@ impl Body<'_, '_> {
             Inst::Const(c) => self.code.constant(c),
             Inst::Param(param) => self.scalar(param, def.ty),
             Inst::Id(axis) => self.id[Axis::index(axis)],
+            Inst::Local(axis) => self.local[Axis::index(axis)],
+            Inst::Group(axis) => self.group[Axis::index(axis)],
             Inst::Len(param) => self.field(Field::Len(param)),
             Inst::Counter => self.value(value),
             Inst::Unary(op, a) => self.code.unary_op(op, def.ty, self.value(a)),

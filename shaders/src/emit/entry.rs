@@ -175,6 +175,61 @@ fn spatial(
     code.finish()
 }
 
+/// Where an invocation of a kernel with workgroups finds itself, along three axes.
+pub(super) struct InGroup {
+    pub(super) id: Vec<Node>,
+    pub(super) local: Vec<Node>,
+    pub(super) group: Vec<Node>,
+}
+
+/// In a grid of one axis. Workgroups beyond the last return at once, as a whole.
+pub(super) fn place_on_line(
+    code: &mut Code<'_>,
+    params: &Layout,
+    globals: &Globals,
+    size: u32,
+) -> InGroup {
+    let place = Place::declare(code);
+    let block = place.block(code);
+    let pointer = code.global(globals.params);
+    let blocks = field(code, pointer, params, Field::Blocks);
+    let beyond = code.binary(Op::GreaterEqual, block, blocks);
+    code.when(beyond, |code| code.give(None));
+    let i = index(code, block, size, place.local);
+    let zero = code.u32(0);
+    let along = |first: Node| vec![first, zero, zero];
+    InGroup { id: along(i), local: along(place.local), group: along(block) }
+}
+
+/// In a grid of several axes, which the host enlarges to whole groups.
+pub(super) fn place_in_space(
+    code: &mut Code<'_>,
+    params: &Layout,
+    globals: &Globals,
+    axes: usize,
+    size: [u32; 3],
+) -> InGroup {
+    let workgroup = code.builtin("group", BuiltIn::WorkGroupId);
+    let within = code.builtin("local", BuiltIn::LocalInvocationId);
+    let pointer = code.global(globals.params);
+    let zero = code.u32(0);
+    let mut place = InGroup { id: vec![zero; 3], local: vec![zero; 3], group: vec![zero; 3] };
+    for axis in Axis::ALL.into_iter().take(axes) {
+        let at = axis.index();
+        let own = code.member(workgroup, at as u32);
+        let origin = field(code, pointer, params, Field::Origin(axis));
+        let extent = code.u32(size[at]);
+        let before = code.binary(Op::Divide, origin, extent);
+        place.group[at] = code.binary(Op::Add, own, before);
+        place.local[at] = code.member(within, at as u32);
+        let start = code.binary(Op::Multiply, place.group[at], extent);
+        let id = code.binary(Op::Add, start, place.local[at]);
+        code.name(id, axis.name());
+        place.id[at] = id;
+    }
+    place
+}
+
 /// Where an invocation of a one-axis grid finds itself.
 pub(super) struct Place {
     workgroup: Node,

@@ -15,7 +15,9 @@
 //! ```
 //!
 //! The kernel is a function of its own, so that an invocation which fails a check can `return` from
-//! it and still reach the barriers of a collective.
+//! it and still reach the barriers of a collective. A kernel with workgroups of its own is the entry
+//! point itself; where it has barriers, an invocation that fails goes on, its accesses held inside
+//! the buffers, so that the others do not wait for it.
 
 mod body;
 mod code;
@@ -25,7 +27,7 @@ mod layout;
 mod ops;
 
 use crossover_kernels::error::RunError;
-use crossover_kernels::ir::{Access, Kernel, Param, Type};
+use crossover_kernels::ir::{Access, Kernel, Param, ParamKind, Type};
 use naga::{AddressSpace, Handle, Module, StorageAccess, TypeInner};
 
 use crate::legality::{self, Capabilities};
@@ -66,6 +68,10 @@ pub struct Shader {
     pub params: Layout,
     /// The type that a collective combines.
     pub contribution: Option<Type>,
+    /// Whether an invocation goes on after a check has failed: its accesses must be held inside.
+    pub goes_on: bool,
+    /// Whether the kernel shares arrays, which begin as zeros.
+    pub shares: bool,
 }
 
 /// Emits a verified kernel whose helpers are inlined and whose transcendental functions are
@@ -83,6 +89,11 @@ pub fn emit(kernel: &Kernel, caps: &Capabilities, schedule: &Schedule) -> Result
     let mut module = Module::default();
     let globals = Globals::declare(&mut module, kernel, &bindings, &params, schedule);
     let functions = entry::Failing::declare(&mut module, kernel, &globals);
+    if kernel.workgroup.is_some() {
+        let main = body::emit_main(&mut module, kernel, &params, &globals, functions);
+        entry::push(&mut module, MAIN, main, schedule.workgroup);
+        return finish(module, kernel, caps, schedule, bindings, params);
+    }
     let body = body::emit(&mut module, kernel, &params, &globals, functions);
     match (kernel.collective, kernel.contribution()) {
         (Some(collective), Some(ty)) => {
@@ -91,14 +102,27 @@ pub fn emit(kernel: &Kernel, caps: &Capabilities, schedule: &Schedule) -> Result
         }
         _ => entry::emit(&mut module, kernel, &params, body, &globals, schedule),
     }
+    finish(module, kernel, caps, schedule, bindings, params)
+}
 
+fn finish(
+    module: Module,
+    kernel: &Kernel,
+    caps: &Capabilities,
+    schedule: &Schedule,
+    bindings: Vec<Binding>,
+    params: Layout,
+) -> Result<Shader, RunError> {
     let wgsl = validate(&module, caps).map_err(|message| RunError::Device {
         kernel: kernel.entry.name.clone(),
         device: "the WGSL back end".to_owned(),
         message,
     })?;
     let contribution = kernel.contribution();
-    Ok(Shader { module, wgsl, schedule: *schedule, bindings, params, contribution })
+    let goes_on = body::has_barrier(&kernel.entry.body);
+    let shares = kernel.entry.shared().next().is_some();
+    let schedule = *schedule;
+    Ok(Shader { module, wgsl, schedule, bindings, params, contribution, goes_on, shares })
 }
 
 /// The text of a module that naga accepts.
@@ -159,6 +183,18 @@ impl Globals {
             let binding = index(Role::Buffer(param));
             buffers[param.index()] = Some(code::global(module, name, space, binding, ty));
         }
+        for (param, element, len) in kernel.entry.shared() {
+            let def = &kernel.entry.params[param.index()];
+            let atomic = matches!(def.kind, ParamKind::Shared { atomic: true, .. });
+            let ty = if atomic {
+                let base = code::anonymous(module, TypeInner::Atomic(code::scalar(element)));
+                fixed(module, base, element, len)
+            } else {
+                array(module, element, len)
+            };
+            let global = code::global(module, &def.name, AddressSpace::WorkGroup, None, ty);
+            buffers[param.index()] = Some(global);
+        }
         let block = params.structure(module);
         let binding = index(Role::Params);
         let params = code::global(module, "params", AddressSpace::Uniform, binding, block);
@@ -206,6 +242,16 @@ fn elements(module: &mut Module, ty: Type, access: Access) -> Handle<naga::Type>
 /// `array<ty, count>`
 fn array(module: &mut Module, ty: Type, count: u32) -> Handle<naga::Type> {
     let base = code::scalar_type(module, ty);
+    fixed(module, base, ty, count)
+}
+
+/// `array<base, count>` of elements as wide as the type.
+fn fixed(
+    module: &mut Module,
+    base: Handle<naga::Type>,
+    ty: Type,
+    count: u32,
+) -> Handle<naga::Type> {
     let count = std::num::NonZeroU32::new(count).expect("a verified array has elements");
     let size = naga::ArraySize::Constant(count);
     let stride = u32::from(code::scalar(ty).width);

@@ -47,8 +47,15 @@ pub(crate) fn gpu_with(options: &GpuOptions) -> Option<Arc<Gpu>> {
 /// A verified kernel from what a builder holds.
 pub(crate) fn kernel(b: Builder, grid: Vec<Extent>, collective: Option<Collective>) -> Arc<Kernel> {
     let files = vec![Arc::from("test.rs")];
-    let kernel =
-        Kernel { entry: b.finish(), helpers: Vec::new(), grid, collective, contract: false, files };
+    let kernel = Kernel {
+        entry: b.finish(),
+        helpers: Vec::new(),
+        grid,
+        collective,
+        workgroup: None,
+        contract: false,
+        files,
+    };
     verify(&kernel).expect("test kernels are valid");
     Arc::new(kernel)
 }

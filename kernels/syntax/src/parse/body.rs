@@ -4,7 +4,7 @@ use proc_macro2::Span;
 use quote::ToTokens;
 use syn::{BinOp, Lit, Pat, RangeLimits, UnOp};
 
-use super::signature::{is_scalar_name, scalar};
+use super::signature::{atomic, is_scalar_name, scalar};
 use super::{Reader, Under, pos, under};
 use crate::tree::{Arm, BinaryOp, Block, Expr, ExprKind, Name, Pattern, Stmt, Ty, UnaryOp};
 
@@ -529,6 +529,7 @@ fn reference(reader: &mut Reader, r: &syn::ExprReference) -> Option<ExprKind> {
 /// Every method a kernel can call; the front end knows their types.
 pub const METHODS: &[&str] = &[
     "abs",
+    "barrier",
     "ceil",
     "clamp",
     "copysign",
@@ -545,6 +546,7 @@ pub const METHODS: &[&str] = &[
     "fetch_xor",
     "floor",
     "fract",
+    "get",
     "is_finite",
     "is_infinite",
     "is_nan",
@@ -564,6 +566,8 @@ pub const METHODS: &[&str] = &[
     "round",
     "round_ties_even",
     "rsqrt",
+    "set",
+    "shared",
     "signum",
     "sin",
     "sqrt",
@@ -593,7 +597,12 @@ fn method(reader: &mut Reader, call: &syn::ExprMethodCall) -> Option<ExprKind> {
         // Of a chain, the first method that is refused says it all.
         return None;
     }
-    if !METHODS.contains(&name.as_str()) {
+    if name == "shared" {
+        return shared(reader, call, receiver);
+    }
+    // `get` of a shared element has no argument, that of a slice has one.
+    let of_slice = name == "get" && !call.args.is_empty();
+    if of_slice || !METHODS.contains(&name.as_str()) {
         let help = match name.as_str() {
             "iter" | "iter_mut" | "into_iter" | "chunks" | "windows" | "enumerate" | "zip"
             | "map" | "sum" | "fold" => "write `for i in 0..x.len()` and index the slice",
@@ -622,6 +631,60 @@ fn method(reader: &mut Reader, call: &syn::ExprMethodCall) -> Option<ExprKind> {
     let list = args(reader, &call.args);
     let method = Name { text: name, pos: pos(call.method.span()) };
     Some(ExprKind::Method(receiver, method, list))
+}
+
+/// `id.shared::<T, N>()`
+fn shared(reader: &mut Reader, call: &syn::ExprMethodCall, id: Box<Expr>) -> Option<ExprKind> {
+    let arguments = call.turbofish.as_ref().map(|turbofish| turbofish.args.iter());
+    let arguments: Vec<&syn::GenericArgument> = arguments.into_iter().flatten().collect();
+    let [syn::GenericArgument::Type(element), len] = arguments.as_slice() else {
+        reader.error(
+            under(&call.method),
+            "a shared array has an element type and a length",
+            "write `let tile = id.shared::<f32, 256>();`",
+        );
+        return None;
+    };
+    let inner = atomic(element);
+    let ty = scalar(reader, inner.unwrap_or(element))?;
+    let atomic = inner.is_some();
+    let fits = match ty.text.as_str() {
+        "bool" | "usize" => false,
+        "u32" | "i32" => true,
+        _ => !atomic,
+    };
+    if !fits {
+        reader.error(
+            under(element),
+            "this type cannot be shared",
+            "share f32, f64, i32, u32, i64, u64, `Atomic<u32>` or `Atomic<i32>`",
+        );
+        return None;
+    }
+    let len = match len {
+        syn::GenericArgument::Const(len) => boxed(reader, unbraced(len)),
+        syn::GenericArgument::Type(syn::Type::Path(path)) => {
+            let path = syn::ExprPath { attrs: Vec::new(), qself: None, path: path.path.clone() };
+            boxed(reader, &syn::Expr::Path(path))
+        }
+        other => {
+            let help = "write a number, a `const` or a const parameter";
+            reader.error(under(other), "this is no length of an array", help);
+            return None;
+        }
+    };
+    Some(ExprKind::Shared { id, ty, atomic, len })
+}
+
+/// The expression in `{ … }`.
+fn unbraced(e: &syn::Expr) -> &syn::Expr {
+    match e {
+        syn::Expr::Block(block) => match block.block.stmts.as_slice() {
+            [syn::Stmt::Expr(inner, None)] => inner,
+            _ => e,
+        },
+        _ => e,
+    }
 }
 
 fn function_call(reader: &mut Reader, call: &syn::ExprCall) -> Option<ExprKind> {

@@ -24,6 +24,7 @@ pub(super) fn read(reader: &mut Reader, item: &ItemFn, attribute: TokenStream) -
     let result = result(reader, item);
     check_result(reader, item, &options);
     check_grid(reader, item, &options);
+    check_workgroup(reader, item, &options);
     let signature = reader.diagnostics.is_empty();
     let body = body::block(reader, &item.block);
     let tree = Tree {
@@ -34,6 +35,7 @@ pub(super) fn read(reader: &mut Reader, item: &ItemFn, attribute: TokenStream) -
         result,
         collective: options.collective,
         grid: options.grid.into_iter().map(|(extent, _)| extent).collect(),
+        workgroup: options.workgroup.into_iter().map(|(extent, _)| extent).collect(),
         contract: options.contract,
         body,
         helpers: reader.helpers.iter().map(path_text).collect(),
@@ -117,6 +119,46 @@ fn check_grid(reader: &mut Reader, item: &ItemFn, options: &Options) {
     }
 }
 
+fn check_workgroup(reader: &mut Reader, item: &ItemFn, options: &Options) {
+    let Some(first) = options.workgroup_under else { return };
+    if let Some(under) = options.collective_under {
+        reader.error(
+            under,
+            "a reduction or scan has no workgroups of its own",
+            "remove `workgroup`: each device forms the groups that suit it",
+        );
+    }
+    if !has_id(item) {
+        reader.error(
+            first,
+            "a function without an `Id` has no workgroups",
+            "make `id: Id` the first parameter, or remove the setting",
+        );
+        return;
+    }
+    if options.workgroup.len() > options.grid.len().max(1) {
+        reader.error(
+            first,
+            "the workgroup has more axes than the grid",
+            "name as many extents: `#[kernel(grid = (w, h), workgroup = (16, 16))]`",
+        );
+    }
+    for (extent, under) in &options.workgroup {
+        let fits = match extent {
+            Extent::Fixed(n) => (1..=1024).contains(n),
+            Extent::Len(_) => false,
+            Extent::Name(name) => item.sig.generics.const_params().any(|c| c.ident == name.text),
+        };
+        if !fits {
+            reader.error(
+                *under,
+                "this is no size of a workgroup",
+                "write a number from 1 to 1024, or a const parameter",
+            );
+        }
+    }
+}
+
 /// The parameter of this name.
 fn param<'a>(item: &'a ItemFn, name: &str) -> Option<&'a syn::PatType> {
     item.sig.inputs.iter().find_map(|input| match input {
@@ -141,6 +183,8 @@ struct Options {
     collective_under: Option<Under>,
     grid: Vec<(Extent, Under)>,
     grid_under: Option<Under>,
+    workgroup: Vec<(Extent, Under)>,
+    workgroup_under: Option<Under>,
     contract: bool,
     /// Something could not be read: what seems to be missing may be that.
     refused: bool,
@@ -214,6 +258,20 @@ fn attributes(reader: &mut Reader, tokens: TokenStream) -> Options {
                     options.grid.extend(extent);
                 }
             }
+            "workgroup" => {
+                if options.workgroup_under.is_some() || !(1..=3).contains(&setting.values.len()) {
+                    reader.error(
+                        under(&setting.name),
+                        "a kernel has one size of workgroups, of one to three axes",
+                        "write `workgroup = 256` or `workgroup = (16, 16)`",
+                    );
+                }
+                options.workgroup_under = Some(under(&setting.name));
+                for value in &setting.values {
+                    let size = extent(reader, value).map(|extent| (extent, under(value)));
+                    options.workgroup.extend(size);
+                }
+            }
             "contract" => {
                 if let Some(value) = setting.values.first() {
                     reader.error(under(value), "`contract` has no value", "write `contract` alone");
@@ -224,7 +282,7 @@ fn attributes(reader: &mut Reader, tokens: TokenStream) -> Options {
                 reader.error(
                     under(&setting.name),
                     format!("`kernel` has no setting `{other}`"),
-                    "the settings are `reduce`, `scan`, `grid` and `contract`",
+                    "the settings are `reduce`, `scan`, `grid`, `workgroup` and `contract`",
                 );
                 options.refused = true;
             }
@@ -515,7 +573,8 @@ fn param_type(reader: &mut Reader, ty: &Type) -> Option<(ParamKind, Name)> {
     }
 }
 
-fn atomic(ty: &Type) -> Option<&Type> {
+/// The type inside `Atomic<…>`.
+pub(super) fn atomic(ty: &Type) -> Option<&Type> {
     let Type::Path(path) = ty else { return None };
     let segment = path.path.segments.last()?;
     let PathArguments::AngleBracketed(arguments) = &segment.arguments else { return None };

@@ -48,7 +48,7 @@ pub(super) struct Failing {
 
 /// How a variable or array is held.
 #[derive(Clone, Debug)]
-enum Place {
+pub(super) enum Place {
     Plain(Rep),
     Registers(Vec<Rep>),
     Scratch(u64),
@@ -62,8 +62,23 @@ pub(super) struct Context<'a> {
     /// The wasm locals of x (of the tile's first lane), y and z.
     pub(super) axes: [u32; 3],
     pub(super) failing: Failing,
+    /// The workgroup, where the body is a group's.
+    pub(super) workgroup: Option<Workgroup<'a>>,
     /// An `i32` that is 0, which the compiler does not know.
     pub(super) fence: u32,
+}
+
+/// A workgroup, and how the pieces of its invocations are emitted.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Workgroup<'a> {
+    /// Invocations along each axis.
+    pub(super) size: [u32; 3],
+    /// The wasm locals of its number, of its first invocation, and of the place in it.
+    pub(super) number: [u32; 3],
+    pub(super) origin: [u32; 3],
+    pub(super) place: [u32; 3],
+    pub(super) vector: Form<'a>,
+    pub(super) scalar: Form<'a>,
 }
 
 /// What a body is emitted from: a function, facts about it, and how many invocations at a time.
@@ -91,9 +106,9 @@ pub(super) struct Body<'a> {
     /// The groups along x that are being written.
     pub(super) span: Range<u32>,
     /// For each value, a place for each group.
-    reps: Vec<Option<Rep>>,
+    pub(super) reps: Vec<Option<Rep>>,
     /// For each variable, a place for each group.
-    places: Vec<Vec<Option<Place>>>,
+    pub(super) places: Vec<Vec<Option<Place>>>,
     /// Sums and products that exist already.
     pub(super) memo: Memo,
     /// The active lanes of each group; `None` when all are.
@@ -192,14 +207,20 @@ impl<'a> Body<'a> {
     // Variables
 
     fn reset_places(&mut self) {
-        for (at, def) in self.function.locals.iter().enumerate() {
-            self.places.push(vec![None; self.form.tile.groups()]);
-            let (varying, differs) = self.local_groups(at);
-            self.each_group(varying, differs, |body| {
-                let index = body.group_index(varying, differs);
-                body.places[at][index] = Some(body.new_place(at, def, index));
-            });
+        self.places = vec![vec![None; self.form.tile.groups()]; self.function.locals.len()];
+        for at in 0..self.function.locals.len() {
+            self.reset_place(at);
         }
+    }
+
+    /// A variable's places, zero.
+    pub(super) fn reset_place(&mut self, at: usize) {
+        let def = &self.function.locals[at];
+        let (varying, differs) = self.local_groups(at);
+        self.each_group(varying, differs, |body| {
+            let index = body.group_index(varying, differs);
+            body.places[at][index] = Some(body.new_place(at, def, index));
+        });
     }
 
     /// Whether a variable or array is another one for each group along x, and in each row.
@@ -368,6 +389,8 @@ impl<'a> Body<'a> {
                 return Rep::Scalar(self.context.layout.param(*param));
             }
             Inst::Id(axis) => return self.id(*axis, variance),
+            Inst::Local(axis) => return self.place_in_group(*axis, variance),
+            Inst::Group(axis) => return Rep::Scalar(self.workgroup().number[axis.index()]),
             _ => {}
         }
         match variance {
@@ -395,6 +418,18 @@ impl<'a> Body<'a> {
         match (axis, variance) {
             (Axis::X, Variance::Linear) => Rep::Linear(local, 0),
             (Axis::Y, _) if self.at.row > 0 => Rep::Offset(local, self.at.row),
+            (_, _) => Rep::Scalar(local),
+        }
+    }
+
+    pub(super) fn workgroup(&self) -> Workgroup<'a> {
+        self.context.workgroup.expect("places in a group stand in pieces of groups alone")
+    }
+
+    fn place_in_group(&self, axis: Axis, variance: Variance) -> Rep {
+        let local = self.workgroup().place[axis.index()];
+        match (axis, variance) {
+            (Axis::X, Variance::Linear) => Rep::Linear(local, 0),
             (_, _) => Rep::Scalar(local),
         }
     }
@@ -482,6 +517,9 @@ impl<'a> Body<'a> {
             Stmt::Loop(body) => return self.repeat(stmt, None, body),
             Stmt::Break | Stmt::Continue => return self.leave_passage(stmt),
             Stmt::Return => return self.leave_invocation(),
+            Stmt::Each(block) => self.each(block),
+            // Gone before anything is emitted.
+            Stmt::Barrier(_) => {}
             // Refused before anything is emitted.
             Stmt::CallVoid(..) => {
                 self.code.sink().unreachable();

@@ -201,13 +201,24 @@ impl Walk<'_> {
                 self.facts.masked_return |= returns;
                 return Jumps { returns, ..Jumps::default() };
             }
+            Stmt::Each(body) => self.each(body),
             Stmt::SetElement(..)
             | Stmt::Store(..)
             | Stmt::AtomicStore(..)
             | Stmt::Check { .. }
+            | Stmt::Barrier(_)
             | Stmt::CallVoid(..) => {}
         }
         Jumps::default()
+    }
+
+    /// A piece begins with all lanes, whatever is around it, and nobody leaves more than it.
+    fn each(&mut self, body: &Block) {
+        let (full, frames) = (self.full, std::mem::take(&mut self.frames));
+        self.full = true;
+        self.block(body);
+        self.full = full;
+        self.frames = frames;
     }
 
     fn branch(&mut self, condition: Value, then: &Block, otherwise: &Block) -> Jumps {
@@ -251,10 +262,12 @@ impl Walk<'_> {
     fn inst(&self, value: Value) -> Variance {
         let def = self.function.def(value);
         match &def.inst {
-            Inst::Id(Axis::X) => Variance::Linear,
+            Inst::Id(Axis::X) | Inst::Local(Axis::X) => Variance::Linear,
             Inst::Const(_)
             | Inst::Param(_)
             | Inst::Id(Axis::Y | Axis::Z)
+            | Inst::Local(Axis::Y | Axis::Z)
+            | Inst::Group(_)
             | Inst::Len(_)
             | Inst::Counter => Variance::Uniform,
             Inst::Binary(op, a, b) => self.binary(*op, def.ty, *a, *b),

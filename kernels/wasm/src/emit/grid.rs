@@ -94,14 +94,14 @@ pub(super) fn emit_function(
     mode: Mode,
 ) -> Function {
     let carry = u32::from(mode == Mode::Scan);
-    let mut code = Code::new(RANGE_PARAMS + kernel.entry.params.len() as u32 + carry);
+    let mut code = Code::new(RANGE_PARAMS + kernel.entry.arity() as u32 + carry);
     let mut local = || code.local(ValType::I32);
     let axes = [local(), local(), local()];
     let (site, index, lane, row, fence) = (local(), local(), local(), local(), local());
     code.sink().global_get(FENCE).local_set(fence);
     let label = code.open_block();
     let failing = Failing { label, site, index, lane, row };
-    let context = Context { kernel, layout, axes, failing, fence };
+    let context = Context { kernel, layout, axes, failing, workgroup: None, fence };
     let zero = Rep::Const(Const::zero(Type::U32));
     let collective = kernel.collective.zip(kernel.contribution());
     let mut grid = Grid {
@@ -119,7 +119,7 @@ pub(super) fn emit_function(
     grid.end_collective();
     grid.code.sink().i32_const(0).return_();
     grid.code.close();
-    grid.report_failure();
+    report_failure(&mut grid.code, grid.context);
     grid.code.finish()
 }
 
@@ -409,24 +409,25 @@ impl Grid<'_> {
             self.code.sink().global_set(PARTIAL);
         }
     }
+}
 
-    fn report_failure(&mut self) {
-        let [x, y, z] = self.context.axes;
-        let Failing { site, index, lane, row, .. } = self.context.failing;
-        let mut sink = self.code.sink();
-        sink.local_get(site).global_set(0).local_get(index).global_set(1);
-        sink.local_get(x).local_get(lane).i32_add().global_set(2);
-        sink.local_get(y)
-            .local_get(row)
-            .i32_add()
-            .global_set(3)
-            .local_get(z)
-            .global_set(4)
-            .i32_const(1);
-    }
+/// Leaves in the globals what failed and where, and 1 on the stack.
+pub(super) fn report_failure(code: &mut Code, context: Context<'_>) {
+    let [x, y, z] = context.axes;
+    let Failing { site, index, lane, row, .. } = context.failing;
+    let mut sink = code.sink();
+    sink.local_get(site).global_set(0).local_get(index).global_set(1);
+    sink.local_get(x).local_get(lane).i32_add().global_set(2);
+    sink.local_get(y)
+        .local_get(row)
+        .i32_add()
+        .global_set(3)
+        .local_get(z)
+        .global_set(4)
+        .i32_const(1);
 }
 
 /// The wasm parameters with the range of an axis.
-fn range_params(axis: usize) -> [u32; 2] {
+pub(super) fn range_params(axis: usize) -> [u32; 2] {
     [2 * axis as u32, 2 * axis as u32 + 1]
 }

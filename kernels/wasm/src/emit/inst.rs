@@ -41,6 +41,8 @@ impl Body<'_> {
             Inst::Const(_)
             | Inst::Param(_)
             | Inst::Id(_)
+            | Inst::Local(_)
+            | Inst::Group(_)
             | Inst::Len(_)
             | Inst::Counter
             | Inst::Call(..) => {
@@ -105,6 +107,8 @@ impl Body<'_> {
             Inst::Const(_)
             | Inst::Param(_)
             | Inst::Id(_)
+            | Inst::Local(_)
+            | Inst::Group(_)
             | Inst::Len(_)
             | Inst::Counter
             | Inst::Call(..) => {

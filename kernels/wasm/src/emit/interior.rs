@@ -224,6 +224,8 @@ fn is_computable(def: &ValueDef) -> bool {
         | Inst::Cast(_)
         | Inst::Bitcast(_) => true,
         Inst::Id(Axis::X)
+        | Inst::Local(_)
+        | Inst::Group(_)
         | Inst::Counter
         | Inst::Get(_)
         | Inst::GetElement(..)
@@ -309,7 +311,9 @@ fn is_bounded(
             bounded(a) && function.as_const(*b).is_some_and(|c| c.bits > 0 && c.bits < 32)
         }
         Inst::Select(..) => bounding(inst).iter().all(bounded),
-        Inst::Unary(..)
+        Inst::Local(_)
+        | Inst::Group(_)
+        | Inst::Unary(..)
         | Inst::Binary(..)
         | Inst::Fma(..)
         | Inst::Cast(_)

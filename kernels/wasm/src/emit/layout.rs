@@ -29,29 +29,45 @@ pub(super) struct Layout {
     memories: Vec<u32>,
     /// Memories of buffers; the scratch memory follows.
     pub(super) buffers: u32,
+    /// Where each parameter begins in its memory: 0 but for shared arrays.
+    bases: Vec<u64>,
+    /// Bytes of shared arrays, at the start of the scratch memory.
+    pub(super) shared_bytes: u64,
     /// Whether workers have copies of their own of a parameter.
     pub(super) private: Vec<bool>,
     /// A place for each local of the function.
     pub(super) arrays: Vec<ArrayPlace>,
-    /// Bytes of scratch memory for one group.
+    /// Bytes of arrays in scratch memory for one group of lanes.
     pub(super) scratch_bytes: u64,
 }
 
 impl Layout {
     pub(super) fn of(function: &Function, privates: &[Option<Merge>]) -> Layout {
-        let mut buffers = 0;
-        let memories = function
-            .params
-            .iter()
-            .map(|param| {
-                let memory = buffers;
-                buffers += u32::from(matches!(param.kind, ParamKind::Buffer { .. }));
-                memory
-            })
-            .collect();
+        let (mut buffers, mut shared_bytes) = (0, 0);
+        let (mut memories, mut bases) = (Vec::new(), Vec::new());
+        for param in &function.params {
+            memories.push(buffers);
+            bases.push(shared_bytes);
+            match param.kind {
+                ParamKind::Scalar(_) => {}
+                ParamKind::Buffer { .. } => buffers += 1,
+                // All arguments come before the first of these: `buffers` is the scratch memory.
+                ParamKind::Shared { element, len, .. } => {
+                    let bytes = u64::from(len) * element.bytes() as u64;
+                    shared_bytes += bytes.next_multiple_of(16);
+                }
+            }
+        }
         let private = privates.iter().map(Option::is_some).collect();
-        let mut layout =
-            Layout { memories, buffers, private, arrays: Vec::new(), scratch_bytes: 0 };
+        let mut layout = Layout {
+            memories,
+            buffers,
+            bases,
+            shared_bytes,
+            private,
+            arrays: Vec::new(),
+            scratch_bytes: 0,
+        };
         let dynamic = dynamic_arrays(function);
         let mut registers = 0;
         for (def, dynamic) in function.locals.iter().zip(dynamic) {
@@ -62,7 +78,7 @@ impl Layout {
                     ArrayPlace::Registers(count)
                 }
                 Some(count) => {
-                    let offset = layout.scratch_bytes;
+                    let offset = shared_bytes + layout.scratch_bytes;
                     layout.scratch_bytes += u64::from(count) * u64::from(Layout::stride(def.ty));
                     ArrayPlace::Scratch(offset)
                 }
@@ -86,6 +102,7 @@ impl Layout {
     pub(super) fn buffer_arg(&self, param: Param, ty: Type, offset: u64) -> MemArg {
         let memory = self.memories[param.index()];
         let align = if ty.is_wide() { 3 } else { 2 };
+        let offset = offset + self.bases[param.index()];
         MemArg { offset, align, target: MemArgTarget::Memory(memory), ordering: None }
     }
 
@@ -119,6 +136,8 @@ fn dynamic_arrays(function: &Function) -> Vec<bool> {
         | Stmt::For { .. }
         | Stmt::Loop(_)
         | Stmt::CallVoid(..)
+        | Stmt::Barrier(_)
+        | Stmt::Each(_)
         | Stmt::Break
         | Stmt::Continue
         | Stmt::Return => {}

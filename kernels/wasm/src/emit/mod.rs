@@ -10,7 +10,8 @@
 //! func scan(…, carry)   the same for the second pass of a scan
 //! ```
 //!
-//! All bodies are emitted by the same functions. `run` returns 1 when an invocation
+//! A kernel with barriers is cut into pieces first, and its function loops over workgroups
+//! ([`group`], [`each`]). All bodies are emitted by the same functions. `run` returns 1 when an invocation
 //! fails a check, and says in the globals which one and where; a reduction leaves what it combined
 //! in `partial`.
 
@@ -20,7 +21,9 @@ mod check;
 mod code;
 mod control;
 mod divergence;
+mod each;
 mod grid;
+mod group;
 mod inside;
 mod inst;
 mod interior;
@@ -35,6 +38,7 @@ mod tile;
 use crossover_kernels::ir::{
     BinaryOp, CollectiveKind, Function, Inst, Kernel, ParamKind, Stmt, Type, Value,
 };
+use crossover_kernels::passes::fission::fission;
 use wasm_encoder::{
     CodeSection, ConstExpr, ExportKind, ExportSection, FunctionSection, GlobalSection, GlobalType,
     MemorySection, MemoryType, Module, TypeSection, ValType,
@@ -46,6 +50,7 @@ use body::{Form, Width};
 use code::val_type;
 use divergence::Divergence;
 use grid::{Forms, Mode, emit_function};
+use group::emit_groups;
 use interior::Interior;
 use layout::{Layout, RANGE_PARAMS};
 use rows::Rows;
@@ -84,6 +89,8 @@ pub struct WasmModule {
     pub unbounded: bool,
     /// Rows of the grid that are computed together.
     pub rows: u32,
+    /// Invocations of a workgroup along each axis, where `run` takes ranges of groups.
+    pub workgroup: Option<[u32; 3]>,
     /// For each parameter, how its copies are merged where workers have their own.
     pub(crate) privates: Vec<Option<Merge>>,
 }
@@ -94,43 +101,104 @@ pub struct WasmModule {
 /// # Errors
 /// [`Unsupported`] for a call of a helper, a transcendental function, or arrays beyond a memory.
 pub fn emit(kernel: &Kernel, schedule: Schedule) -> Result<WasmModule, Unsupported> {
-    let function = &kernel.entry;
     refuse_unlowered(kernel)?;
+    let kernel = &fission(kernel);
+    match kernel.workgroup.filter(|_| is_in_pieces(&kernel.entry)) {
+        Some(size) => emit_pieces(kernel, schedule, size),
+        None => emit_grid(kernel, schedule),
+    }
+}
+
+/// A kernel whose invocations have nothing to do with each other.
+fn emit_grid(kernel: &Kernel, schedule: Schedule) -> Result<WasmModule, Unsupported> {
+    let function = &kernel.entry;
     let privates = privates(kernel);
     let layout = Layout::of(function, &privates);
     let interior = Interior::of(kernel);
     let tile = shape::tile(kernel, &interior, schedule);
-    let scratch_bytes = layout.scratch_bytes * tile.groups() as u64;
-    if scratch_bytes >= 1 << 32 {
-        let what = format!("arrays of {scratch_bytes} bytes");
-        return Err(Unsupported { what, location: "<unknown>".to_owned() });
-    }
+    let scratch_bytes = scratch_bytes(&layout, tile)?;
     let facts = Facts::of(function, &interior.kernel.entry);
     let unroll = u32::from(schedule.unroll).max(1);
     let forms = facts.forms(function, &interior, tile, unroll);
-    let mut module = Module::new();
     let modes = Mode::of(kernel);
-    module.section(&types(kernel, &modes));
-    let mut functions = FunctionSection::new();
-    for at in 0..modes.len() {
-        functions.function(at as u32);
-    }
-    module.section(&functions);
-    module.section(&memories(&layout));
-    module.section(&globals(kernel));
-    module.section(&exports(kernel, &modes));
-    let mut code = CodeSection::new();
-    for mode in &modes {
-        code.function(&emit_function(kernel, &layout, forms, *mode));
-    }
-    module.section(&code);
+    let code =
+        modes.iter().map(|mode| emit_function(kernel, &layout, forms, *mode)).collect::<Vec<_>>();
     Ok(WasmModule {
-        bytes: module.finish(),
-        scratch_bytes: scratch_bytes as usize,
+        bytes: module(kernel, &layout, scratch_bytes, &modes, &code),
+        scratch_bytes,
         unbounded: is_unbounded(function),
         rows: tile.rows,
+        workgroup: None,
         privates,
     })
+}
+
+/// A kernel cut at its barriers.
+fn emit_pieces(
+    kernel: &Kernel,
+    schedule: Schedule,
+    size: [u32; 3],
+) -> Result<WasmModule, Unsupported> {
+    let function = &kernel.entry;
+    let privates = privates(kernel);
+    let layout = Layout::of(function, &privates);
+    let tile = Tile { vectors: each::vectors(size[0], u32::from(schedule.vectors)), rows: 1 };
+    let scratch_bytes = scratch_bytes(&layout, tile)?;
+    let facts = Facts::of(function, function);
+    let scalar = facts.scalar_form(function);
+    let unroll = u32::from(schedule.unroll).max(1);
+    let vector = Form { facts: &facts.vector, width: Width::Vector, tile, unroll, ..scalar };
+    let code = [emit_groups(kernel, &layout, [vector, scalar], size)];
+    Ok(WasmModule {
+        bytes: module(kernel, &layout, scratch_bytes, &[Mode::Map], &code),
+        scratch_bytes,
+        unbounded: is_unbounded(function),
+        rows: 1,
+        workgroup: Some(size),
+        privates,
+    })
+}
+
+fn is_in_pieces(function: &Function) -> bool {
+    let mut found = false;
+    function.walk(&mut |stmt| found |= matches!(stmt, Stmt::Each(_)));
+    found
+}
+
+/// Bytes of the memory behind those of the buffers.
+fn scratch_bytes(layout: &Layout, tile: Tile) -> Result<usize, Unsupported> {
+    let bytes = layout.shared_bytes + layout.scratch_bytes * tile.groups() as u64;
+    if bytes >= 1 << 32 {
+        let what = format!("arrays of {bytes} bytes");
+        return Err(Unsupported { what, location: "<unknown>".to_owned() });
+    }
+    Ok(bytes as usize)
+}
+
+/// The module around the functions of these modes.
+fn module(
+    kernel: &Kernel,
+    layout: &Layout,
+    scratch_bytes: usize,
+    modes: &[Mode],
+    functions: &[wasm_encoder::Function],
+) -> Vec<u8> {
+    let mut module = Module::new();
+    module.section(&types(kernel, modes));
+    let mut section = FunctionSection::new();
+    for at in 0..modes.len() {
+        section.function(at as u32);
+    }
+    module.section(&section);
+    module.section(&memories(layout, scratch_bytes));
+    module.section(&globals(kernel));
+    module.section(&exports(kernel, modes));
+    let mut code = CodeSection::new();
+    for function in functions {
+        code.function(function);
+    }
+    module.section(&code);
+    module.finish()
 }
 
 /// What is known of a kernel, whole and inside.
@@ -155,6 +223,19 @@ impl Facts {
         }
     }
 
+    /// One invocation at a time.
+    fn scalar_form<'a>(&'a self, whole: &'a Function) -> Form<'a> {
+        Form {
+            function: whole,
+            facts: &self.scalar,
+            rows: &self.rows,
+            exact: &self.exact,
+            width: Width::Scalar,
+            tile: Tile::ONE,
+            unroll: 1,
+        }
+    }
+
     fn forms<'a>(
         &'a self,
         whole: &'a Function,
@@ -162,16 +243,8 @@ impl Facts {
         tile: Tile,
         unroll: u32,
     ) -> Forms<'a> {
-        let vector = Form {
-            function: whole,
-            facts: &self.vector,
-            rows: &self.rows,
-            exact: &self.exact,
-            width: Width::Vector,
-            tile: Tile::ONE,
-            unroll: 1,
-        };
-        let scalar = Form { facts: &self.scalar, width: Width::Scalar, ..vector };
+        let scalar = self.scalar_form(whole);
+        let vector = Form { facts: &self.vector, width: Width::Vector, ..scalar };
         let interior = Form {
             function: &inside.kernel.entry,
             facts: &self.inside,
@@ -188,9 +261,10 @@ impl Facts {
 /// Every parameter of the function of this mode.
 fn signature(kernel: &Kernel, mode: Mode) -> Vec<ValType> {
     let mut params = vec![ValType::I32; RANGE_PARAMS as usize];
-    params.extend(kernel.entry.params.iter().map(|param| match param.kind {
+    let arguments = &kernel.entry.params[..kernel.entry.arity()];
+    params.extend(arguments.iter().map(|param| match param.kind {
         ParamKind::Scalar(ty) => val_type(ty),
-        ParamKind::Buffer { .. } => ValType::I32,
+        ParamKind::Buffer { .. } | ParamKind::Shared { .. } => ValType::I32,
     }));
     if mode == Mode::Scan {
         params.extend(kernel.contribution().map(val_type));
@@ -206,9 +280,9 @@ fn types(kernel: &Kernel, modes: &[Mode]) -> TypeSection {
     types
 }
 
-fn memories(layout: &Layout) -> MemorySection {
+fn memories(layout: &Layout, scratch_bytes: usize) -> MemorySection {
     let mut memories = MemorySection::new();
-    for _ in 0..layout.buffers + u32::from(layout.scratch_bytes > 0) {
+    for _ in 0..layout.buffers + u32::from(scratch_bytes > 0) {
         memories.memory(MemoryType {
             minimum: PAGES,
             maximum: Some(PAGES),
@@ -267,6 +341,8 @@ fn refuse_unlowered(kernel: &Kernel) -> Result<(), Unsupported> {
             | Stmt::If { .. }
             | Stmt::For { .. }
             | Stmt::Loop(_)
+            | Stmt::Barrier(_)
+            | Stmt::Each(_)
             | Stmt::Break
             | Stmt::Continue
             | Stmt::Return => None,
@@ -295,6 +371,8 @@ fn unlowered(
         Inst::Const(_)
         | Inst::Param(_)
         | Inst::Id(_)
+        | Inst::Local(_)
+        | Inst::Group(_)
         | Inst::Len(_)
         | Inst::Counter
         | Inst::Unary(..)
@@ -332,6 +410,8 @@ pub(crate) fn is_repeatable(function: &Function) -> bool {
             | Stmt::For { .. }
             | Stmt::Loop(_)
             | Stmt::CallVoid(..)
+            | Stmt::Barrier(_)
+            | Stmt::Each(_)
             | Stmt::Break
             | Stmt::Continue
             | Stmt::Return => true,

@@ -72,6 +72,8 @@ impl Rows {
             | Stmt::Check { .. }
             | Stmt::Loop(_)
             | Stmt::CallVoid(..)
+            | Stmt::Barrier(_)
+            | Stmt::Each(_)
             | Stmt::Break
             | Stmt::Continue
             | Stmt::Return => false,
@@ -82,12 +84,13 @@ impl Rows {
 
     fn inst(&self, inst: &Inst) -> bool {
         let own = match inst {
-            Inst::Id(axis) => *axis == Axis::Y,
+            Inst::Id(axis) | Inst::Local(axis) => *axis == Axis::Y,
             Inst::Get(local) | Inst::GetElement(local, _) => self.locals[local.index()],
             // Each invocation has its own turn.
             Inst::Atomic(..) | Inst::Call(..) => true,
             Inst::Const(_)
             | Inst::Param(_)
+            | Inst::Group(_)
             | Inst::Len(_)
             | Inst::Counter
             | Inst::Unary(..)

@@ -46,6 +46,7 @@ pub(crate) fn grid_kernel(function: Function, grid: Vec<Extent>) -> Arc<Kernel> 
         helpers: Vec::new(),
         grid,
         collective: None,
+        workgroup: None,
         contract: false,
         files: Vec::new(),
     };
