@@ -5,7 +5,10 @@ use crossover::kernels::library::{self, Entry};
 use serde::Deserialize;
 
 /// The suites that come with the command: name and text.
-const BUNDLED: &[(&str, &str)] = &[("core", include_str!("../suites/core.toml"))];
+const BUNDLED: &[(&str, &str)] = &[
+    ("core", include_str!("../suites/core.toml")),
+    ("groups", include_str!("../suites/groups.toml")),
+];
 
 /// Which sizes to run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]

@@ -309,33 +309,12 @@ impl Verifier<'_> {
         let wrong = |what: &str| Err(format!("{value}: {what}"));
         let operand = |at: usize| self.seen(def.inst.operands()[at]);
         match &def.inst {
-            Inst::Const(c) if c.ty != def.ty => return wrong("constant of another type"),
-            Inst::Const(_) => {}
-            Inst::Param(p) if scalar(self.function, *p) != Some(def.ty) => {
-                return wrong("not a scalar parameter of this type");
-            }
-            Inst::Param(_) => {}
-            Inst::Id(_) if self.helper.is_some() || def.ty != Type::U32 => {
-                return wrong("id is a u32 of the entry");
-            }
-            Inst::Id(axis) if axis.index() >= self.kernel.grid.len() => {
-                return wrong("the grid has no such axis");
-            }
-            Inst::Id(_) => {}
-            Inst::Local(_) | Inst::Group(_)
-                if self.helper.is_some()
-                    || def.ty != Type::U32
-                    || self.kernel.workgroup.is_none() =>
-            {
-                return wrong("a place in a workgroup is a u32 of an entry that has workgroups");
-            }
-            Inst::Local(_) | Inst::Group(_) => {}
-            Inst::Len(p) => {
-                let kind = self.function.params.get(p.index()).map(|param| param.kind);
-                if !matches!(kind, Some(ParamKind::Buffer { .. })) || def.ty != Type::U32 {
-                    return wrong("len is the u32 length of a buffer");
-                }
-            }
+            Inst::Const(_)
+            | Inst::Param(_)
+            | Inst::Id(_)
+            | Inst::Local(_)
+            | Inst::Group(_)
+            | Inst::Len(_) => self.leaf(value)?,
             Inst::Counter => return wrong("a counter is defined by its loop"),
             Inst::Unary(op, _) => {
                 if !op.accepts(operand(0)?) || operand(0)? != def.ty {
@@ -408,6 +387,43 @@ impl Verifier<'_> {
             }
         }
         self.visible[value.index()] = true;
+        Ok(())
+    }
+
+    /// A value without operands.
+    fn leaf(&self, value: Value) -> Result<(), String> {
+        let def = self.function.def(value);
+        let wrong = |what: &str| Err(format!("{value}: {what}"));
+        match &def.inst {
+            Inst::Const(c) if c.ty != def.ty => return wrong("constant of another type"),
+            Inst::Const(_) => {}
+            Inst::Param(p) if scalar(self.function, *p) != Some(def.ty) => {
+                return wrong("not a scalar parameter of this type");
+            }
+            Inst::Param(_) => {}
+            Inst::Id(_) if self.helper.is_some() || def.ty != Type::U32 => {
+                return wrong("id is a u32 of the entry");
+            }
+            Inst::Id(axis) if axis.index() >= self.kernel.grid.len() => {
+                return wrong("the grid has no such axis");
+            }
+            Inst::Id(_) => {}
+            Inst::Local(_) | Inst::Group(_)
+                if self.helper.is_some()
+                    || def.ty != Type::U32
+                    || self.kernel.workgroup.is_none() =>
+            {
+                return wrong("a place in a workgroup is a u32 of an entry that has workgroups");
+            }
+            Inst::Local(_) | Inst::Group(_) => {}
+            Inst::Len(p) => {
+                let kind = self.function.params.get(p.index()).map(|param| param.kind);
+                if !matches!(kind, Some(ParamKind::Buffer { .. })) || def.ty != Type::U32 {
+                    return wrong("len is the u32 length of a buffer");
+                }
+            }
+            _ => {}
+        }
         Ok(())
     }
 

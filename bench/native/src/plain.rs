@@ -17,6 +17,9 @@ const BODIES: usize = 8;
 /// Rows of a matrix product that are computed together.
 const ROWS: usize = 4;
 
+/// Elements that a workgroup sums.
+const GROUP: usize = 256;
+
 /// Bins of the histogram.
 const BINS: usize = 256;
 
@@ -28,6 +31,7 @@ pub fn run(kernel: &str, args: &mut [Input]) -> Option<()> {
         ("saxpy", [Scalar(a), F32(x), F32(y)]) => saxpy(a.to_f64() as f32, x, y),
         ("dot", [F32(x), F32(y), F32(out)]) => out.fill(dot(x, y)),
         ("sum", [F32(x), F32(out)]) => out.fill(sum(x)),
+        ("group_sum", [F32(x), F32(sums)]) => group_sum(x, sums),
         ("prefix_sum", [U32(x), U32(out)]) => prefix_sum(x, out),
         ("matmul", [Scalar(n), F32(a), F32(b), F32(c)]) => matmul(n.to_f64() as usize, a, b, c),
         ("jacobi", [Scalar(w), Scalar(h), F32(x), F32(y)]) => {
@@ -77,15 +81,23 @@ fn dot(x: &[f32], y: &[f32]) -> f32 {
 }
 
 fn sum(x: &[f32]) -> f32 {
-    let run = |x: &[f32]| {
-        let (xs, tail) = x.as_chunks::<LANES>();
-        let mut sums = [0.0f32; LANES];
-        for x in xs {
-            sums.iter_mut().zip(x).for_each(|(sum, x)| *sum += x);
-        }
-        sums.iter().chain(tail).sum::<f32>()
-    };
-    x.par_chunks(TASK).map(run).sum()
+    x.par_chunks(TASK).map(sum_of).sum()
+}
+
+fn sum_of(x: &[f32]) -> f32 {
+    let (xs, tail) = x.as_chunks::<LANES>();
+    let mut sums = [0.0f32; LANES];
+    for x in xs {
+        sums.iter_mut().zip(x).for_each(|(sum, x)| *sum += x);
+    }
+    sums.iter().chain(tail).sum::<f32>()
+}
+
+fn group_sum(x: &[f32], sums: &mut [f32]) {
+    x.par_chunks(GROUP)
+        .zip(sums)
+        .with_min_len(least(GROUP))
+        .for_each(|(group, out)| *out = sum_of(group));
 }
 
 /// In two passes: the sum of each chunk, then each chunk from where the ones before it end.

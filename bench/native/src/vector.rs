@@ -5,6 +5,7 @@
 //! an addition in its place.
 
 mod black_scholes;
+mod group_sum;
 mod mandelbrot;
 mod math;
 mod matmul;
@@ -38,6 +39,7 @@ pub fn run(kernel: &str, args: &mut [Input]) -> Option<()> {
             "nbody",
             [Scalar(softening), F32(x), F32(y), F32(z), F32(m), F32(ax), F32(ay), F32(az)],
         ) => nbody::run(softening.to_f64() as f32, [x, y, z], m, [ax, ay, az]),
+        ("group_sum", [F32(x), F32(sums)]) => group_sum::run(x, sums),
         _ => return None,
     }
     Some(())

@@ -8,6 +8,7 @@ pub mod black_scholes;
 pub mod conv3x3;
 pub mod dot;
 mod entry;
+pub mod group_sum;
 pub mod histogram;
 pub mod jacobi;
 pub mod mandelbrot;
@@ -34,6 +35,7 @@ pub static ALL: &[Entry] = &[
     nbody::ENTRY,
     histogram::ENTRY,
     spmv::ENTRY,
+    group_sum::ENTRY,
 ];
 
 /// The kernel of that name.

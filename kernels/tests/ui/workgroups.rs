@@ -1,4 +1,6 @@
-use crossover_kernels::{Atomic, Id, kernel};
+extern crate crossover_kernels as crossover;
+
+use crossover::{Atomic, Id, kernel};
 
 #[kernel(workgroup = 2000)]
 fn too_large(id: Id, y: &mut [f32]) {

@@ -43,19 +43,16 @@ impl Notes {
 }
 
 /// The table's columns; a `true` for those of words.
-const COLUMNS: [(&str, bool); 17] = [
+const COLUMNS: [(&str, bool); 14] = [
     ("Kernel", true),
-    ("Size", true),
     ("n", false),
     ("CPU (WASM)", false),
     ("GPU", false),
-    ("of it kernel", false),
     ("Native", false),
     ("Default target", false),
     ("128-bit", false),
     ("Predicted CPU", false),
     ("Predicted GPU", false),
-    ("Chosen first", true),
     ("Chosen", true),
     ("Oracle", true),
     ("Regret", false),
@@ -81,9 +78,10 @@ pub(super) fn table(kernels: &[Vec<&Row>]) -> String {
     format!(
         "<div class=\"scroll\" role=\"region\" aria-label=\"Every measurement\" tabindex=\"0\">\n\
          <table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}</tbody>\n</table>\n</div>\n\
-         <p class=\"notes\">Times are medians, from the call to the result on the host; predictions \
-         are from before the first run, with their 90 % intervals. Under a baseline: its time over that \
-         of WebAssembly, above 1 where WebAssembly is faster.</p>\n{}",
+         <p class=\"notes\">Times are medians, from the call to the result on the host; of the GPU's, \
+         `kernel` is what its own clock counts. Predictions are from before the first run, with their \
+         90 % intervals. Under a baseline: its time over that of WebAssembly, above 1 where \
+         WebAssembly is faster.</p>\n{}",
         notes.list()
     )
 }
@@ -94,7 +92,15 @@ fn cells(row: &Row, notes: &mut Notes) -> String {
     let one_sided = Some("one side was not measured");
     let (wasm_why, gpu_why) = (row.wasm_why.as_deref(), row.gpu_why.as_deref());
     let unit = escape(&row.unit);
-    let chosen = format!(r#"<abbr title="{}">{}</abbr>"#, escape(&row.why), device(row.chosen));
+    let chosen = format!(
+        r#"<abbr title="{}">{}</abbr><small>first {}</small>"#,
+        escape(&row.why),
+        device(row.chosen),
+        device(row.chosen_first)
+    );
+    let on_device = row
+        .gpu_run_s
+        .map_or(String::new(), |time| format!("<small>kernel {}</small>", seconds(time)));
     let predicted = |notes: &mut Notes, time: Option<f64>, interval: Option<[f64; 2]>, why| {
         let shown = notes.time(time, why);
         let interval = interval.filter(|_| time.is_some());
@@ -104,11 +110,13 @@ fn cells(row: &Row, notes: &mut Notes) -> String {
             })
     };
     let cells = [
-        escape(&row.size),
-        format!(r#"<abbr title="{unit}">{}</abbr>"#, count(row.n)),
+        format!(
+            r#"<abbr title="{unit}">{}</abbr><small>{}</small>"#,
+            count(row.n),
+            escape(&row.size)
+        ),
         notes.time(row.wasm_s, wasm_why),
-        notes.time(row.gpu_s, gpu_why),
-        notes.time(row.gpu_run_s, gpu_why.or(Some("the adapter has no timestamps"))),
+        notes.time(row.gpu_s, gpu_why) + &on_device,
         baseline(row, Baseline::Native, notes),
         baseline(row, Baseline::NativeDefault, notes),
         baseline(row, Baseline::Native128, notes),
@@ -119,7 +127,6 @@ fn cells(row: &Row, notes: &mut Notes) -> String {
             wasm_why.or(unpredicted),
         ),
         predicted(notes, row.predicted_gpu_s, row.predicted_gpu_interval, gpu_why.or(unpredicted)),
-        device(row.chosen_first).to_owned(),
         chosen,
         row.oracle.map_or_else(|| notes.none(one_sided), |oracle| device(oracle).to_owned()),
         row.regret.map_or_else(|| notes.none(one_sided), factor),
