@@ -8,7 +8,8 @@ use crate::emit::shape;
 /// The choices of one version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Schedule {
-    /// Groups of four lanes along x that one passage of the body computes, 1 to 8.
+    /// Groups of four lanes along x that one passage of the body computes, 1 to 8; 0 computes one
+    /// invocation at a time, without vectors.
     pub vectors: u8,
     /// Rows along y that one passage computes, 1 to 8. More than one only where the rows of a grid
     /// never part ways.
@@ -33,7 +34,7 @@ impl Schedule {
         let rows: &[u8] = if shape::has_tiles(kernel) { &[1, 2, 3, 4, 6] } else { &[1] };
         let unrolls: &[u8] = if shape::has_uniform_loops(kernel) { &[1, 2, 4] } else { &[1] };
         for &rows in rows {
-            for vectors in [1, 2, 3, 4] {
+            for vectors in [0, 1, 2, 3, 4] {
                 for &unroll in unrolls {
                     space.push(Schedule { vectors, rows, unroll });
                 }

@@ -311,7 +311,7 @@ impl<'a> Body<'a> {
             self.code.lanes(value, ty, part);
             self.code.get(local);
             self.code.mask_for(mask, ty, part);
-            self.code.sink().v128_bitselect();
+            self.code.lane_select();
             self.code.set(local);
         }
     }
@@ -482,9 +482,13 @@ impl<'a> Body<'a> {
             Stmt::Set(local, value) => {
                 let ty = self.function.ty(*value);
                 let (varying, differs) = self.local_groups(local.index());
+                let is_free = self.form.facts.is_free(*local, &self.frames);
                 self.each_group(varying, differs, |body| {
                     let target = body.variable(local.index());
-                    body.assign(target, ty, body.rep(*value));
+                    match is_free {
+                        true => body.overwrite(target, ty, body.rep(*value)),
+                        false => body.assign(target, ty, body.rep(*value)),
+                    }
                 });
             }
             Stmt::SetElement(local, index, value) => {

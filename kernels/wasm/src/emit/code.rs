@@ -314,6 +314,13 @@ impl Code {
         self.widen_mask(ty, part);
     }
 
+    /// Chooses between two vectors by the mask on the stack, whose lanes are all ones or all zeros:
+    /// for such masks the relaxed instruction has one result, and is one instruction where
+    /// `v128.bitselect` is three.
+    pub(super) fn lane_select(&mut self) {
+        self.sink().i32x4_relaxed_laneselect();
+    }
+
     /// The mask on the stack, made as wide as the lanes of `ty`.
     pub(super) fn widen_mask(&mut self, ty: Type, part: usize) {
         match (ty.is_wide(), part) {

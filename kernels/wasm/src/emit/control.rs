@@ -29,6 +29,8 @@ pub(super) struct Loop {
     entry: Option<PerVector>,
     broken: Option<PerVector>,
     continued: Option<PerVector>,
+    /// Whether some break goes into `broken`.
+    breaks: bool,
 }
 
 /// The counter of a `for`.
@@ -223,6 +225,9 @@ impl<'a> Body<'a> {
             self.code.branch(if breaks { inner.exit } else { inner.next });
             return Jumps::default();
         }
+        if let Some(inner) = self.loops.last_mut() {
+            inner.breaks |= breaks;
+        }
         self.clear(if breaks { inner.broken } else { inner.continued });
         Jumps { breaks, continues: !breaks, returns: false }
     }
@@ -278,11 +283,13 @@ impl<'a> Body<'a> {
         }
         let next = self.code.open_block();
         let entry = self.masks;
-        self.loops.push(Loop { exit, next, entry, broken, continued });
+        self.loops.push(Loop { exit, next, entry, broken, continued, breaks: false });
         self.block(body);
         self.code.close();
         self.masks = entry;
-        self.retire_lanes(facts, exit);
+        // Lanes that broke at the loop's own level are out of its masks already.
+        let breaks = self.loops.last().is_some_and(|inner| inner.breaks);
+        self.retire_lanes(Jumps { breaks, continues: false, ..facts.jumps }, exit);
         match count {
             Some(count) => self.next_count(count, top),
             None => self.code.branch(top),
@@ -294,8 +301,7 @@ impl<'a> Body<'a> {
     }
 
     /// After a passage: lanes that left are out of the loop's masks.
-    fn retire_lanes(&mut self, facts: LoopFacts, exit: Label) {
-        let left = Jumps { continues: false, ..facts.jumps };
+    fn retire_lanes(&mut self, left: Jumps, exit: Label) {
         if let (true, Some(masks)) = (left.any(), self.masks) {
             let remaining = self.remaining(left);
             self.each_group(true, false, |body| {
@@ -464,7 +470,8 @@ impl<'a> Body<'a> {
             self.code.branch_if(next);
         }
         let entry = self.masks;
-        self.loops.push(Loop { exit, next, entry, broken: None, continued: None });
+        let (broken, continued) = (None, None);
+        self.loops.push(Loop { exit, next, entry, broken, continued, breaks: false });
         self.statements(body);
         self.loops.pop();
         self.masks = entry;

@@ -13,7 +13,9 @@
 
 use std::collections::HashMap;
 
-use crossover_kernels::ir::{Axis, BinaryOp, Block, Function, Inst, Stmt, Type, Value};
+use crossover_kernels::ir::{Axis, BinaryOp, Block, Function, Inst, Local, Stmt, Type, Value};
+
+use super::free::Free;
 
 /// How a value differs between the lanes of a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -77,6 +79,8 @@ pub(super) struct Divergence {
     /// Whether a variable differs between lanes.
     varying_locals: Vec<bool>,
     loops: HashMap<*const Stmt, LoopFacts>,
+    /// Variables that need no mask.
+    free: Free,
     /// Whether a return is masked.
     pub(super) masked_return: bool,
 }
@@ -86,7 +90,7 @@ impl Divergence {
     pub(super) fn of(function: &Function) -> Divergence {
         let mut walk = Walk {
             function,
-            facts: Divergence::scalar(function),
+            facts: Divergence { free: Free::of(function), ..Divergence::scalar(function) },
             changed: true,
             frames: Vec::new(),
             full: true,
@@ -105,6 +109,7 @@ impl Divergence {
             values: vec![Variance::Uniform; function.values.len()],
             varying_locals: vec![false; function.locals.len()],
             loops: HashMap::new(),
+            free: Free::default(),
             masked_return: false,
         }
     }
@@ -119,6 +124,17 @@ impl Divergence {
 
     pub(super) fn loop_facts(&self, id: *const Stmt) -> LoopFacts {
         self.loops.get(&id).copied().unwrap_or_default()
+    }
+
+    /// Whether the variable can be assigned inside these frames in all lanes, those that have left
+    /// the loop too.
+    pub(super) fn is_free(&self, local: Local, frames: &[Frame]) -> bool {
+        match frames.last() {
+            Some(Frame::Loop(id)) => {
+                !self.loop_facts(*id).jumps.continues && self.free.has(*id, local)
+            }
+            Some(Frame::VaryingIf) | None => false,
+        }
     }
 
     /// Whether a `Break` or `Continue` inside these frames is masked.

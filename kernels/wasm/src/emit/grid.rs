@@ -178,7 +178,7 @@ impl Grid<'_> {
 
     /// From where, and for how many x a whole tile is in the interior.
     fn span(&mut self, [lo, hi]: [u32; 2]) -> [u32; 2] {
-        let width = (self.forms.interior.tile.vectors * LANES).cast_signed();
+        let width = step(self.forms.interior).cast_signed();
         let span = self.code.local(ValType::I32);
         let mut sink = self.code.sink();
         sink.local_get(hi).local_get(lo).i32_sub().i32_const(width - 1).i32_sub().i32_const(0);
@@ -194,7 +194,7 @@ impl Grid<'_> {
         let tail = self.code.open_block();
         let groups = self.code.open_loop();
         self.code.sink().local_get(to).local_get(x).i32_sub();
-        self.code.i32_const(LANES);
+        self.code.i32_const(step(self.forms.vector));
         self.code.sink().i32_lt_u();
         self.code.branch_if(tail);
         if let Some(range) = interior {
@@ -237,12 +237,8 @@ impl Grid<'_> {
 
     /// One passage of a body, and on to the next x.
     fn passage(&mut self, form: Form<'_>) {
-        let step = match form.width {
-            Width::Vector => LANES * form.tile.vectors,
-            Width::Scalar => 1,
-        };
         self.body(form);
-        self.advance(0, step);
+        self.advance(0, step(form));
     }
 
     fn body(&mut self, form: Form<'_>) {
@@ -408,6 +404,14 @@ impl Grid<'_> {
             self.code.scalar(self.total, ty);
             self.code.sink().global_set(PARTIAL);
         }
+    }
+}
+
+/// Invocations along x that a passage of a body computes.
+fn step(form: Form<'_>) -> u32 {
+    match form.width {
+        Width::Vector => LANES * form.tile.vectors,
+        Width::Scalar => 1,
     }
 }
 

@@ -77,7 +77,7 @@ impl Body<'_> {
                     code.lanes(b, ty, part);
                     code.lanes(c, Type::Bool, 0);
                     code.widen_mask(ty, part);
-                    code.sink().v128_bitselect();
+                    code.lane_select();
                 });
             }
             Inst::Cast(a) => {
@@ -135,7 +135,7 @@ impl Body<'_> {
             code.lanes(divisor, ty, part);
             code.lanes_const(Const::one(ty));
             code.mask_for(mask, ty, part);
-            code.sink().v128_bitselect();
+            code.lane_select();
         });
         safe
     }

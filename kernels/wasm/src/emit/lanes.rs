@@ -254,7 +254,7 @@ impl Code {
                 self.lanes(b, ty, part);
                 self.lanes(a, ty, part);
                 self.lanes_compare(better, ty, b, a, part);
-                self.sink().v128_bitselect();
+                self.lane_select();
             }
             Type::Bool | Type::I32 | Type::U32 => {
                 self.lanes(a, ty, part);
@@ -293,7 +293,7 @@ impl Code {
         }
         if may_be_nan {
             self.lanes_compare(BinaryOp::Ne, ty, a, a, part);
-            self.sink().v128_bitselect();
+            self.lane_select();
         }
     }
 

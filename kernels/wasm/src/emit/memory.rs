@@ -322,7 +322,7 @@ impl Body<'_> {
                 self.code.address(index, stride_shift(ty));
                 self.code.sink().v128_load(arg);
                 self.code.mask_for(mask, ty, part);
-                self.code.sink().v128_bitselect();
+                self.code.lane_select();
             }
             self.code.sink().v128_store(arg);
         }

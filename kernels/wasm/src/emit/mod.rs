@@ -22,6 +22,7 @@ mod code;
 mod control;
 mod divergence;
 mod each;
+mod free;
 mod grid;
 mod group;
 mod inside;
@@ -119,7 +120,17 @@ fn emit_grid(kernel: &Kernel, schedule: Schedule) -> Result<WasmModule, Unsuppor
     let scratch_bytes = scratch_bytes(&layout, tile)?;
     let facts = Facts::of(function, &interior.kernel.entry);
     let unroll = u32::from(schedule.unroll).max(1);
-    let forms = facts.forms(function, &interior, tile, unroll);
+    let mut forms = facts.forms(function, &interior, tile, unroll);
+    if schedule.vectors == 0 {
+        forms.vector = forms.scalar;
+        forms.interior = Form {
+            facts: &facts.inside_scalar,
+            rows: &facts.rows,
+            width: Width::Scalar,
+            tile: Tile::ONE,
+            ..forms.interior
+        };
+    }
     let modes = Mode::of(kernel);
     let code =
         modes.iter().map(|mode| emit_function(kernel, &layout, forms, *mode)).collect::<Vec<_>>();
@@ -208,6 +219,7 @@ struct Facts {
     rows: Rows,
     exact: Vec<bool>,
     inside: Divergence,
+    inside_scalar: Divergence,
     inside_rows: Rows,
 }
 
@@ -219,6 +231,7 @@ impl Facts {
             rows: Rows::none(whole),
             exact: vec![false; whole.values.len()],
             inside: Divergence::of(inside),
+            inside_scalar: Divergence::scalar(inside),
             inside_rows: Rows::of(inside),
         }
     }

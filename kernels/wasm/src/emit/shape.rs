@@ -12,6 +12,10 @@ use crate::schedule::Schedule;
 /// are, since not all are in use at the same time.
 const REGISTERS: usize = 18;
 
+/// The same where lanes leave loops at different passages: masks fill registers, too, and so does
+/// what a passage computes before it knows who is left.
+const REGISTERS_MASKED: usize = 14;
+
 /// Groups side by side where a body is short, and where it loops or is not.
 const VECTORS: [usize; 2] = [4, 3];
 
@@ -140,6 +144,24 @@ impl<'a> Shape<'a> {
     }
 }
 
+impl Shape<'_> {
+    /// Whether lanes side by side are slower than one after another: loops of different lengths,
+    /// in which most is loaded from all over. Such a load takes two instructions for each lane
+    /// where a single invocation takes one, and lanes wait for the longest loop.
+    fn is_scattered(&self) -> bool {
+        let (mut scattered, mut others) = (0, 0);
+        self.each_in_loops(|value| match &self.function.def(value).inst {
+            Inst::Load(_, index) | Inst::AtomicLoad(_, index) | Inst::Atomic(_, _, index, _)
+                if self.facts.variance(*index) == Variance::Varying =>
+            {
+                scattered += 1;
+            }
+            _ => others += usize::from(self.is_code(value)),
+        });
+        self.counts_apart() && 3 * others < 8 * scattered
+    }
+}
+
 fn each_value(block: &Block, f: &mut impl FnMut(Value)) {
     for stmt in block {
         if let Stmt::Let(value) = stmt {
@@ -158,11 +180,15 @@ pub(crate) fn default_schedule(kernel: &Kernel) -> Schedule {
     if shape.has_rows() && shape.reuses() {
         return Schedule { vectors: 4, rows: 2, unroll: 2 };
     }
+    if shape.is_scattered() {
+        return Schedule { vectors: 0, rows: 1, unroll: 1 };
+    }
     let (loops, instructions) = (shape.loop_instructions(), shape.instructions());
     let [short, long] = VECTORS;
     let most = match (loops > 0, shape.counts_apart()) {
         // Lanes that wait for others are lost the more, the more wait together.
         (_, true) => 1,
+        (true, false) if shape.diverges() => REGISTERS_MASKED / (shape.pressure() + 1),
         (true, false) => long.min(REGISTERS / shape.pressure()),
         (false, false) if instructions > SHORT => long,
         (false, false) => short,

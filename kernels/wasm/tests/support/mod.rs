@@ -106,6 +106,9 @@ thread_local! {
 /// A schedule that is nobody's default: groups, rows and passages side by side.
 const WIDE: Schedule = Schedule { vectors: 3, rows: 2, unroll: 3 };
 
+/// One invocation at a time.
+const SCALAR: Schedule = Schedule { vectors: 0, rows: 1, unroll: 2 };
+
 /// The executor with a schedule of the test's choice.
 struct Scheduled(Option<Schedule>);
 
@@ -157,7 +160,7 @@ fn contents((arg, data): (&Arg, &Data)) -> Option<Vec<u64>> {
     }
 }
 
-/// Runs the kernel on the interpreter and on one and two wasm threads, laid out in two ways, and
+/// Runs the kernel on the interpreter and on one and two wasm threads, laid out in three ways, and
 /// compares every buffer.
 pub(crate) fn check(kernel: &Arc<Kernel>, data: &[Data]) {
     check_grid(kernel, data, None);
@@ -166,7 +169,7 @@ pub(crate) fn check(kernel: &Arc<Kernel>, data: &[Data]) {
 pub(crate) fn check_grid(kernel: &Arc<Kernel>, data: &[Data], grid: Option<Grid>) {
     let (expected, outcome) = run(&Interpreter, kernel, data, grid, 1, None);
     outcome.expect("the interpreter runs it");
-    for (threads, schedule) in [(1, None), (1, Some(WIDE)), (2, None)] {
+    for (threads, schedule) in [(1, None), (1, Some(WIDE)), (1, Some(SCALAR)), (2, None)] {
         let (found, outcome) = run(&Scheduled(schedule), kernel, data, grid, threads, None);
         if let Err(error) = outcome {
             panic!("{error}\n{:#?}\n{}", kernel.entry, text(&emitted(kernel)));
