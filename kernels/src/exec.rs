@@ -44,17 +44,20 @@ pub struct Call<'a> {
 /// Queues for the buffers of a call: shared where the kernel only reads, exclusive else. The
 /// arguments have passed [`check_args`].
 pub fn claim_args(kernel: &Kernel, args: &[Arg]) -> Claim {
-    let mut wants: Vec<(Arc<Slot>, Want)> = Vec::new();
-    for (param, _, access) in kernel.entry.buffers() {
-        if let Some(Arg::Buffer { slot, .. }) = args.get(param.index())
-            && !wants.iter().any(|(other, _)| Arc::ptr_eq(other, slot))
-        {
-            let want = if access == Access::Read { Want::Read } else { Want::Write };
-            wants.push((slot.clone(), want));
-        }
-    }
-    claim(wants)
+    let is = |slot: &Arc<Slot>, arg: &Arg| match arg {
+        Arg::Buffer { slot: other, .. } => Arc::ptr_eq(slot, other),
+        Arg::Scalar(_) => false,
+    };
+    claim(kernel.entry.buffers().filter_map(|(param, _, access)| {
+        let Some(Arg::Buffer { slot, .. }) = args.get(param.index()) else { return None };
+        let want = if access == Access::Read { Want::Read } else { Want::Write };
+        let is_first = !args[..param.index()].iter().any(|arg| is(slot, arg));
+        is_first.then(|| (slot.clone(), want))
+    }))
 }
+
+/// Further than any deadline that matters.
+const FAR: Duration = Duration::from_secs(1 << 30);
 
 /// A point in time, and how long it was away when the call began.
 #[derive(Clone, Copy, Debug)]
@@ -68,7 +71,13 @@ pub struct Deadline {
 impl Deadline {
     /// A deadline this far from now.
     pub fn after(limit: Duration) -> Deadline {
-        Deadline { at: Instant::now() + limit, limit }
+        Deadline::from(Instant::now(), limit)
+    }
+
+    /// A deadline this far from a start; years away where the clock has no such time.
+    pub fn from(start: Instant, limit: Duration) -> Deadline {
+        let at = start.checked_add(limit).unwrap_or_else(|| start + FAR);
+        Deadline { at, limit }
     }
 
     /// Whether it has passed.
@@ -176,19 +185,17 @@ pub fn check_args(kernel: &Kernel, args: &[Arg], grid: Grid) -> Result<(), RunEr
 }
 
 fn aliased(kernel: &Kernel, args: &[Arg]) -> Option<(usize, usize)> {
-    let buffers: Vec<_> = kernel
-        .entry
-        .buffers()
-        .filter_map(|(param, _, access)| match &args[param.index()] {
+    let buffers = || {
+        kernel.entry.buffers().filter_map(|(param, _, access)| match &args[param.index()] {
             Arg::Buffer { slot, .. } => Some((param.index(), slot, access)),
             Arg::Scalar(_) => None,
         })
-        .collect();
-    for (at, (a, slot_a, access_a)) in buffers.iter().enumerate() {
-        for (b, slot_b, access_b) in &buffers[at + 1..] {
-            let written = *access_a != Access::Read || *access_b != Access::Read;
+    };
+    for (at, (a, slot_a, access_a)) in buffers().enumerate() {
+        for (b, slot_b, access_b) in buffers().skip(at + 1) {
+            let written = access_a != Access::Read || access_b != Access::Read;
             if written && Arc::ptr_eq(slot_a, slot_b) {
-                return Some((*a, *b));
+                return Some((a, b));
             }
         }
     }

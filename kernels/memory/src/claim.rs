@@ -5,6 +5,7 @@
 //! made. Claims on several slots are queued under one lock: their order is the same on every slot,
 //! and no two calls can wait for each other.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use bytemuck::Pod;
@@ -30,6 +31,8 @@ pub(crate) struct Queue {
 struct State {
     next: u64,
     outstanding: Vec<(u64, Want)>,
+    /// Threads that wait for a claim to be released: waking nobody is a call of the system, too.
+    waiting: usize,
 }
 
 /// Held by everyone who queues claims: see the head of this file.
@@ -38,7 +41,17 @@ static ORDER: Mutex<()> = Mutex::new(());
 /// The right to touch some slots, queued for or granted. Released when dropped.
 #[derive(Debug)]
 pub struct Claim {
-    parts: Vec<(Arc<Slot>, u64, Want)>,
+    parts: Vec<Part>,
+}
+
+/// The claim's place in the queue of one slot.
+#[derive(Debug)]
+struct Part {
+    slot: Arc<Slot>,
+    number: u64,
+    want: Want,
+    /// Whether it is known to be granted. What is granted stays so.
+    granted: AtomicBool,
 }
 
 /// Queues for the slots, each named once. Returns at once; [`Claim::wait`] blocks until all are granted.
@@ -47,8 +60,8 @@ pub fn claim(wants: impl IntoIterator<Item = (Arc<Slot>, Want)>) -> Claim {
     let parts = wants
         .into_iter()
         .map(|(slot, want)| {
-            let number = slot.queue().enter(want);
-            (slot, number, want)
+            let (number, granted) = slot.queue().enter(want);
+            Part { slot, number, want, granted: AtomicBool::new(granted) }
         })
         .collect();
     Claim { parts }
@@ -57,14 +70,25 @@ pub fn claim(wants: impl IntoIterator<Item = (Arc<Slot>, Want)>) -> Claim {
 impl Claim {
     /// Blocks until every slot is granted.
     pub fn wait(&self) {
-        for (slot, number, want) in &self.parts {
-            slot.queue().wait(*number, *want);
-        }
+        self.parts.iter().for_each(Part::wait);
     }
 
     /// Whether every slot is granted now.
     pub fn is_granted(&self) -> bool {
-        self.parts.iter().all(|(slot, number, want)| slot.queue().is_granted(*number, *want))
+        self.parts.iter().all(Part::is_granted)
+    }
+}
+
+impl Part {
+    fn wait(&self) {
+        if !self.granted.load(Ordering::Acquire) {
+            self.slot.queue().wait(self.number, self.want);
+            self.granted.store(true, Ordering::Release);
+        }
+    }
+
+    fn is_granted(&self) -> bool {
+        self.granted.load(Ordering::Acquire) || self.slot.queue().is_granted(self.number, self.want)
     }
 }
 
@@ -120,45 +144,53 @@ impl Claim {
     }
 
     fn wait_for(&self, slot: &Slot, want: Want) {
-        let part = self.parts.iter().find(|(part, _, held)| {
-            std::ptr::eq(&**part, slot) && (want == Want::Read || *held == Want::Write)
-        });
-        let (slot, number, held) = part.expect("a slot is touched under a claim that covers it");
-        slot.queue().wait(*number, *held);
+        let covers = |part: &&Part| {
+            std::ptr::eq(&*part.slot, slot) && (want == Want::Read || part.want == Want::Write)
+        };
+        let part = self.parts.iter().find(covers);
+        part.expect("a slot is touched under a claim that covers it").wait();
     }
 }
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        for (slot, number, _) in &self.parts {
-            slot.queue().leave(*number);
+        for part in &self.parts {
+            part.slot.queue().leave(part.number);
         }
     }
 }
 
 impl Queue {
-    pub(crate) fn enter(&self, want: Want) -> u64 {
+    /// The number in the queue, and whether it is granted already.
+    fn enter(&self, want: Want) -> (u64, bool) {
         let mut state = self.lock();
         let number = state.next;
         state.next += 1;
         state.outstanding.push((number, want));
-        number
+        (number, state.grants(number, want))
     }
 
-    pub(crate) fn wait(&self, number: u64, want: Want) {
+    fn wait(&self, number: u64, want: Want) {
         let mut state = self.lock();
+        state.waiting += 1;
         while !state.grants(number, want) {
             state = self.released.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
+        state.waiting -= 1;
     }
 
     fn is_granted(&self, number: u64, want: Want) -> bool {
         self.lock().grants(number, want)
     }
 
-    pub(crate) fn leave(&self, number: u64) {
-        self.lock().outstanding.retain(|(other, _)| *other != number);
-        self.released.notify_all();
+    fn leave(&self, number: u64) {
+        let mut state = self.lock();
+        state.outstanding.retain(|(other, _)| *other != number);
+        let waiting = state.waiting > 0;
+        drop(state);
+        if waiting {
+            self.released.notify_all();
+        }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
