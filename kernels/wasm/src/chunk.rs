@@ -82,6 +82,11 @@ impl Chunks {
         }
     }
 
+    /// Whether a chunk is the whole grid.
+    pub(crate) fn is_all(&self, chunk: &Range<u64>) -> bool {
+        chunk.start == 0 && chunk.end == self.end
+    }
+
     /// The next chunk of about this many points.
     pub(crate) fn take(&self, size: u64) -> Option<Range<u64>> {
         let left = self.end.saturating_sub(self.next.load(Ordering::Relaxed));

@@ -1,23 +1,29 @@
 //! wasmtime, set up so that a slot is the whole of a wasm memory.
 //!
 //! Only memories that a module *defines* are made by a host's memory creator, in order of their
-//! index. So whoever instantiates a module leaves its slots in a queue of the thread, and the
-//! creator takes one for each memory.
+//! index. So whoever instantiates a module leaves a frame for each in a queue of the thread, and the
+//! creator takes one for each memory. A frame says where its memory lies; between two calls it can be
+//! laid over another slot, so that an [`Instance`] serves many calls.
 //!
 //! All `unsafe` of this crate is in this file.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicPtr, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use crossover_kernels::exec::Deadline;
 use crossover_memory::{GUARD_BYTES, SLOT_BYTES, Slot};
 use wasmtime::{
-    Config, Engine, Instance, LinearMemory, MemoryCreator, MemoryType, Module, OptLevel, Store,
+    Config, Engine, Func, LinearMemory, Memory, MemoryCreator, MemoryType, Module, OptLevel, Store,
+    UpdateDeadline, Val, ValRaw,
 };
 
+use crate::emit::memory_name;
+
 thread_local! {
-    /// The slots of the memories that this thread is about to create.
-    static SLOTS: RefCell<VecDeque<Arc<Slot>>> = const { RefCell::new(VecDeque::new()) };
+    /// The frames of the memories that this thread is about to create.
+    static FRAMES: RefCell<VecDeque<Arc<Frame>>> = const { RefCell::new(VecDeque::new()) };
 }
 
 /// The two engines: modules of one cannot run on the other.
@@ -65,31 +71,184 @@ fn config() -> Config {
     config
 }
 
-/// An instance of the module over these slots, one for each of its memories.
-pub(crate) fn instantiate(
-    store: &mut Store<()>,
-    module: &Module,
-    slots: &[Arc<Slot>],
-) -> wasmtime::Result<Instance> {
-    SLOTS.with_borrow_mut(|queue| {
-        queue.clear();
-        queue.extend(slots.iter().cloned());
-    });
-    let instance = Instance::new(store, module, &[]);
-    SLOTS.with_borrow_mut(VecDeque::clear);
-    instance
+/// An instance of a module, kept from call to call. While it is bound it holds the slots that its
+/// memories lie over.
+pub(crate) struct Instance {
+    store: Store<Option<Deadline>>,
+    inner: wasmtime::Instance,
+    entries: Vec<(Entry, Func, usize)>,
+    memories: Vec<(Memory, Arc<Frame>)>,
+    slots: Vec<Arc<Slot>>,
+}
+
+impl Instance {
+    /// An instance whose memories lie over these slots, in order; bound.
+    pub(crate) fn new(
+        module: &Module,
+        slots: Vec<Arc<Slot>>,
+        interrupt: Interrupt,
+    ) -> wasmtime::Result<Instance> {
+        let frames: Vec<Arc<Frame>> =
+            slots.iter().map(|slot| Arc::new(Frame::over(slot))).collect();
+        FRAMES.with_borrow_mut(|queue| {
+            queue.clear();
+            queue.extend(frames.iter().cloned());
+        });
+        let mut store: Store<Option<Deadline>> = Store::new(module.engine(), None);
+        let inner = wasmtime::Instance::new(&mut store, module, &[]);
+        FRAMES.with_borrow_mut(VecDeque::clear);
+        let inner = inner?;
+        if let Interrupt::At(_) = interrupt {
+            store.epoch_deadline_callback(|context| match context.data() {
+                Some(deadline) if deadline.has_passed() => {
+                    Err(wasmtime::format_err!("the deadline has passed"))
+                }
+                // The epoch of another call.
+                Some(_) | None => Ok(UpdateDeadline::Continue(1)),
+            });
+        }
+        let entries = Entry::ALL.into_iter().filter_map(|entry| {
+            let func = inner.get_func(&mut store, entry.name())?;
+            let params = func.ty(&store).params().len();
+            Some((entry, func, params))
+        });
+        let entries = entries.collect();
+        let memories = frames.into_iter().enumerate().map(|(at, frame)| {
+            let memory = inner.get_memory(&mut store, &memory_name(at));
+            (memory.expect("every emitted module exports its memories"), frame)
+        });
+        let memories = memories.collect();
+        let mut instance = Instance { store, inner, entries, memories, slots };
+        instance.interrupt(interrupt);
+        Ok(instance)
+    }
+
+    /// Lays the memories over other slots, in order.
+    pub(crate) fn bind(
+        &mut self,
+        slots: impl IntoIterator<Item = Arc<Slot>>,
+        interrupt: Interrupt,
+    ) -> wasmtime::Result<()> {
+        self.slots.clear();
+        self.slots.extend(slots);
+        for ((memory, frame), slot) in self.memories.iter().zip(&self.slots) {
+            let base = slot.base();
+            if memory.data_ptr(&self.store) == base {
+                continue;
+            }
+            frame.0.store(base, Ordering::Relaxed);
+            // Growing, by nothing, makes wasmtime ask again where the memory lies.
+            memory.grow(&mut self.store, 0)?;
+            if memory.data_ptr(&self.store) != base {
+                return Err(wasmtime::format_err!("a memory that cannot be moved"));
+            }
+        }
+        self.interrupt(interrupt);
+        Ok(())
+    }
+
+    /// Lets the slots go. Nothing can be called until others are bound.
+    pub(crate) fn release(&mut self) {
+        self.slots.clear();
+    }
+
+    fn interrupt(&mut self, interrupt: Interrupt) {
+        if let Interrupt::At(deadline) = interrupt {
+            *self.store.data_mut() = deadline;
+            // Whoever binds looks at the clock after this: the alarm of a deadline that has not
+            // passed by then is still to come.
+            self.store.set_epoch_deadline(1);
+        }
+    }
+
+    /// Calls an entry; gives what it returns. The parameters are overwritten.
+    ///
+    /// # Panics
+    /// When slots or parameters are missing.
+    pub(crate) fn call(&mut self, entry: Entry, params: &mut [ValRaw]) -> wasmtime::Result<i32> {
+        assert_eq!(
+            self.slots.len(),
+            self.memories.len(),
+            "an instance is called while it is bound"
+        );
+        let found = self.entries.iter().find(|(known, ..)| *known == entry);
+        let (_, func, count) = found.expect("every emitted module exports its entries");
+        assert!(
+            !params.is_empty() && params.len() == *count,
+            "an entry is called with its parameters"
+        );
+        // SAFETY: the array has room for all parameters and for the one result. All of them are
+        // numbers, for which any bits are valid. The memories lie over slots that `self.slots` keeps
+        // alive.
+        unsafe { func.call_unchecked(&mut self.store, params) }?;
+        Ok(params[0].get_i32())
+    }
+
+    /// The bits of an exported global.
+    pub(crate) fn global(&mut self, name: &str) -> u64 {
+        let global = self.inner.get_global(&mut self.store, name);
+        let global = global.expect("every emitted module exports its globals");
+        match global.get(&mut self.store) {
+            Val::I64(bits) => bits.cast_unsigned(),
+            Val::F32(bits) => u64::from(bits),
+            Val::F64(bits) => bits,
+            Val::I32(bits) => u64::from(bits.cast_unsigned()),
+            _ => unreachable!("the globals of an emitted module are numbers"),
+        }
+    }
+}
+
+/// The functions of a module.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Entry {
+    /// Of all modules.
+    Run,
+    /// The second pass of scans.
+    Scan,
+}
+
+impl Entry {
+    const ALL: [Entry; 2] = [Entry::Run, Entry::Scan];
+
+    fn name(self) -> &'static str {
+        match self {
+            Entry::Run => "run",
+            Entry::Scan => "scan",
+        }
+    }
+}
+
+/// Whether an instance can be stopped inside a call.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Interrupt {
+    /// No: its engine has no epochs.
+    Never,
+    /// When the epoch advances and this deadline, if there is one, has passed.
+    At(Option<Deadline>),
+}
+
+/// Where a memory lies.
+#[derive(Debug)]
+struct Frame(AtomicPtr<u8>);
+
+impl Frame {
+    fn over(slot: &Slot) -> Frame {
+        Frame(AtomicPtr::new(slot.base()))
+    }
 }
 
 #[derive(Debug)]
 struct Creator;
 
-/// A slot as a wasm memory; alive as long as the store.
-struct Window(Arc<Slot>);
+/// A frame as a wasm memory.
+struct Window(Arc<Frame>);
 
-// SAFETY: the slot's `SLOT_BYTES` of address space and the guard behind belong to it for as long as
-// it lives, which `Window` makes at least as long as the memory. Pages that are not committed fault,
-// which wasmtime turns into a trap. Who may access the bytes is decided by the claim that the call
-// holds on each slot until all of its stores are dropped.
+// SAFETY: `Instance` is the only one to make modules instances and to call them. Whenever code of one
+// runs, its frames point to slots that the instance holds, and the `SLOT_BYTES` of address space of a
+// slot and the guard behind belong to the slot. Pages that are not committed fault, which wasmtime
+// turns into a trap. Between calls, when a frame may point to a slot that is gone, nobody follows it:
+// no module has a start function or data, and `Memory::data` is not used. Who may access the bytes is
+// decided by the claim that the call holds on each slot until its instances are released.
 unsafe impl LinearMemory for Window {
     fn byte_size(&self) -> usize {
         SLOT_BYTES
@@ -104,7 +263,7 @@ unsafe impl LinearMemory for Window {
     }
 
     fn as_ptr(&self) -> *mut u8 {
-        self.0.base()
+        self.0.0.load(Ordering::Relaxed)
     }
 }
 
@@ -122,9 +281,9 @@ unsafe impl MemoryCreator for Creator {
         if minimum > SLOT_BYTES || reserved.unwrap_or(0) > SLOT_BYTES || guard > GUARD_BYTES {
             return Err("a memory beyond a slot".to_owned());
         }
-        let slot = SLOTS.with_borrow_mut(VecDeque::pop_front);
-        match slot {
-            Some(slot) => Ok(Box::new(Window(slot))),
+        let frame = FRAMES.with_borrow_mut(VecDeque::pop_front);
+        match frame {
+            Some(frame) => Ok(Box::new(Window(frame))),
             None => Err("a module with more memories than slots".to_owned()),
         }
     }

@@ -4,13 +4,16 @@
 //! Each buffer's slot is the whole of one wasm memory, so that a kernel reads and writes the same
 //! bytes as Rust does, and nothing is copied.
 
+mod alarm;
 mod chunk;
 mod emit;
 mod engine;
 mod pool;
 mod private;
+mod program;
 mod run;
 mod schedule;
+mod task;
 
 pub use emit::{Unsupported, WasmModule, emit};
 pub use run::WasmExecutor;

@@ -203,7 +203,7 @@ fn module(
     module.section(&section);
     module.section(&memories(layout, scratch_bytes));
     module.section(&globals(kernel));
-    module.section(&exports(kernel, modes));
+    module.section(&exports(kernel, memories_count(layout, scratch_bytes), modes));
     let mut code = CodeSection::new();
     for function in functions {
         code.function(function);
@@ -293,9 +293,13 @@ fn types(kernel: &Kernel, modes: &[Mode]) -> TypeSection {
     types
 }
 
+fn memories_count(layout: &Layout, scratch_bytes: usize) -> u32 {
+    layout.buffers + u32::from(scratch_bytes > 0)
+}
+
 fn memories(layout: &Layout, scratch_bytes: usize) -> MemorySection {
     let mut memories = MemorySection::new();
-    for _ in 0..layout.buffers + u32::from(scratch_bytes > 0) {
+    for _ in 0..memories_count(layout, scratch_bytes) {
         memories.memory(MemoryType {
             minimum: PAGES,
             maximum: Some(PAGES),
@@ -325,8 +329,16 @@ fn globals(kernel: &Kernel) -> GlobalSection {
     globals
 }
 
-fn exports(kernel: &Kernel, modes: &[Mode]) -> ExportSection {
+/// The name under which a memory is exported, for the host to lay it over a slot.
+pub(crate) fn memory_name(at: usize) -> String {
+    format!("memory{at}")
+}
+
+fn exports(kernel: &Kernel, memories: u32, modes: &[Mode]) -> ExportSection {
     let mut exports = ExportSection::new();
+    for at in 0..memories {
+        exports.export(&memory_name(at as usize), ExportKind::Memory, at);
+    }
     for (at, mode) in modes.iter().enumerate() {
         exports.export(mode.name(), ExportKind::Func, at as u32);
     }
