@@ -208,12 +208,12 @@ impl Display for Kernels<'_> {
         )?;
         let mut names: Vec<&str> = Vec::new();
         for row in self.0 {
-            if !names.contains(&row.kernel.as_str()) {
+            if !names.contains(&&*row.kernel) {
                 names.push(&row.kernel);
             }
         }
         for name in names {
-            let rows: Vec<&Row> = self.0.iter().filter(|row| row.kernel == name).collect();
+            let rows: Vec<&Row> = self.0.iter().filter(|row| &*row.kernel == name).collect();
             let times = |device| {
                 let rows = rows.iter().filter(|row| row.chosen == device);
                 let times: Vec<f64> = rows.filter_map(|r| Some(r.measured?.run_s)).collect();

@@ -25,7 +25,7 @@ pub(crate) enum Backend {
 pub(crate) struct Backends {
     pub(crate) cpu: Backend,
     /// The GPU's, or why there is none.
-    pub(crate) gpu: Result<Backend, String>,
+    pub(crate) gpu: Result<Backend, Arc<str>>,
 }
 
 impl Backend {
@@ -60,14 +60,14 @@ impl Backends {
 }
 
 /// The GPU, or why there is none.
-fn open_gpu(settings: &Settings) -> Result<Backend, String> {
+fn open_gpu(settings: &Settings) -> Result<Backend, Arc<str>> {
     match settings.gpu {
-        GpuUse::Off => Err("the GPU is switched off (setting `gpu`)".to_owned()),
+        GpuUse::Off => Err("the GPU is switched off (setting `gpu`)".into()),
         GpuUse::Auto | GpuUse::Require => {
             let adapter = settings.adapter.clone();
             Gpu::open(&GpuOptions { adapter, ..GpuOptions::default() })
                 .map(|gpu| Backend::Gpu(GpuExecutor::new(gpu)))
-                .map_err(|error| error.to_string())
+                .map_err(|error| error.to_string().into())
         }
     }
 }

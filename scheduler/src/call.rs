@@ -11,13 +11,14 @@ use crate::buffer::Storage;
 use crate::device::Device;
 use crate::error::Error;
 use crate::explain::Explanation;
+use crate::learned::Trial;
 use crate::ledger::{Measured, Row, Why};
 use crate::place::{self, Decision};
-use crate::run;
+use crate::run::{self, Times};
 use crate::runtime::{Inner, Load, Runtime};
 use crate::shadow;
 use crate::ticket::{Ticket, ticket};
-use crate::version::{Prepared, Trial};
+use crate::version::Prepared;
 
 /// A bound argument.
 #[derive(Clone, Debug)]
@@ -124,10 +125,8 @@ impl<'b> Call<'b> {
     /// [`Error`]: the kernel, its arguments, or the call itself.
     pub fn run(self) -> Result<Outcome, Error> {
         let job = self.prepare()?;
-        let claim = {
-            let _order = job.inner.order();
-            exec::claim_args(&job.prepared.kernel, &job.plain)
-        };
+        // Nobody waits for this call in a lane, so that its claims need no place in a lane's order.
+        let claim = exec::claim_args(&job.prepared.kernel, &job.plain);
         job.run(claim)
     }
 
@@ -136,9 +135,9 @@ impl<'b> Call<'b> {
     pub fn submit(self) -> Ticket {
         let name = match &self.prepared {
             Ok(prepared) => prepared.name.clone(),
-            Err(_) => "?".to_owned(),
+            Err(_) => "?".into(),
         };
-        let (ticket, promise) = ticket(&name);
+        let (ticket, promise) = ticket(name);
         let runtime = self.runtime;
         match self.prepare() {
             Err(error) => promise.keep(Err(error)),
@@ -159,10 +158,10 @@ impl<'b> Call<'b> {
     /// # Errors
     /// [`Error`]: the kernel or its arguments.
     pub fn explain(self) -> Result<Explanation, Error> {
-        let (prepared, args, plain, grid) = self.resolve()?;
+        let (prepared, plain, grid) = self.resolve()?;
         let inner = self.runtime.inner();
         let decision =
-            place::decide(inner, &prepared, &args, &plain, grid, self.device, self.threads)?;
+            place::decide(inner, &prepared, &self.args, &plain, grid, self.device, self.threads)?;
         Ok(Explanation::new(inner, &prepared, grid, decision))
     }
 
@@ -178,18 +177,18 @@ impl<'b> Call<'b> {
         Ok(())
     }
 
-    #[expect(clippy::type_complexity, reason = "a private tuple, taken apart at once")]
-    fn resolve(&self) -> Result<(Arc<Prepared>, Vec<BoundArg>, Vec<Arg>, Grid), Error> {
+    /// The kernel, the arguments as back ends take them, and the grid; checked.
+    fn resolve(&self) -> Result<(Arc<Prepared>, Vec<Arg>, Grid), Error> {
         let prepared = self.prepared.clone()?;
         let plain = plain_args(&prepared, &self.args)?;
         let grid = self.grid.unwrap_or_else(|| exec::default_grid(&prepared.kernel, &plain));
         exec::check_args(&prepared.kernel, &plain, grid)?;
-        Ok((prepared, self.args.clone(), plain, grid))
+        Ok((prepared, plain, grid))
     }
 
     fn prepare(self) -> Result<Job, Error> {
-        let (prepared, args, plain, grid) = self.resolve()?;
-        let inner = self.runtime.inner().clone();
+        let (prepared, plain, grid) = self.resolve()?;
+        let (args, inner) = (self.args, self.runtime.inner().clone());
         let decision =
             place::decide(&inner, &prepared, &args, &plain, grid, self.device, self.threads)?;
         self.runtime.compile_gpu_soon(&prepared);
@@ -198,7 +197,7 @@ impl<'b> Call<'b> {
             kernel: prepared.name.clone(),
             version: prepared.version.clone(),
             grid,
-            estimates: decision.estimates.clone(),
+            estimates: decision.estimates,
             chosen: decision.device,
             threads: decision.threads,
             why: decision.why.clone(),
@@ -259,21 +258,23 @@ impl Job {
     pub(crate) fn run(self, mut claim: crossover_memory::Claim) -> Result<Outcome, Error> {
         claim.wait();
         let start = Instant::now();
-        let deadline = Some(Deadline::after(self.deadline));
+        let deadline = Some(Deadline::from(start, self.deadline));
         let before = match self.shadow {
             Some(_) => Some(shadow::snapshot(&self, &claim)?),
             None => None,
         };
-        let ran = run::run(&self, self.decision.device, &mut claim, deadline);
+        let times = Times { start, is_late: before.is_some(), deadline };
+        let ran = run::run(&self, self.decision.device, &mut claim, times);
         let (device, ran) = match ran {
             Err(Error::Run(error)) if self.may_fall_back(&error) => {
                 self.note_fall_back(&error);
-                (Device::Cpu, run::run(&self, Device::Cpu, &mut claim, deadline))
+                let times = Times { is_late: true, ..times };
+                (Device::Cpu, run::run(&self, Device::Cpu, &mut claim, times))
             }
             other => (self.decision.device, other),
         };
         let measured = match ran {
-            Ok(measured) => Measured { total_s: start.elapsed().as_secs_f64(), ..measured },
+            Ok((measured, end)) => Measured { total_s: (end - start).as_secs_f64(), ..measured },
             Err(error) => {
                 let message = error.to_string();
                 self.inner.ledger.amend(self.call, |row| row.error = Some(message));
@@ -303,7 +304,7 @@ impl Job {
 
     fn note_fall_back(&self, error: &RunError) {
         tracing::warn!(kernel = %self.prepared.name, %error, "the GPU failed, the CPU runs the call");
-        let why = Why::FellBack(error.to_string());
+        let why = Why::FellBack(error.to_string().into());
         self.inner.ledger.amend(self.call, |row| {
             row.chosen = Device::Cpu;
             row.why = why;

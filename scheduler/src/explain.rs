@@ -45,10 +45,10 @@ impl Explanation {
         decision: Decision,
     ) -> Explanation {
         Explanation {
-            kernel: prepared.name.clone(),
-            version: prepared.version.clone(),
+            kernel: prepared.name.to_string(),
+            version: prepared.version.to_string(),
             grid,
-            estimates: decision.estimates,
+            estimates: decision.estimates.to_vec(),
             chosen: decision.device,
             why: decision.why,
             visits: prepared.learned().visits,

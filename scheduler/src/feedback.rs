@@ -13,17 +13,17 @@ pub(crate) fn learn(job: &Job, device: Device, measured: &Measured) {
         return;
     }
     let prior = &job.decision.prior;
-    let predicted = job.decision.estimates.iter().find(|e| e.device == device).map(|e| e.run_s);
+    let predicted_s = job.decision.estimates.of(device).map(|e| e.run_s);
     let mut learned = job.prepared.learned();
-    if let Some(predicted_s) = predicted.filter(|s| *s > 0.0) {
-        learned.surprise[device as usize] = measured.run_s / predicted_s;
-    }
-    learned.observe(prior, device, measured.run_s, measured.total_s);
+    learned.observe(prior, device, predicted_s, measured.run_s, measured.total_s);
+    let shown = learned.show(measured.run_s);
     drop(learned);
-    if let Some(learner) = &job.inner.learner {
+    if let Some(learner) = &job.inner.learner
+        && shown
+    {
         let mut seconds = [None; 2];
         seconds[device as usize] = Some(measured.run_s.max(1e-9));
-        let name = job.prepared.name.clone();
+        let name = job.prepared.name.to_string();
         learner.record(Row::new(name, "calls", items, *prior.features, seconds));
     }
 }

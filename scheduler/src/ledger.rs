@@ -2,7 +2,8 @@
 //! why, what was measured, what was copied. Reports, `explain` and regret read nothing else.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, PoisonError};
+use std::ops::Deref;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
@@ -52,6 +53,65 @@ impl Estimate {
     }
 }
 
+/// The candidates of a decision, the CPU first. Reads like a slice.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Vec<Estimate>", into = "Vec<Estimate>")]
+pub struct Estimates {
+    /// The unused rest repeats the first.
+    list: [Estimate; 2],
+    count: usize,
+}
+
+impl Estimates {
+    pub(crate) fn of_cpu(cpu: Estimate) -> Estimates {
+        Estimates { list: [cpu; 2], count: 1 }
+    }
+
+    pub(crate) fn of_both(list: [Estimate; 2]) -> Estimates {
+        Estimates { list, count: 2 }
+    }
+
+    /// The estimate of a device, if it was a candidate.
+    pub fn of(&self, device: Device) -> Option<&Estimate> {
+        self.iter().find(|estimate| estimate.device == device)
+    }
+}
+
+impl Deref for Estimates {
+    type Target = [Estimate];
+
+    fn deref(&self) -> &[Estimate] {
+        &self.list[..self.count]
+    }
+}
+
+impl<'a> IntoIterator for &'a Estimates {
+    type Item = &'a Estimate;
+    type IntoIter = std::slice::Iter<'a, Estimate>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+impl From<Estimates> for Vec<Estimate> {
+    fn from(estimates: Estimates) -> Vec<Estimate> {
+        estimates.to_vec()
+    }
+}
+
+impl TryFrom<Vec<Estimate>> for Estimates {
+    type Error = String;
+
+    fn try_from(list: Vec<Estimate>) -> Result<Estimates, String> {
+        match list[..] {
+            [cpu] => Ok(Estimates::of_cpu(cpu)),
+            [cpu, gpu] => Ok(Estimates::of_both([cpu, gpu])),
+            _ => Err(format!("a call has one or two candidates, not {}", list.len())),
+        }
+    }
+}
+
 /// Why a device was chosen.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -61,15 +121,15 @@ pub enum Why {
     /// The prediction is not sure, and trying is worth its price.
     Explore,
     /// The policy always chooses it.
-    Policy(String),
+    Policy(#[serde(with = "text")] Arc<str>),
     /// The caller said so.
     Forced,
     /// The other device cannot run the kernel, and why.
-    Only(String),
+    Only(#[serde(with = "text")] Arc<str>),
     /// The other device's code is still being compiled.
     Compiling,
     /// The other device failed while running the call, and how.
-    FellBack(String),
+    FellBack(#[serde(with = "text")] Arc<str>),
 }
 
 impl std::fmt::Display for Why {
@@ -105,13 +165,15 @@ pub struct Row {
     /// Number of the call in this runtime, from 0.
     pub call: u64,
     /// The kernel and its element types, as `axpy` or `scale<f64>`.
-    pub kernel: String,
+    #[serde(with = "text")]
+    pub kernel: Arc<str>,
     /// The content hash of the optimised kernel, cut.
-    pub version: String,
+    #[serde(with = "text")]
+    pub version: Arc<str>,
     /// The grid.
     pub grid: [u32; 3],
     /// The candidates.
-    pub estimates: Vec<Estimate>,
+    pub estimates: Estimates,
     /// Where it ran.
     pub chosen: Device,
     /// Threads used.
@@ -130,6 +192,21 @@ pub struct Row {
     pub readback_s: f64,
     /// Generation of the model that predicted.
     pub generation: u64,
+}
+
+/// Shared text, read and written as text.
+mod text {
+    use std::sync::Arc;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(text: &Arc<str>, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(text)
+    }
+
+    pub(super) fn deserialize<'d, D: Deserializer<'d>>(from: D) -> Result<Arc<str>, D::Error> {
+        String::deserialize(from).map(Arc::from)
+    }
 }
 
 /// All calls of a runtime, the oldest forgotten beyond a limit.

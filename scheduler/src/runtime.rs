@@ -1,6 +1,5 @@
 //! The runtime: devices, model, policy and ledger of one embedding.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
@@ -27,6 +26,7 @@ use crate::model;
 use crate::route::{self, Policy};
 use crate::transfers::{Copied, Transfers};
 use crate::version::{Code, GpuCode, Key, Prepared};
+use crate::words::WordMap;
 
 /// How long the GPU rests after its first failure; each further failure doubles it.
 const REST_MIN: Duration = Duration::from_secs(1);
@@ -69,8 +69,8 @@ impl std::fmt::Debug for Runtime {
 /// What a runtime shares with its threads and calls.
 pub(crate) struct Inner {
     cpu: Backend,
-    gpu: Result<Backend, String>,
-    kernels: RwLock<HashMap<Key, Arc<Prepared>>>,
+    gpu: Result<Backend, Arc<str>>,
+    kernels: RwLock<WordMap<Key, Arc<Prepared>>>,
     pub(crate) policy: Arc<dyn Policy>,
     pub(crate) learner: Option<Learner>,
     /// The model when nothing is learned.
@@ -198,7 +198,7 @@ impl Builder {
     }
 }
 
-fn assumed(settings: &Settings, gpu: &Result<Backend, String>) -> Calibration {
+fn assumed(settings: &Settings, gpu: &Result<Backend, Arc<str>>) -> Calibration {
     let (name, is_software) = match gpu {
         Ok(Backend::Gpu(executor)) => {
             let info = executor.gpu().info();
@@ -290,12 +290,12 @@ impl Runtime {
 
     /// Why there is no GPU; `None` where there is one.
     pub fn why_no_gpu(&self) -> Option<&str> {
-        self.inner.gpu.as_ref().err().map(String::as_str)
+        self.inner.gpu.as_ref().err().map(|why| &**why)
     }
 
     /// What is known of the machine's speed.
     pub fn calibration(&self) -> Calibration {
-        (*self.inner.calibration()).clone()
+        Calibration::clone(&self.inner.calibration())
     }
 
     /// The name of the model in use, and how often it has been replaced by retraining.
@@ -369,8 +369,9 @@ impl Inner {
         Ok(kernels.entry(key).or_insert(prepared).clone())
     }
 
-    pub(crate) fn cpu_code(&self, prepared: &Prepared) -> Result<Code, RunError> {
-        prepared.cpu.get_or_init(|| self.cpu.compile(&prepared.kernel)).clone()
+    pub(crate) fn cpu_code<'p>(&self, prepared: &'p Prepared) -> Result<&'p Code, RunError> {
+        let compiled = prepared.cpu.get_or_init(|| self.cpu.compile(&prepared.kernel));
+        compiled.as_ref().map_err(RunError::clone)
     }
 
     /// Sees to it that the kernel's GPU code is ready or refused, compiling it on this thread unless
@@ -380,8 +381,9 @@ impl Inner {
             return GpuCode::Unasked;
         }
         loop {
-            match prepared.gpu_code() {
-                done @ (GpuCode::Ready(_) | GpuCode::Refused(_)) => return done,
+            let code = prepared.gpu_code().clone();
+            match code {
+                GpuCode::Ready(_) | GpuCode::Refused(..) => return code,
                 GpuCode::Unasked if prepared.begin_gpu_compile() => {
                     return self.compile_gpu(prepared);
                 }
@@ -397,7 +399,10 @@ impl Inner {
         let code = match &self.gpu {
             Ok(backend) => match backend.compile(&prepared.kernel) {
                 Ok(code) => GpuCode::Ready(code),
-                Err(error) => GpuCode::Refused(error),
+                Err(error) => {
+                    let why = error.to_string().into();
+                    GpuCode::Refused(error, why)
+                }
             },
             Err(_) => GpuCode::Unasked,
         };
@@ -414,7 +419,8 @@ impl Inner {
         matches!(self.gpu, Ok(Backend::Host(_)))
     }
 
-    pub(crate) fn no_gpu(&self) -> String {
+    /// Why there is no GPU; nothing, where there is one.
+    pub(crate) fn no_gpu(&self) -> Arc<str> {
         self.gpu.as_ref().err().cloned().unwrap_or_default()
     }
 
@@ -434,8 +440,8 @@ impl Inner {
         self.order.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn calibration(&self) -> Arc<Calibration> {
-        self.calibration.load_full()
+    pub(crate) fn calibration(&self) -> arc_swap::Guard<Arc<Calibration>> {
+        self.calibration.load()
     }
 
     pub(crate) fn model(&self) -> Arc<Ensemble> {

@@ -43,14 +43,14 @@ pub(crate) fn compare(
     let device = ran.other();
     let version: Arc<dyn exec::Version> = match device {
         Device::Cpu => match job.inner.cpu_code(&job.prepared)? {
-            Code::Host(version) => version,
-            Code::Gpu(version) => version,
+            Code::Host(version) => version.clone(),
+            Code::Gpu(version) => version.clone(),
         },
         Device::Gpu => match job.inner.compile_gpu_now(&job.prepared) {
             GpuCode::Ready(Code::Host(version)) => version,
             GpuCode::Ready(Code::Gpu(version)) => version,
             // Nothing to compare with: the device cannot run the kernel.
-            GpuCode::Refused(_) | GpuCode::Unasked | GpuCode::Compiling => return Ok(()),
+            GpuCode::Refused(..) | GpuCode::Unasked | GpuCode::Compiling => return Ok(()),
         },
     };
     run::settle(job, claim)?;
@@ -80,7 +80,7 @@ pub(crate) fn compare(
         let (a, b) = (claim.slice::<u8>(&storage.slot), shadow_claim.slice::<u8>(copy));
         if let Some((index, expected, found, count)) = differences(ty, a, b, tolerance) {
             return Err(Error::Mismatch {
-                kernel: job.prepared.name.clone(),
+                kernel: job.prepared.name.to_string(),
                 device: device.name().to_owned(),
                 buffer: job.prepared.kernel.entry.params[param.index()].name.clone(),
                 index,

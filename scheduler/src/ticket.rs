@@ -38,14 +38,14 @@ pub struct Ticket(Arc<Shared>);
 #[derive(Debug)]
 pub(crate) struct Promise {
     shared: Arc<Shared>,
-    kernel: String,
+    kernel: Arc<str>,
     is_kept: bool,
 }
 
 /// A ticket and the promise that fulfils it.
-pub(crate) fn ticket(kernel: &str) -> (Ticket, Promise) {
+pub(crate) fn ticket(kernel: Arc<str>) -> (Ticket, Promise) {
     let shared = Arc::new(Shared::default());
-    let promise = Promise { shared: shared.clone(), kernel: kernel.to_owned(), is_kept: false };
+    let promise = Promise { shared: shared.clone(), kernel, is_kept: false };
     (Ticket(shared), promise)
 }
 
@@ -70,7 +70,7 @@ impl Promise {
 impl Drop for Promise {
     fn drop(&mut self) {
         if !self.is_kept {
-            let kernel = std::mem::take(&mut self.kernel);
+            let kernel = self.kernel.to_string();
             self.give(Err(Error::Stopped { kernel }));
         }
     }

@@ -1,7 +1,5 @@
-//! A kernel of a runtime: its optimised form, what each device made of it, and what has been learned
-//! of it.
+//! A kernel of a runtime: its optimised form, and what each device made of it.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crossover_kernels::error::{KernelError, RunError};
@@ -10,13 +8,9 @@ use crossover_kernels::ir::{
     Access, Axis, BinaryOp, Function, Inst, Kernel, Param, Stmt, Type, Value,
 };
 use crossover_kernels::{Def, front, passes};
-use crossover_ml::{Correction, Features, Hyper, Prediction, Side};
 use crossover_shaders::GpuVersion;
 
-use crate::device::Device;
-
-/// Predictions kept per kernel, one for each shape of call.
-const SHAPES_MAX: usize = 512;
+use crate::learned::Learned;
 
 /// Hexadecimal digits of a version's identity: enough to tell any two apart in practice.
 const VERSION_DIGITS: usize = 16;
@@ -55,16 +49,16 @@ pub(crate) enum GpuCode {
     Compiling,
     /// Ready.
     Ready(Code),
-    /// The device cannot run it, and why.
-    Refused(RunError),
+    /// The device cannot run it, and why, also in words.
+    Refused(RunError, Arc<str>),
 }
 
 /// A kernel of a runtime.
 pub(crate) struct Prepared {
     /// The kernel and its element types: `scale<f64>`.
-    pub(crate) name: String,
+    pub(crate) name: Arc<str>,
     /// The version's identity: the start of the content hash of what back ends compile.
-    pub(crate) version: String,
+    pub(crate) version: Arc<str>,
     /// Before optimisation: what features are counted on.
     pub(crate) source: Kernel,
     /// What back ends compile.
@@ -72,35 +66,6 @@ pub(crate) struct Prepared {
     pub(crate) cpu: OnceLock<Result<Code, RunError>>,
     gpu: Mutex<GpuCode>,
     learned: Mutex<Learned>,
-}
-
-/// What a runtime knows of a kernel from running it.
-pub(crate) struct Learned {
-    pub(crate) correction: Correction,
-    /// Predictions of the network by shape of call.
-    pub(crate) priors: HashMap<u64, Prior>,
-    /// Measured calls on each device.
-    pub(crate) visits: [u64; 2],
-    /// Calls since each device was last measured.
-    pub(crate) unseen: [u64; 2],
-    /// Measured over predicted run time of each device's newest run.
-    pub(crate) surprise: [f64; 2],
-    /// Trials that are queued or running: what they will tell need not be tried again.
-    pub(crate) trials: [u64; 2],
-    /// Seconds taken since the last trial of the device that was not the best.
-    pub(crate) spent_s: f64,
-    /// The generation that `correction` is relative to.
-    pub(crate) generation: u64,
-}
-
-/// What the network says of one shape of call.
-#[derive(Clone)]
-pub(crate) struct Prior {
-    pub(crate) prediction: Prediction,
-    pub(crate) features: Arc<Features>,
-    /// log2 of the operations of the call: where it lies on the kernel's size axis.
-    pub(crate) log2_work: f64,
-    pub(crate) generation: u64,
 }
 
 impl Prepared {
@@ -126,39 +91,29 @@ impl Prepared {
         enabled: &dyn Fn(&str) -> bool,
     ) -> Prepared {
         let kernel = Arc::new(passes::optimize_with(&source, enabled));
-        let learned = Learned {
-            correction: Correction::new(&Hyper::default()),
-            priors: HashMap::new(),
-            visits: [0; 2],
-            unseen: [0; 2],
-            surprise: [1.0; 2],
-            trials: [0; 2],
-            spent_s: 0.0,
-            generation: 0,
-        };
-        let version = kernel.hash().to_hex()[..VERSION_DIGITS].to_owned();
+        let version = kernel.hash().to_hex();
         Prepared {
-            name,
-            version,
+            name: name.into(),
+            version: version[..VERSION_DIGITS].into(),
             source,
             kernel,
             cpu: OnceLock::new(),
             gpu: Mutex::default(),
-            learned: Mutex::new(learned),
+            learned: Mutex::default(),
         }
     }
 
-    pub(crate) fn gpu_code(&self) -> GpuCode {
-        self.gpu.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    pub(crate) fn gpu_code(&self) -> MutexGuard<'_, GpuCode> {
+        self.gpu.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn set_gpu_code(&self, code: GpuCode) {
-        *self.gpu.lock().unwrap_or_else(PoisonError::into_inner) = code;
+        *self.gpu_code() = code;
     }
 
     /// True for the one caller that is to compile for the GPU now.
     pub(crate) fn begin_gpu_compile(&self) -> bool {
-        let mut code = self.gpu.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut code = self.gpu_code();
         let begin = matches!(*code, GpuCode::Unasked);
         if begin {
             *code = GpuCode::Compiling;
@@ -168,50 +123,6 @@ impl Prepared {
 
     pub(crate) fn learned(&self) -> MutexGuard<'_, Learned> {
         self.learned.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Learned {
-    /// Learns from a measured run.
-    pub(crate) fn observe(&mut self, prior: &Prior, device: Device, seconds: f64, total_s: f64) {
-        let side: Side = device.side();
-        self.correction.observe(&prior.prediction, prior.log2_work, side, seconds.max(1e-9).log2());
-        self.visits[device as usize] += 1;
-        for other in Device::ALL {
-            self.unseen[other as usize] += 1;
-        }
-        self.unseen[device as usize] = 0;
-        self.spent_s += total_s;
-    }
-
-    pub(crate) fn remember(&mut self, shape: u64, prior: Prior) {
-        if self.priors.len() >= SHAPES_MAX {
-            self.priors.clear();
-        }
-        self.priors.insert(shape, prior);
-    }
-}
-
-/// A trial under way; it is over when this is dropped.
-pub(crate) struct Trial {
-    prepared: Arc<Prepared>,
-    device: Device,
-}
-
-impl Trial {
-    pub(crate) fn begin(prepared: &Arc<Prepared>, device: Device) -> Trial {
-        let mut learned = prepared.learned();
-        learned.trials[device as usize] += 1;
-        // The budget is spent when the trial is sent, not when it comes back.
-        learned.spent_s = 0.0;
-        drop(learned);
-        Trial { prepared: prepared.clone(), device }
-    }
-}
-
-impl Drop for Trial {
-    fn drop(&mut self) {
-        self.prepared.learned().trials[self.device as usize] -= 1;
     }
 }
 

@@ -139,7 +139,7 @@ fn every_call_is_a_row_with_its_reasons() {
     let forced = scale::on(&rt).args(2.0, &x, &mut y).device(Device::Gpu).run().expect("runs");
     let row = rt.ledger().last().expect("a row");
     assert_eq!((row.call, row.chosen, row.why), (forced.call, Device::Gpu, Why::Forced));
-    assert_eq!((row.kernel.as_str(), row.grid), ("scale", [64, 1, 1]));
+    assert_eq!((&*row.kernel, row.grid), ("scale", [64, 1, 1]));
     assert_eq!(row.estimates.len(), 2);
     let measured = row.measured.expect("it ran");
     assert!(measured.run_s >= 1e-3 && measured.total_s >= measured.run_s, "{measured:?}");

@@ -15,6 +15,6 @@ impl Policy for Always {
     }
 
     fn choose(&self, _: &Question<'_>) -> (Device, Why) {
-        (self.0, Why::Policy(self.name().to_owned()))
+        (self.0, Why::Policy(self.name().into()))
     }
 }

@@ -16,6 +16,6 @@ impl Policy for Threshold {
 
     fn choose(&self, question: &Question<'_>) -> (Device, Why) {
         let device = if question.items >= ITEMS_MIN { Device::Gpu } else { Device::Cpu };
-        (device, Why::Policy(self.name().to_owned()))
+        (device, Why::Policy(self.name().into()))
     }
 }

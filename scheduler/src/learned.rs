@@ -1,0 +1,275 @@
+//! What a runtime knows of a kernel from running it: the network's answer for each shape of call, and
+//! the correction of all measured runs to it.
+
+use std::sync::Arc;
+
+use crossover_ml::{Correction, Features, Hyper, Prediction, Side};
+
+use crate::device::Device;
+use crate::version::Prepared;
+use crate::words::WordMap;
+
+/// Predictions kept per kernel, one for each shape of call.
+const SHAPES_MAX: usize = 512;
+
+/// Seconds of run time below which learning costs a noticeable share of a call.
+const FLEETING_S: f64 = 1e-5;
+
+/// Fleeting calls of a device that all teach, before one in so many does.
+const FLEETING_FIRST: u64 = 32;
+const FLEETING_ONE_IN: u64 = 8;
+
+/// Calls of a kernel that are all shown to the trainer, and seconds of run time for each after that:
+/// it works on a row for some 30 µs.
+const SHOWN_FIRST: u64 = 128;
+const SHOWN_S: f64 = 1e-3;
+
+/// What has been learned of a kernel.
+pub(crate) struct Learned {
+    pub(crate) correction: Correction,
+    /// Predictions of the network by shape of call.
+    shapes: WordMap<u64, Prior>,
+    /// Measured calls on each device.
+    pub(crate) visits: [u64; 2],
+    /// Calls since each device was last measured.
+    pub(crate) unseen: [u64; 2],
+    /// Measured over predicted run time of each device's newest run.
+    pub(crate) surprise: [f64; 2],
+    /// Trials that are queued or running: what they will tell need not be tried again.
+    pub(crate) trials: [u64; 2],
+    /// Seconds taken since the last trial of the device that was not the best.
+    pub(crate) spent_s: f64,
+    /// The generation that `correction` is relative to.
+    pub(crate) generation: u64,
+    /// Rises whenever `correction` changes.
+    revision: u64,
+    /// Seconds of run time since the trainer was last shown a call.
+    unshown_s: f64,
+}
+
+/// What the network says of one shape of call.
+#[derive(Clone)]
+pub(crate) struct Prior {
+    pub(crate) prediction: Prediction,
+    pub(crate) features: Arc<Features>,
+    /// log2 of the operations of the call: where it lies on the kernel's size axis.
+    pub(crate) log2_work: f64,
+    pub(crate) generation: u64,
+    /// The buffers, by number of their parameter, that such a call overwrites.
+    pub(crate) blank: u64,
+    answer: Answer,
+    /// The revision of the correction that `answer` is of.
+    revision: Option<u64>,
+}
+
+/// What is to be expected of a call on each device, in seconds.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Answer {
+    /// The median of the run time.
+    pub(crate) run_s: [f64; 2],
+    /// Its 90 % interval.
+    pub(crate) interval_s: [(f64, f64); 2],
+    /// The standard deviation of its log2.
+    pub(crate) sd: [f64; 2],
+}
+
+impl Answer {
+    fn of(posterior: &Prediction) -> Answer {
+        Answer {
+            run_s: Side::ALL.map(|side| posterior.seconds(side)),
+            interval_s: Side::ALL.map(|side| posterior.interval(side, 0.9)),
+            sd: Side::ALL.map(|side| posterior.sd(side)),
+        }
+    }
+}
+
+impl Prior {
+    pub(crate) fn new(
+        prediction: Prediction,
+        features: Features,
+        log2_work: f64,
+        generation: u64,
+        blank: u64,
+    ) -> Prior {
+        let (features, answer) = (Arc::new(features), Answer::default());
+        Prior { prediction, features, log2_work, generation, blank, answer, revision: None }
+    }
+}
+
+impl Default for Learned {
+    fn default() -> Learned {
+        Learned {
+            correction: Correction::new(&Hyper::default()),
+            shapes: WordMap::default(),
+            visits: [0; 2],
+            unseen: [0; 2],
+            surprise: [1.0; 2],
+            trials: [0; 2],
+            spent_s: 0.0,
+            generation: 0,
+            revision: 0,
+            unshown_s: 0.0,
+        }
+    }
+}
+
+impl Learned {
+    /// What a shape of call is known by, corrected; `ask` asks the network where it is not known, or
+    /// only by an older network. From memory, where nothing has been learned since the last call.
+    pub(crate) fn expect(
+        &mut self,
+        shape: u64,
+        generation: u64,
+        ask: impl FnOnce() -> Prior,
+    ) -> (Prior, Answer) {
+        if self.shapes.get(&shape).is_none_or(|known| known.generation != generation) {
+            self.ask(shape, generation, ask());
+        }
+        let prior = self.shapes.get_mut(&shape).expect("it is known now");
+        if prior.revision != Some(self.revision) {
+            let posterior = self.correction.posterior(&prior.prediction, prior.log2_work);
+            prior.answer = Answer::of(&posterior);
+            prior.revision = Some(self.revision);
+        }
+        (prior.clone(), prior.answer)
+    }
+
+    fn ask(&mut self, shape: u64, generation: u64, prior: Prior) {
+        if self.generation != generation {
+            if let Some(old) = self.shapes.get(&shape) {
+                self.correction.rebase(&old.prediction, &prior.prediction);
+                self.revision += 1;
+            }
+            self.generation = generation;
+        }
+        if self.shapes.len() >= SHAPES_MAX {
+            self.shapes.clear();
+        }
+        self.shapes.insert(shape, prior);
+    }
+
+    /// Learns from a measured run, of which `predicted_s` was expected if anything was.
+    pub(crate) fn observe(
+        &mut self,
+        prior: &Prior,
+        device: Device,
+        predicted_s: Option<f64>,
+        seconds: f64,
+        total_s: f64,
+    ) {
+        let at = device as usize;
+        if let Some(predicted_s) = predicted_s.filter(|s| *s > 0.0) {
+            self.surprise[at] = seconds / predicted_s;
+        }
+        // A call that is over at once, as expected, pays for every eighth lesson only. Which one is
+        // not chosen by what was measured: that would make the noise look larger than it is.
+        let fleeting = seconds.max(predicted_s.unwrap_or(f64::INFINITY)) < FLEETING_S;
+        let visits = self.visits[at];
+        if !fleeting || visits < FLEETING_FIRST || visits.is_multiple_of(FLEETING_ONE_IN) {
+            let log2_s = seconds.max(1e-9).log2();
+            self.correction.observe(&prior.prediction, prior.log2_work, device.side(), log2_s);
+            self.revision += 1;
+        }
+        self.visits[at] += 1;
+        for other in Device::ALL {
+            self.unseen[other as usize] += 1;
+        }
+        self.unseen[at] = 0;
+        self.spent_s += total_s;
+    }
+
+    /// Whether a measured run is to be shown to the trainer.
+    pub(crate) fn show(&mut self, seconds: f64) -> bool {
+        self.unshown_s += seconds;
+        let shown = self.visits.iter().sum::<u64>() <= SHOWN_FIRST || self.unshown_s >= SHOWN_S;
+        if shown {
+            self.unshown_s = 0.0;
+        }
+        shown
+    }
+}
+
+/// A trial under way; it is over when this is dropped.
+pub(crate) struct Trial {
+    prepared: Arc<Prepared>,
+    device: Device,
+}
+
+impl Trial {
+    pub(crate) fn begin(prepared: &Arc<Prepared>, device: Device) -> Trial {
+        let mut learned = prepared.learned();
+        learned.trials[device as usize] += 1;
+        // The budget is spent when the trial is sent, not when it comes back.
+        learned.spent_s = 0.0;
+        drop(learned);
+        Trial { prepared: prepared.clone(), device }
+    }
+}
+
+impl Drop for Trial {
+    fn drop(&mut self) {
+        self.prepared.learned().trials[self.device as usize] -= 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{FLEETING_FIRST, Learned, Prior, SHOWN_FIRST};
+    use crate::device::Device;
+    use crossover_ml::{Features, Prediction};
+
+    fn prior() -> Prior {
+        let prediction = Prediction::new([-18.0; 2], [1.0; 2], 0.5);
+        Prior::new(prediction, Features::missing(), 10.0, 0, 0)
+    }
+
+    fn calls(learned: &mut Learned, count: u64, seconds: f64) {
+        for _ in 0..count {
+            let (prior, answer) = learned.expect(1, 0, prior);
+            learned.observe(&prior, Device::Cpu, Some(answer.run_s[0]), seconds, seconds);
+        }
+    }
+
+    #[test]
+    fn fleeting_calls_teach_now_and_then_and_a_change_is_still_followed() {
+        let mut learned = Learned::default();
+        calls(&mut learned, FLEETING_FIRST, 3e-6);
+        let before = learned.revision;
+        assert_eq!(before, FLEETING_FIRST);
+        calls(&mut learned, 80, 3e-6);
+        assert_eq!(learned.revision - before, 10);
+        assert_eq!(learned.visits[0], FLEETING_FIRST + 80);
+        calls(&mut learned, 100, 6e-6);
+        let (_, answer) = learned.expect(1, 0, prior);
+        assert!((answer.run_s[0] / 6e-6 - 1.0).abs() < 0.1, "{answer:?}");
+        // What has become slow is no longer fleeting: ten calls are enough.
+        calls(&mut learned, 10, 1e-3);
+        let (_, answer) = learned.expect(1, 0, prior);
+        assert!((answer.run_s[0] / 1e-3 - 1.0).abs() < 0.3, "{answer:?}");
+    }
+
+    #[test]
+    fn the_network_is_asked_once_for_a_shape_and_generation() {
+        let mut learned = Learned::default();
+        let mut asked = 0;
+        for (shape, generation) in [(1, 0), (1, 0), (2, 0), (1, 1), (1, 1)] {
+            learned.expect(shape, generation, || {
+                asked += 1;
+                Prior { generation, ..prior() }
+            });
+        }
+        assert_eq!(asked, 3);
+    }
+
+    #[test]
+    fn the_trainer_is_shown_the_first_calls_and_then_a_share_of_the_time() {
+        let mut learned = Learned::default();
+        let mut shown = 0;
+        for _ in 0..SHOWN_FIRST + 1000 {
+            learned.visits[0] += 1;
+            shown += u64::from(learned.show(1e-5));
+        }
+        assert_eq!(shown, SHOWN_FIRST + 10);
+        assert!(learned.show(1e-2), "a long call always is");
+    }
+}
