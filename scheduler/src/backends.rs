@@ -6,7 +6,7 @@ use crossover_kernels::error::RunError;
 use crossover_kernels::exec::Executor;
 use crossover_kernels::ir::Kernel;
 use crossover_shaders::{Gpu, GpuExecutor, GpuOptions};
-use crossover_wasm::WasmExecutor;
+use crossover_wasm::{WasmExecutor, WasmOptions};
 
 use crate::config::{GpuUse, Settings};
 use crate::error::Error;
@@ -45,7 +45,10 @@ impl Backends {
     ) -> Result<Backends, Error> {
         let cpu = match cpu {
             Some(executor) => Backend::Host(executor),
-            None => Backend::Host(Arc::new(WasmExecutor::new()?)),
+            None => {
+                let options = WasmOptions { cache: settings.cache() };
+                Backend::Host(Arc::new(WasmExecutor::with(options)?))
+            }
         };
         let gpu = match gpu {
             Some(executor) => Ok(Backend::Host(executor)),

@@ -36,6 +36,9 @@ pub struct Settings {
     pub model: Option<PathBuf>,
     /// A file that keeps what was measured of the machine, so that it is measured once.
     pub calibration: Option<PathBuf>,
+    /// A folder that keeps compiled kernels from process to process, such as [`Settings::user_cache`];
+    /// none by default. An empty path means none as well, whatever the environment says.
+    pub cache: Option<PathBuf>,
     /// Whether measured calls retrain the network in the background.
     pub learn: bool,
     /// Seconds after which a call is given up.
@@ -51,6 +54,7 @@ impl Default for Settings {
             policy: "learned".to_owned(),
             model: None,
             calibration: None,
+            cache: None,
             learn: true,
             deadline_s: 300.0,
         }
@@ -70,7 +74,8 @@ impl Settings {
 
     /// Changes the settings that environment variables name: `CROSSOVER_GPU` (auto, off, require),
     /// `CROSSOVER_ADAPTER`, `CROSSOVER_THREADS`, `CROSSOVER_POLICY`, `CROSSOVER_MODEL`,
-    /// `CROSSOVER_CALIBRATION`, `CROSSOVER_LEARN` (0 or 1), `CROSSOVER_DEADLINE_S`.
+    /// `CROSSOVER_CALIBRATION`, `CROSSOVER_CACHE` (a folder, or `off`; unless the settings name one,
+    /// that of [`Settings::user_cache`]), `CROSSOVER_LEARN` (0 or 1), `CROSSOVER_DEADLINE_S`.
     ///
     /// # Errors
     /// [`Error::Setting`] for a value that is none of a variable's.
@@ -108,6 +113,12 @@ impl Settings {
         if let Some(value) = get("CROSSOVER_CALIBRATION") {
             self.calibration = Some(value.into());
         }
+        match get("CROSSOVER_CACHE").as_deref() {
+            Some("" | "off" | "0") => self.cache = None,
+            Some(folder) => self.cache = Some(folder.into()),
+            None if self.cache.is_none() => self.cache = user_cache(&get),
+            None => {}
+        }
         if let Some(value) = get("CROSSOVER_LEARN") {
             self.learn = value != "0";
         }
@@ -121,6 +132,12 @@ impl Settings {
         Ok(())
     }
 
+    /// The folder for compiled kernels among this user's caches, as the environment names it:
+    /// `crossover/kernels` in `XDG_CACHE_HOME`, else in `~/.cache` (on macOS `~/Library/Caches`).
+    pub fn user_cache() -> Option<PathBuf> {
+        user_cache(&|name| std::env::var(name).ok())
+    }
+
     /// Worker threads, with 0 resolved.
     pub fn threads(&self) -> usize {
         match self.threads {
@@ -129,9 +146,21 @@ impl Settings {
         }
     }
 
+    pub(crate) fn cache(&self) -> Option<PathBuf> {
+        self.cache.clone().filter(|folder| !folder.as_os_str().is_empty())
+    }
+
     pub(crate) fn deadline(&self) -> Duration {
         Duration::try_from_secs_f64(self.deadline_s).unwrap_or(Duration::MAX)
     }
+}
+
+fn user_cache(get: &dyn Fn(&str) -> Option<String>) -> Option<PathBuf> {
+    // The specification of XDG wants relative paths ignored.
+    let folder = |name: &str| get(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let own = if cfg!(target_os = "macos") { "Library/Caches" } else { ".cache" };
+    let caches = folder("XDG_CACHE_HOME").or_else(|| Some(folder("HOME")?.join(own)))?;
+    Some(caches.join("crossover").join("kernels"))
 }
 
 #[cfg(test)]
@@ -151,6 +180,28 @@ mod tests {
         assert_eq!((settings.gpu, settings.threads()), (GpuUse::Off, 3));
         let error = settings.apply(|name| (name == "CROSSOVER_GPU").then(|| "yes".into()));
         assert!(error.expect_err("no such value").to_string().contains("auto, off and require"));
+    }
+
+    #[test]
+    fn the_cache_is_where_settings_and_environment_say() {
+        let cache = |text: &str, variables: &[(&str, &str)]| {
+            let mut settings: Settings = toml::from_str(text).expect("settings");
+            let get = |name: &str| variables.iter().find(|(n, _)| *n == name);
+            settings.apply(|name| get(name).map(|(_, v)| (*v).to_owned())).expect("values");
+            settings.cache().map(|path| path.display().to_string())
+        };
+        let (home, xdg) = (("HOME", "/home/me"), ("XDG_CACHE_HOME", "/caches"));
+        let own = if cfg!(target_os = "macos") { "Library/Caches" } else { ".cache" };
+        assert_eq!(Settings::default().cache(), None, "nothing is read unless asked");
+        assert_eq!(cache("", &[]), None);
+        assert_eq!(cache("", &[home]), Some(format!("/home/me/{own}/crossover/kernels")));
+        assert_eq!(cache("", &[home, xdg]).as_deref(), Some("/caches/crossover/kernels"));
+        assert_eq!(cache("", &[("XDG_CACHE_HOME", "relative")]), None);
+        assert_eq!(cache("cache = '/mine'", &[home]).as_deref(), Some("/mine"));
+        assert_eq!(cache("cache = ''", &[home]), None);
+        let here = [home, ("CROSSOVER_CACHE", "/here")];
+        assert_eq!(cache("cache = '/mine'", &here).as_deref(), Some("/here"));
+        assert_eq!(cache("cache = '/mine'", &[home, ("CROSSOVER_CACHE", "off")]), None);
     }
 
     #[test]

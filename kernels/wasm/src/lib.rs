@@ -5,6 +5,7 @@
 //! bytes as Rust does, and nothing is copied.
 
 mod alarm;
+mod cache;
 mod chunk;
 mod emit;
 mod engine;
@@ -16,5 +17,5 @@ mod schedule;
 mod task;
 
 pub use emit::{Unsupported, WasmModule, emit};
-pub use run::WasmExecutor;
+pub use run::{WasmExecutor, WasmOptions};
 pub use schedule::Schedule;

@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::ops::Range;
+use std::path::PathBuf;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
@@ -17,6 +18,7 @@ use crossover_memory::Slot;
 use wasmtime::Module;
 
 use crate::alarm::Alarms;
+use crate::cache::Cache;
 use crate::chunk::{Chunks, fixed_chunks, points};
 use crate::emit::{emit, is_repeatable};
 use crate::engine::{Engines, Entry};
@@ -41,6 +43,16 @@ struct Shared {
     engines: Engines,
     pool: Pool,
     alarms: Alarms,
+    cache: Option<Cache>,
+}
+
+/// What an executor may be told.
+#[derive(Clone, Debug, Default)]
+pub struct WasmOptions {
+    /// A folder that keeps compiled kernels from process to process; without one, every process
+    /// compiles its own. It should be the user's own: entries that others could have written are not
+    /// used.
+    pub cache: Option<PathBuf>,
 }
 
 impl WasmExecutor {
@@ -49,9 +61,18 @@ impl WasmExecutor {
     /// # Errors
     /// [`RunError::Device`] where the machine has not what wasmtime needs.
     pub fn new() -> Result<WasmExecutor, RunError> {
+        WasmExecutor::with(WasmOptions::default())
+    }
+
+    /// An executor with these options.
+    ///
+    /// # Errors
+    /// As [`WasmExecutor::new`].
+    pub fn with(options: WasmOptions) -> Result<WasmExecutor, RunError> {
         let engines = Engines::new().map_err(|error| device("", &error))?;
         let (pool, alarms) = (Pool::default(), Alarms::default());
-        Ok(WasmExecutor { shared: Arc::new(Shared { engines, pool, alarms }) })
+        let cache = options.cache.map(Cache::new);
+        Ok(WasmExecutor { shared: Arc::new(Shared { engines, pool, alarms, cache }) })
     }
 
     /// Compiles a kernel laid out in a given way; see [`Executor::compile`].
@@ -70,10 +91,12 @@ impl WasmExecutor {
             device: DEVICE.to_owned(),
             what: error.to_string(),
         })?;
-        let compiled = self.shared.engines.get(emitted.unbounded).and_then(|engine| {
-            Module::new(&engine, &emitted.bytes)
+        let engine = self.shared.engines.get(emitted.unbounded);
+        let module = engine.and_then(|engine| match &self.shared.cache {
+            Some(cache) => cache.module(&engine, &emitted.bytes),
+            None => Module::new(&engine, &emitted.bytes),
         });
-        let module = compiled.map_err(|error| device(name, &error))?;
+        let module = module.map_err(|error| device(name, &error))?;
         tracing::debug!(kernel = %name, bytes = emitted.bytes.len(), time = ?start.elapsed());
         Ok(Arc::new(WasmVersion {
             shared: self.shared.clone(),
