@@ -200,14 +200,9 @@ impl Network {
         fallback: [f64; 2],
         seed: u64,
     ) -> Result<Network, Error> {
-        if hidden.iter().any(|&width| width == 0 || width > 4096) {
-            return Err(Error::InvalidOption { name: "hidden" });
-        }
-        if !encoder.is_valid() {
-            return Err(Error::InvalidOption { name: "encoder" });
-        }
-        let layout = Layout::new(encoder.inputs_count(), hidden);
-        let mut parameters = vec![0.0; layout.parameters_count()];
+        let mut network = Network::zeroed(encoder, hidden, fallback)?;
+        network.provenance.seed = seed;
+        let Network { layout, parameters, .. } = &mut network;
         let mut rng = Rng::new(seed);
         let mut fill = |range: Range<usize>, inputs: usize, gain: f64| {
             let bound = gain * (6.0 / inputs as f64).sqrt();
@@ -222,8 +217,30 @@ impl Network {
         for layer in &layout.layers {
             parameters[layer.gamma.clone()].fill(1.0);
         }
+        network.fold();
+        Ok(network)
+    }
+
+    /// A network whose weights are all zero, for whoever sets every one of them and then folds: random
+    /// weights would take longer to draw than others to read from a file.
+    ///
+    /// # Errors
+    /// As [`Network::new`].
+    pub(crate) fn zeroed(
+        encoder: Encoder,
+        hidden: [usize; 3],
+        fallback: [f64; 2],
+    ) -> Result<Network, Error> {
+        if hidden.iter().any(|&width| width == 0 || width > 4096) {
+            return Err(Error::InvalidOption { name: "hidden" });
+        }
+        if !encoder.is_valid() {
+            return Err(Error::InvalidOption { name: "encoder" });
+        }
+        let layout = Layout::new(encoder.inputs_count(), hidden);
+        let parameters = vec![0.0; layout.parameters_count()];
         let running = layout.running_count();
-        let mut network = Network {
+        Ok(Network {
             encoder,
             hidden,
             layout,
@@ -232,11 +249,9 @@ impl Network {
             running_variance: vec![1.0; running],
             fallback,
             recalibration: Recalibration::default(),
-            provenance: Provenance { seed, ..Provenance::default() },
+            provenance: Provenance::default(),
             folded: Vec::new(),
-        };
-        network.fold();
-        Ok(network)
+        })
     }
 
     /// How features become inputs.

@@ -116,7 +116,7 @@ impl Member {
     }
 
     fn network(self, at: usize, file: &SafeTensors<'_>) -> Result<Network, Error> {
-        let mut network = Network::new(self.encoder, self.hidden, self.fallback, 0)
+        let mut network = Network::zeroed(self.encoder, self.hidden, self.fallback)
             .map_err(|error| unreadable(&error.to_string()))?;
         network.recalibration = self.recalibration;
         network.provenance = self.provenance;
@@ -245,7 +245,14 @@ impl Network {
 
 /// Rows of `width` to columns.
 fn transpose(values: &[f32], width: usize) -> Vec<f32> {
-    (0..width).flat_map(|column| values.iter().skip(column).step_by(width).copied()).collect()
+    let height = values.len() / width;
+    let mut columns = vec![0.0; values.len()];
+    for (at, row) in values.chunks_exact(width).enumerate() {
+        for (column, value) in columns.chunks_exact_mut(height).zip(row) {
+            column[at] = *value;
+        }
+    }
+    columns
 }
 
 #[cfg(test)]

@@ -73,7 +73,7 @@ pub(crate) struct Inner {
     kernels: RwLock<WordMap<Key, Arc<Prepared>>>,
     pub(crate) policy: Arc<dyn Policy>,
     pub(crate) learner: Option<Learner>,
-    /// The model when nothing is learned.
+    /// The model when nothing is learned; else the learner has it.
     fixed_model: Arc<Ensemble>,
     model_name: String,
     calibration: ArcSwap<Calibration>,
@@ -169,16 +169,19 @@ impl Builder {
         let ledger = Arc::new(Ledger::default());
         let (up, down) = (calibration.gpu.upload, calibration.gpu.download);
         let transfers = Arc::new(Transfers::new(up, down, ledger.clone()));
-        let learner = settings
-            .learn
-            .then(|| Learner::start(loaded.ensemble.clone(), learner.unwrap_or_default()));
+        let (learner, fixed_model) = if settings.learn {
+            let options = learner.unwrap_or_default();
+            (Some(Learner::start(loaded.ensemble, options)), Arc::default())
+        } else {
+            (None, Arc::new(loaded.ensemble))
+        };
         let inner = Arc::new(Inner {
             cpu: backends.cpu,
             gpu: backends.gpu,
             kernels: RwLock::default(),
             policy,
             learner,
-            fixed_model: Arc::new(loaded.ensemble),
+            fixed_model,
             model_name: loaded.name,
             calibration: ArcSwap::from_pointee(calibration),
             ledger,
