@@ -6,7 +6,7 @@ use crossover_kernels::error::RunError;
 use crossover_kernels::exec::Executor;
 use crossover_kernels::ir::Kernel;
 use crossover_shaders::{Gpu, GpuExecutor, GpuOptions};
-use crossover_wasm::{WasmExecutor, WasmOptions};
+use crossover_wasm::{WasmExecutor, WasmOptions, Workers};
 
 use crate::config::{GpuUse, Settings};
 use crate::error::Error;
@@ -42,11 +42,12 @@ impl Backends {
     pub(crate) fn open(
         settings: &Settings,
         [cpu, gpu]: [Option<Arc<dyn Executor>>; 2],
+        workers: Option<Arc<dyn Workers>>,
     ) -> Result<Backends, Error> {
         let cpu = match cpu {
             Some(executor) => Backend::Host(executor),
             None => {
-                let options = WasmOptions { cache: settings.cache() };
+                let options = WasmOptions { cache: settings.cache(), workers };
                 Backend::Host(Arc::new(WasmExecutor::with(options)?))
             }
         };

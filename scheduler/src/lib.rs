@@ -81,3 +81,4 @@ pub use crossover_ml as ml;
 pub use crossover_shaders as shaders;
 /// The CPU side.
 pub use crossover_wasm as wasm;
+pub use crossover_wasm::{Job, Workers};

@@ -11,6 +11,7 @@ use crossover_kernels::ir::Type;
 use crossover_kernels::{Def, Host, Scalar};
 use crossover_ml::learner::{Learner, LearnerOptions};
 use crossover_ml::{CostModel, Ensemble};
+use crossover_wasm::Workers;
 
 use crate::backends::{Backend, Backends};
 use crate::buffer::{Buffer, Element};
@@ -103,6 +104,7 @@ pub struct Builder {
     calibrate: bool,
     model: Option<Vec<u8>>,
     learner: Option<LearnerOptions>,
+    workers: Option<Arc<dyn Workers>>,
 }
 
 impl Builder {
@@ -150,6 +152,30 @@ impl Builder {
         self
     }
 
+    /// Lets these threads take part in calls on the CPU, instead of threads of the runtime's own: for
+    /// applications that have a pool. A call still works on the thread that makes it, which may be one
+    /// of these.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use crossover::{Job, Runtime};
+    ///
+    /// # fn main() -> Result<(), crossover::Error> {
+    /// let rayons = |threads: usize, job: Job| {
+    ///     for _ in 0..threads {
+    ///         let job = job.clone();
+    ///         rayon::spawn(move || job.take_part());
+    ///     }
+    /// };
+    /// let rt = Runtime::builder().workers(Arc::new(rayons)).build()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn workers(mut self, workers: Arc<dyn Workers>) -> Builder {
+        self.workers = Some(workers);
+        self
+    }
+
     /// The runtime.
     ///
     /// # Errors
@@ -157,9 +183,9 @@ impl Builder {
     /// [`Error::File`] for a model that cannot be used, [`Error::Run`] if the CPU side does not
     /// start. A missing GPU is no error otherwise.
     pub fn build(self) -> Result<Runtime, Error> {
-        let Builder { settings, executors, policy, calibrate, model, learner } = self;
+        let Builder { settings, executors, policy, calibrate, model, learner, workers } = self;
         let is_custom = executors.iter().any(Option::is_some);
-        let backends = Backends::open(&settings, executors)?;
+        let backends = Backends::open(&settings, executors, workers)?;
         let policy = match policy {
             Some(policy) => policy,
             None => route::by_name(&settings.policy)?,

@@ -2,11 +2,14 @@
 
 mod common;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use common::{cpu_only, with_gpu};
 use crossover::kernels::error::{Cause, RunError};
-use crossover::{Atomic, Device, Error, Id, Reason, Residency, Runtime, kernel};
+use crossover::{Atomic, Device, Error, Id, Job, Reason, Residency, Runtime, kernel};
+use rayon::iter::ParallelIterator;
 
 #[kernel]
 fn axpy(id: Id, a: f32, x: &[f32], y: &mut [f32]) {
@@ -260,4 +263,47 @@ fn a_call_that_fails_on_the_gpu_leaves_no_garbage() {
     let content = y.to_vec().expect("content");
     assert!(content.iter().all(|&v| v == 7.0 || v == 1.0), "{content:?}");
     axpy::on(&rt).args(1.0, &x, &mut rt.alloc(100).expect("memory")).run().expect("runs");
+}
+
+#[test]
+fn an_applications_own_threads_take_part() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counter = asked.clone();
+    let workers = move |threads: usize, job: Job| {
+        counter.fetch_add(threads, Ordering::Relaxed);
+        for _ in 0..threads {
+            let job = job.clone();
+            rayon::spawn(move || job.take_part());
+        }
+    };
+    let rt = Runtime::builder()
+        .with(|settings| settings.gpu = crossover::GpuUse::Off)
+        .workers(Arc::new(workers))
+        .build()
+        .expect("starts");
+    let x = rt.buffer_from(&vec![1.0; 300_000]).expect("memory");
+    // From the application's threads as well: nobody waits for a thread that waits for him.
+    let sums: Vec<f32> = rayon::iter::repeat_n((), 16)
+        .map(|()| {
+            let mut y = rt.alloc(300_000).expect("memory");
+            let call = axpy::on(&rt).args(2.0, &x, &mut y).device(Device::Cpu).threads(4);
+            call.run().expect("runs");
+            let mut sum = rt.alloc(1).expect("memory");
+            total::on(&rt).args(&y, &mut sum).threads(4).run().expect("runs");
+            sum.to_vec().expect("content")[0]
+        })
+        .collect();
+    assert!(sums.iter().all(|&sum| sum == 600_000.0), "{sums:?}");
+    assert_eq!(asked.load(Ordering::Relaxed), 16 * 2 * 3);
+}
+
+#[test]
+fn many_more_threads_than_cores_are_a_call_like_any_other() {
+    let rt = cpu_only();
+    let x = rt.buffer_from(&vec![1.0; 100_000]).expect("memory");
+    let mut y = rt.alloc(100_000).expect("memory");
+    for threads in [0, 1, 7, 100, usize::MAX] {
+        axpy::on(&rt).args(1.0, &x, &mut y).threads(threads).run().expect("runs");
+    }
+    assert!(y.read().expect("content").iter().all(|&v| v == 5.0));
 }

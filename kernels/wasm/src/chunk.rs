@@ -3,6 +3,10 @@
 //!
 //! The points of the grid are numbered, x fastest. A chunk is a range of numbers; it is run as
 //! boxes: the rest of a row, whole rows of one plane, the begin of a row.
+//!
+//! How many points fill the time of a chunk is measured, and kept with the program for its next call.
+//! Towards the end chunks get smaller, so that all workers end at about the same time even where the
+//! last points cost far more than the first; but not so small that handing them out is felt.
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,11 +14,19 @@ use std::time::Duration;
 
 use crossover_kernels::exec::Grid;
 
-/// How long a chunk is meant to run.
-const CHUNK_TIME: Duration = Duration::from_millis(1);
+/// How long a chunk is meant to run: a thousand times what handing it out costs, and little beside
+/// what a worker may meet when the next points cost fifty times as much as the last.
+const CHUNK_TIME: Duration = Duration::from_micros(250);
 
-/// Points of a worker's first chunk, before anything is known of their cost.
+/// Points of the first chunk, before anything is known of their cost.
 const FIRST_CHUNK: u64 = 1024;
+
+/// How much longer than the last a chunk becomes at most: one that was cheap by chance must not make
+/// the next one last for long.
+const GROWTH: f64 = 16.0;
+
+/// The smallest chunk runs for this part of the time: handing one out costs a hundredth of that.
+const SMALLEST: u64 = 64;
 
 /// Rows of a chunk of tiles, at most, and chunks of such rows that each worker gets, at least.
 const ROWS: u64 = 64;
@@ -53,6 +65,15 @@ pub(crate) fn points(grid: Grid) -> u64 {
     grid.iter().fold(1, |all: u64, &extent| all.saturating_mul(u64::from(extent)))
 }
 
+/// What a grid is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Points {
+    /// Several fit into a group of lanes.
+    Invocations,
+    /// Each is whole.
+    Workgroups,
+}
+
 /// Chunks for whoever comes next.
 #[derive(Debug)]
 pub(crate) struct Chunks {
@@ -62,12 +83,14 @@ pub(crate) struct Chunks {
     band: u64,
     /// Whether chunks may be parts of a row.
     parts: bool,
+    /// Of such parts.
+    alignment: u64,
     workers: u64,
 }
 
 impl Chunks {
-    /// Chunks of a grid whose rows are computed so many at a time.
-    pub(crate) fn of(grid: Grid, rows: u32, workers: usize) -> Chunks {
+    /// Chunks of a grid whose rows are computed so many at a time, and whose points are `what`.
+    pub(crate) fn of(grid: Grid, rows: u32, what: Points, workers: usize) -> Chunks {
         let (row, end) = (u64::from(grid[0]).max(1), points(grid));
         let (height, rows) = (u64::from(grid[1]), u64::from(rows));
         // What tiles of several rows load is used again by those below, if they are run together.
@@ -78,6 +101,10 @@ impl Chunks {
             end,
             band: row * rows * bands,
             parts: rows == 1 || row == end,
+            alignment: match what {
+                Points::Invocations => ALIGNMENT,
+                Points::Workgroups => 1,
+            },
             workers: workers as u64,
         }
     }
@@ -87,14 +114,20 @@ impl Chunks {
         chunk.start == 0 && chunk.end == self.end
     }
 
-    /// The next chunk of about this many points.
-    pub(crate) fn take(&self, size: u64) -> Option<Range<u64>> {
-        let left = self.end.saturating_sub(self.next.load(Ordering::Relaxed));
-        // Towards the end the pieces get small enough to keep all workers busy.
-        let fair = (left / (2 * self.workers)).max(FIRST_CHUNK);
-        let size = if self.workers > 1 { size.min(fair) } else { size };
+    /// The next chunk: as many points as the pace says, or fewer where otherwise other workers would
+    /// have nothing; without a pace, all there is.
+    pub(crate) fn take(&self, pace: Option<&Pace>) -> Option<Range<u64>> {
+        let size = match pace {
+            Some(pace) if self.workers > 1 => {
+                let left = self.end.saturating_sub(self.next.load(Ordering::Relaxed));
+                let (size, fair) = (pace.size(), left / (2 * self.workers));
+                size.min(fair.max(pace.least()))
+            }
+            Some(pace) => pace.size(),
+            None => u64::MAX,
+        };
         let whole = !self.parts || (size >= self.band && self.band < self.end);
-        let unit = if whole { self.band } else { ALIGNMENT };
+        let unit = if whole { self.band } else { self.alignment };
         let size = size.max(1).checked_next_multiple_of(unit).unwrap_or(size);
         let advance = |at: u64| (at < self.end).then(|| at.saturating_add(size).min(self.end));
         let taken = self.next.fetch_update(Ordering::Relaxed, Ordering::Relaxed, advance);
@@ -102,41 +135,58 @@ impl Chunks {
     }
 }
 
-/// A worker's idea of how many points fill the chunk time.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Pace(u64);
+/// How many points fill the time of a chunk, by the newest chunks of all workers; 0 is unknown.
+#[derive(Debug, Default)]
+pub(crate) struct Pace(AtomicU64);
 
 impl Pace {
-    /// Adapts to the cost of the points; without need for pieces, takes all at once.
-    pub(crate) fn new(pieces: bool) -> Pace {
-        Pace(if pieces { FIRST_CHUNK } else { u64::MAX })
+    fn size(&self) -> u64 {
+        match self.0.load(Ordering::Relaxed) {
+            0 => FIRST_CHUNK,
+            points => points,
+        }
     }
 
-    pub(crate) fn size(self) -> u64 {
-        self.0
+    /// Points of the smallest chunk; where nothing is measured, one may be enough.
+    fn least(&self) -> u64 {
+        self.0.load(Ordering::Relaxed) / SMALLEST
     }
 
     /// Notes what a chunk took.
-    pub(crate) fn note(&mut self, points: u64, time: Duration) {
-        if self.0 == u64::MAX {
-            return;
-        }
+    pub(crate) fn note(&self, points: u64, time: Duration) {
         let ratio = CHUNK_TIME.as_secs_f64() / time.as_secs_f64().max(1e-9);
-        let ideal = points as f64 * ratio.clamp(0.1, 16.0);
-        self.0 = (ideal as u64).max(1);
+        let ideal = (points as f64 * ratio.clamp(0.1, GROWTH)) as u64;
+        // A short chunk, as they are towards the end, only tells that more points would fit.
+        let size = if ratio < GROWTH { ideal.max(1) } else { ideal.max(self.size()) };
+        self.0.store(size, Ordering::Relaxed);
     }
 }
 
-/// Chunks of a collective: equal for equal lengths and threads, so that its results are.
-pub(crate) fn fixed_chunks(count: u64, threads: usize) -> Vec<Range<u64>> {
-    let size = if threads <= 1 { 1 << 20 } else { count.div_ceil(threads as u64 * 8) };
-    let size = size.clamp(1 << 14, 1 << 20).next_multiple_of(ALIGNMENT);
+/// How collectives are cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Grain {
+    /// Points are cheap.
+    Coarse,
+    /// They may cost much, each its own.
+    Fine,
+}
+
+/// Chunks of a collective: equal for equal kernels, lengths and threads, so that its results are.
+/// Measured times must not decide here.
+pub(crate) fn fixed_chunks(count: u64, threads: usize, grain: Grain) -> Vec<Range<u64>> {
+    let (shares, least, most) = match grain {
+        Grain::Coarse => (8, 1 << 14, 1 << 20),
+        Grain::Fine => (32, 1 << 8, 1 << 16),
+    };
+    let size = if threads <= 1 { most } else { count.div_ceil(threads as u64 * shares) };
+    let size = size.clamp(least, most).next_multiple_of(ALIGNMENT);
     (0..count.div_ceil(size)).map(|at| at * size..((at + 1) * size).min(count)).collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Chunks, cuboids, fixed_chunks, points};
+    use super::{CHUNK_TIME, Chunks, Grain, Pace, Points, cuboids, fixed_chunks, points};
+    use std::time::Duration;
 
     #[test]
     fn boxes_cover_every_point_once_in_order() {
@@ -163,9 +213,10 @@ mod tests {
     fn chunks_cover_the_grid() {
         for grid in [[0, 1, 1], [1, 1, 1], [100_003, 1, 1], [7, 1000, 3], [100_000, 3, 1]] {
             for (workers, rows) in [(1, 1), (3, 1), (3, 4)] {
-                let chunks = Chunks::of(grid, rows, workers);
+                let chunks = Chunks::of(grid, rows, Points::Invocations, workers);
+                let pace = Pace(1000.into());
                 let mut at = 0;
-                while let Some(chunk) = chunks.take(1000) {
+                while let Some(chunk) = chunks.take(Some(&pace)) {
                     assert_eq!(chunk.start, at);
                     at = chunk.end;
                     let band = u64::from(grid[0] * rows);
@@ -180,10 +231,87 @@ mod tests {
     fn fixed_chunks_cover_the_range() {
         for count in [0, 1, 64, 20_000, 3_000_001] {
             for threads in [1, 2, 7] {
-                let chunks = fixed_chunks(count, threads);
-                assert_eq!(chunks.iter().map(|c| c.end - c.start).sum::<u64>(), count);
-                assert!(chunks.windows(2).all(|pair| pair[0].end == pair[1].start));
+                for grain in [Grain::Coarse, Grain::Fine] {
+                    let chunks = fixed_chunks(count, threads, grain);
+                    assert_eq!(chunks.iter().map(|c| c.end - c.start).sum::<u64>(), count);
+                    assert!(chunks.windows(2).all(|pair| pair[0].end == pair[1].start));
+                }
             }
+        }
+    }
+
+    /// The share of the workers' time that is work, when the chunk from `at` to `end` takes
+    /// `cost(at, end)` seconds, and the number of chunks. Each chunk goes to whoever is free first.
+    fn busy(
+        grid: [u32; 3],
+        what: Points,
+        workers: usize,
+        pace: &Pace,
+        cost: impl Fn(u64, u64) -> f64,
+    ) -> (f64, usize) {
+        let chunks = Chunks::of(grid, 1, what, workers);
+        let mut free = vec![0.0; workers];
+        let (mut work, mut count) = (0.0, 0);
+        loop {
+            let next = (0..workers).min_by(|&a, &b| f64::total_cmp(&free[a], &free[b]));
+            let next = next.expect("there are workers");
+            let Some(chunk) = chunks.take(Some(pace)) else { break };
+            let seconds = cost(chunk.start, chunk.end);
+            pace.note(chunk.end - chunk.start, Duration::from_secs_f64(seconds));
+            (work, count) = (work + seconds, count + 1);
+            free[next] += seconds;
+        }
+        let end = free.iter().fold(0.0, |a: f64, &b| a.max(b));
+        (work / (end * workers as f64), count)
+    }
+
+    #[test]
+    fn uneven_work_keeps_all_workers_busy() {
+        // Seconds before a point, of a second or so in all.
+        let n = 1 << 20;
+        let share = |at: u64| at as f64 / n as f64;
+        let even = |at: u64| share(at);
+        let rising = |at: u64| share(at).powi(2);
+        let falling = |at: u64| 2.0 * share(at) - share(at).powi(2);
+        // Most of the work in the middle tenth, where a point costs 64 times as much as elsewhere, as
+        // in a picture of the Mandelbrot set.
+        let middle = |at: u64| 0.16 * share(at) + ((share(at) - 0.45) * 10.0).clamp(0.0, 1.0);
+        let shapes: [(&str, &dyn Fn(u64) -> f64); 4] =
+            [("even", &even), ("rising", &rising), ("falling", &falling), ("middle", &middle)];
+        for (name, before) in shapes {
+            for grid in [[n as u32, 1, 1], [1024, 1024, 1]] {
+                for workers in [2, 8, 32] {
+                    let pace = Pace::default();
+                    for round in 0..2 {
+                        let cost = |a: u64, b: u64| before(b) - before(a) + 2e-7;
+                        let (busy, count) = busy(grid, Points::Invocations, workers, &pace, cost);
+                        assert!(busy > 0.9, "{name} {grid:?} × {workers}, {round}: {busy}");
+                        assert!(count < 4000 * workers, "{name}: {count} chunks");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn few_points_that_cost_much_are_shared_by_all() {
+        for workers in [2, 4, 16] {
+            for (what, count) in [(Points::Invocations, 4096), (Points::Workgroups, 64)] {
+                let pace = Pace::default();
+                let cost = |a: u64, b: u64| (b - a) as f64 * 0.4 / f64::from(count);
+                let (busy, _) = busy([count, 1, 1], what, workers, &pace, cost);
+                assert!(busy > 0.75, "{workers} workers, {count} {what:?}: {busy}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_pace_is_kept_and_follows_the_cost() {
+        let pace = Pace::default();
+        for point_s in [1e-8, 1e-6, 3e-8] {
+            busy([1 << 20, 1, 1], Points::Invocations, 1, &pace, |a, b| (b - a) as f64 * point_s);
+            let expected = CHUNK_TIME.as_secs_f64() / point_s;
+            assert!((pace.size() as f64 / expected - 1.0).abs() < 0.1, "{}", pace.size());
         }
     }
 }

@@ -17,5 +17,6 @@ mod schedule;
 mod task;
 
 pub use emit::{Unsupported, WasmModule, emit};
+pub use pool::{Job, Workers};
 pub use run::{WasmExecutor, WasmOptions};
 pub use schedule::Schedule;

@@ -14,6 +14,7 @@ use crossover_kernels::ir::Kernel;
 use crossover_memory::Slot;
 use wasmtime::{Module, ValRaw};
 
+use crate::chunk::Pace;
 use crate::engine::{Instance, Interrupt};
 use crate::private::Merge;
 use crate::run::device;
@@ -31,12 +32,16 @@ pub(crate) struct Program {
     /// Bytes of the memory behind those of the buffers.
     pub(crate) scratch_bytes: usize,
     pub(crate) unbounded: bool,
+    /// Whether it has loops of any kind: then nobody knows what a point costs before it has run.
+    pub(crate) has_loops: bool,
     /// Rows of the grid that are computed together.
     pub(crate) rows: u32,
     /// The size of workgroups, where the module counts these and not invocations.
     pub(crate) workgroup: Option<[u32; 3]>,
     /// For each buffer, how workers' copies of it are merged.
     pub(crate) privates: Vec<Option<Merge>>,
+    /// What its points have cost of late.
+    pub(crate) pace: Pace,
     pub(crate) idle: Mutex<Vec<Seat>>,
 }
 

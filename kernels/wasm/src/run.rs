@@ -13,16 +13,16 @@ use std::time::Instant;
 use crossover_kernels::error::RunError;
 use crossover_kernels::eval;
 use crossover_kernels::exec::{Arg, Call, Executor, Measurement, Version, check_args};
-use crossover_kernels::ir::{Collective, CollectiveKind, Const, Kernel, Type};
+use crossover_kernels::ir::{Collective, CollectiveKind, Const, Kernel, Stmt, Type};
 use crossover_memory::Slot;
 use wasmtime::Module;
 
 use crate::alarm::Alarms;
 use crate::cache::Cache;
-use crate::chunk::{Chunks, fixed_chunks, points};
+use crate::chunk::{Chunks, Grain, Pace, Points, fixed_chunks, points};
 use crate::emit::{emit, is_repeatable};
 use crate::engine::{Engines, Entry};
-use crate::pool::{Pool, Work};
+use crate::pool::{Pool, THREADS_MAX, Work, Workers};
 use crate::private::Merge;
 use crate::program::Program;
 use crate::schedule::Schedule;
@@ -47,12 +47,24 @@ struct Shared {
 }
 
 /// What an executor may be told.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct WasmOptions {
     /// A folder that keeps compiled kernels from process to process; without one, every process
     /// compiles its own. It should be the user's own: entries that others could have written are not
     /// used.
     pub cache: Option<PathBuf>,
+    /// Threads that take part in calls, in place of the executor's own.
+    pub workers: Option<Arc<dyn Workers>>,
+}
+
+impl std::fmt::Debug for WasmOptions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let workers = self.workers.as_ref().map(|_| "given");
+        f.debug_struct("WasmOptions")
+            .field("cache", &self.cache)
+            .field("workers", &workers)
+            .finish()
+    }
 }
 
 impl WasmExecutor {
@@ -70,7 +82,8 @@ impl WasmExecutor {
     /// As [`WasmExecutor::new`].
     pub fn with(options: WasmOptions) -> Result<WasmExecutor, RunError> {
         let engines = Engines::new().map_err(|error| device("", &error))?;
-        let (pool, alarms) = (Pool::default(), Alarms::default());
+        let (pool, alarms) =
+            (options.workers.map_or_else(Pool::default, Pool::of), Alarms::default());
         let cache = options.cache.map(Cache::new);
         Ok(WasmExecutor { shared: Arc::new(Shared { engines, pool, alarms, cache }) })
     }
@@ -105,9 +118,11 @@ impl WasmExecutor {
                 module,
                 scratch_bytes: emitted.scratch_bytes,
                 unbounded: emitted.unbounded,
+                has_loops: has_loops(kernel),
                 rows: emitted.rows,
                 workgroup: emitted.workgroup,
                 privates: buffer_privates(kernel, &emitted.privates),
+                pace: Pace::default(),
                 idle: Mutex::default(),
             }),
         }))
@@ -127,6 +142,13 @@ impl Executor for WasmExecutor {
 /// The entries of buffers, without those of scalars.
 fn buffer_privates(kernel: &Kernel, privates: &[Option<Merge>]) -> Vec<Option<Merge>> {
     kernel.entry.buffers().map(|(param, ..)| privates[param.index()]).collect()
+}
+
+/// Whether what a point costs is not in sight.
+fn has_loops(kernel: &Kernel) -> bool {
+    let mut found = false;
+    kernel.entry.walk(&mut |stmt| found |= matches!(stmt, Stmt::For { .. } | Stmt::Loop(_)));
+    found
 }
 
 struct WasmVersion {
@@ -175,10 +197,15 @@ impl WasmVersion {
 
     fn map(&self, call: &mut Call<'_>, start: Instant) -> Result<(), RunError> {
         let threads = self.map_threads(call);
-        let pieces = threads > 1 || call.deadline.is_some();
-        let chunks = Chunks::of(call.grid, self.program.rows, threads);
+        // A single thread without a deadline has no need for pieces.
+        let paced = threads > 1 || call.deadline.is_some();
+        let what = match self.program.workgroup {
+            None => Points::Invocations,
+            Some(_) => Points::Workgroups,
+        };
+        let chunks = Chunks::of(call.grid, self.program.rows, what, threads);
         let copies = (threads > 1).then(Mutex::default);
-        let share = Share::Map { chunks, pieces, copies };
+        let share = Share::Map { chunks, paced, copies };
         let mut merged = Vec::new();
         self.share_out(call, start, Entry::Run, threads, share, |task| {
             if let Share::Map { copies: Some(copies), .. } = &task.share {
@@ -196,7 +223,7 @@ impl WasmVersion {
 
     /// The threads that were asked for; one where copies for all would cost more than they save.
     fn map_threads(&self, call: &Call<'_>) -> usize {
-        let threads = call.threads.max(1);
+        let threads = call.threads.clamp(1, THREADS_MAX);
         let buffers = call.args.iter().filter_map(|arg| match arg {
             Arg::Buffer { len, .. } => Some(u64::from(*len)),
             Arg::Scalar(_) => None,
@@ -215,8 +242,9 @@ impl WasmVersion {
         collective: Collective,
         ty: Type,
     ) -> Result<(), RunError> {
-        let threads = call.threads.max(1);
-        let chunks = fixed_chunks(u64::from(call.grid[0]), threads);
+        let threads = call.threads.clamp(1, THREADS_MAX);
+        let grain = if self.program.has_loops { Grain::Fine } else { Grain::Coarse };
+        let chunks = fixed_chunks(u64::from(call.grid[0]), threads, grain);
         let identity = collective.op.identity(ty);
         let combine = |a: Const, b: &Const| eval::combine(collective.op, a, *b);
         let none = Vec::new();

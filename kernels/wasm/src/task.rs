@@ -30,9 +30,9 @@ const RANGES: usize = 6;
 pub(crate) enum Share {
     /// It is not.
     None,
-    /// Chunks for whoever is free; `pieces` when there is a reason for more than one.
+    /// Chunks for whoever is free, at a pace when there is a reason for more than one.
     /// `copies` are those of workers that are done, where there are several.
-    Map { chunks: Chunks, pieces: bool, copies: Option<Mutex<Vec<Copies>>> },
+    Map { chunks: Chunks, paced: bool, copies: Option<Mutex<Vec<Copies>>> },
     /// The same chunks at every run, with their carries and their results.
     Fixed {
         next: AtomicUsize,
@@ -126,8 +126,9 @@ impl<'a> Task<'a> {
     fn take_chunks(&self) -> Result<(), RunError> {
         match &self.share {
             Share::None => Ok(()),
-            Share::Map { chunks, pieces, copies } => {
-                self.map_chunks(chunks, *pieces, copies.as_ref())
+            Share::Map { chunks, paced, copies } => {
+                let pace = paced.then_some(&self.program.pace);
+                self.map_chunks(chunks, pace, copies.as_ref())
             }
             Share::Fixed { next, chunks, carries, results } => {
                 let mut worker = None;
@@ -147,17 +148,16 @@ impl<'a> Task<'a> {
     fn map_chunks(
         &self,
         chunks: &Chunks,
-        pieces: bool,
+        pace: Option<&Pace>,
         copies: Option<&Mutex<Vec<Copies>>>,
     ) -> Result<(), RunError> {
-        let mut pace = Pace::new(pieces);
         let mut worker = None;
         while !self.stopped.load(Ordering::Relaxed)
-            && let Some(chunk) = chunks.take(pace.size())
+            && let Some(chunk) = chunks.take(pace)
         {
             let worker = self.worker(&mut worker)?;
-            if chunks.is_all(&chunk) && !self.program.unbounded {
-                // Nothing to pace, and the call has just begun: a small call looks at no clock.
+            if chunks.is_all(&chunk) && !self.program.has_loops {
+                // The call has just begun, and will soon be over: a small call looks at no clock.
                 self.check_deadline_at(self.start)?;
                 worker.run(chunk, None)?;
                 continue;
@@ -165,7 +165,9 @@ impl<'a> Task<'a> {
             self.check_deadline()?;
             let (start, points) = (Instant::now(), chunk.end - chunk.start);
             worker.run(chunk, None)?;
-            pace.note(points, start.elapsed());
+            if let Some(pace) = pace {
+                pace.note(points, start.elapsed());
+            }
         }
         if let (Some(worker), Some(copies)) = (worker, copies) {
             lock(copies).push(worker.into_copies());
