@@ -15,7 +15,8 @@ pub(crate) fn learn(job: &Job, device: Device, measured: &Measured) {
     let prior = &job.decision.prior;
     let predicted_s = job.decision.estimates.of(device).map(|e| e.run_s);
     let mut learned = job.prepared.learned();
-    learned.observe(prior, device, predicted_s, measured.run_s, measured.total_s);
+    let crew = job.decision.crew(device, job.inner.calibration().cpu.threads);
+    learned.observe(prior, device, crew, predicted_s, measured.run_s, measured.total_s);
     let shown = learned.show(measured.run_s);
     drop(learned);
     if let Some(learner) = &job.inner.learner

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crossover_ml::{Correction, Features, Hyper, Prediction, Side};
 
 use crate::device::Device;
+use crate::threads::{Crew, Crews};
 use crate::version::Prepared;
 use crate::words::WordMap;
 
@@ -27,6 +28,8 @@ const SHOWN_S: f64 = 1e-3;
 /// What has been learned of a kernel.
 pub(crate) struct Learned {
     pub(crate) correction: Correction,
+    /// What one thread and all threads of the CPU have taken.
+    pub(crate) crews: Crews,
     /// Predictions of the network by shape of call.
     shapes: WordMap<u64, Prior>,
     /// Measured calls on each device.
@@ -100,6 +103,7 @@ impl Default for Learned {
     fn default() -> Learned {
         Learned {
             correction: Correction::new(&Hyper::default()),
+            crews: Crews::default(),
             shapes: WordMap::default(),
             visits: [0; 2],
             unseen: [0; 2],
@@ -148,11 +152,13 @@ impl Learned {
         self.shapes.insert(shape, prior);
     }
 
-    /// Learns from a measured run, of which `predicted_s` was expected if anything was.
+    /// Learns from a measured run, of which `predicted_s` was expected if anything was. `crew` is who
+    /// ran it, where that was the CPU.
     pub(crate) fn observe(
         &mut self,
         prior: &Prior,
         device: Device,
+        crew: Option<Seen>,
         predicted_s: Option<f64>,
         seconds: f64,
         total_s: f64,
@@ -166,9 +172,15 @@ impl Learned {
         let fleeting = seconds.max(predicted_s.unwrap_or(f64::INFINITY)) < FLEETING_S;
         let visits = self.visits[at];
         if !fleeting || visits < FLEETING_FIRST || visits.is_multiple_of(FLEETING_ONE_IN) {
-            let log2_s = seconds.max(1e-9).log2();
-            self.correction.observe(&prior.prediction, prior.log2_work, device.side(), log2_s);
-            self.revision += 1;
+            if let Some(seen) = crew {
+                self.crews.observe(prior.log2_work, seen.crew, seconds);
+            }
+            // What the CPU takes is what its better crew takes.
+            if !crew.is_some_and(|seen| seen.is_trial) {
+                let log2_s = seconds.max(1e-9).log2();
+                self.correction.observe(&prior.prediction, prior.log2_work, device.side(), log2_s);
+                self.revision += 1;
+            }
         }
         self.visits[at] += 1;
         for other in Device::ALL {
@@ -187,6 +199,14 @@ impl Learned {
         }
         shown
     }
+}
+
+/// Who ran a call on the CPU.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Seen {
+    pub(crate) crew: Crew,
+    /// Whether the crew was not expected to be the faster.
+    pub(crate) is_trial: bool,
 }
 
 /// A trial under way; it is over when this is dropped.
@@ -226,7 +246,8 @@ mod tests {
     fn calls(learned: &mut Learned, count: u64, seconds: f64) {
         for _ in 0..count {
             let (prior, answer) = learned.expect(1, 0, prior);
-            learned.observe(&prior, Device::Cpu, Some(answer.run_s[0]), seconds, seconds);
+            let predicted_s = Some(answer.run_s[0]);
+            learned.observe(&prior, Device::Cpu, None, predicted_s, seconds, seconds);
         }
     }
 

@@ -53,25 +53,34 @@ impl Estimate {
     }
 }
 
-/// The candidates of a decision, the CPU first. Reads like a slice.
+/// Candidates of a call, at most.
+const CANDIDATES_MAX: usize = 3;
+
+/// The candidates of a decision: the CPU, the GPU if it can run the call, and the CPU with the number
+/// of threads that was not chosen. Reads like a slice.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Vec<Estimate>", into = "Vec<Estimate>")]
 pub struct Estimates {
     /// The unused rest repeats the first.
-    list: [Estimate; 2],
+    list: [Estimate; CANDIDATES_MAX],
     count: usize,
 }
 
 impl Estimates {
-    pub(crate) fn of_cpu(cpu: Estimate) -> Estimates {
-        Estimates { list: [cpu; 2], count: 1 }
+    pub(crate) fn new(cpu: Estimate) -> Estimates {
+        Estimates { list: [cpu; CANDIDATES_MAX], count: 1 }
     }
 
-    pub(crate) fn of_both(list: [Estimate; 2]) -> Estimates {
-        Estimates { list, count: 2 }
+    /// These, and one more.
+    pub(crate) fn and(mut self, estimate: Option<Estimate>) -> Estimates {
+        if let Some(estimate) = estimate {
+            self.list[self.count] = estimate;
+            self.count += 1;
+        }
+        self
     }
 
-    /// The estimate of a device, if it was a candidate.
+    /// The estimate of a device, with the threads that were chosen, if it was a candidate.
     pub fn of(&self, device: Device) -> Option<&Estimate> {
         self.iter().find(|estimate| estimate.device == device)
     }
@@ -104,11 +113,11 @@ impl TryFrom<Vec<Estimate>> for Estimates {
     type Error = String;
 
     fn try_from(list: Vec<Estimate>) -> Result<Estimates, String> {
-        match list[..] {
-            [cpu] => Ok(Estimates::of_cpu(cpu)),
-            [cpu, gpu] => Ok(Estimates::of_both([cpu, gpu])),
-            _ => Err(format!("a call has one or two candidates, not {}", list.len())),
-        }
+        let (Some(first), true) = (list.first(), list.len() <= CANDIDATES_MAX) else {
+            return Err(format!("{} candidates are none or too many", list.len()));
+        };
+        let rest = list[1..].iter().copied().map(Some);
+        Ok(rest.fold(Estimates::new(*first), Estimates::and))
     }
 }
 

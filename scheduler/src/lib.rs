@@ -53,6 +53,7 @@ pub mod route;
 mod run;
 mod runtime;
 mod shadow;
+mod threads;
 mod ticket;
 mod transfers;
 mod version;

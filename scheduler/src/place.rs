@@ -16,18 +16,20 @@ use crate::call::BoundArg;
 use crate::device::Device;
 use crate::error::Error;
 use crate::featurize;
-use crate::learned::{Answer, Prior};
+use crate::learned::{Answer, Prior, Seen};
 use crate::ledger::{Estimate, Estimates, Why};
 use crate::route::Question;
 use crate::runtime::Inner;
+use crate::threads::{Choice, Crew, Crews, Machine};
 use crate::version::{GpuCode, Prepared, overwrites};
 use crate::words::Words;
 
-/// The share of a kernel's time that trials of the device that is not the best may take.
-const TRIAL_SHARE: f64 = 0.03;
+/// The share of a kernel's time that trials of the device, or of the number of threads, that is not the
+/// best may take.
+pub(crate) const TRIAL_SHARE: f64 = 0.03;
 
-/// Calls whose one-thread time is below this many times the price of waking the workers stay on the
-/// calling thread.
+/// Calls whose one-thread time is predicted below this many times the price of waking the workers stay
+/// on the calling thread, until both have been measured.
 const INLINE_WAKES: f64 = 2.0;
 
 /// What was decided, and from what.
@@ -38,12 +40,25 @@ pub(crate) struct Decision {
     pub(crate) why: Why,
     pub(crate) estimates: Estimates,
     pub(crate) prior: Prior,
+    /// Whether one thread or all were chosen, and not by the caller.
+    choice: Option<Choice>,
 }
 
 impl Decision {
     /// The predicted run time on the chosen device and that of the copies before, in seconds.
     pub(crate) fn predicted_s(&self) -> f64 {
         self.estimates.of(self.device).map_or(0.0, |e| e.run_s + e.transfer_s)
+    }
+
+    /// Who runs the call, if it runs on the CPU of so many threads.
+    pub(crate) fn crew(&self, device: Device, all: usize) -> Option<Seen> {
+        let crew = Crew::of(self.threads, all).filter(|_| device == Device::Cpu)?;
+        Some(Seen { crew, is_trial: self.tries_threads() })
+    }
+
+    /// Whether this tries a number of threads that is not expected to be the best.
+    pub(crate) fn tries_threads(&self) -> bool {
+        self.device == Device::Cpu && self.choice.is_some_and(|choice| choice.is_trial)
     }
 
     /// Whether this tries a device that is not predicted to be the best.
@@ -76,13 +91,15 @@ pub(crate) fn decide(
     threads: Option<usize>,
 ) -> Result<Decision, Error> {
     let known = know(inner, prepared, args, plain, grid);
-    let threads = threads.unwrap_or_else(|| choose_threads(inner, &known.answer));
+    let choice = known.choice.filter(|_| threads.is_none());
+    let all = inner.calibration().cpu.threads;
+    let threads = threads.unwrap_or(choice.map_or(1, |choice| choice.crew.threads(all)));
     // Without a GPU nothing is ever moved.
     let moves = match inner.has_gpu() {
         true => moves(prepared, args, known.prior.blank),
         false => Moves::default(),
     };
-    let estimates = estimates(inner, &known.answer, &moves, threads);
+    let estimates = estimates(inner, &known.answer, &moves, threads, choice);
     let available = available(inner, prepared);
     let (device, why) = match (forced, &available) {
         (Some(Device::Gpu), Err(Missing::NoGpu)) => {
@@ -102,16 +119,33 @@ pub(crate) fn decide(
         }),
     };
     let estimates = match available {
-        Err(Missing::NoGpu | Missing::Refused(_)) => Estimates::of_cpu(estimates[0]),
-        Ok(()) | Err(Missing::Compiling | Missing::Resting) => Estimates::of_both(estimates),
+        Err(Missing::NoGpu | Missing::Refused(_)) => Estimates::new(estimates[0]),
+        Ok(()) | Err(Missing::Compiling | Missing::Resting) => {
+            Estimates::new(estimates[0]).and(Some(estimates[1]))
+        }
     };
-    Ok(Decision { device, threads, why, estimates, prior: known.prior })
+    let estimates = estimates.and(choice.map(|choice| not_chosen(estimates[0], choice, all)));
+    Ok(Decision { device, threads, why, estimates, prior: known.prior, choice })
+}
+
+/// The estimate of the CPU with the number of threads that was not chosen.
+fn not_chosen(chosen: Estimate, choice: Choice, all: usize) -> Estimate {
+    let factor = choice.other_factor;
+    Estimate {
+        threads: choice.crew.other().threads(all),
+        run_s: chosen.run_s * factor,
+        run_low_s: chosen.run_low_s * factor,
+        run_high_s: chosen.run_high_s * factor,
+        ..chosen
+    }
 }
 
 /// What is known of a call before it runs.
 struct Known {
     prior: Prior,
     answer: Answer,
+    /// Of threads; `None` where there is but one.
+    choice: Option<Choice>,
     /// Of the kernel: see [`crate::learned::Learned`]. Trials under way count as visits.
     visits: [u64; 2],
     unseen: [u64; 2],
@@ -131,7 +165,8 @@ fn know(inner: &Inner, prepared: &Prepared, args: &[BoundArg], plain: &[Arg], gr
     });
     let visits = [0, 1].map(|at| learned.visits[at] + learned.trials[at]);
     let (unseen, surprise, spent_s) = (learned.unseen, learned.surprise, learned.spent_s);
-    Known { prior, answer, visits, unseen, surprise, spent_s }
+    let choice = choose_threads(inner, &learned.crews, prior.log2_work, &answer);
+    Known { prior, answer, choice, visits, unseen, surprise, spent_s }
 }
 
 /// The buffers, by number of their parameter, that the call overwrites.
@@ -226,15 +261,26 @@ fn shape(plain: &[Arg], grid: Grid) -> u64 {
     hash.finish()
 }
 
-fn choose_threads(inner: &Inner, answer: &Answer) -> usize {
-    let calibration = inner.calibration();
-    let threads = calibration.cpu.threads;
-    let all_s = answer.run_s[Device::Cpu as usize];
-    let one_s = (all_s - calibration.cpu.wake_s).max(0.0) * threads as f64;
-    if one_s < INLINE_WAKES * calibration.cpu.wake_s { 1 } else { threads }
+fn choose_threads(inner: &Inner, crews: &Crews, log2_work: f64, answer: &Answer) -> Option<Choice> {
+    let cpu = inner.calibration().cpu;
+    let machine = Machine { threads: cpu.threads, wake_s: cpu.wake_s };
+    let one_s = machine.guess(Crew::One, answer.run_s[Device::Cpu as usize]);
+    let rule = if one_s < INLINE_WAKES * cpu.wake_s { Crew::One } else { Crew::All };
+    (cpu.threads > 1).then(|| crews.choose(log2_work, machine, rule))
 }
 
-fn estimates(inner: &Inner, answer: &Answer, moves: &Moves, threads: usize) -> [Estimate; 2] {
+fn estimates(
+    inner: &Inner,
+    answer: &Answer,
+    moves: &Moves,
+    threads: usize,
+    choice: Option<Choice>,
+) -> [Estimate; 2] {
+    // The answer is of the crew that is expected to be the better one.
+    let slower = match choice {
+        Some(choice) if choice.is_trial => choice.other_factor.recip(),
+        Some(_) | None => 1.0,
+    };
     let seconds = |link: crate::transfers::Link, bytes: u64, copies: u32| {
         if bytes == 0 {
             return 0.0;
@@ -242,8 +288,10 @@ fn estimates(inner: &Inner, answer: &Answer, moves: &Moves, threads: usize) -> [
         link.seconds(bytes) + link.latency_s * f64::from(copies.saturating_sub(1))
     };
     let estimate = |device: Device, threads: usize, transfer_s: f64| {
-        let run_s = answer.run_s[device as usize];
+        let factor = if device == Device::Cpu { slower } else { 1.0 };
+        let run_s = answer.run_s[device as usize] * factor;
         let (run_low_s, run_high_s) = answer.interval_s[device as usize];
+        let (run_low_s, run_high_s) = (run_low_s * factor, run_high_s * factor);
         let wait_s = inner.wait_s(device);
         Estimate { device, threads, run_s, run_low_s, run_high_s, transfer_s, wait_s }
     };

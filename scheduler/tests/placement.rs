@@ -3,9 +3,12 @@
 mod common;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common::{Controlled, Delayed, Knob, quiet};
+use crossover::kernels::error::RunError;
+use crossover::kernels::exec::{Call, Executor, Measurement, Version};
+use crossover::kernels::ir::Kernel;
 use crossover::ml::TrainOptions;
 use crossover::ml::learner::{Event, LearnerOptions};
 use crossover::{Device, Id, Runtime, Why, kernel};
@@ -140,7 +143,8 @@ fn every_call_is_a_row_with_its_reasons() {
     let row = rt.ledger().last().expect("a row");
     assert_eq!((row.call, row.chosen, row.why), (forced.call, Device::Gpu, Why::Forced));
     assert_eq!((&*row.kernel, row.grid), ("scale", [64, 1, 1]));
-    assert_eq!(row.estimates.len(), 2);
+    let devices: Vec<Device> = row.estimates.iter().map(|e| e.device).collect();
+    assert_eq!(devices[..2], Device::ALL);
     let measured = row.measured.expect("it ran");
     assert!(measured.run_s >= 1e-3 && measured.total_s >= measured.run_s, "{measured:?}");
     let json = serde_json::to_string(&rt.ledger().rows()).expect("serialises");
@@ -220,4 +224,64 @@ fn a_batch_of_submitted_calls_does_not_try_a_device_once_for_each() {
     }
     let tried = rt.ledger().rows().iter().filter(|row| row.why == Why::Explore).count();
     assert!(tried <= 6, "{tried} of 64 calls were trials");
+}
+
+/// Takes as long as a knob says for one thread, and another for more.
+struct Crowded([Knob; 2]);
+
+impl Executor for Crowded {
+    fn name(&self) -> &str {
+        "crowded"
+    }
+
+    fn compile(&self, _: &Arc<Kernel>) -> Result<Arc<dyn Version>, RunError> {
+        Ok(Arc::new(Crowded(self.0.clone())))
+    }
+}
+
+impl Version for Crowded {
+    fn run(&self, call: &mut Call<'_>) -> Result<Measurement, RunError> {
+        let start = Instant::now();
+        self.0[usize::from(call.threads > 1)].wait();
+        Ok(Measurement { kernel: start.elapsed(), ..Measurement::default() })
+    }
+}
+
+#[test]
+fn the_number_of_threads_follows_what_both_have_taken() {
+    let _turn = common::turn();
+    let knobs = [Knob::new(MS), Knob::new(MS / 4)];
+    let rt = Runtime::builder()
+        .with(|settings| {
+            settings.gpu = crossover::GpuUse::Off;
+            settings.learn = false;
+            settings.threads = 4;
+        })
+        .executor(Device::Cpu, Arc::new(Crowded(knobs.clone())))
+        .build()
+        .expect("an executor");
+    let x = rt.alloc(1000).expect("memory");
+    let mut y = rt.alloc(1000).expect("memory");
+    let mut settles = |threads: usize, limit: u32| {
+        let mut run = 0;
+        for _ in 0..limit {
+            scale::on(&rt).args(2.0, &x, &mut y).run().expect("runs");
+            let row = rt.ledger().last().expect("a row");
+            run = if row.threads == threads { run + 1 } else { 0 };
+            let counts: Vec<usize> = row.estimates.iter().map(|e| e.threads).collect();
+            assert!(counts == [1, 4] || counts == [4, 1], "{counts:?}");
+            assert_eq!(counts[0], row.threads, "the chosen one comes first");
+            if run == 20 {
+                return true;
+            }
+        }
+        false
+    };
+    assert!(settles(4, 400), "four are four times faster");
+    knobs[0].set(MS / 8);
+    assert!(settles(1, 2000), "one has become faster");
+    knobs[0].set(2 * MS);
+    assert!(settles(4, 400), "one has become slower");
+    let text = scale::on(&rt).args(2.0, &x, &mut y).explain().expect("predicted").to_string();
+    assert!(text.contains("cpu × 4") && text.contains("cpu × 1"), "{text}");
 }

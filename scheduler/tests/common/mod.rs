@@ -33,7 +33,7 @@ impl Knob {
     }
 
     /// Waits that long, precisely.
-    fn wait(&self) {
+    pub fn wait(&self) {
         let time = Duration::from_nanos(self.0.load(Ordering::Relaxed));
         let start = Instant::now();
         std::thread::sleep(time.saturating_sub(Duration::from_micros(200)));
