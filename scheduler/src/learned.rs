@@ -31,7 +31,7 @@ pub(crate) struct Learned {
     /// What one thread and all threads of the CPU have taken.
     pub(crate) crews: Crews,
     /// Predictions of the network by shape of call.
-    shapes: WordMap<u64, Prior>,
+    shapes: WordMap<u64, Shape>,
     /// Measured calls on each device.
     pub(crate) visits: [u64; 2],
     /// Calls since each device was last measured.
@@ -50,6 +50,14 @@ pub(crate) struct Learned {
     unshown_s: f64,
 }
 
+/// A shape of call, and what is to be expected of it.
+struct Shape {
+    prior: Prior,
+    answer: Answer,
+    /// The revision of the correction that `answer` is of.
+    revision: Option<u64>,
+}
+
 /// What the network says of one shape of call.
 #[derive(Clone)]
 pub(crate) struct Prior {
@@ -60,9 +68,6 @@ pub(crate) struct Prior {
     pub(crate) generation: u64,
     /// The buffers, by number of their parameter, that such a call overwrites.
     pub(crate) blank: u64,
-    answer: Answer,
-    /// The revision of the correction that `answer` is of.
-    revision: Option<u64>,
 }
 
 /// What is to be expected of a call on each device, in seconds.
@@ -83,19 +88,6 @@ impl Answer {
             interval_s: Side::ALL.map(|side| posterior.interval(side, 0.9)),
             sd: Side::ALL.map(|side| posterior.sd(side)),
         }
-    }
-}
-
-impl Prior {
-    pub(crate) fn new(
-        prediction: Prediction,
-        features: Features,
-        log2_work: f64,
-        generation: u64,
-        blank: u64,
-    ) -> Prior {
-        let (features, answer) = (Arc::new(features), Answer::default());
-        Prior { prediction, features, log2_work, generation, blank, answer, revision: None }
     }
 }
 
@@ -126,22 +118,23 @@ impl Learned {
         generation: u64,
         ask: impl FnOnce() -> Prior,
     ) -> (Prior, Answer) {
-        if self.shapes.get(&shape).is_none_or(|known| known.generation != generation) {
+        if self.shapes.get(&shape).is_none_or(|known| known.prior.generation != generation) {
             self.ask(shape, generation, ask());
         }
-        let prior = self.shapes.get_mut(&shape).expect("it is known now");
-        if prior.revision != Some(self.revision) {
+        let known = self.shapes.get_mut(&shape).expect("it is known now");
+        if known.revision != Some(self.revision) {
+            let prior = &known.prior;
             let posterior = self.correction.posterior(&prior.prediction, prior.log2_work);
-            prior.answer = Answer::of(&posterior);
-            prior.revision = Some(self.revision);
+            known.answer = Answer::of(&posterior);
+            known.revision = Some(self.revision);
         }
-        (prior.clone(), prior.answer)
+        (known.prior.clone(), known.answer)
     }
 
     fn ask(&mut self, shape: u64, generation: u64, prior: Prior) {
         if self.generation != generation {
             if let Some(old) = self.shapes.get(&shape) {
-                self.correction.rebase(&old.prediction, &prior.prediction);
+                self.correction.rebase(&old.prior.prediction, &prior.prediction);
                 self.revision += 1;
             }
             self.generation = generation;
@@ -149,7 +142,7 @@ impl Learned {
         if self.shapes.len() >= SHAPES_MAX {
             self.shapes.clear();
         }
-        self.shapes.insert(shape, prior);
+        self.shapes.insert(shape, Shape { prior, answer: Answer::default(), revision: None });
     }
 
     /// Learns from a measured run, of which `predicted_s` was expected if anything was. `crew` is who
@@ -240,7 +233,8 @@ mod tests {
 
     fn prior() -> Prior {
         let prediction = Prediction::new([-18.0; 2], [1.0; 2], 0.5);
-        Prior::new(prediction, Features::missing(), 10.0, 0, 0)
+        let features = Features::missing().into();
+        Prior { prediction, features, log2_work: 10.0, generation: 0, blank: 0 }
     }
 
     fn calls(learned: &mut Learned, count: u64, seconds: f64) {

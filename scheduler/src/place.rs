@@ -161,7 +161,8 @@ fn know(inner: &Inner, prepared: &Prepared, args: &[BoundArg], plain: &[Arg], gr
         let moves = moves(prepared, args, blank);
         let call = featurize::featurize(&inner.calibration(), prepared, plain, grid, &moves);
         let prediction = inner.model().predict(&call.features);
-        Prior::new(prediction, call.features, call.log2_work, generation, blank)
+        let (features, log2_work) = (call.features.into(), call.log2_work);
+        Prior { prediction, features, log2_work, generation, blank }
     });
     let visits = [0, 1].map(|at| learned.visits[at] + learned.trials[at]);
     let (unseen, surprise, spent_s) = (learned.unseen, learned.surprise, learned.spent_s);

@@ -16,11 +16,22 @@ use crate::learned::Learned;
 const VERSION_DIGITS: usize = 16;
 
 /// What identifies a kernel: its definition, types and constants.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[expect(clippy::derived_hash_with_manual_eq, reason = "both look at all elements, in order")]
+#[derive(Clone, Debug, Eq, Hash)]
 pub(crate) struct Key {
     def: usize,
     types: Vec<Type>,
     consts: Vec<usize>,
+}
+
+impl PartialEq for Key {
+    /// Element by element: most kernels have neither types nor constants, and for nothing at all the C
+    /// library's comparison, which a derived one calls, takes as long as the rest of the look-up.
+    fn eq(&self, other: &Key) -> bool {
+        self.def == other.def
+            && self.types.iter().eq(&other.types)
+            && self.consts.iter().eq(&other.consts)
+    }
 }
 
 impl Key {
