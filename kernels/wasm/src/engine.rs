@@ -5,7 +5,7 @@
 //! creator takes one for each memory. A frame says where its memory lies; between two calls it can be
 //! laid over another slot, so that an [`Instance`] serves many calls.
 //!
-//! All `unsafe` of this crate is in this file.
+//! All `unsafe` of this crate is in this file and in `cache.rs`.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
