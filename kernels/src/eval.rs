@@ -51,7 +51,11 @@ fn unary_int(op: UnaryOp, a: Const) -> Const {
         | UnaryOp::Sin
         | UnaryOp::Cos
         | UnaryOp::Tan
-        | UnaryOp::Tanh => a,
+        | UnaryOp::Tanh
+        | UnaryOp::Asin
+        | UnaryOp::Acos
+        | UnaryOp::Atan
+        | UnaryOp::Erf => a,
     }
 }
 
@@ -73,7 +77,11 @@ fn unary_f32(op: UnaryOp, a: f32) -> Const {
         | UnaryOp::Sin
         | UnaryOp::Cos
         | UnaryOp::Tan
-        | UnaryOp::Tanh => (unary_f64(op, f64::from(a)) as f32).into(),
+        | UnaryOp::Tanh
+        | UnaryOp::Asin
+        | UnaryOp::Acos
+        | UnaryOp::Atan
+        | UnaryOp::Erf => (unary_f64(op, f64::from(a)) as f32).into(),
         UnaryOp::Not | UnaryOp::CountOnes | UnaryOp::LeadingZeros | UnaryOp::TrailingZeros => {
             a.into()
         }
@@ -98,6 +106,10 @@ fn unary_f64(op: UnaryOp, a: f64) -> f64 {
         UnaryOp::Cos => a.cos(),
         UnaryOp::Tan => a.tan(),
         UnaryOp::Tanh => a.tanh(),
+        UnaryOp::Asin => a.asin(),
+        UnaryOp::Acos => a.acos(),
+        UnaryOp::Atan => a.atan(),
+        UnaryOp::Erf => libm::erf(a),
         UnaryOp::Not | UnaryOp::CountOnes | UnaryOp::LeadingZeros | UnaryOp::TrailingZeros => a,
     }
 }
@@ -139,12 +151,12 @@ fn binary_int(op: BinaryOp, a: Const, b: Const) -> Option<Const> {
         BinaryOp::Le => Some((x <= y).into()),
         BinaryOp::Gt => Some((x > y).into()),
         BinaryOp::Ge => Some((x >= y).into()),
-        BinaryOp::Pow | BinaryOp::Copysign => Some(a),
+        BinaryOp::Pow | BinaryOp::Atan2 | BinaryOp::Copysign => Some(a),
     }
 }
 
 macro_rules! binary_float {
-    ($name:ident, $ty:ty, $pow:expr) => {
+    ($name:ident, $ty:ty, $pow:expr, $atan2:expr) => {
         fn $name(op: BinaryOp, a: $ty, b: $ty) -> Const {
             match op {
                 BinaryOp::Add => (a + b).into(),
@@ -161,6 +173,7 @@ macro_rules! binary_float {
                 BinaryOp::Gt => (a > b).into(),
                 BinaryOp::Ge => (a >= b).into(),
                 BinaryOp::Pow => $pow(a, b).into(),
+                BinaryOp::Atan2 => $atan2(a, b).into(),
                 BinaryOp::Copysign => a.copysign(b).into(),
                 BinaryOp::Rem
                 | BinaryOp::And
@@ -173,8 +186,13 @@ macro_rules! binary_float {
     };
 }
 
-binary_float!(binary_f32, f32, |a: f32, b: f32| f64::from(a).powf(f64::from(b)) as f32);
-binary_float!(binary_f64, f64, |a: f64, b: f64| a.powf(b));
+binary_float!(
+    binary_f32,
+    f32,
+    |a: f32, b: f32| f64::from(a).powf(f64::from(b)) as f32,
+    |a: f32, b: f32| f64::from(a).atan2(f64::from(b)) as f32
+);
+binary_float!(binary_f64, f64, f64::powf, f64::atan2);
 
 /// `a * b + c`, rounded once.
 pub fn fma(a: Const, b: Const, c: Const) -> Const {

@@ -203,6 +203,8 @@ pub trait Num:
 pub trait Float: Num + Neg<Output = Self> {
     /// `1 / sqrt(self)`.
     fn rsqrt(self) -> Self;
+    /// The error function.
+    fn erf(self) -> Self;
     fn sqrt(self) -> Self;
     fn abs(self) -> Self;
     fn floor(self) -> Self;
@@ -217,6 +219,10 @@ pub trait Float: Num + Neg<Output = Self> {
     fn cos(self) -> Self;
     fn tan(self) -> Self;
     fn tanh(self) -> Self;
+    fn asin(self) -> Self;
+    fn acos(self) -> Self;
+    fn atan(self) -> Self;
+    fn atan2(self, x: Self) -> Self;
     fn recip(self) -> Self;
     fn powf(self, exponent: Self) -> Self;
     fn powi(self, exponent: i32) -> Self;
@@ -262,6 +268,9 @@ macro_rules! floats {
             fn rsqrt(self) -> $ty {
                 $ty::sqrt(self).recip()
             }
+            fn erf(self) -> $ty {
+                libm::erf(self as f64) as $ty
+            }
             $(fn $name(self $(, $arg: $at)*) -> $ty {
                 $ty::$name(self $(, $arg)*)
             })*
@@ -270,8 +279,9 @@ macro_rules! floats {
     ($ty:ident) => {
         floats! { $ty:
             sqrt(); abs(); floor(); ceil(); trunc(); round(); exp(); exp2(); ln(); log2(); sin();
-            cos(); tan(); tanh(); recip(); powf(exponent: $ty); powi(exponent: i32);
-            min(other: $ty); max(other: $ty); copysign(sign: $ty); mul_add(a: $ty, b: $ty);
+            cos(); tan(); tanh(); asin(); acos(); atan(); atan2(x: $ty); recip();
+            powf(exponent: $ty); powi(exponent: i32); min(other: $ty); max(other: $ty);
+            copysign(sign: $ty); mul_add(a: $ty, b: $ty);
         }
     };
 }

@@ -2,7 +2,7 @@
 //! naga's validator and the drivers are no help here, as they accept more than they compute.
 
 use crossover_kernels::error::RunError;
-use crossover_kernels::ir::{Access, BinaryOp, Inst, Kernel, Span, Stmt, Type, UnaryOp};
+use crossover_kernels::ir::{Access, Inst, Kernel, Span, Stmt, Type};
 
 /// What an adapter can do, as far as kernels can tell.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -175,10 +175,10 @@ fn too_large(kernel: &Kernel, caps: &Capabilities) -> Option<String> {
 fn refused(inst: &Inst) -> Option<String> {
     match inst {
         Inst::Unary(op, _) if op.is_transcendental() => {
-            Some(format!("`{}` that was not lowered to arithmetic", UnaryOp::text(*op)))
+            Some(format!("`{op}` that was not lowered to arithmetic"))
         }
-        Inst::Binary(BinaryOp::Pow, ..) => {
-            Some("`pow` that was not lowered to arithmetic".to_owned())
+        Inst::Binary(op, ..) if op.is_transcendental() => {
+            Some(format!("`{op}` that was not lowered to arithmetic"))
         }
         Inst::Call(..) => Some("a call that was not inlined".to_owned()),
         Inst::Const(_)

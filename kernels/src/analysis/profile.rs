@@ -324,7 +324,7 @@ impl<'a, 'p> Counter<'a, 'p> {
             Inst::Unary(UnaryOp::Sqrt, _) => total.div_sqrt += times,
             Inst::Unary(..) if operand.is_float() => total.float_add_mul += times,
             Inst::Unary(..) => total.int_add_logic += times,
-            Inst::Binary(BinaryOp::Pow, ..) => total.transcendental += 2.0 * times,
+            Inst::Binary(op, ..) if op.is_transcendental() => total.transcendental += 2.0 * times,
             Inst::Binary(op, ..) if op.is_comparison() => total.compare_select += times,
             Inst::Binary(BinaryOp::Min | BinaryOp::Max, ..) | Inst::Select(..) => {
                 total.compare_select += times;

@@ -289,7 +289,11 @@ impl Lower<'_> {
                 Stmt::Let(v) => {
                     let inst = &function.def(*v).inst;
                     let divides = matches!(inst, Inst::Binary(BinaryOp::Div | BinaryOp::Rem, ..));
-                    let slow = matches!(inst, Inst::Unary(op, _) if op.is_transcendental());
+                    let slow = match inst {
+                        Inst::Unary(op, _) => op.is_transcendental(),
+                        Inst::Binary(op, ..) => op.is_transcendental(),
+                        _ => false,
+                    };
                     inst.is_pure() && !divides && !slow || matches!(inst, Inst::Get(_))
                 }
                 _ => false,
@@ -627,9 +631,14 @@ impl Lower<'_> {
             Method::Cos => b.unary(UnaryOp::Cos, a),
             Method::Tan => b.unary(UnaryOp::Tan, a),
             Method::Tanh => b.unary(UnaryOp::Tanh, a),
+            Method::Asin => b.unary(UnaryOp::Asin, a),
+            Method::Acos => b.unary(UnaryOp::Acos, a),
+            Method::Atan => b.unary(UnaryOp::Atan, a),
+            Method::Erf => b.unary(UnaryOp::Erf, a),
             Method::Min => b.binary(BinaryOp::Min, a, second()),
             Method::Max => b.binary(BinaryOp::Max, a, second()),
             Method::Powf => b.binary(BinaryOp::Pow, a, second()),
+            Method::Atan2 => b.binary(BinaryOp::Atan2, a, second()),
             Method::Copysign => b.binary(BinaryOp::Copysign, a, second()),
             Method::MulAdd => b.fma(a, second(), third()),
             Method::WrappingAdd => b.binary(BinaryOp::Add, a, second()),

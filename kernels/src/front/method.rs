@@ -72,6 +72,11 @@ methods! {
     Cos "cos" Float () -> Same;
     Tan "tan" Float () -> Same;
     Tanh "tanh" Float () -> Same;
+    Asin "asin" Float () -> Same;
+    Acos "acos" Float () -> Same;
+    Atan "atan" Float () -> Same;
+    Atan2 "atan2" Float (Same) -> Same;
+    Erf "erf" Float () -> Same;
     ToDegrees "to_degrees" Float () -> Same;
     ToRadians "to_radians" Float () -> Same;
     Powf "powf" Float (Same) -> Same;

@@ -72,6 +72,14 @@ operators! {
         Tan = "tan",
         /// Hyperbolic tangent.
         Tanh = "tanh",
+        /// Arc sine; radians.
+        Asin = "asin",
+        /// Arc cosine; radians.
+        Acos = "acos",
+        /// Arc tangent; radians.
+        Atan = "atan",
+        /// The error function: 2/√π times the integral of e^(−t²) from 0 to `a`.
+        Erf = "erf",
         /// Number of bits set.
         CountOnes = "count_ones",
         /// Number of zero bits above the highest one; the width for zero.
@@ -123,6 +131,8 @@ operators! {
         Ge = "ge",
         /// `a` to the power `b`, floats.
         Pow = "pow",
+        /// The angle of the point (`b`, `a`), from −π to π, floats.
+        Atan2 = "atan2",
         /// The magnitude of `a` with the sign of `b`, floats.
         Copysign = "copysign",
     }
@@ -191,7 +201,11 @@ impl UnaryOp {
             | UnaryOp::Sin
             | UnaryOp::Cos
             | UnaryOp::Tan
-            | UnaryOp::Tanh => ty.is_float(),
+            | UnaryOp::Tanh
+            | UnaryOp::Asin
+            | UnaryOp::Acos
+            | UnaryOp::Atan
+            | UnaryOp::Erf => ty.is_float(),
         }
     }
 
@@ -206,7 +220,11 @@ impl UnaryOp {
             | UnaryOp::Sin
             | UnaryOp::Cos
             | UnaryOp::Tan
-            | UnaryOp::Tanh => true,
+            | UnaryOp::Tanh
+            | UnaryOp::Asin
+            | UnaryOp::Acos
+            | UnaryOp::Atan
+            | UnaryOp::Erf => true,
             UnaryOp::Neg
             | UnaryOp::Not
             | UnaryOp::Abs
@@ -240,7 +258,34 @@ impl BinaryOp {
             BinaryOp::Rem | BinaryOp::Shl | BinaryOp::Shr => ty.is_int(),
             BinaryOp::And | BinaryOp::Or | BinaryOp::Xor => !ty.is_float(),
             BinaryOp::Eq | BinaryOp::Ne => true,
-            BinaryOp::Pow | BinaryOp::Copysign => ty.is_float(),
+            BinaryOp::Pow | BinaryOp::Atan2 | BinaryOp::Copysign => ty.is_float(),
+        }
+    }
+
+    /// Whether [`crate::passes::lower_math`] replaces the operator by arithmetic, so that no back
+    /// end ever meets it.
+    pub fn is_transcendental(self) -> bool {
+        match self {
+            BinaryOp::Pow | BinaryOp::Atan2 => true,
+            BinaryOp::Add
+            | BinaryOp::Sub
+            | BinaryOp::Mul
+            | BinaryOp::Div
+            | BinaryOp::Rem
+            | BinaryOp::Min
+            | BinaryOp::Max
+            | BinaryOp::And
+            | BinaryOp::Or
+            | BinaryOp::Xor
+            | BinaryOp::Shl
+            | BinaryOp::Shr
+            | BinaryOp::Eq
+            | BinaryOp::Ne
+            | BinaryOp::Lt
+            | BinaryOp::Le
+            | BinaryOp::Gt
+            | BinaryOp::Ge
+            | BinaryOp::Copysign => false,
         }
     }
 
@@ -266,6 +311,7 @@ impl BinaryOp {
             | BinaryOp::Shl
             | BinaryOp::Shr
             | BinaryOp::Pow
+            | BinaryOp::Atan2
             | BinaryOp::Copysign => false,
         }
     }
@@ -292,6 +338,7 @@ impl BinaryOp {
             | BinaryOp::Gt
             | BinaryOp::Ge
             | BinaryOp::Pow
+            | BinaryOp::Atan2
             | BinaryOp::Copysign => false,
         }
     }

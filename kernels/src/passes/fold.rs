@@ -188,6 +188,7 @@ fn opposite(op: BinaryOp, ty: Type) -> Option<BinaryOp> {
         | BinaryOp::Shl
         | BinaryOp::Shr
         | BinaryOp::Pow
+        | BinaryOp::Atan2
         | BinaryOp::Copysign => None,
     }
 }
@@ -252,6 +253,7 @@ fn same_operands(op: BinaryOp, x: Value, ty: Type) -> Option<Simpler> {
         | BinaryOp::Shl
         | BinaryOp::Shr
         | BinaryOp::Pow
+        | BinaryOp::Atan2
         | BinaryOp::Copysign => None,
     }
 }

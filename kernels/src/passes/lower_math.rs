@@ -2,7 +2,8 @@
 //! vectors too, with the same bits where its arithmetic is IEEE's.
 //!
 //! ```text
-//! exp x == its steps in `math.rs`      likewise exp2, ln, log2, sin, cos, tan, tanh, pow
+//! exp x == its steps in `math.rs`      likewise exp2, ln, log2, sin, cos, tan, tanh,
+//!                                      asin, acos, atan, atan2, erf, pow
 //! ```
 //!
 //! There are no tables in memory and no branches, but one: sine, cosine and tangent reduce large
@@ -39,7 +40,7 @@ use std::collections::HashMap;
 use super::Pass;
 use super::math::{self, Angle};
 use super::math_table::table;
-use super::num::Math;
+use super::num::{Math, Num};
 use super::rewrite::{Rewrite, each_function, rewrite};
 use super::rule::{Hits, Rule};
 use crate::ir::builder::Builder;
@@ -60,7 +61,7 @@ pub fn run(kernel: &mut Kernel, hits: &mut Hits) {
 #[derive(Clone, Copy)]
 enum Task {
     Unary(UnaryOp, Value),
-    Pow(Value, Value),
+    Binary(BinaryOp, Value, Value),
 }
 
 struct Lower<'h> {
@@ -73,7 +74,7 @@ impl Rewrite for Lower<'_> {
     fn value(&mut self, b: &mut Builder, value: Value) -> Option<Value> {
         let task = match b.function().def(value).inst {
             Inst::Unary(op, x) if op.is_transcendental() => Task::Unary(op, x),
-            Inst::Binary(BinaryOp::Pow, x, y) => Task::Pow(x, y),
+            Inst::Binary(op, x, y) if op.is_transcendental() => Task::Binary(op, x, y),
             _ => return None,
         };
         let table = table(b.function().ty(value));
@@ -90,15 +91,20 @@ impl Rewrite for Lower<'_> {
 
 impl Lower<'_> {
     fn lower(&mut self, m: &Math, task: Task) -> Value {
-        let (op, x) = match task {
-            Task::Pow(x, y) => {
-                self.hits.hit(Rule::LowerPow);
-                return math::pow(m, m.num(x), m.num(y)).value;
+        let (rule, result) = match task {
+            Task::Unary(op, x) => self.lower_unary(m, op, x),
+            Task::Binary(BinaryOp::Atan2, y, x) => {
+                (Rule::LowerAtan2, math::atan2(m, m.num(y), m.num(x)))
             }
-            Task::Unary(op, x) => (op, x),
+            Task::Binary(_, x, y) => (Rule::LowerPow, math::pow(m, m.num(x), m.num(y))),
         };
+        self.hits.hit(rule);
+        result.value
+    }
+
+    fn lower_unary<'m>(&mut self, m: &'m Math, op: UnaryOp, x: Value) -> (Rule, Num<'m>) {
         let num = m.num(x);
-        let (rule, result) = match op {
+        match op {
             UnaryOp::Exp => (Rule::LowerExp, math::exp(m, num)),
             UnaryOp::Exp2 => (Rule::LowerExp2, math::exp2(m, num)),
             UnaryOp::Ln => (Rule::LowerLn, math::ln(m, num)),
@@ -107,6 +113,10 @@ impl Lower<'_> {
             UnaryOp::Cos => (Rule::LowerCos, math::cos(m, num, self.angle(m, x))),
             UnaryOp::Tan => (Rule::LowerTan, math::tan(m, num, self.angle(m, x))),
             UnaryOp::Tanh => (Rule::LowerTanh, math::tanh(m, num)),
+            UnaryOp::Asin => (Rule::LowerAsin, math::asin(m, num)),
+            UnaryOp::Acos => (Rule::LowerAcos, math::acos(m, num)),
+            UnaryOp::Atan => (Rule::LowerAtan, math::atan(m, num)),
+            UnaryOp::Erf => (Rule::LowerErf, math::erf(m, num)),
             UnaryOp::Neg
             | UnaryOp::Not
             | UnaryOp::Abs
@@ -119,9 +129,7 @@ impl Lower<'_> {
             | UnaryOp::CountOnes
             | UnaryOp::LeadingZeros
             | UnaryOp::TrailingZeros => unreachable!("only transcendental operators are lowered"),
-        };
-        self.hits.hit(rule);
-        result.value
+        }
     }
 
     fn angle<'m>(&mut self, m: &'m Math, x: Value) -> Angle<'m> {
@@ -146,7 +154,7 @@ mod tests {
     use crate::passes::testing::{count, kernel_of, outcome};
     use crate::verify::verify;
 
-    const OPS: [UnaryOp; 8] = [
+    const OPS: [UnaryOp; 12] = [
         UnaryOp::Exp,
         UnaryOp::Exp2,
         UnaryOp::Ln,
@@ -155,15 +163,28 @@ mod tests {
         UnaryOp::Cos,
         UnaryOp::Tan,
         UnaryOp::Tanh,
+        UnaryOp::Asin,
+        UnaryOp::Acos,
+        UnaryOp::Atan,
+        UnaryOp::Erf,
     ];
 
-    const POINTS: [f64; 30] = [
+    const POINTS: [f64; 38] = [
         0.0,
         -0.0,
         1.0,
         -1.0,
         0.3,
         -0.7,
+        // About where a function goes over from one form to another.
+        0.4142,
+        0.5,
+        -0.500001,
+        0.99999,
+        -1.0001,
+        2.4143,
+        3.9,
+        -5.95,
         2.5,
         -3.25,
         10.0,
@@ -261,16 +282,28 @@ mod tests {
 
     #[test]
     fn powers_are_within_two_ulps() {
+        check_pairs(BinaryOp::Pow, &[2.0, 3.0, -2.0, 8388609.5, 16777217.0]);
+    }
+
+    /// Quotients that are subnormal, or that neither number's exponent can hold, among them.
+    #[test]
+    fn angles_of_points_are_within_two_ulps() {
+        check_pairs(BinaryOp::Atan2, &[3e-45, 5e-324, -1.2e-38, 2e-308, 3e38, -1.7e308, 1e-8, 3e9]);
+    }
+
+    /// All pairs of the points and these further ones.
+    fn check_pairs(op: BinaryOp, further: &[f64]) {
         for ty in [Type::F32, Type::F64] {
-            let mut exponents = POINTS.to_vec();
-            exponents.extend([2.0, 3.0, -2.0, 0.5, 8388609.5, 16777217.0]);
-            let pairs = POINTS.iter().flat_map(|x| exponents.iter().map(move |y| (*x, *y)));
+            let points = [&POINTS, further].concat();
+            let pairs = points.iter().flat_map(|x| points.iter().map(move |y| (*x, *y)));
             let pairs = pairs.map(|(x, y)| (constant(ty, x), constant(ty, y)));
             let (x, y): (Vec<Const>, Vec<Const>) = pairs.unzip();
-            let (_, found) = results(ty, &x, &y, |b, x, y| b.binary(BinaryOp::Pow, x, y));
+            let (kernel, found) = results(ty, &x, &y, |b, x, y| b.binary(op, x, y));
+            let left = |inst: &Inst| matches!(inst, Inst::Binary(o, ..) if o.is_transcendental());
+            assert!(!kernel.entry.values.iter().any(|v| left(&v.inst)));
             for ((x, y), found) in x.iter().zip(&y).zip(found) {
-                let expected = eval::binary(BinaryOp::Pow, *x, *y).expect("no integer division");
-                assert!(ulps(found, expected) <= 2, "{x} ^ {y} = {found}, not {expected}");
+                let expected = eval::binary(op, *x, *y).expect("no integer division");
+                assert!(ulps(found, expected) <= 2, "{op} {x} {y} = {found}, not {expected}");
             }
         }
     }

@@ -8,10 +8,15 @@
 //! - `sin`, `cos`, `tan`: x = n·π/2 + r, r as a pair; near zero by subtracting π/2 in parts (Cody
 //!   and Waite), far away by multiplying with the digits of 2/π that matter (Payne and Hanek).
 //! - `pow`: 2^(y·log₂ x), the logarithm and the product as pairs (fdlibm).
+//! - `atan`, `atan2`: the smaller coordinate over the larger, t, turned back by π/4 where it is beyond
+//!   tan π/8; then a series in t², and quarters of π are added as a pair.
+//! - `asin`, `acos`: a series in x² up to ½; beyond, in (1 − x)/2, whose root is half the angle's sine
+//!   (fdlibm).
+//! - `erf`: x + x·p(x²) near zero; beyond, 1 − e^p(x), p being the logarithm of what is left to 1.
 //!
 //! A pair `hi + lo` is kept exact by splitting factors into halves, so a device that fuses a
-//! multiplication with an addition, or does not, loses nothing. Divisions that reach a result are
-//! corrected by their remainder: a device that divides to 2.5 ULP stays within the bounds. NaNs are
+//! multiplication with an addition, or does not, loses nothing. Divisions and roots that reach a
+//! result are corrected by their remainder: a device that divides to 2.5 ULP stays within the bounds. NaNs are
 //! told by their bits, since devices may assume that there are none.
 
 use super::num::{Math, Num};
@@ -48,6 +53,93 @@ pub(super) fn tanh<'m>(m: &'m Math, x: Num<'m>) -> Num<'m> {
     };
     let (above, below) = (around(-one), around(one));
     keep_nan(m, x, quotient(m, above, below).copysign(x))
+}
+
+/// The error function.
+pub(super) fn erf<'m>(m: &'m Math, x: Num<'m>) -> Num<'m> {
+    let [near, far] = m.table.erf_range.map(|c| m.float(c));
+    let a = x.abs();
+    let small = a.min(near);
+    let inner = small + small * polynomial(m, small * small, m.table.erf);
+    let large = a.max(near).min(far);
+    let log = polynomial(m, large - m.float(1.0), m.table.ln_erfc);
+    let (n, r) = reduce_ln2(m, log);
+    let rest = (m.float(1.0) + (r.hi + exp_bend(m, r.hi))) * pow2(m, n.to_int());
+    let size = a.lt(near).pick(inner, m.float(1.0) - rest);
+    keep_nan(m, x, size.copysign(x))
+}
+
+/// Arc sine.
+pub(super) fn asin<'m>(m: &'m Math, x: Num<'m>) -> Num<'m> {
+    let [pi_half, pi_half_low] = m.table.pi_half.map(|c| m.float(c));
+    let half = HalfAngle::of(m, x.abs());
+    let Pair { hi, lo } = half.angle;
+    let sum = fast_two_sum(pi_half, -(hi + hi));
+    let beyond = sum.hi + (sum.lo + (pi_half_low - (lo + lo)));
+    sine_or_nan(m, x, half.halved.pick(beyond, hi + lo).copysign(x))
+}
+
+/// Arc cosine.
+pub(super) fn acos<'m>(m: &'m Math, x: Num<'m>) -> Num<'m> {
+    let (zero, one, two) = (m.float(0.0), m.float(1.0), m.float(2.0));
+    let half = HalfAngle::of(m, x.abs());
+    let negative = is_negative(m, x);
+    // π/2 − asin x, and beyond ½ twice the half angle, or π less that.
+    let quarters = half.halved.pick(negative.pick(two, zero), one);
+    let factor = half.halved.pick(negative.pick(-two, two), negative.pick(one, -one));
+    let [pi_half, pi_half_low] = m.table.pi_half.map(|c| m.float(c));
+    let sum = fast_two_sum(quarters * pi_half, factor * half.angle.hi);
+    let low = quarters * pi_half_low + factor * half.angle.lo;
+    sine_or_nan(m, x, sum.hi + (sum.lo + low))
+}
+
+/// Arc tangent.
+pub(super) fn atan<'m>(m: &'m Math, x: Num<'m>) -> Num<'m> {
+    let one = m.float(1.0);
+    let size = x.abs();
+    // From 2⁶⁰ on it is π/2, below 2⁻³⁰ the number itself.
+    let a = size.min(m.float(2f64.powi(60)));
+    let steep = a.gt(one);
+    let (larger, smaller) = (steep.pick(a, one), steep.pick(one, a));
+    let middle = smaller.gt(larger * m.float(TAN_PI_EIGHTH));
+    let rest = atan_near(m, tangent(m, larger, smaller, middle));
+    let quarters = middle.pick(one, m.float(0.0));
+    let quarters = steep.pick(m.float(2.0) - quarters, quarters);
+    let angle = turned(m, quarters, negated_if(steep, rest));
+    let angle = size.lt(m.float(2f64.powi(-30))).pick(size, angle);
+    keep_nan(m, x, angle.copysign(x))
+}
+
+/// The angle of the point (`x`, `y`).
+pub(super) fn atan2<'m>(m: &'m Math, y: Num<'m>, x: Num<'m>) -> Num<'m> {
+    let (zero, one) = (m.float(0.0), m.float(1.0));
+    let (width, height) = (x.abs(), y.abs());
+    let steep = height.gt(width);
+    let (larger, smaller) = (steep.pick(height, width), steep.pick(width, height));
+    let infinity = m.uint(m.table.infinity);
+    let alone = larger.bits().eq(infinity) & smaller.bits().ne(infinity);
+    let smaller = alone.pick(zero, smaller);
+    // Both without their exponents: no quotient overflows, or is subnormal before the end.
+    let (k, a) = exponent_and_mantissa(m, larger);
+    let (k_smaller, b) = exponent_and_mantissa(m, smaller);
+    let b = smaller.eq(zero).pick(zero, b);
+    let shift = k_smaller - k;
+    let tiny = shift.lt(m.float(TINY_RATIO));
+    let b = b * pow2(m, tiny.pick(zero, shift).to_int());
+    let middle = b.gt(a * m.float(TAN_PI_EIGHTH)) & !tiny;
+    let tangent = tangent(m, a, b, middle);
+    let near = atan_near(m, tangent);
+    // The arc tangent of a tiny tangent is the same.
+    let shift = shift.max(m.float(m.table.exp2_range[0]));
+    let hi = tiny.pick(scale(m, tangent.hi, shift), near.hi);
+    let rest = Pair { hi, lo: tiny.pick(zero, near.lo) };
+    let left = is_negative(m, x);
+    let quarters = middle.pick(one, zero);
+    let quarters = steep.pick(m.float(2.0) - quarters, quarters);
+    let quarters = left.pick(m.float(4.0) - quarters, quarters);
+    let angle = turned(m, quarters, negated_if(steep ^ left, rest));
+    let undefined = is_nan(m, x) | is_nan(m, y);
+    undefined.pick(m.of_bits(m.table.nan), angle.copysign(y))
 }
 
 /// Natural logarithm.
@@ -92,7 +184,7 @@ pub(super) fn pow<'m>(m: &'m Math, x: Num<'m>, y: Num<'m>) -> Num<'m> {
     let half = y * m.float(0.5);
     let whole = y.trunc().eq(y);
     let odd = whole & half.trunc().ne(half);
-    let negative = x.bits().ge(m.uint(1 << (m.table.width - 1)));
+    let negative = is_negative(m, x);
     let signed = (negative & odd).pick(-size, size);
     let undefined = negative & !whole & !edge;
     let result = undefined.pick(nan, signed);
@@ -140,6 +232,65 @@ impl<'m> Pair<'m> {
     fn sum(self) -> Num<'m> {
         self.hi + self.lo
     }
+}
+
+/// tan π/8: an arc tangent beyond is measured from π/4.
+const TAN_PI_EIGHTH: f64 = 0.414_213_562_373_095_03;
+
+/// A ratio below two to this power is its own arc tangent.
+const TINY_RATIO: f64 = -30.0;
+
+/// The arc sine of a number up to ½, or that of the root of (1 − a)/2: half the angle whose cosine is
+/// a greater number a.
+struct HalfAngle<'m> {
+    /// Whether it is the second.
+    halved: Num<'m>,
+    angle: Pair<'m>,
+}
+
+impl<'m> HalfAngle<'m> {
+    /// For an `a` that is not negative.
+    fn of(m: &'m Math, a: Num<'m>) -> HalfAngle<'m> {
+        let half = m.float(0.5);
+        let halved = a.gt(half);
+        let z = halved.pick((m.float(1.0) - a) * half, a * a);
+        let root = z.sqrt();
+        let (high, low) = (split(m, root), root - split(m, root));
+        let left = ((z - high * high) - m.float(2.0) * (high * low)) - low * low;
+        // The root is 0, as what is left, or at least 2⁻²⁷.
+        let correction = left * half / root.max(m.float(2f64.powi(-30)));
+        let hi = halved.pick(root, a);
+        let lo = halved.pick(correction, m.float(0.0));
+        let bend = hi * (z * polynomial(m, z, m.table.asin));
+        HalfAngle { halved, angle: fast_two_sum(hi, lo + bend) }
+    }
+}
+
+/// The tangent b / a, or where `middle` holds, that of what its angle has more than π/4; 0 ≤ b ≤ a.
+fn tangent<'m>(m: &'m Math, a: Num<'m>, b: Num<'m>, middle: Num<'m>) -> Pair<'m> {
+    let zero = m.float(0.0);
+    let (difference, sum) = (fast_two_sum(-a, b), fast_two_sum(a, b));
+    let above = Pair { hi: middle.pick(difference.hi, b), lo: middle.pick(difference.lo, zero) };
+    let below = Pair { hi: middle.pick(sum.hi, a), lo: middle.pick(sum.lo, zero) };
+    let Pair { hi, lo } = quotient_pair(m, above, below);
+    fast_two_sum(hi, lo)
+}
+
+/// The arc tangent of a number up to tan π/8.
+fn atan_near<'m>(m: &'m Math, Pair { hi, lo }: Pair<'m>) -> Pair<'m> {
+    let z = hi * hi;
+    fast_two_sum(hi, lo + hi * (z * polynomial(m, z, m.table.atan)))
+}
+
+/// So many quarters of π, 4 at most, and an angle.
+fn turned<'m>(m: &'m Math, quarters: Num<'m>, angle: Pair<'m>) -> Num<'m> {
+    let [high, low] = m.table.pi_quarter.map(|c| m.float(c));
+    let sum = fast_two_sum(quarters * high, angle.hi);
+    sum.hi + (sum.lo + (quarters * low + angle.lo))
+}
+
+fn negated_if<'m>(condition: Num<'m>, pair: Pair<'m>) -> Pair<'m> {
+    Pair { hi: condition.pick(-pair.hi, pair.hi), lo: condition.pick(-pair.lo, pair.lo) }
 }
 
 /// `|x|` as a multiple of π/2 and a rest of at most about π/4.
@@ -433,12 +584,17 @@ fn log2_pair<'m>(m: &'m Math, a: Num<'m>) -> Pair<'m> {
 
 /// a / b with an error little above half an ULP.
 fn quotient<'m>(m: &'m Math, a: Pair<'m>, b: Pair<'m>) -> Num<'m> {
+    quotient_pair(m, a, b).sum()
+}
+
+/// a / b, and what that is wrong by.
+fn quotient_pair<'m>(m: &'m Math, a: Pair<'m>, b: Pair<'m>) -> Pair<'m> {
     let inverse = m.float(1.0) / b.hi;
     let q = a.hi * inverse;
     let (q_high, b_high) = (split(m, q), split(m, b.hi));
     let (q_low, b_low) = (q - q_high, b.hi - b_high);
     let left = (a.hi - q_high * b_high) - q_high * b_low - q_low * b_high - q_low * b_low;
-    q + (left + (a.lo - q * b.lo)) * inverse
+    Pair { hi: q, lo: (left + (a.lo - q * b.lo)) * inverse }
 }
 
 /// a + b with its error, where |a| ≥ |b| or the sum is exact.
@@ -467,6 +623,11 @@ fn polynomial<'m>(m: &'m Math, x: Num<'m>, coefficients: &[f64]) -> Num<'m> {
     others.iter().rev().fold(m.float(*last), |sum, &c| sum * x + m.float(c))
 }
 
+/// Whether the sign is set, that of a zero or a NaN as well.
+fn is_negative<'m>(m: &'m Math, x: Num<'m>) -> Num<'m> {
+    x.bits().ge(m.uint(1 << (m.table.width - 1)))
+}
+
 fn is_nan<'m>(m: &'m Math, x: Num<'m>) -> Num<'m> {
     x.abs().bits().gt(m.uint(m.table.infinity))
 }
@@ -478,4 +639,10 @@ fn keep_nan<'m>(m: &'m Math, x: Num<'m>, y: Num<'m>) -> Num<'m> {
 fn finite_or_nan<'m>(m: &'m Math, x: Num<'m>, y: Num<'m>) -> Num<'m> {
     let finite = x.abs().bits().lt(m.uint(m.table.infinity));
     finite.pick(y, m.of_bits(m.table.nan))
+}
+
+/// NaN for what is no sine of any angle.
+fn sine_or_nan<'m>(m: &'m Math, x: Num<'m>, y: Num<'m>) -> Num<'m> {
+    let undefined = x.abs().bits().gt(m.float(1.0).bits());
+    undefined.pick(m.of_bits(m.table.nan), y)
 }

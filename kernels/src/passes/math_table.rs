@@ -1,7 +1,10 @@
 //! The constants behind [`super::math`]: one table for `f32`, one for `f64`.
 //!
 //! The polynomials are our own: interpolation at Chebyshev nodes in 200-bit arithmetic (mpmath),
-//! rounded to the type, over the reduced range each function needs, widened by a hair. Where a
+//! rounded to the type, over the reduced range each function needs, widened by a hair. Those of the
+//! inverse functions and of `erf` come from Remez' exchange in the same arithmetic, the error
+//! weighted with what it does to the result: for `ln_erfc` with 1 − erf x, which falls so fast that few
+//! coefficients do. Where a
 //! constant is split, the high part has so few bits that its products with the counts it meets are
 //! exact, which no fused multiplication can change. The forms are those of Cephes and fdlibm.
 
@@ -64,6 +67,18 @@ pub(super) struct Table {
     pub(super) sin: &'static [f64],
     /// (cos r − 1 + z/2) / z² with z = r², for |r| ≤ π/4.
     pub(super) cos: &'static [f64],
+    /// (atan t / t − 1) / z with z = t², for |t| ≤ tan π/8.
+    pub(super) atan: &'static [f64],
+    /// (asin r / r − 1) / z with z = r², for |r| ≤ ½.
+    pub(super) asin: &'static [f64],
+    /// erf x / x − 1 in x², below the first number of `erf_range`.
+    pub(super) erf: &'static [f64],
+    /// ln(1 − erf x) in x − 1, between both numbers of `erf_range`.
+    pub(super) ln_erfc: &'static [f64],
+    /// Where the series of `erf` is left for the other; from the second number on, `erf` is 1.
+    pub(super) erf_range: [f64; 2],
+    /// π/4, high part first; multiples of that up to 4 are exact.
+    pub(super) pi_quarter: [f64; 2],
     /// 2/π.
     pub(super) two_over_pi: f64,
     /// How far the subtraction of multiples of π/2 in parts is good.
@@ -119,6 +134,28 @@ static SINGLE: Table = Table {
     ln_pow: &[6.000000e-01, 4.285552e-01, 3.375558e-01],
     sin: &[-1.6666667e-01, 8.333332e-03, -1.9840086e-04, 2.7249803e-06],
     cos: &[4.1666668e-02, -1.3888888e-03, 2.480060e-05, -2.7300857e-07],
+    atan: &[-3.3333316e-01, 1.9998467e-01, -1.4243451e-01, 1.0593176e-01, -6.076557e-02],
+    asin: &[1.666666e-01, 7.500512e-02, 4.4515483e-02, 3.181972e-02, 1.4394137e-02, 3.757776e-02],
+    erf: &[
+        1.2837917e-01,
+        -3.7612626e-01,
+        1.12836e-01,
+        -2.6854437e-02,
+        5.189518e-03,
+        -8.0206664e-04,
+        7.8884645e-05,
+    ],
+    ln_erfc: &[
+        -1.8496056,
+        -2.6389668,
+        -8.431183e-01,
+        -4.1500688e-02,
+        9.890892e-03,
+        -1.8261627e-03,
+        1.8557381e-04,
+    ],
+    erf_range: [1.0, 3.925],
+    pi_quarter: [0.78515625, 0.0002419134],
     two_over_pi: 0.6366197466850281,
     trig_near: 1e5,
     pi_half_parts: &[
@@ -227,6 +264,72 @@ static DOUBLE: Table = Table {
         2.0876145780903544e-09,
         -1.1382597309861877e-11,
     ],
+    atan: &[
+        -0.3333333333333319,
+        0.19999999999952983,
+        -0.14285714280138243,
+        0.11111110780666068,
+        -0.09090897680663959,
+        0.0769205889793818,
+        -0.0666308963623439,
+        0.05847788091651406,
+        -0.05038863586194274,
+        0.03805369963820864,
+        -0.01789566371216593,
+    ],
+    asin: &[
+        0.16666666666666763,
+        0.07499999999970104,
+        0.04464285717528654,
+        0.03038194267489465,
+        0.022372215926520604,
+        0.017351594978846297,
+        0.013981026255580066,
+        0.01139722039962859,
+        0.010789769355484537,
+        0.00367037455898363,
+        0.021795265692785316,
+        -0.02112347587888543,
+        0.03270648529689618,
+    ],
+    erf: &[
+        0.12837916709551256,
+        -0.3761263890318355,
+        0.11283791670945234,
+        -0.026866170643273037,
+        0.005223977607396157,
+        -0.0008548325988335136,
+        0.00012055295278350303,
+        -1.4924743828719408e-05,
+        1.6447507094891837e-06,
+        -1.6209092830117063e-07,
+        1.3722608650392537e-08,
+        -7.800488129442682e-10,
+    ],
+    ln_erfc: &[
+        -1.8496055099332482,
+        -2.638967514234791,
+        -0.8431072563585148,
+        -0.04156109804576218,
+        0.010033825424146558,
+        -0.001977902940539386,
+        0.00023732429329235985,
+        2.6271829517992564e-05,
+        -2.714473563378247e-05,
+        9.583893749364328e-06,
+        -2.0273991700477435e-06,
+        1.1135435431054484e-07,
+        1.207331965292007e-07,
+        -6.489942605907282e-08,
+        2.024483745773989e-08,
+        -4.487803590744481e-09,
+        7.197568971836407e-10,
+        -7.993022603684042e-11,
+        5.5072912013694855e-12,
+        -1.771573688888752e-13,
+    ],
+    erf_range: [1.0, 5.93],
+    pi_quarter: [0.7853981633670628, 3.038550253253096e-11],
     two_over_pi: std::f64::consts::FRAC_2_PI,
     trig_near: 1e6,
     pi_half_parts: &[

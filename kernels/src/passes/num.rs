@@ -155,6 +155,7 @@ methods! {
     abs => Abs,
     round_even => RoundEven,
     trunc => Trunc,
+    sqrt => Sqrt,
     leading_zeros => LeadingZeros,
     }
     binary {

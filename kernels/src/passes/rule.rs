@@ -150,7 +150,12 @@ rules! {
     LowerCos = "cos x == its steps",
     LowerTan = "tan x == its steps",
     LowerTanh = "tanh x == its steps",
+    LowerAsin = "asin x == its steps",
+    LowerAcos = "acos x == its steps",
+    LowerAtan = "atan x == its steps",
+    LowerErf = "erf x == its steps",
     LowerPow = "pow x y == its steps",
+    LowerAtan2 = "atan2 y x == its steps",
     LowerShared = "sin x; cos x == one reduction",
 }
 

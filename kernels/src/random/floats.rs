@@ -107,7 +107,7 @@ impl Floats {
     pub(super) fn binary(self, op: BinaryOp) -> bool {
         match self {
             Floats::Any | Floats::Normal => true,
-            Floats::Exact => op != BinaryOp::Pow,
+            Floats::Exact => !op.is_transcendental(),
             Floats::Rounded => matches!(
                 op,
                 BinaryOp::Add
@@ -150,6 +150,10 @@ impl Floats {
             | UnaryOp::Cos
             | UnaryOp::Tan
             | UnaryOp::Tanh
+            | UnaryOp::Asin
+            | UnaryOp::Acos
+            | UnaryOp::Atan
+            | UnaryOp::Erf
             | UnaryOp::CountOnes
             | UnaryOp::LeadingZeros
             | UnaryOp::TrailingZeros => a,
@@ -255,7 +259,8 @@ fn binary_magnitude(op: BinaryOp, x: f64, y: f64) -> f64 {
         | BinaryOp::Le
         | BinaryOp::Gt
         | BinaryOp::Ge
-        | BinaryOp::Pow => x,
+        | BinaryOp::Pow
+        | BinaryOp::Atan2 => x,
     }
 }
 
@@ -282,7 +287,8 @@ fn exact_grain(op: BinaryOp, d: f64, e: f64) -> f64 {
         | BinaryOp::Le
         | BinaryOp::Gt
         | BinaryOp::Ge
-        | BinaryOp::Pow => d.min(e),
+        | BinaryOp::Pow
+        | BinaryOp::Atan2 => d.min(e),
     }
 }
 
@@ -310,7 +316,8 @@ fn rounded_grain(op: BinaryOp, a: Bounds, b: Bounds) -> f64 {
         | BinaryOp::Le
         | BinaryOp::Gt
         | BinaryOp::Ge
-        | BinaryOp::Pow => d.max(e),
+        | BinaryOp::Pow
+        | BinaryOp::Atan2 => d.max(e),
     }
 }
 

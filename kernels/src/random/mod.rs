@@ -168,7 +168,7 @@ impl Options {
 
     fn binary(&self, op: BinaryOp, ty: Type) -> bool {
         let allowed = match op {
-            BinaryOp::Pow => self.transcendental && !self.exact,
+            BinaryOp::Pow | BinaryOp::Atan2 => self.transcendental && !self.exact,
             // Its NaNs are replaced through the bit pattern.
             BinaryOp::Copysign => self.scalars().contains(&ty.bit_pattern()),
             _ => true,

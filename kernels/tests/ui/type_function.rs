@@ -4,7 +4,7 @@ use crossover::{Id, kernel};
 
 #[kernel]
 fn f(id: Id, x: &[f32], y: &mut [f32]) {
-    y[id.x] = f32::next_up(x[id.x]) + f32::atan2(x[id.x], 1.0);
+    y[id.x] = f32::next_up(x[id.x]) + f32::atanh(x[id.x]);
 }
 
 fn main() {}

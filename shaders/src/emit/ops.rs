@@ -39,7 +39,11 @@ impl Code<'_> {
             | UnaryOp::Sin
             | UnaryOp::Cos
             | UnaryOp::Tan
-            | UnaryOp::Tanh => unreachable!("legality refuses transcendental operators"),
+            | UnaryOp::Tanh
+            | UnaryOp::Asin
+            | UnaryOp::Acos
+            | UnaryOp::Atan
+            | UnaryOp::Erf => unreachable!("legality refuses transcendental operators"),
         }
     }
 
@@ -202,7 +206,9 @@ impl Code<'_> {
             BinaryOp::Gt => self.binary(Op::Greater, a, b),
             BinaryOp::Ge => self.binary(Op::GreaterEqual, a, b),
             BinaryOp::Copysign => self.copysign(ty, a, b),
-            BinaryOp::Pow => unreachable!("legality refuses transcendental operators"),
+            BinaryOp::Pow | BinaryOp::Atan2 => {
+                unreachable!("legality refuses transcendental operators")
+            }
         }
     }
 

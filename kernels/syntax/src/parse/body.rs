@@ -529,12 +529,17 @@ fn reference(reader: &mut Reader, r: &syn::ExprReference) -> Option<ExprKind> {
 /// Every method a kernel can call; the front end knows their types.
 pub const METHODS: &[&str] = &[
     "abs",
+    "acos",
+    "asin",
+    "atan",
+    "atan2",
     "barrier",
     "ceil",
     "clamp",
     "copysign",
     "cos",
     "count_ones",
+    "erf",
     "exp",
     "exp2",
     "fetch_add",
@@ -613,7 +618,7 @@ fn method(reader: &mut Reader, call: &syn::ExprMethodCall) -> Option<ExprKind> {
             | "is_none" | "and_then" => "kernels have no `Option` or `Result`: use a flag",
             "clone" | "to_owned" => "remove it: numbers are copied",
             "push" | "collect" | "to_vec" => "kernels cannot allocate: use a fixed array",
-            "asin" | "acos" | "atan" | "atan2" | "asinh" | "acosh" | "atanh" => {
+            "sinh" | "cosh" | "asinh" | "acosh" | "atanh" => {
                 "this function is not there yet: compute it from those that are"
             }
             "sort" | "sort_unstable" | "sort_by" | "sort_unstable_by" => {

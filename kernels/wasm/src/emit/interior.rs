@@ -170,6 +170,7 @@ fn split_of(function: &Function, invariant: &[bool], value: Value) -> Option<(Sp
             | BinaryOp::Shl
             | BinaryOp::Shr
             | BinaryOp::Pow
+            | BinaryOp::Atan2
             | BinaryOp::Copysign,
             _,
         ) => return None,

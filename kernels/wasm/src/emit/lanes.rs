@@ -73,7 +73,11 @@ impl Code {
             | UnaryOp::Sin
             | UnaryOp::Cos
             | UnaryOp::Tan
-            | UnaryOp::Tanh => self.lanes(a, ty, part),
+            | UnaryOp::Tanh
+            | UnaryOp::Asin
+            | UnaryOp::Acos
+            | UnaryOp::Atan
+            | UnaryOp::Erf => self.lanes(a, ty, part),
         }
         match op {
             UnaryOp::Neg => typed!(self, ty, i32x4_neg, i64x2_neg, f32x4_neg, f64x2_neg),
@@ -101,7 +105,11 @@ impl Code {
             | UnaryOp::Sin
             | UnaryOp::Cos
             | UnaryOp::Tan
-            | UnaryOp::Tanh => {
+            | UnaryOp::Tanh
+            | UnaryOp::Asin
+            | UnaryOp::Acos
+            | UnaryOp::Atan
+            | UnaryOp::Erf => {
                 self.sink().unreachable();
             }
         };
@@ -160,7 +168,8 @@ impl Code {
             | BinaryOp::And
             | BinaryOp::Or
             | BinaryOp::Xor
-            | BinaryOp::Pow => {
+            | BinaryOp::Pow
+            | BinaryOp::Atan2 => {
                 self.lanes(a, ty, part);
                 self.lanes(b, ty, part);
                 self.lanes_operator(op, ty);
@@ -196,6 +205,7 @@ impl Code {
             | BinaryOp::Gt
             | BinaryOp::Ge
             | BinaryOp::Pow
+            | BinaryOp::Atan2
             | BinaryOp::Copysign => {
                 self.sink().unreachable();
             }
@@ -240,6 +250,7 @@ impl Code {
             | BinaryOp::Shl
             | BinaryOp::Shr
             | BinaryOp::Pow
+            | BinaryOp::Atan2
             | BinaryOp::Copysign => {
                 self.sink().unreachable();
             }

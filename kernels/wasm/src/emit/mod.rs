@@ -36,9 +36,7 @@ mod scalar;
 pub(crate) mod shape;
 mod tile;
 
-use crossover_kernels::ir::{
-    BinaryOp, CollectiveKind, Function, Inst, Kernel, ParamKind, Stmt, Type, Value,
-};
+use crossover_kernels::ir::{CollectiveKind, Function, Inst, Kernel, ParamKind, Stmt, Type, Value};
 use crossover_kernels::passes::fission::fission;
 use wasm_encoder::{
     CodeSection, ConstExpr, ExportKind, ExportSection, FunctionSection, GlobalSection, GlobalType,
@@ -382,6 +380,8 @@ fn refuse_unlowered(kernel: &Kernel) -> Result<(), Unsupported> {
     }
 }
 
+const TRANSCENDENTAL: &str = "a transcendental function: it is lowered to arithmetic before";
+
 fn unlowered(
     function: &Function,
     value: Value,
@@ -389,10 +389,8 @@ fn unlowered(
     let def = function.def(value);
     let what = match &def.inst {
         Inst::Call(..) => "a call: helpers are inlined before",
-        Inst::Unary(op, _) if op.is_transcendental() => {
-            "a transcendental function: it is lowered to arithmetic before"
-        }
-        Inst::Binary(BinaryOp::Pow, ..) => "`pow`: it is lowered to arithmetic before",
+        Inst::Unary(op, _) if op.is_transcendental() => TRANSCENDENTAL,
+        Inst::Binary(op, ..) if op.is_transcendental() => TRANSCENDENTAL,
         Inst::Const(_)
         | Inst::Param(_)
         | Inst::Id(_)

@@ -84,6 +84,10 @@ impl Code {
             | UnaryOp::Cos
             | UnaryOp::Tan
             | UnaryOp::Tanh
+            | UnaryOp::Asin
+            | UnaryOp::Acos
+            | UnaryOp::Atan
+            | UnaryOp::Erf
             | UnaryOp::CountOnes
             | UnaryOp::LeadingZeros
             | UnaryOp::TrailingZeros => self.scalar(a, ty),
@@ -130,7 +134,11 @@ impl Code {
             | UnaryOp::Sin
             | UnaryOp::Cos
             | UnaryOp::Tan
-            | UnaryOp::Tanh => {
+            | UnaryOp::Tanh
+            | UnaryOp::Asin
+            | UnaryOp::Acos
+            | UnaryOp::Atan
+            | UnaryOp::Erf => {
                 self.sink().unreachable();
             }
         }
@@ -190,6 +198,7 @@ impl Code {
             | BinaryOp::Gt
             | BinaryOp::Ge
             | BinaryOp::Pow
+            | BinaryOp::Atan2
             | BinaryOp::Copysign => {
                 self.scalar(a, ty);
                 self.scalar(b, ty);
@@ -266,8 +275,8 @@ impl Code {
             BinaryOp::Gt => signed!(self, ty, i32_gt_s, i32_gt_u, i64_gt_s, i64_gt_u),
             BinaryOp::Ge => signed!(self, ty, i32_ge_s, i32_ge_u, i64_ge_s, i64_ge_u),
             BinaryOp::Copysign => float!(self, ty, f32_copysign, f64_copysign),
-            // `min` and `max` need their operands twice, `pow` is refused before.
-            BinaryOp::Min | BinaryOp::Max | BinaryOp::Pow => {
+            // `min` and `max` need their operands twice, the others are refused before.
+            BinaryOp::Min | BinaryOp::Max | BinaryOp::Pow | BinaryOp::Atan2 => {
                 self.sink().unreachable();
             }
         };

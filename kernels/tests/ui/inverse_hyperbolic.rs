@@ -4,7 +4,7 @@ use crossover::{Id, kernel};
 
 #[kernel]
 fn f(id: Id, x: &[f32], y: &mut [f32]) {
-    y[id.x] = x[id.x].atan2(2.0);
+    y[id.x] = x[id.x].atanh();
 }
 
 fn main() {}
