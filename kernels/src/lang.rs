@@ -203,7 +203,8 @@ pub trait Num:
 pub trait Float: Num + Neg<Output = Self> {
     /// `1 / sqrt(self)`.
     fn rsqrt(self) -> Self;
-    /// The error function.
+    /// The error function. The standard library has claimed the name: on an `f32` or `f64`, rather
+    /// than on a generic number, write `Float::erf(x)`, or rustc warns.
     fn erf(self) -> Self;
     fn sqrt(self) -> Self;
     fn abs(self) -> Self;

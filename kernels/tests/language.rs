@@ -354,7 +354,21 @@ fn methods<T: Float>(id: Id, x: &[T], y: &mut [T]) {
     let mut r = v.abs().sqrt() + v.floor() * v.ceil() - v.trunc();
     r += v.min(T::lit(0.5)).max(T::lit(-0.5)) + v.powi(3) + v.round();
     r += v.mul_add(T::lit(2.0), T::lit(1.0)) + T::lit(1.0).copysign(v) + v.powi(-2);
-    y[id.x] = r + v.exp() * v.sin() - v.cos() + v.tanh() + (v.abs() + T::lit(1.0)).ln();
+    r += v.atan() * v.atan2(T::lit(-2.0)) + v.erf() + (v.abs() + T::lit(0.5)).rsqrt();
+    let sine = v.sin();
+    r += sine.asin() - sine.acos();
+    y[id.x] = r + v.exp() * sine - v.cos() + v.tanh() + (v.abs() + T::lit(1.0)).ln();
+}
+
+/// On a concrete float, `rsqrt` and `erf` are the trait's, the others the standard library's.
+#[kernel]
+fn concrete_methods(id: Id, x: &[f32], y: &mut [f32]) {
+    let v = x[id.x];
+    y[id.x] = Float::erf(v)
+        + (v * v + 1.0).rsqrt() * f32::rsqrt(2.0)
+        + v.atan2(0.5)
+        + f32::asin(0.25)
+        + v.cos().acos();
 }
 
 #[kernel]
@@ -393,6 +407,11 @@ fn numeric_methods() {
     }
     check::<f32>();
     check::<f64>();
+    let x: Vec<f32> = (-40..40).map(|i| i as f32 / 8.0).collect();
+    let (mut y, mut native) = (vec![0.0; x.len()], vec![0.0; x.len()]);
+    concrete_methods::on(&Reference).args(&x, &mut y).run().expect("in range");
+    (0..x.len()).for_each(|i| concrete_methods(Id::at(i), &x, &mut native));
+    assert!(y.iter().zip(&native).all(|(y, native)| (y - native).abs() < 1e-6));
     let x: Vec<i64> = (-20..20).collect();
     let mut y = vec![0; x.len()];
     let mut native = y.clone();

@@ -137,7 +137,7 @@ fn near(a: Const, b: Const, ulps: u64) -> bool {
     (a.is_nan() && b.is_nan()) || a.bits.abs_diff(b.bits) <= most
 }
 
-/// `yₖ[id] = fₖ(x[id])` for every transcendental function, and a power.
+/// `yₖ[id] = fₖ(x[id])` for every transcendental function, and of two numbers `fₖ(x[id], ⌊x[id]⌋)`.
 fn transcendental(ty: Type) -> Kernel {
     let mut b = Builder::new("transcendental");
     let x = b.buffer("x", ty, Access::Read);
@@ -146,7 +146,9 @@ fn transcendental(ty: Type) -> Kernel {
     let functions: Vec<UnaryOp> =
         UnaryOp::ALL.iter().copied().filter(|op| op.is_transcendental()).collect();
     let mut results: Vec<_> = functions.into_iter().map(|op| b.unary(op, v)).collect();
-    results.push(b.binary(BinaryOp::Pow, v, v));
+    let w = b.unary(UnaryOp::Floor, v);
+    let pairs = BinaryOp::ALL.iter().copied().filter(|op| op.is_transcendental());
+    results.extend(pairs.map(|op| b.binary(op, v, w)));
     for (at, result) in results.into_iter().enumerate() {
         let y = b.buffer(format!("y{at}"), ty, Access::ReadWrite);
         b.checked_store(y, id, result);

@@ -526,6 +526,9 @@ fn reference(reader: &mut Reader, r: &syn::ExprReference) -> Option<ExprKind> {
     slice.then_some(ExprKind::Ref(inner))
 }
 
+/// The traits of numbers, whose methods can be called as their functions: `Float::erf(x)`.
+const NUMBER_TRAITS: [&str; 2] = ["Float", "Num"];
+
 /// Every method a kernel can call; the front end knows their types.
 pub const METHODS: &[&str] = &[
     "abs",
@@ -701,7 +704,7 @@ fn function_call(reader: &mut Reader, call: &syn::ExprCall) -> Option<ExprKind> 
         );
         return None;
     };
-    let list = args(reader, &call.args);
+    let mut list = args(reader, &call.args);
     let segments: Vec<String> = path.path.segments.iter().map(|s| s.ident.to_string()).collect();
     if let [ty, function] = segments.as_slice()
         && (is_scalar_name(ty) || reader.types.contains(ty))
@@ -719,6 +722,15 @@ fn function_call(reader: &mut Reader, call: &syn::ExprCall) -> Option<ExprKind> 
         }
         let name = Name { text: function.clone(), pos: pos(span) };
         return Some(ExprKind::TypeCall(ty.clone(), name, list));
+    }
+    if let [owner, function] = segments.as_slice()
+        && NUMBER_TRAITS.contains(&owner.as_str())
+        && METHODS.contains(&function.as_str())
+        && !list.is_empty()
+    {
+        let name = Name { text: function.clone(), pos: pos(path.path.segments[1].ident.span()) };
+        let receiver = Box::new(list.remove(0));
+        return Some(ExprKind::Method(receiver, name, list));
     }
     if matches!(segments.last().map(String::as_str), Some("Some" | "Ok" | "Err" | "None")) {
         no_option(reader, path);
