@@ -5,6 +5,7 @@ mod collect;
 mod doctor;
 mod explain;
 mod tune;
+mod ulp;
 
 use std::process::ExitCode;
 
@@ -27,6 +28,8 @@ pub(crate) enum Command {
     Collect(collect::Args),
     /// Time every layout of a kernel on the CPU.
     Tune(tune::Args),
+    /// Worst errors of the functions of one `f32`, over every number there is.
+    Ulp(ulp::Args),
 }
 
 /// Runs a command; the exit code is 0 for success and 1 for a result that is wrong.
@@ -38,6 +41,7 @@ pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Doctor(args) => doctor::run(&args),
         Command::Collect(args) => collect::run(args),
         Command::Tune(args) => tune::run(&args),
+        Command::Ulp(args) => ulp::run(&args),
     }
 }
 
