@@ -16,8 +16,13 @@
 //!
 //! A pair `hi + lo` is kept exact by splitting factors into halves, so a device that fuses a
 //! multiplication with an addition, or does not, loses nothing. Divisions and roots that reach a
-//! result are corrected by their remainder: a device that divides to 2.5 ULP stays within the bounds. NaNs are
-//! told by their bits, since devices may assume that there are none.
+//! result are corrected by their remainder: a device that divides to 2.5 ULP stays within the bounds.
+//! NaNs are told by their bits, since devices may assume that there are none.
+//!
+//! Drivers also simplify by the rules of real numbers: to Mesa, (a + b) − a is b, and a·b + a·c is
+//! a·(b + c), so that the difference which shows what was lost is nothing, and exact products are
+//! rounded. Behind an operation on bits they see neither a sum nor a product: there, numbers lose their
+//! last bit ([`Num::blunt`]), the upper part of a sum to the lower one.
 
 use super::num::{Math, Num};
 
@@ -25,7 +30,7 @@ use super::num::{Math, Num};
 pub(super) fn exp<'m>(m: &'m Math, x: Num<'m>) -> Num<'m> {
     let [low, high] = m.table.exp_range;
     let (n, r) = reduce_ln2(m, x.max(m.float(low)).min(m.float(high)));
-    let y = m.float(1.0) + (r.hi + exp_bend(m, r.hi));
+    let y = m.float(1.0) + exp_minus_one(m, r.sum());
     keep_nan(m, x, scale(m, y, n))
 }
 
@@ -43,6 +48,7 @@ pub(super) fn tanh<'m>(m: &'m Math, x: Num<'m>) -> Num<'m> {
     let a = x.abs().min(m.float(m.table.tanh_max));
     let (n, r) = reduce_ln2(m, a + a);
     let power = pow2(m, n.to_int());
+    let r = fast_two_sum(r.hi, r.lo);
     let near = fast_two_sum(r.hi, exp_bend(m, r.hi) + r.lo);
     let part = Pair { hi: power * near.hi, lo: power * near.lo };
     // t is power − 1 + part. Each step keeps what it loses: the power may be far above 1.
@@ -64,7 +70,7 @@ pub(super) fn erf<'m>(m: &'m Math, x: Num<'m>) -> Num<'m> {
     let large = a.max(near).min(far);
     let log = polynomial(m, large - m.float(1.0), m.table.ln_erfc);
     let (n, r) = reduce_ln2(m, log);
-    let rest = (m.float(1.0) + (r.hi + exp_bend(m, r.hi))) * pow2(m, n.to_int());
+    let rest = (m.float(1.0) + exp_minus_one(m, r.sum())) * pow2(m, n.to_int());
     let size = a.lt(near).pick(inner, m.float(1.0) - rest);
     keep_nan(m, x, size.copysign(x))
 }
@@ -131,7 +137,7 @@ pub(super) fn atan2<'m>(m: &'m Math, y: Num<'m>, x: Num<'m>) -> Num<'m> {
     let near = atan_near(m, tangent);
     // The arc tangent of a tiny tangent is the same.
     let shift = shift.max(m.float(m.table.exp2_range[0]));
-    let hi = tiny.pick(scale(m, tangent.hi, shift), near.hi);
+    let hi = tiny.pick(scale(m, tangent.sum(), shift), near.hi);
     let rest = Pair { hi, lo: tiny.pick(zero, near.lo) };
     let left = is_negative(m, x);
     let quarters = middle.pick(one, zero);
@@ -256,7 +262,7 @@ impl<'m> HalfAngle<'m> {
         let z = halved.pick((m.float(1.0) - a) * half, a * a);
         let root = z.sqrt();
         let (high, low) = (split(m, root), root - split(m, root));
-        let left = ((z - high * high) - m.float(2.0) * (high * low)) - low * low;
+        let left = ((z - high * high).blunt() - m.float(2.0) * (high * low)) - low * low;
         // The root is 0, as what is left, or at least 2⁻²⁷.
         let correction = left * half / root.max(m.float(2f64.powi(-30)));
         let hi = halved.pick(root, a);
@@ -279,7 +285,8 @@ fn tangent<'m>(m: &'m Math, a: Num<'m>, b: Num<'m>, middle: Num<'m>) -> Pair<'m>
 /// The arc tangent of a number up to tan π/8.
 fn atan_near<'m>(m: &'m Math, Pair { hi, lo }: Pair<'m>) -> Pair<'m> {
     let z = hi * hi;
-    fast_two_sum(hi, lo + hi * (z * polynomial(m, z, m.table.atan)))
+    // The derivative is about 1 − z.
+    fast_two_sum(hi, hi * (z * polynomial(m, z, m.table.atan)) + (lo - lo * z))
 }
 
 /// So many quarters of π, 4 at most, and an angle.
@@ -339,7 +346,7 @@ fn angle_near<'m>(m: &'m Math, a: Num<'m>) -> Angle<'m> {
     for &part in middle {
         // Where the product is the larger one, the difference is exact, and its error 0.
         let product = n * m.float(part);
-        let next = hi - product;
+        let next = (hi - product).blunt();
         lo = lo + ((hi - next) - product);
         hi = next;
     }
@@ -453,7 +460,7 @@ fn cos_near<'m>(m: &'m Math, angle: Angle<'m>) -> Pair<'m> {
     let one = m.float(1.0);
     let square = hi * hi;
     let half = square * m.float(0.5);
-    let near = one - half;
+    let near = (one - half).blunt();
     let lost = (one - near) - half;
     let bend = (square * square) * polynomial(m, square, m.table.cos) - hi * lo;
     fast_two_sum(near, lost + bend)
@@ -465,11 +472,16 @@ fn flip<'m>(m: &'m Math, value: Num<'m>, quadrant: Num<'m>) -> Num<'m> {
     (value.bits() ^ sign).float()
 }
 
-/// x = n·ln 2 + r.
+/// x = n·ln 2 + r; the parts of r may be of any size.
 fn reduce_ln2<'m>(m: &'m Math, x: Num<'m>) -> (Num<'m>, Pair<'m>) {
     let n = (x * m.float(m.table.log2_e)).round_even();
     let [high, low] = m.table.ln2.map(|c| m.float(c));
-    (n, fast_two_sum(x - n * high, -(n * low)))
+    (n, Pair { hi: x - n * high, lo: -(n * low).blunt() })
+}
+
+/// eʳ − 1 for |r| ≤ ½ ln 2.
+fn exp_minus_one<'m>(m: &'m Math, r: Num<'m>) -> Num<'m> {
+    r + exp_bend(m, r)
 }
 
 /// eʳ − 1 − r for |r| ≤ ½ ln 2.
@@ -559,7 +571,7 @@ fn log2_pair<'m>(m: &'m Math, a: Num<'m>) -> Pair<'m> {
     let s_high = split(m, s);
     let below_high = split(m, mantissa + base);
     let below_low = mantissa - (below_high - base);
-    let s_low = inverse * ((above - s_high * below_high) - s_high * below_low);
+    let s_low = inverse * ((above - s_high * below_high).blunt() - s_high * below_low);
     // ³⁄₂ ln((1+s)/(1−s)) = s·(3 + s² + r).
     let z = s * s;
     let r = (z * z) * polynomial(m, z, m.table.ln_pow) + s_low * (s_high + s);
@@ -593,13 +605,14 @@ fn quotient_pair<'m>(m: &'m Math, a: Pair<'m>, b: Pair<'m>) -> Pair<'m> {
     let q = a.hi * inverse;
     let (q_high, b_high) = (split(m, q), split(m, b.hi));
     let (q_low, b_low) = (q - q_high, b.hi - b_high);
-    let left = (a.hi - q_high * b_high) - q_high * b_low - q_low * b_high - q_low * b_low;
-    Pair { hi: q, lo: (left + (a.lo - q * b.lo)) * inverse }
+    let left = (a.hi - q_high * b_high).blunt() - q_high * b_low - q_low * b_high - q_low * b_low;
+    Pair { hi: q, lo: (left + (a.lo - q * b.lo)) * inverse.blunt() }
 }
 
-/// a + b with its error, where |a| ≥ |b| or the sum is exact.
+/// a + b, where |a| ≥ |b| or the sum is exact; the lower part is what is left of it, to far below
+/// the last place of the upper.
 fn fast_two_sum<'m>(a: Num<'m>, b: Num<'m>) -> Pair<'m> {
-    let hi = a + b;
+    let hi = (a + b).blunt();
     Pair { hi, lo: b - (hi - a) }
 }
 
@@ -608,7 +621,8 @@ fn exact_product<'m>(m: &'m Math, a: Num<'m>, b: Num<'m>) -> Pair<'m> {
     let (a_high, b_high) = (split(m, a), split(m, b));
     let (a_low, b_low) = (a - a_high, b - b_high);
     let hi = a * b;
-    let lo = ((a_high * b_high - hi) + a_high * b_low + a_low * b_high) + a_low * b_low;
+    let first = (a_high * b_high - hi).blunt();
+    let lo = (first + a_high * b_low + a_low * b_high) + a_low * b_low;
     Pair { hi, lo }
 }
 

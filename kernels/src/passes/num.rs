@@ -202,6 +202,11 @@ impl<'m> Num<'m> {
         self.bitcast(self.math.table.ty)
     }
 
+    /// The float without its last bit.
+    pub(super) fn blunt(self) -> Num<'m> {
+        (self.bits() & self.math.uint(u64::MAX - 1)).float()
+    }
+
     fn unary(self, op: UnaryOp) -> Num<'m> {
         let value = self.math.builder.borrow_mut().unary(op, self.value);
         self.math.num(value)
