@@ -17,6 +17,7 @@ use crossover_kernels::ir::builder::Builder;
 use crossover_kernels::ir::{Access, Axis, BinaryOp, Const, Inst, Kernel, Type, UnaryOp, Value};
 use crossover_kernels::passes::lower_math;
 use crossover_kernels::passes::rule::Hits;
+use crossover_kernels::random::Random;
 use crossover_shaders::Gpu;
 
 const LENGTHS: [usize; 6] = [0, 1, 3, 64, 257, 1001];
@@ -341,6 +342,80 @@ fn unary_operators() {
         }
     }
     report(&wrong, count);
+}
+
+/// Drivers simplify floats by rules that only real numbers keep. What that does to the functions
+/// shows on few arguments.
+#[test]
+fn functions_on_many_numbers() {
+    let Some(gpu) = gpu() else { return };
+    let (mut wrong, mut count) = (Vec::new(), 0);
+    for ty in [Type::F32, Type::F64].into_iter().filter(|&ty| has(&gpu, ty)) {
+        for &op in UnaryOp::ALL.iter().filter(|op| op.is_transcendental()) {
+            count += 1;
+            wrong.extend(check_many(
+                &gpu,
+                &format!("{op}_{ty}"),
+                &[Operand::Loaded(ty)],
+                |b, v| b.unary(op, v[0]),
+                &|row| vec![eval::unary(op, row[0])],
+            ));
+        }
+        for &op in BinaryOp::ALL.iter().filter(|op| op.is_transcendental()) {
+            count += 1;
+            wrong.extend(check_many(
+                &gpu,
+                &format!("{op}_{ty}"),
+                &[Operand::Loaded(ty); 2],
+                |b, v| b.binary(op, v[0], v[1]),
+                &|row| eval::binary(op, row[0], row[1]).into_iter().collect(),
+            ));
+        }
+    }
+    report(&wrong, count);
+}
+
+/// Runs a function on numbers of all sizes, half of them between 2⁻⁸ and 2⁸.
+fn check_many(
+    gpu: &Arc<Gpu>,
+    name: &str,
+    operands: &[Operand],
+    op: impl Fn(&mut Builder, &[Value]) -> Value,
+    meaning: &dyn Fn(&[Const]) -> Vec<Const>,
+) -> Option<String> {
+    const LEN: usize = 50_000;
+    let mut rng = Random::new(0x0061_9a5e);
+    let mut column = |operand: &Operand| -> Vec<Const> {
+        let ty = operand.ty();
+        (0..LEN).map(|at| many(ty, rng.next_u64(), at % 2 == 0)).collect()
+    };
+    let columns: Vec<Vec<Const>> = operands.iter().map(&mut column).collect();
+    let ty = operands[0].ty();
+    let version = compile(gpu, &lowered(&build(name, operands, op)));
+    let mut args: Vec<Data> = columns.iter().map(|column| data(column)).collect();
+    args.push(Data::zeroed(ty, LEN));
+    if let Err(error) = run_gpu(&version, &mut args, [LEN as u32, 1, 1], None) {
+        return Some(format!("{name}: {error}"));
+    }
+    let found = bits(args.last()?).into_iter().map(|bits| Const::new(ty, bits));
+    let mut rows = found.enumerate().map(|(at, found)| {
+        let row: Vec<Const> = columns.iter().map(|column| column[at]).collect();
+        (found, row)
+    });
+    let (found, row) = rows.find(|(found, row)| !accepts(*found, row, meaning, LOWERED))?;
+    Some(format!("{name} of {row:?}: {found:?}, expected {:?}", meaning(&row)))
+}
+
+/// The number of these bits, or of these with a small exponent.
+fn many(ty: Type, bits: u64, small: bool) -> Const {
+    let bits = if ty == Type::F32 { bits >> 32 } else { bits };
+    let (mantissa, bias) = if ty == Type::F32 { (23, 127) } else { (52, 1023) };
+    if !small {
+        return Const::new(ty, bits);
+    }
+    let exponent = bias - 8 + (bits >> mantissa) % 16;
+    let kept = bits & (1 << (ty.bits() - 1) | ((1 << mantissa) - 1));
+    Const::new(ty, kept | exponent << mantissa)
 }
 
 #[test]
