@@ -49,7 +49,7 @@ pub(super) fn tanh<'m>(m: &'m Math, x: Num<'m>) -> Num<'m> {
     let (n, r) = reduce_ln2(m, a + a);
     let power = pow2(m, n.to_int());
     let r = fast_two_sum(r.hi, r.lo);
-    let near = fast_two_sum(r.hi, exp_bend(m, r.hi) + r.lo);
+    let near = fast_two_sum(r.hi, exp_bend(m, r.hi) + (r.lo + r.lo * r.hi));
     let part = Pair { hi: power * near.hi, lo: power * near.lo };
     // t is power − 1 + part. Each step keeps what it loses: the power may be far above 1.
     let around = |unit: Num<'m>| {
