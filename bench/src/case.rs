@@ -50,9 +50,11 @@ impl<'r> Case<'r> {
             .entry
             .params
             .iter()
-            .map(|p| match p.kind {
-                ParamKind::Buffer { access, .. } => Some(access),
-                ParamKind::Scalar(_) => None,
+            .filter_map(|p| match p.kind {
+                ParamKind::Buffer { access, .. } => Some(Some(access)),
+                ParamKind::Scalar(_) => Some(None),
+                // No argument.
+                ParamKind::Shared { .. } => None,
             })
             .collect::<Vec<_>>();
         if access.len() != held.len() {
