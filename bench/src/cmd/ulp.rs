@@ -14,11 +14,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 use rayon::prelude::*;
 use serde::Serialize;
 
-use error::{Verdict, judge};
+use error::{BOUND, Verdict, judge};
 use functions::{ALL, Function};
-
-/// The bound on every function, in units of the last place.
-const BOUND: f64 = 2.0;
 
 /// Numbers in one call.
 const BLOCK: usize = 1 << 22;

@@ -1,5 +1,8 @@
 //! How far an `f32` is from the number that it stands for.
 
+/// The bound on every function, in units of the last place.
+pub(super) const BOUND: f64 = 2.0;
+
 /// What a result is.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Verdict {
@@ -19,14 +22,13 @@ const BEYOND: f64 = 340_282_366_920_938_463_463_374_607_431_768_211_456.0;
 pub(super) fn judge(x: f32, found: f32, reference: fn(f64) -> f64, flushes: bool) -> Verdict {
     let right = reference(f64::from(x));
     let verdict = compare(found, right);
-    let fine = matches!(verdict, Verdict::Off(ulps) if ulps <= 2.0);
-    if fine || !flushes {
+    let fine = |verdict| matches!(verdict, Verdict::Off(ulps) if ulps <= BOUND);
+    if fine(verdict) || !flushes {
         return verdict;
     }
     let result_flushed = found == 0.0 && right.abs() < f64::from(f32::MIN_POSITIVE);
     let of_zero = || compare(found, reference(0f64.copysign(f64::from(x))));
-    let argument_flushed =
-        x.is_subnormal() && matches!(of_zero(), Verdict::Off(ulps) if ulps <= 2.0);
+    let argument_flushed = x.is_subnormal() && fine(of_zero());
     if result_flushed || argument_flushed { Verdict::Flushed } else { verdict }
 }
 
