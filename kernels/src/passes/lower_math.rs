@@ -42,8 +42,8 @@
 //! Devices differ from IEEE in three ways. With each division off by up to 2 ULP more, and each square
 //! root by 4 (a million random `f32`), `ln` is at 0.85, `log2` at 0.89, `asin` at 0.75, `acos` at 0.73,
 //! no other above the table. Products and sums are fused, and drivers simplify as if numbers were real:
-//! on Mesa 25's llvmpipe (`crossover ulp --device gpu`, `tan` and `tanh` on all `f32`, the others on
-//! every 997th) `exp` is at 1.22, all others are where they are on the CPU.
+//! on Mesa 25's llvmpipe (`crossover ulp --device gpu`; `tan`, `tanh`, `erf` and `atan` on all `f32`,
+//! the others on every 997th) `exp` is at 1.22, all others are where they are on the CPU.
 
 use std::collections::HashMap;
 
