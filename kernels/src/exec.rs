@@ -213,6 +213,7 @@ pub fn default_grid(kernel: &Kernel, args: &[Arg]) -> Grid {
                 Some(Arg::Buffer { .. }) | None => 0,
             },
             Extent::Fixed(size) => size,
+            Extent::Given => 1,
         };
     }
     grid

@@ -31,6 +31,8 @@ pub mod lang;
 pub mod library;
 pub mod passes;
 pub mod random;
+#[cfg(feature = "shaders")]
+pub mod shader;
 pub mod verify;
 
 pub use crossover_macros::kernel;

@@ -71,7 +71,7 @@ fn verify_grid(kernel: &Kernel) -> Result<(), String> {
         match *extent {
             Extent::Len(p) if entry.element(p).is_some() => {}
             Extent::Scalar(p) if scalar(entry, p) == Some(Type::U32) => {}
-            Extent::Fixed(_) => {}
+            Extent::Fixed(_) | Extent::Given => {}
             Extent::Len(p) | Extent::Scalar(p) => {
                 return Err(format!("grid extent {p} is neither a buffer nor a u32"));
             }

@@ -90,7 +90,7 @@ pub fn instantiate(
     Ok(kernel)
 }
 
-fn refuse_divergent_barrier(kernel: &Kernel) -> Result<(), KernelError> {
+pub(crate) fn refuse_divergent_barrier(kernel: &Kernel) -> Result<(), KernelError> {
     let Some(span) = uniform::divergent_barrier(kernel) else { return Ok(()) };
     let diagnostic = Diagnostic {
         location: kernel.location(span),

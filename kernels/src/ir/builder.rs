@@ -55,6 +55,11 @@ impl Builder {
         self.span = span;
     }
 
+    /// The span that the following values and sites get.
+    pub fn span(&self) -> Span {
+        self.span
+    }
+
     /// Adds a scalar parameter.
     pub fn scalar(&mut self, name: impl Into<String>, ty: Type) -> Param {
         self.param(ParamDef { name: name.into(), kind: ParamKind::Scalar(ty) })

@@ -368,6 +368,8 @@ pub enum Extent {
     Scalar(Param),
     /// Always the same.
     Fixed(u32),
+    /// What the call says; 1 if it says nothing.
+    Given,
 }
 
 /// What becomes of the value each invocation contributes.

@@ -158,6 +158,7 @@ impl<'k> Printer<'k> {
             Extent::Len(p) => format!("len {}", self.param(p)),
             Extent::Scalar(p) => self.param(p),
             Extent::Fixed(size) => size.to_string(),
+            Extent::Given => "_".to_owned(),
         }
     }
 
@@ -692,6 +693,12 @@ impl<'t> Parser<'t> {
         if line.rest.trim_start().starts_with(|c: char| c.is_ascii_digit()) {
             return Ok(Extent::Fixed(line.number()?));
         }
+        // A scalar may be called `_`, too.
+        let mut ahead = *line;
+        if ahead.eat_word("_") && self.names.iter().all(|name| *name != Some("_")) {
+            *line = ahead;
+            return Ok(Extent::Given);
+        }
         // A scalar may be called `len`.
         let mut ahead = *line;
         if ahead.eat_word("len") && !ahead.at(",") && !ahead.at(")") {
@@ -1093,7 +1100,7 @@ helper "nothing"() {
 "#;
 
     /// Workgroups.
-    const GROUPS: &str = r#"kernel "groups"(x: [f32], y: mut [f32], tile: shared [f32; 64], bins: shared atomic [u32; 8]) grid (len x) workgroup (64, 1, 1) contract {
+    const GROUPS: &str = r#"kernel "groups"(x: [f32], y: mut [f32], tile: shared [f32; 64], bins: shared atomic [u32; 8]) grid (len x, _) workgroup (64, 1, 1) contract {
   %0: u32 = local.x
   %1: u32 = group.x @0:1:2
   %2: f32 = load tile %0

@@ -538,6 +538,7 @@ impl<'a> Writer<'a> {
                 Extent::Len(p) => self.b.len(p),
                 Extent::Scalar(p) => self.b.argument(p),
                 Extent::Fixed(size) => self.b.constant(size),
+                Extent::Given => unreachable!("random kernels say how large their grid is"),
             };
             let rows = self.b.binary(BinaryOp::Mul, at, extent);
             at = self.b.binary(BinaryOp::Add, rows, ids[axis]);

@@ -1,0 +1,206 @@
+//! Built-in functions.
+
+use naga::{Expression, Handle, MathFunction};
+
+use super::body::{Body, scalar_type};
+use super::expr::Scalars;
+use super::{Refusal, Taken};
+use crate::ir::{BinaryOp, Type, UnaryOp, Value};
+
+impl Body<'_> {
+    pub(super) fn math(
+        &mut self,
+        fun: MathFunction,
+        arg: Handle<Expression>,
+        others: [Option<Handle<Expression>>; 3],
+        span: naga::Span,
+    ) -> Taken<Scalars> {
+        let ty = scalar_type(&self.inner(arg), span)?;
+        let mut args = vec![self.scalars(arg)?];
+        for other in others.into_iter().flatten() {
+            args.push(self.scalars(other)?);
+        }
+        if let Some(whole) = self.of_vectors(fun, &args) {
+            return Ok(whole);
+        }
+        let count = args.iter().map(Vec::len).max().unwrap_or(0);
+        let mut scalars = Vec::with_capacity(count);
+        for at in 0..count {
+            let lane = |arg: &Scalars| arg[at.min(arg.len() - 1)];
+            let lanes: Vec<Value> = args.iter().map(lane).collect();
+            match self.of_scalars(fun, ty, &lanes) {
+                Some(value) => scalars.push(value),
+                None => {
+                    let message = format!("the function {fun:?} is not taken");
+                    return Err(Refusal { message, span });
+                }
+            }
+        }
+        Ok(scalars)
+    }
+
+    fn dot(&mut self, a: &[Value], b: &[Value]) -> Value {
+        let mut products = a.iter().zip(b).map(|(&a, &b)| (a, b));
+        let (a, b) = products.next().expect("vectors have lanes");
+        let mut sum = self.b.binary(BinaryOp::Mul, a, b);
+        for (a, b) in products {
+            let product = self.b.binary(BinaryOp::Mul, a, b);
+            sum = self.b.binary(BinaryOp::Add, sum, product);
+        }
+        sum
+    }
+
+    fn length_of(&mut self, v: &[Value]) -> Value {
+        match v {
+            [one] => self.b.unary(UnaryOp::Abs, *one),
+            _ => {
+                let square = self.dot(v, v);
+                self.b.unary(UnaryOp::Sqrt, square)
+            }
+        }
+    }
+
+    /// Functions that mix the lanes of vectors.
+    fn of_vectors(&mut self, fun: MathFunction, args: &[Scalars]) -> Option<Scalars> {
+        let a = &args[0];
+        Some(match (fun, args) {
+            (MathFunction::Dot, [a, b]) => vec![self.dot(a, b)],
+            (MathFunction::Length, _) => vec![self.length_of(a)],
+            (MathFunction::Distance, [a, b]) => {
+                let lanes = a.iter().zip(b);
+                let apart: Scalars =
+                    lanes.map(|(&a, &b)| self.b.binary(BinaryOp::Sub, a, b)).collect();
+                vec![self.length_of(&apart)]
+            }
+            (MathFunction::Normalize, _) => {
+                let length = self.length_of(a);
+                a.iter().map(|&v| self.b.binary(BinaryOp::Div, v, length)).collect()
+            }
+            (MathFunction::Cross, [a, b]) => {
+                let lane = |body: &mut Self, i: usize, j: usize| {
+                    let x = body.b.binary(BinaryOp::Mul, a[i], b[j]);
+                    let y = body.b.binary(BinaryOp::Mul, a[j], b[i]);
+                    body.b.binary(BinaryOp::Sub, x, y)
+                };
+                vec![lane(self, 1, 2), lane(self, 2, 0), lane(self, 0, 1)]
+            }
+            (MathFunction::Reflect, [a, n]) => {
+                let along = self.dot(n, a);
+                let twice = self.b.binary(BinaryOp::Add, along, along);
+                let lanes = a.iter().zip(n);
+                lanes
+                    .map(|(&a, &n)| {
+                        let by = self.b.binary(BinaryOp::Mul, twice, n);
+                        self.b.binary(BinaryOp::Sub, a, by)
+                    })
+                    .collect()
+            }
+            _ => return None,
+        })
+    }
+
+    fn of_scalars(&mut self, fun: MathFunction, ty: Type, args: &[Value]) -> Option<Value> {
+        let unary = match fun {
+            MathFunction::Abs if ty == Type::U32 || ty == Type::U64 => return Some(args[0]),
+            MathFunction::Abs => Some(UnaryOp::Abs),
+            MathFunction::Cos => Some(UnaryOp::Cos),
+            MathFunction::Sin => Some(UnaryOp::Sin),
+            MathFunction::Tan => Some(UnaryOp::Tan),
+            MathFunction::Tanh => Some(UnaryOp::Tanh),
+            MathFunction::Ceil => Some(UnaryOp::Ceil),
+            MathFunction::Floor => Some(UnaryOp::Floor),
+            MathFunction::Round => Some(UnaryOp::RoundEven),
+            MathFunction::Trunc => Some(UnaryOp::Trunc),
+            MathFunction::Exp => Some(UnaryOp::Exp),
+            MathFunction::Exp2 => Some(UnaryOp::Exp2),
+            MathFunction::Log => Some(UnaryOp::Ln),
+            MathFunction::Log2 => Some(UnaryOp::Log2),
+            MathFunction::Sqrt => Some(UnaryOp::Sqrt),
+            MathFunction::CountOneBits => Some(UnaryOp::CountOnes),
+            MathFunction::CountLeadingZeros => Some(UnaryOp::LeadingZeros),
+            MathFunction::CountTrailingZeros => Some(UnaryOp::TrailingZeros),
+            _ => None,
+        };
+        if let Some(op) = unary {
+            return Some(self.b.unary(op, args[0]));
+        }
+        let binary = match fun {
+            MathFunction::Min => Some(BinaryOp::Min),
+            MathFunction::Max => Some(BinaryOp::Max),
+            MathFunction::Pow => Some(BinaryOp::Pow),
+            _ => None,
+        };
+        if let (Some(op), [a, b]) = (binary, args) {
+            return Some(self.b.binary(op, *a, *b));
+        }
+        self.composed(fun, ty, args)
+    }
+
+    /// Functions that are a few operators.
+    fn composed(&mut self, fun: MathFunction, ty: Type, args: &[Value]) -> Option<Value> {
+        use BinaryOp::{Add, Copysign, Div, Ge, Max, Min, Mul, Sub};
+        let x = args[0];
+        Some(match (fun, args) {
+            (MathFunction::Clamp, [x, low, high]) => {
+                let raised = self.b.binary(Max, *x, *low);
+                self.b.binary(Min, raised, *high)
+            }
+            (MathFunction::Saturate, _) => {
+                let (zero, one) = (self.number(ty, 0.0), self.number(ty, 1.0));
+                let raised = self.b.binary(Max, x, zero);
+                self.b.binary(Min, raised, one)
+            }
+            (MathFunction::Fract, _) => {
+                let floor = self.b.unary(UnaryOp::Floor, x);
+                self.b.binary(Sub, x, floor)
+            }
+            (MathFunction::Fma, [a, b, c]) => self.b.fma(*a, *b, *c),
+            (MathFunction::Mix, [a, b, t]) => {
+                let one = self.number(ty, 1.0);
+                let rest = self.b.binary(Sub, one, *t);
+                let (from, to) = (self.b.binary(Mul, *a, rest), self.b.binary(Mul, *b, *t));
+                self.b.binary(Add, from, to)
+            }
+            (MathFunction::Step, [edge, x]) => {
+                let (zero, one) = (self.number(ty, 0.0), self.number(ty, 1.0));
+                let reached = self.b.binary(Ge, *x, *edge);
+                self.b.select(reached, one, zero)
+            }
+            (MathFunction::SmoothStep, [low, high, x]) => {
+                let (above, width) =
+                    (self.b.binary(Sub, *x, *low), self.b.binary(Sub, *high, *low));
+                let ratio = self.b.binary(Div, above, width);
+                let t = self.composed(MathFunction::Saturate, ty, &[ratio])?;
+                let (two, three) = (self.number(ty, 2.0), self.number(ty, 3.0));
+                let twice = self.b.binary(Mul, two, t);
+                let bend = self.b.binary(Sub, three, twice);
+                let square = self.b.binary(Mul, t, t);
+                self.b.binary(Mul, square, bend)
+            }
+            (MathFunction::InverseSqrt, _) => {
+                let (one, root) = (self.number(ty, 1.0), self.b.unary(UnaryOp::Sqrt, x));
+                self.b.binary(Div, one, root)
+            }
+            (MathFunction::Sign, _) if ty.is_float() => {
+                let (zero, one) = (self.number(ty, 0.0), self.number(ty, 1.0));
+                let signed = self.b.binary(Copysign, one, x);
+                let none = self.b.binary(BinaryOp::Eq, x, zero);
+                self.b.select(none, zero, signed)
+            }
+            (MathFunction::Sign, _) => {
+                let (low, high) = (self.number(ty, -1.0), self.number(ty, 1.0));
+                let raised = self.b.binary(Max, x, low);
+                self.b.binary(Min, raised, high)
+            }
+            (MathFunction::Radians, _) => {
+                let factor = self.number(ty, std::f64::consts::PI / 180.0);
+                self.b.binary(Mul, x, factor)
+            }
+            (MathFunction::Degrees, _) => {
+                let factor = self.number(ty, 180.0 / std::f64::consts::PI);
+                self.b.binary(Mul, x, factor)
+            }
+            _ => return None,
+        })
+    }
+}

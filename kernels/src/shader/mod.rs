@@ -1,0 +1,177 @@
+//! Compute shaders as kernels: WGSL, SPIR-V and GLSL, read by naga, become the same IR as functions
+//! under `#[kernel]`, and run, are placed and are explained like them.
+//!
+//! ```text
+//! var<storage>            a buffer parameter, in the order of group and binding; its elements are
+//!                         scalars: vectors and structures are several of them
+//! var<uniform>            a scalar parameter for each scalar in it, behind the buffers
+//! var<workgroup>          a shared array
+//! var<private>, var       variables
+//! a function              its body, where it is called
+//! vec2, vec3, vec4        that many values
+//! for (i = a; i < b; …)   a counted loop, where that can be seen
+//! ```
+//!
+//! An index out of range and a division by zero are errors here as in every kernel, and not clamped.
+//! What cannot be taken (textures, matrices, subgroups, …) is refused with the construct and its
+//! line. A grid of one axis is as long as the first buffer that the shader writes, others have the
+//! extents that the call gives: in invocations, rounded up to whole workgroups.
+
+mod body;
+mod counted;
+mod expr;
+mod layout;
+mod math;
+mod place;
+
+use std::sync::Arc;
+
+use crate::error::{Diagnostic, KernelError};
+use crate::ir::{Access, Extent, Kernel, ParamKind};
+use crate::verify::verify;
+use body::Body;
+
+/// A shader with its compute entry points.
+#[derive(Debug)]
+pub struct Module {
+    naga: naga::Module,
+    info: naga::valid::ModuleInfo,
+    file: Arc<str>,
+    source: String,
+}
+
+/// A complaint before it has a location: what and where.
+#[derive(Debug)]
+struct Refusal {
+    message: String,
+    span: naga::Span,
+}
+
+type Taken<T> = Result<T, Refusal>;
+
+impl Module {
+    fn naga(&self) -> &naga::Module {
+        &self.naga
+    }
+
+    /// Reads WGSL. `file` stands in messages.
+    ///
+    /// # Errors
+    /// [`KernelError::Source`] with what does not parse or is not valid, and its line.
+    pub fn from_wgsl(file: &str, source: &str) -> Result<Module, KernelError> {
+        let naga = naga::front::wgsl::parse_str(source).map_err(|error| {
+            let place = error.location(source);
+            complaint(file, place, error.message().to_owned())
+        })?;
+        Module::validated(naga, file, source)
+    }
+
+    /// Reads SPIR-V, as bytes. `file` stands in messages.
+    ///
+    /// # Errors
+    /// [`KernelError::Source`] with what cannot be read.
+    pub fn from_spirv(file: &str, bytes: &[u8]) -> Result<Module, KernelError> {
+        let options = naga::front::spv::Options::default();
+        let naga = naga::front::spv::parse_u8_slice(bytes, &options)
+            .map_err(|error| complaint(file, None, error.to_string()))?;
+        Module::validated(naga, file, "")
+    }
+
+    /// Reads a GLSL compute shader. `file` stands in messages.
+    ///
+    /// # Errors
+    /// [`KernelError::Source`] with what does not parse or is not valid, and its line.
+    pub fn from_glsl(file: &str, source: &str) -> Result<Module, KernelError> {
+        let options = naga::front::glsl::Options::from(naga::ShaderStage::Compute);
+        let parsed = naga::front::glsl::Frontend::default().parse(&options, source);
+        let naga = parsed.map_err(|errors| {
+            let first = errors.errors.first();
+            let place = first.map(|error| error.meta.location(source));
+            let message = first.map_or_else(String::new, |error| error.kind.to_string());
+            complaint(file, place, message)
+        })?;
+        Module::validated(naga, file, source)
+    }
+
+    fn validated(naga: naga::Module, file: &str, source: &str) -> Result<Module, KernelError> {
+        // Barriers are judged by `analysis::uniform`, which sees more than naga does.
+        let flags = naga::valid::ValidationFlags::all()
+            - naga::valid::ValidationFlags::CONTROL_FLOW_UNIFORMITY;
+        let capabilities = naga::valid::Capabilities::all();
+        let info = naga::valid::Validator::new(flags, capabilities).validate(&naga);
+        let info = info.map_err(|error| {
+            complaint(file, error.location(source), error.as_inner().to_string())
+        })?;
+        Ok(Module { naga, info, file: file.into(), source: source.to_owned() })
+    }
+
+    /// The names of the compute entry points.
+    pub fn entries(&self) -> impl Iterator<Item = &str> {
+        let compute = |point: &&naga::EntryPoint| point.stage == naga::ShaderStage::Compute;
+        self.naga.entry_points.iter().filter(compute).map(|point| point.name.as_str())
+    }
+
+    /// The kernel of an entry point, verified but not optimised.
+    ///
+    /// # Errors
+    /// [`KernelError::Source`] with what cannot be taken, and its line.
+    pub fn kernel(&self, entry: &str) -> Result<Kernel, KernelError> {
+        let stage = naga::ShaderStage::Compute;
+        let points = &self.naga.entry_points;
+        let at = points.iter().position(|point| point.name == entry && point.stage == stage);
+        let Some(at) = at else {
+            let names: Vec<&str> = self.entries().collect();
+            let message = format!("there is no compute entry point `{entry}`");
+            let help = Some(format!("there are: {}", names.join(", ")));
+            let location = self.file.to_string();
+            let diagnostics = vec![Diagnostic { location, message, help }];
+            return Err(KernelError::Source { kernel: entry.to_owned(), diagnostics });
+        };
+        let kernel = self.lower(at).map_err(|refusal| {
+            let place = refusal.span.is_defined().then(|| refusal.span.location(&self.source));
+            complaint(&self.file, place.filter(|_| !self.source.is_empty()), refusal.message)
+        })?;
+        crate::front::refuse_divergent_barrier(&kernel)?;
+        verify(&kernel)?;
+        Ok(kernel)
+    }
+
+    fn lower(&self, at: usize) -> Taken<Kernel> {
+        let point = &self.naga.entry_points[at];
+        let mut body = Body::new(self, point, at)?;
+        body.run()?;
+        let axes = body.axes();
+        let entry = body.finish();
+        let written = entry.params.iter().position(|param| match param.kind {
+            ParamKind::Buffer { access, .. } => access != Access::Read,
+            ParamKind::Scalar(_) | ParamKind::Shared { .. } => false,
+        });
+        let first = match written {
+            Some(at) if axes == 1 => Extent::Len(crate::ir::Param(at as u32)),
+            Some(_) | None => Extent::Given,
+        };
+        let mut grid = vec![first];
+        grid.resize(axes, Extent::Given);
+        Ok(Kernel {
+            entry,
+            helpers: Vec::new(),
+            grid,
+            workgroup: Some(point.workgroup_size),
+            collective: None,
+            contract: false,
+            files: vec![self.file.clone()],
+        })
+    }
+}
+
+fn complaint(file: &str, place: Option<naga::SourceLocation>, message: String) -> KernelError {
+    let location = match place {
+        Some(place) => format!("{file}:{}:{}", place.line_number, place.line_position),
+        None => file.to_owned(),
+    };
+    let diagnostics = vec![Diagnostic { location, message, help: None }];
+    KernelError::Source { kernel: file.to_owned(), diagnostics }
+}
+
+#[cfg(test)]
+mod tests;
