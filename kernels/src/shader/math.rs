@@ -107,6 +107,9 @@ impl Body<'_> {
             MathFunction::Sin => Some(UnaryOp::Sin),
             MathFunction::Tan => Some(UnaryOp::Tan),
             MathFunction::Tanh => Some(UnaryOp::Tanh),
+            MathFunction::Asin => Some(UnaryOp::Asin),
+            MathFunction::Acos => Some(UnaryOp::Acos),
+            MathFunction::Atan => Some(UnaryOp::Atan),
             MathFunction::Ceil => Some(UnaryOp::Ceil),
             MathFunction::Floor => Some(UnaryOp::Floor),
             MathFunction::Round => Some(UnaryOp::RoundEven),
@@ -128,6 +131,7 @@ impl Body<'_> {
             MathFunction::Min => Some(BinaryOp::Min),
             MathFunction::Max => Some(BinaryOp::Max),
             MathFunction::Pow => Some(BinaryOp::Pow),
+            MathFunction::Atan2 => Some(BinaryOp::Atan2),
             _ => None,
         };
         if let (Some(op), [a, b]) = (binary, args) {
