@@ -165,6 +165,13 @@ pub fn check_args(kernel: &Kernel, args: &[Arg], grid: Grid) -> Result<(), RunEr
             Some(_) | None => {}
         }
     }
+    if let Some(size) = kernel.workgroup
+        && (0..3).any(|at| grid[at].div_ceil(size[at]).checked_mul(size[at]).is_none())
+    {
+        return fail(format!(
+            "the grid {grid:?} in whole workgroups of {size:?} is beyond 32 bits"
+        ));
+    }
     if let Some((a, b)) = aliased(kernel, args) {
         let (a, b) = (&params[a].name, &params[b].name);
         return fail(format!("`{a}` and `{b}` are the same buffer, and one of them is written"));

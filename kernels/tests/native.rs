@@ -122,6 +122,7 @@ fn every_library_kernel_does_what_its_function_does() {
                     Extent::Len(p) => data[p.index()].len() as u32,
                     Extent::Scalar(p) => inputs[p.index()].scalar() as u32,
                     Extent::Fixed(n) => n,
+                    Extent::Given => 1,
                 };
             }
             interp::run(&kernel, &mut data, grid, None).expect("no check fails");

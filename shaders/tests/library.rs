@@ -21,6 +21,7 @@ fn grid(kernel: &Kernel, data: &[Data]) -> [u32; 3] {
             Extent::Len(param) => data[param.index()].len() as u32,
             Extent::Scalar(param) => bits(&data[param.index()])[0] as u32,
             Extent::Fixed(size) => size,
+            Extent::Given => 1,
         };
     }
     grid

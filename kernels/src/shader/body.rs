@@ -41,8 +41,6 @@ pub(super) struct Frame<'m> {
     result: Vec<Local>,
     /// Set when the function has returned inside a loop.
     returned: Option<Local>,
-    /// Loops around the statement at hand, in this function.
-    loops: usize,
     /// What `continue` runs before the next passage of each loop around.
     continuing: Vec<Continuing<'m>>,
 }
@@ -395,13 +393,11 @@ impl<'m> Body<'m> {
     }
 
     fn repeat(&mut self, body: &'m naga::Block, continuing: Continuing<'m>) -> Taken<()> {
-        self.frame_mut().loops += 1;
         self.frame_mut().continuing.push(continuing);
         self.b.open();
         let done = self.block(body).and_then(|()| self.end_passage());
         let block = self.b.close();
         self.frame_mut().continuing.pop();
-        self.frame_mut().loops -= 1;
         done?;
         self.b.stmt(Stmt::Loop(block));
         self.leave_after_loop();
@@ -411,11 +407,9 @@ impl<'m> Body<'m> {
     /// Enters a loop that counts, whose passages end without statements of their own.
     pub(super) fn count_loop(&mut self, body: &'m [Statement]) -> Taken<()> {
         static NOTHING: naga::Block = naga::Block::new();
-        self.frame_mut().loops += 1;
         self.frame_mut().continuing.push(Continuing { block: &NOTHING, break_if: None });
         let done = self.statements(body);
         self.frame_mut().continuing.pop();
-        self.frame_mut().loops -= 1;
         done
     }
 
@@ -612,7 +606,6 @@ impl<'m> Frame<'m> {
             variables: HashMap::new(),
             result: Vec::new(),
             returned: None,
-            loops: 0,
             continuing: Vec::new(),
         }
     }
@@ -667,7 +660,6 @@ fn indexed_variables(function: &naga::Function) -> HashSet<Handle<naga::LocalVar
         }
         // A pointer that is passed on may be indexed there.
         if let Expression::LocalVariable(variable) = expression
-            && !matches!(function.local_variables[*variable].name.as_deref(), Some(""))
             && is_passed(function, *variable)
         {
             found.insert(*variable);

@@ -95,6 +95,7 @@ pub fn grid(kernel: &Kernel, data: &[Data]) -> Grid {
                 Data::Narrow(_) | Data::Wide(_) => 0,
             },
             Extent::Fixed(n) => n,
+            Extent::Given => 1,
         };
     }
     grid
