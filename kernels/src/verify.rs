@@ -23,6 +23,9 @@ use crate::ir::{
 /// Invocations of a workgroup at most.
 pub const WORKGROUP_MAX: u32 = 1024;
 
+/// Bytes that the invocations of a workgroup can share at most.
+pub const SHARED_BYTES_MAX: u64 = 16 << 20;
+
 /// Checks every rule in the head of this file.
 ///
 /// # Errors
@@ -104,6 +107,11 @@ fn verify_shared(
     helper: Option<Helper>,
 ) -> Result<(), String> {
     let arity = function.arity();
+    let bytes = function.shared().map(|(_, ty, len)| u64::from(len) * ty.bytes() as u64);
+    let bytes = bytes.fold(0, u64::saturating_add);
+    if bytes > SHARED_BYTES_MAX {
+        return Err(format!("{bytes} bytes of shared arrays, the most is {SHARED_BYTES_MAX}"));
+    }
     for (param, element, len) in function.shared() {
         let name = &function.params[param.index()].name;
         if helper.is_some() || kernel.workgroup.is_none() || kernel.collective.is_some() {

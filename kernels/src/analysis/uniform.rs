@@ -19,6 +19,8 @@ pub struct Uniform {
     locals: Vec<bool>,
     /// Loops whose invocations leave or go on at different places.
     ragged: HashSet<*const Stmt>,
+    /// Statements that not all invocations of a group come to.
+    apart: HashSet<*const Stmt>,
     /// The first barrier to which invocations do not come together.
     pub divergent: Option<Span>,
 }
@@ -30,12 +32,14 @@ impl Uniform {
             values: vec![true; function.values.len()],
             locals: vec![true; function.locals.len()],
             ragged: HashSet::new(),
+            apart: HashSet::new(),
             divergent: None,
         };
         loop {
             let mut walk =
                 Walk { function, facts: facts.clone(), together: true, loops: Vec::new() };
             walk.facts.divergent = None;
+            walk.facts.apart.clear();
             walk.block(&function.body);
             let settled = walk.facts.values == facts.values
                 && walk.facts.locals == facts.locals
@@ -50,6 +54,11 @@ impl Uniform {
     /// Whether the value is the same for all invocations of a group.
     pub fn value(&self, value: Value) -> bool {
         self.values[value.index()]
+    }
+
+    /// Whether all invocations of a group come to the statement together.
+    pub fn together(&self, stmt: &Stmt) -> bool {
+        !self.apart.contains(&std::ptr::from_ref(stmt))
     }
 
     /// Whether the variable is.
@@ -80,6 +89,9 @@ impl Walk<'_> {
     }
 
     fn stmt(&mut self, stmt: &Stmt) {
+        if !self.together {
+            self.facts.apart.insert(std::ptr::from_ref(stmt));
+        }
         match stmt {
             Stmt::Let(value) => {
                 let uniform = self.inst(*value);

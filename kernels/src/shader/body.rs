@@ -12,9 +12,13 @@ use crate::ir::builder::Builder;
 use crate::ir::{
     Access, AtomicOp, BinaryOp, Function, Local, ParamDef, ParamKind, Span, Stmt, Type, Value,
 };
+use crate::verify::WORKGROUP_MAX;
 
 /// How deep functions call each other at most.
 const CALLS_MAX: usize = 64;
+
+/// Values of a kernel at most, every function written out at each of its calls.
+const VALUES_MAX: usize = 1 << 18;
 
 /// An entry point while it is written.
 pub(super) struct Body<'m> {
@@ -27,6 +31,8 @@ pub(super) struct Body<'m> {
     pub(super) frames: Vec<Frame<'m>>,
     /// Grid axes whose place is asked for.
     pub(super) axes_used: usize,
+    /// The statement before the one at hand, without those that only compute.
+    pub(super) before: Option<&'m Statement>,
 }
 
 /// A function whose statements are being written.
@@ -58,8 +64,16 @@ impl<'m> Body<'m> {
         point: &'m naga::EntryPoint,
         at: usize,
     ) -> Taken<Body<'m>> {
-        let frame = Frame::new(&point.function, module.info.get_entry_point(at), Vec::new());
         let sizes = point.workgroup_size;
+        let refuse = |message: String| Err(Refusal { message, span: naga::Span::UNDEFINED });
+        if point.workgroup_size_overrides.is_some() {
+            return refuse("a size of workgroups that a pipeline sets is not taken".to_owned());
+        }
+        let invocations: u64 = sizes.iter().map(|&n| u64::from(n)).product();
+        if invocations > u64::from(WORKGROUP_MAX) {
+            return refuse(format!("a workgroup of {sizes:?}, it can have {WORKGROUP_MAX}"));
+        }
+        let frame = Frame::new(&point.function, module.info.get_entry_point(at), Vec::new());
         let mut body = Body {
             module,
             types: Types(&module.naga.types),
@@ -68,12 +82,26 @@ impl<'m> Body<'m> {
             globals: HashMap::new(),
             frames: vec![frame],
             axes_used: sizes.iter().rposition(|&n| n > 1).map_or(1, |at| at + 1),
+            before: None,
         };
+        body.axes_used = body.axes_used.max(body.named_axes());
         let used = used_globals(module, at);
         body.buffers(&used)?;
         body.uniforms(&used)?;
         body.variables(&used)?;
         Ok(body)
+    }
+
+    /// The buffers that are arrays of scalars.
+    pub(super) fn plain_buffers(&self) -> Vec<u32> {
+        let plain = |place: &Place| match (&place.root, &place.inner) {
+            (Root::Memory(param, _), TypeInner::Array { base, .. }) => {
+                let inner = self.types.inner(*base);
+                matches!(inner, TypeInner::Scalar(_) | TypeInner::Atomic(_)).then_some(param.0)
+            }
+            _ => None,
+        };
+        self.globals.values().filter_map(plain).collect()
     }
 
     pub(super) fn axes(&self) -> usize {
@@ -131,6 +159,10 @@ impl<'m> Body<'m> {
     /// The type that a buffer's elements have: that of its scalars, or `u32` where they differ.
     fn element_type(&self, inner: &TypeInner, span: naga::Span) -> Taken<(Type, bool)> {
         let leaves = self.types.memory_leaves(inner, span)?;
+        if leaves.iter().any(|leaf| leaf.ty == Type::Bool) {
+            let message = "`bool` in memory that is shared: use `u32`".to_owned();
+            return Err(Refusal { message, span });
+        }
         let (count, of_all) = atomics(&self.types, inner);
         if count > 0 && !of_all {
             let message = "a buffer of atomics and other things: give it two".to_owned();
@@ -139,7 +171,7 @@ impl<'m> Body<'m> {
         let Some(first) = leaves.first() else {
             return Err(Refusal { message: "an empty buffer".to_owned(), span });
         };
-        if leaves.iter().all(|leaf| leaf.ty == first.ty) && first.ty != Type::Bool {
+        if leaves.iter().all(|leaf| leaf.ty == first.ty) {
             return Ok((first.ty, count > 0));
         }
         if leaves.iter().any(|leaf| leaf.ty.is_wide()) {
@@ -296,9 +328,26 @@ impl<'m> Body<'m> {
     }
 
     pub(super) fn block(&mut self, block: &'m naga::Block) -> Taken<()> {
-        for (stmt, span) in block.span_iter() {
+        self.statements(block, 0..block.len())
+    }
+
+    /// Some statements of a block.
+    pub(super) fn statements(
+        &mut self,
+        block: &'m naga::Block,
+        range: std::ops::Range<usize>,
+    ) -> Taken<()> {
+        self.before = None;
+        for (stmt, span) in block.span_iter().skip(range.start).take(range.len()) {
             self.at(*span);
+            if self.b.function().values.len() > VALUES_MAX {
+                let message = format!("more than {VALUES_MAX} values, functions at each call");
+                return Err(Refusal { message, span: *span });
+            }
             self.stmt(stmt, *span)?;
+            if !matches!(stmt, Statement::Emit(_)) {
+                self.before = Some(stmt);
+            }
         }
         Ok(())
     }
@@ -405,10 +454,14 @@ impl<'m> Body<'m> {
     }
 
     /// Enters a loop that counts, whose passages end without statements of their own.
-    pub(super) fn count_loop(&mut self, body: &'m [Statement]) -> Taken<()> {
+    pub(super) fn count_loop(
+        &mut self,
+        body: &'m naga::Block,
+        range: std::ops::Range<usize>,
+    ) -> Taken<()> {
         static NOTHING: naga::Block = naga::Block::new();
         self.frame_mut().continuing.push(Continuing { block: &NOTHING, break_if: None });
-        let done = self.statements(body);
+        let done = self.statements(body, range);
         self.frame_mut().continuing.pop();
         done
     }
@@ -466,20 +519,20 @@ impl<'m> Body<'m> {
         span: naga::Span,
     ) -> Taken<()> {
         let Some(((values, default, block), rest)) = arms.split_first() else { return Ok(()) };
-        let body = without_last_break(block);
-        if breaks(body) {
+        let count = without_last_break(block);
+        if breaks(&block[..count]) {
             let message = "a `break` inside a case: put the rest into an `if`".to_owned();
             return Err(Refusal { message, span });
         }
         if *default {
-            return self.statements(body);
+            return self.statements(block, 0..count);
         }
         let mut any = self.b.constant(false);
         for &value in values {
             any = self.b.binary(BinaryOp::Or, any, value);
         }
         self.b.open();
-        let done = self.statements(body);
+        let done = self.statements(block, 0..count);
         let then = self.b.close();
         done?;
         self.b.open();
@@ -487,13 +540,6 @@ impl<'m> Body<'m> {
         let otherwise = self.b.close();
         done?;
         self.b.stmt(Stmt::If { condition: any, then, otherwise });
-        Ok(())
-    }
-
-    fn statements(&mut self, stmts: &'m [Statement]) -> Taken<()> {
-        for stmt in stmts {
-            self.stmt(stmt, naga::Span::UNDEFINED)?;
-        }
         Ok(())
     }
 
@@ -609,6 +655,11 @@ impl<'m> Frame<'m> {
             continuing: Vec::new(),
         }
     }
+
+    /// Whether the statement at hand stands in a loop of the function.
+    pub(super) fn is_in_loop(&self) -> bool {
+        !self.continuing.is_empty()
+    }
 }
 
 /// The variables that the entry point uses, in the order of their bindings.
@@ -699,10 +750,11 @@ fn returns_early(body: &naga::Block) -> bool {
     any(before, &|stmt| matches!(stmt, Statement::Return { .. }))
 }
 
-fn without_last_break(block: &naga::Block) -> &[Statement] {
-    match block.split_last() {
-        Some((Statement::Break, before)) => before,
-        _ => &block[..],
+/// How many statements a case has, without the `break` at its end.
+fn without_last_break(block: &naga::Block) -> usize {
+    match block.last() {
+        Some(Statement::Break) => block.len() - 1,
+        _ => block.len(),
     }
 }
 

@@ -21,9 +21,9 @@ struct Counted<'m> {
     variable: Handle<LocalVariable>,
     end: Handle<Expression>,
     step: u32,
-    /// What stands before the test, and behind it.
-    before: &'m [Statement],
-    body: &'m [Statement],
+    body: &'m Block,
+    /// Where in it the test stands, behind what only computes.
+    test: usize,
 }
 
 impl<'m> Body<'m> {
@@ -40,20 +40,15 @@ impl<'m> Body<'m> {
             return Ok(false);
         }
         let start = self.b.get(local);
-        // What the test needs, once.
-        for stmt in found.before {
-            if let Statement::Emit(range) = stmt {
-                for handle in range.clone() {
-                    let value = self.expression(handle)?;
-                    self.frame_mut().known.insert(handle, value);
-                }
-            }
-        }
+        // What the test needs, once for the end of the loop, and in every passage for its body.
+        self.statements(found.body, 0..found.test)?;
         let end = self.scalar(found.end)?;
         let counter = self.b.counter(ty);
         self.b.open();
         self.b.set(local, counter);
-        let done = self.count_loop(found.body);
+        let done = self
+            .statements(found.body, 0..found.test)
+            .and_then(|()| self.count_loop(found.body, found.test + 1..found.body.len()));
         let body = self.b.close();
         done?;
         self.b.stmt(Stmt::For { counter, start, end, step: found.step, body });
@@ -63,7 +58,8 @@ impl<'m> Body<'m> {
 
     fn find(&self, stmt: &'m Statement) -> Option<Counted<'m>> {
         let Statement::Loop { body, continuing, break_if: None } = stmt else { return None };
-        let (before, test, rest) = split(body)?;
+        let (at, test) = test(body)?;
+        let rest = &body[at + 1..];
         let function = self.frame().function;
         let expression = |handle: Handle<Expression>| &function.expressions[handle];
         let Expression::Binary { op: BinaryOperator::Less, left, right } = expression(test) else {
@@ -80,8 +76,22 @@ impl<'m> Body<'m> {
             _ => false,
         };
         let fixed = self.is_fixed(*right, stmt) && !any(rest, &stores);
-        let private = self.reads(&function.body, variable) == self.reads_in(stmt, variable);
-        (fixed && private).then_some(Counted { variable, end: *right, step, before, body: rest })
+        // The variable ends one step short: nobody looks at it afterwards, in no later passage of a
+        // loop around either.
+        let passed = |stmt: &Statement| match stmt {
+            Statement::Call { arguments, .. } => {
+                arguments.iter().any(|&argument| self.leads_to(argument, variable))
+            }
+            _ => false,
+        };
+        let private = self.reads(&function.body, variable) == self.reads_in(stmt, variable)
+            && !any(&function.body, &passed);
+        let begins = match self.before {
+            Some(Statement::Store { pointer, .. }) => self.is_variable(*pointer, variable),
+            _ => !self.frame().is_in_loop(),
+        };
+        let counted = Counted { variable, end: *right, step, body, test: at };
+        (fixed && private && begins).then_some(counted)
     }
 
     fn is_variable(&self, pointer: Handle<Expression>, variable: Handle<LocalVariable>) -> bool {
@@ -105,7 +115,9 @@ impl<'m> Body<'m> {
         for stmt in continuing.iter() {
             match stmt {
                 Statement::Emit(_) => {}
-                Statement::Block(inner) => step = Some(self.step(inner, variable)?),
+                Statement::Block(inner) if step.is_none() => {
+                    step = Some(self.step(inner, variable)?);
+                }
                 Statement::Store { pointer, value } if step.is_none() => {
                     if !self.is_variable(*pointer, variable) {
                         return None;
@@ -146,7 +158,12 @@ impl<'m> Body<'m> {
     /// Whether an expression has one value in all passages of a loop: it reads no memory that the
     /// loop may write.
     fn is_fixed(&self, handle: Handle<Expression>, around: &Statement) -> bool {
-        if self.frame().known.contains_key(&handle) {
+        let emits = |stmt: &Statement| match stmt {
+            Statement::Emit(range) => range.clone().any(|emitted| emitted == handle),
+            _ => false,
+        };
+        let inside = any(std::slice::from_ref(around), &emits);
+        if !inside && self.frame().known.contains_key(&handle) {
             return true;
         }
         let function = self.frame().function;
@@ -233,10 +250,10 @@ impl<'m> Body<'m> {
     }
 }
 
-/// What stands before the test at the head of a loop, what is tested, and the rest.
-fn split(body: &Block) -> Option<(&[Statement], Handle<Expression>, &[Statement])> {
+/// Where the test at the head of a loop stands, and what is tested.
+fn test(body: &Block) -> Option<(usize, Handle<Expression>)> {
     let at = body.iter().position(|stmt| !matches!(stmt, Statement::Emit(_)))?;
     let Statement::If { condition, accept, reject } = &body[at] else { return None };
     let leaves = matches!(&reject[..], [Statement::Break]);
-    (accept.is_empty() && leaves).then_some((&body[..at], *condition, &body[at + 1..]))
+    (accept.is_empty() && leaves).then_some((at, *condition))
 }

@@ -1,8 +1,10 @@
 //! Expressions: each is a row of scalars, or a place that a pointer leads to.
 
-use naga::{BinaryOperator, Expression, Handle, Literal, ScalarKind, TypeInner};
+use naga::{
+    BinaryOperator, Binding, BuiltIn, Expression, Handle, Literal, ScalarKind, Statement, TypeInner,
+};
 
-use super::body::{Body, scalar_type};
+use super::body::{Body, any, scalar_type};
 use super::layout::scalar;
 use super::place::Place;
 use super::{Refusal, Taken};
@@ -413,13 +415,12 @@ impl<'m> Body<'m> {
         Ok(())
     }
 
-    fn builtin(&mut self, binding: &naga::Binding) -> Taken<Scalars> {
-        use naga::BuiltIn;
+    fn builtin(&mut self, binding: &Binding) -> Taken<Scalars> {
         let refuse = |what: String| {
             let message = format!("{what} is not taken");
             Err(Refusal { message, span: naga::Span::UNDEFINED })
         };
-        let naga::Binding::BuiltIn(builtin) = binding else {
+        let Binding::BuiltIn(builtin) = binding else {
             return refuse("an input at a location".to_owned());
         };
         let axes = Axis::ALL;
@@ -447,10 +448,6 @@ impl<'m> Body<'m> {
 
     /// A position along an axis, which the grid then has; 0 along one that nobody asks for.
     fn along(&mut self, axis: Axis, inst: Inst) -> Value {
-        // A group of one axis on a grid of several is rare: whoever has it names the others.
-        if self.names_axis(axis) {
-            self.axes_used = self.axes_used.max(axis.index() + 1);
-        }
         if axis.index() >= self.axes_used {
             return self.b.constant(0u32);
         }
@@ -464,23 +461,78 @@ impl<'m> Body<'m> {
         self.b.value(Type::U32, Inst::Local(axis))
     }
 
-    /// Whether the entry point looks at this component of one of its inputs.
-    fn names_axis(&self, axis: Axis) -> bool {
+    /// How many axes the entry point's inputs are asked for.
+    pub(super) fn named_axes(&self) -> usize {
         let function = self.frames[0].function;
-        let is_input = |handle: Handle<Expression>| {
-            matches!(function.expressions[handle], Expression::FunctionArgument(_))
-        };
-        let at = axis.index() as u32;
-        function.expressions.iter().any(|(_, expression)| match expression {
-            Expression::AccessIndex { base, index } => *index == at && is_input(*base),
-            // Inputs as a whole, or by an index found at run time.
-            Expression::Access { base, .. } => is_input(*base),
-            Expression::Swizzle { vector, size, pattern } => {
-                is_input(*vector) && pattern[..*size as usize].iter().any(|&lane| lane as u32 == at)
+        let places = self.position_inputs();
+        let mut axes = 0;
+        let mut note = |used: Handle<Expression>, count: usize| {
+            if places.contains(&used) {
+                axes = axes.max(count);
             }
-            Expression::Binary { left, right, .. } => is_input(*left) || is_input(*right),
-            Expression::As { expr, .. } => is_input(*expr),
+        };
+        for (_, expression) in function.expressions.iter() {
+            match expression {
+                Expression::AccessIndex { base, index } => note(*base, *index as usize + 1),
+                Expression::Swizzle { vector, size, pattern } => {
+                    let lanes = &pattern[..*size as usize];
+                    let last = lanes.iter().map(|&lane| lane as usize).max().unwrap_or(0);
+                    note(*vector, last + 1);
+                }
+                // Used as a whole: any component may be looked at.
+                other => operands(other).into_iter().for_each(|used| note(used, 3)),
+            }
+        }
+        let leaves = |stmt: &Statement| match stmt {
+            Statement::Store { value, .. } => places.contains(value),
+            Statement::Call { arguments, .. } => arguments.iter().any(|a| places.contains(a)),
             _ => false,
-        })
+        };
+        if any(&function.body, &leaves) { 3 } else { axes }
+    }
+
+    /// The expressions that are positions in the grid or numbers of workgroups.
+    fn position_inputs(&self) -> Vec<Handle<Expression>> {
+        let function = self.frames[0].function;
+        let is_place = |binding: Option<&Binding>| {
+            matches!(
+                binding,
+                Some(Binding::BuiltIn(BuiltIn::GlobalInvocationId | BuiltIn::WorkGroupId))
+            )
+        };
+        let expressions = &function.expressions;
+        let found = expressions.iter().filter(|(_, expression)| match expression {
+            Expression::FunctionArgument(at) => {
+                is_place(function.arguments[*at as usize].binding.as_ref())
+            }
+            Expression::AccessIndex { base, index } => {
+                let Expression::FunctionArgument(at) = expressions[*base] else { return false };
+                match self.types.inner(function.arguments[at as usize].ty) {
+                    TypeInner::Struct { members, .. } => {
+                        is_place(members[*index as usize].binding.as_ref())
+                    }
+                    _ => false,
+                }
+            }
+            _ => false,
+        });
+        found.map(|(handle, _)| handle).collect()
+    }
+}
+
+/// The expressions that one is made of, but for parts of vectors and structures.
+fn operands(expression: &Expression) -> Vec<Handle<Expression>> {
+    match expression {
+        Expression::Access { base, .. } => vec![*base],
+        Expression::Compose { components, .. } => components.clone(),
+        Expression::Splat { value, .. } => vec![*value],
+        Expression::Unary { expr, .. } | Expression::As { expr, .. } => vec![*expr],
+        Expression::Binary { left, right, .. } => vec![*left, *right],
+        Expression::Select { condition, accept, reject } => vec![*condition, *accept, *reject],
+        Expression::Relational { argument, .. } => vec![*argument],
+        Expression::Math { arg, arg1, arg2, arg3, .. } => {
+            [Some(*arg), *arg1, *arg2, *arg3].into_iter().flatten().collect()
+        }
+        _ => Vec::new(),
     }
 }

@@ -141,12 +141,10 @@ impl Types<'_> {
         }
     }
 
-    /// The scalars of a type in memory, one element of a runtime-sized array included.
+    /// The scalars of a type in memory, with one element of each array.
     pub(super) fn memory_leaves(&self, inner: &TypeInner, span: naga::Span) -> Taken<Vec<Leaf>> {
         match inner {
-            TypeInner::Array { base, size: ArraySize::Dynamic, .. } => {
-                self.leaves(&self.inner(*base), span)
-            }
+            TypeInner::Array { base, .. } => self.memory_leaves(&self.inner(*base), span),
             TypeInner::Struct { members, .. } => {
                 let mut leaves = Vec::new();
                 for member in members {

@@ -14,8 +14,9 @@
 //!
 //! An index out of range and a division by zero are errors here as in every kernel, and not clamped.
 //! What cannot be taken (textures, matrices, subgroups, …) is refused with the construct and its
-//! line. A grid of one axis is as long as the first buffer that the shader writes, others have the
-//! extents that the call gives: in invocations, rounded up to whole workgroups.
+//! line. A grid of one axis is as long as the first buffer that the shader writes, if its elements are
+//! scalars; others have the extents that the call gives: in invocations, rounded up to whole
+//! workgroups.
 
 mod body;
 mod counted;
@@ -128,8 +129,10 @@ impl Module {
             return Err(KernelError::Source { kernel: entry.to_owned(), diagnostics });
         };
         let kernel = self.lower(at).map_err(|refusal| {
-            let place = refusal.span.is_defined().then(|| refusal.span.location(&self.source));
-            complaint(&self.file, place.filter(|_| !self.source.is_empty()), refusal.message)
+            // What comes as bytes has no lines.
+            let known = refusal.span.is_defined() && !self.source.is_empty();
+            let place = known.then(|| refusal.span.location(&self.source));
+            complaint(&self.file, place, refusal.message)
         })?;
         crate::front::refuse_divergent_barrier(&kernel)?;
         verify(&kernel)?;
@@ -140,14 +143,16 @@ impl Module {
         let point = &self.naga.entry_points[at];
         let mut body = Body::new(self, point, at)?;
         body.run()?;
-        let axes = body.axes();
+        let (axes, plain) = (body.axes(), body.plain_buffers());
         let entry = body.finish();
         let written = entry.params.iter().position(|param| match param.kind {
             ParamKind::Buffer { access, .. } => access != Access::Read,
             ParamKind::Scalar(_) | ParamKind::Shared { .. } => false,
         });
         let first = match written {
-            Some(at) if axes == 1 => Extent::Len(crate::ir::Param(at as u32)),
+            Some(at) if axes == 1 && plain.contains(&(at as u32)) => {
+                Extent::Len(crate::ir::Param(at as u32))
+            }
             Some(_) | None => Extent::Given,
         };
         let mut grid = vec![first];

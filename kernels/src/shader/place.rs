@@ -40,7 +40,12 @@ impl Body<'_> {
         if let Some((base, 0, stride)) = self.types.repeated(&place.inner)
             && matches!(place.inner, TypeInner::Array { .. })
         {
-            return Ok(Place { inner: base, offset: place.offset + at * stride, ..place });
+            let offset = at.checked_mul(stride).and_then(|by| by.checked_add(place.offset));
+            let Some(offset) = offset else {
+                let message = format!("element {at} is beyond every buffer");
+                return Err(Refusal { message, span });
+            };
+            return Ok(Place { inner: base, offset, ..place });
         }
         if let TypeInner::Struct { members, .. } = &place.inner
             && self.types.repeated(&place.inner).is_some()
@@ -76,6 +81,16 @@ impl Body<'_> {
             }
         };
         self.check_length(&place.inner, index);
+        if let (Root::Memory(param, _), TypeInner::Array { size: naga::ArraySize::Dynamic, .. }) =
+            (&place.root, &place.inner)
+            && (place.offset > 0 || by > 1)
+        {
+            // Elements and what stands before them are counted in words, which may wrap.
+            let param = *param;
+            let length = self.length(&place, span)?;
+            let condition = self.b.binary(BinaryOp::Lt, index, length);
+            self.b.check(condition, Trap::Bounds(param), Some(index));
+        }
         let step = self.scaled(index, by);
         let dynamic = match place.dynamic {
             Some(before) => self.b.binary(BinaryOp::Add, before, step),
@@ -219,10 +234,13 @@ impl Body<'_> {
             let message = "the length of something that has a fixed one".to_owned();
             return Err(Refusal { message, span });
         };
-        let words = self.b.len(*param);
-        let before = self.b.constant(place.offset / ty.bytes() as u32);
+        let (param, bytes) = (*param, ty.bytes() as u32);
+        let words = self.b.len(param);
+        // A buffer may be shorter than what stands before the array.
+        let before = self.b.constant(place.offset / bytes);
+        let words = self.b.binary(BinaryOp::Max, words, before);
         let words = self.b.binary(BinaryOp::Sub, words, before);
-        let each = self.b.constant(stride / ty.bytes() as u32);
+        let each = self.b.constant(stride / bytes);
         Ok(self.b.binary(BinaryOp::Div, words, each))
     }
 }

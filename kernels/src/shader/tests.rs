@@ -3,7 +3,7 @@
 use super::Module;
 use crate::error::KernelError;
 use crate::interp::{self, Data};
-use crate::ir::{Const, Kernel, Stmt};
+use crate::ir::{Kernel, Stmt};
 use crate::passes;
 
 /// The one kernel of a shader in WGSL, the same before and after all passes.
@@ -129,6 +129,7 @@ fn workgroups_share_and_wait() {
 fn loops_that_count_are_counted_and_others_are_not() {
     let head = "@group(0) @binding(0) var<storage, read_write> y: array<u32>;
          @group(0) @binding(1) var<uniform> n: u32;
+         fn value_of(p: ptr<function, u32>) -> u32 { return *p; }
          @compute @workgroup_size(1)
          fn main(@builtin(global_invocation_id) id: vec3<u32>) {
              var sum = 0u; ";
@@ -157,6 +158,17 @@ fn loops_that_count_are_counted_and_others_are_not() {
     ));
     assert!(!counts("loop { sum += 1u; continuing { sum += 1u; break if sum > 6u; } }", 8));
     assert!(!counts("var i = 0u; for (; i < n; i++) { sum += 1u; } sum += i;", 10));
+    let again = "var i = 0u; for (var k = 0u; k < 2u; k++) { for (; i < n; i++) { sum += 1u; } }";
+    assert!(!counts(again, 5));
+    assert!(!counts("var i = 0u; for (; i < n; i++) { sum += 1u; } sum += value_of(&i);", 10));
+    let copied = "var i = 0u; loop { let j = i; if (j < n) {} else { break; } sum += j; \
+                  continuing { i++; } }";
+    counts(copied, 10);
+    assert!(!counts(
+        "var i = 0u; loop { if (i < n) {} else { break; } sum += 1u; \
+                     continuing { i += 1u; { i += 2u; } } }",
+        2
+    ));
     assert!(!counts("for (var i = 0u; i < sum + 3u; i++) { if (i < 2u) { sum += 1u; } }", 2));
 }
 
@@ -210,6 +222,8 @@ fn what_is_not_taken_is_named_with_its_line() {
             "textures",
         ),
         ("", "y[0] = asinh(1.0 + y[1]);", "test.wgsl:5", "Asinh"),
+        ("", "for (var i = 0u; i < 2u; i++) {\ny[0] = asinh(y[1]);\n}", "test.wgsl:6", "Asinh"),
+        ("var<workgroup> f: array<bool, 4>;", "f[l.x] = y[0] > 1.0;", "test.wgsl:2", "bool"),
     ] {
         let text = complaint(&body(declared, code));
         assert!(text.contains(place) && text.contains(what), "{code}: {text}");
@@ -246,6 +260,47 @@ fn glsl_and_spirv_come_through_the_same_door() {
     assert_eq!(found[0], floats(&[2.0, 4.0, 6.0, 8.0]));
     assert!(Module::from_glsl("test.comp", "void main() { x = 1; }").is_err());
     assert!(Module::from_spirv("test.spv", &[1, 2, 3]).is_err());
-    // A constant's type is what it is, in every front end.
-    assert_eq!(Const::from(1.0f32).ty, crate::ir::Type::F32);
+}
+
+#[test]
+fn arrays_behind_a_head_are_held_inside() {
+    let kernel = kernel(
+        "struct Head { n: u32, data: array<u32> }
+         @group(0) @binding(0) var<storage, read_write> s: Head;
+         @compute @workgroup_size(1)
+         fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+             s.data[id.x - 1u] = arrayLength(&s.data);
+         }",
+    );
+    let words = |n: usize| vec![Data::Narrow(vec![5; n])];
+    let end = interp::run(&kernel, &mut words(4), [1, 1, 1], None);
+    assert!(end.is_err(), "the word before the array is not its element");
+    let mut args = words(4);
+    let mut inside = kernel.clone();
+    inside.workgroup = Some([1; 3]);
+    // Invocation 0 is out of range, whatever the length.
+    assert!(interp::run(&inside, &mut args, [2, 1, 1], None).is_err());
+    assert_eq!(args, words(4));
+}
+
+#[test]
+fn grids_have_the_axes_that_are_asked_for() {
+    let axes = |inputs: &str, code: &str| {
+        kernel(&format!(
+            "struct In {{ @builtin(global_invocation_id) id: vec3<u32>,
+                          @builtin(local_invocation_index) l: u32 }}
+             @group(0) @binding(0) var<storage, read_write> y: array<u32>;
+             fn rows(v: vec3<u32>) -> u32 {{ return v.y; }}
+             @compute @workgroup_size(64) fn main({inputs}) {{ {code} }}"
+        ))
+        .grid
+        .len()
+    };
+    let id = "@builtin(global_invocation_id) id: vec3<u32>";
+    assert_eq!(axes(id, "y[id.x] = 1u;"), 1);
+    assert_eq!(axes(id, "y[id.x] = id.y;"), 2);
+    assert_eq!(axes(id, "let p = id.xy; y[p.x] = p.y;"), 2);
+    assert_eq!(axes(id, "y[id.x] = rows(id);"), 3);
+    assert_eq!(axes("in: In", "y[in.id.x] = in.l;"), 1);
+    assert_eq!(axes("in: In", "y[in.id.x] = in.id.y;"), 2);
 }

@@ -62,8 +62,14 @@ impl Cache {
             return Ok(module);
         }
         let module = Module::new(engine, wasm)?;
-        if let Err(error) = self.store(&key, &module.serialize()?) {
-            tracing::debug!(folder = %self.folder.display(), %error, "a module is not kept");
+        // What cannot be kept is compiled again next time.
+        match module.serialize() {
+            Ok(code) => {
+                if let Err(error) = self.store(&key, &code) {
+                    tracing::debug!(folder = %self.folder.display(), %error, "a module is not kept");
+                }
+            }
+            Err(error) => tracing::debug!(%error, "a module has no stored form"),
         }
         Ok(module)
     }

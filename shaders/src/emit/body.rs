@@ -49,6 +49,7 @@ pub(super) fn emit(
         locals,
         values,
         passages,
+        passages_together: None,
         stays: false,
     };
     body.block(&entry.body);
@@ -84,6 +85,8 @@ pub(super) fn emit_main(
     let locals = variables(&mut code, kernel);
     let passages =
         legality::has_unbounded_loop(kernel).then(|| code.scalar_variable("passages", Type::U32));
+    let together = passages.is_some() && has_barrier(&entry.body);
+    let passages_together = together.then(|| code.scalar_variable("together", Type::U32));
     let values = vec![None; entry.values.len()];
     let entry::InGroup { id, local, group } = place;
     let mut body = Body {
@@ -98,6 +101,7 @@ pub(super) fn emit_main(
         locals,
         values,
         passages,
+        passages_together,
         stays: has_barrier(&entry.body),
     };
     body.block(&entry.body);
@@ -151,6 +155,8 @@ struct Body<'k, 'm> {
     values: Vec<Option<Node>>,
     /// A count of the passages through unbounded loops.
     passages: Option<Node>,
+    /// A count of those of loops with barriers alone: it is the same for all of a workgroup.
+    passages_together: Option<Node>,
     /// Whether an invocation that fails goes on, since others wait for it at barriers.
     stays: bool,
 }
@@ -205,7 +211,7 @@ impl Body<'_, '_> {
                 self.count(*counter, [*start, *end], *step, body);
             }
             Stmt::Loop(body) => self.repeat(body),
-            Stmt::Barrier(_) => self.code.barrier(),
+            Stmt::Barrier(_) => self.code.barrier_of_all(),
             Stmt::Each(_) => unreachable!("fission is for devices without workgroups"),
             Stmt::CallVoid(..) => unreachable!("legality refuses calls that are not inlined"),
             Stmt::Break => self.code.stmt(Statement::Break),
@@ -324,7 +330,8 @@ impl Body<'_, '_> {
     /// ```
     fn repeat(&mut self, body: &Block) {
         self.code.open();
-        let variable = self.passages.expect("a kernel with a loop counts passages");
+        let counts = if has_barrier(body) { self.passages_together } else { self.passages };
+        let variable = counts.expect("a kernel with a loop counts passages");
         let before = self.code.load(variable);
         let one = self.code.u32(1);
         let passages = self.code.binary(Op::Add, before, one);

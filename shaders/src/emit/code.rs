@@ -185,6 +185,12 @@ impl<'m> Code<'m> {
         self.stmt(Statement::ControlBarrier(naga::Barrier::WORK_GROUP));
     }
 
+    /// `workgroupBarrier(); storageBarrier();`
+    pub(super) fn barrier_of_all(&mut self) {
+        let all = naga::Barrier::WORK_GROUP | naga::Barrier::STORAGE;
+        self.stmt(Statement::ControlBarrier(all));
+    }
+
     /// Calls a function.
     pub(super) fn call(
         &mut self,

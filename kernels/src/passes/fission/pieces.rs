@@ -54,7 +54,8 @@ impl Cut<'_> {
             Stmt::Set(local, _) if self.scope.has_local(*local) => Home::GroupAfter,
             // What a needed load is behind.
             Stmt::Check { condition, index, .. }
-                if self.has(*condition)
+                if self.scope.uniform.together(stmt)
+                    && self.has(*condition)
                     && index.is_none_or(|index| self.has(index))
                     && self.scope.needed.iter().any(|value| self.may_fail(*value)) =>
             {

@@ -74,16 +74,8 @@ impl Scope {
                 .find(|outer| matches!(outer, Stmt::For { .. } | Stmt::Loop(_)))
                 .is_some_and(|inner| self.is_control(inner)),
             // A return that all take together.
-            Stmt::Return => around.iter().all(|outer| self.is_decided_alike(outer)),
+            Stmt::Return => self.uniform.together(stmt),
             _ => false,
-        }
-    }
-
-    fn is_decided_alike(&self, stmt: &Stmt) -> bool {
-        match stmt {
-            Stmt::If { condition, .. } => self.uniform.value(*condition),
-            Stmt::For { .. } | Stmt::Loop(_) => self.is_control(stmt),
-            _ => true,
         }
     }
 

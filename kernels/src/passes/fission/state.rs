@@ -215,8 +215,12 @@ impl State {
     fn zeroed(&self, function: &Function, pieces: &[Piece]) -> Vec<Param> {
         let mut zeroed = Vec::new();
         for (param, _, len) in function.shared() {
-            let first = pieces.iter().find(|piece| piece.shared.contains_key(&param));
-            let filled = first.is_some_and(|piece| piece.straight && piece.shared[&param]);
+            let first = pieces.iter().position(|piece| piece.shared.contains_key(&param));
+            let filled = first.is_some_and(|at| {
+                // Whoever has returned before fills nothing.
+                let all = pieces[..at].iter().all(|piece| !piece.returns);
+                all && pieces[at].straight && pieces[at].shared[&param]
+            });
             if first.is_some() && !(filled && self.line && len == self.width) {
                 zeroed.push(param);
             }

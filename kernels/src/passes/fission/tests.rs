@@ -151,6 +151,44 @@ fn groups_of_three_axes_count_their_invocations() {
 }
 
 #[test]
+fn nobody_checks_after_all_have_left() {
+    // Some return, then all would by a value that only the first group may load.
+    let text = kernel(
+        ", t: shared [u32; 4]",
+        4,
+        "",
+        "barrier\n%7: bool = lt %1 %4\nif %7 {\n} else {\nreturn\n}\n%8: u32 = len x\n\
+         %9: bool = lt %2 %8\ncheck %9 #0 %2\n%10: u32 = load x %2\n%11: bool = eq %10 %3\n\
+         if %11 {\nreturn\n}\nstore y %1 %6",
+    )
+    .replacen("{\n", "{\nsite #0 bounds x\n", 1);
+    let mut args = arguments(12);
+    args[1] = numbers(1);
+    let found = both(&text, [12, 1, 1], &args);
+    let mut expected = vec![9; 12];
+    expected[0] = 3;
+    assert_eq!(found, Data::Narrow(expected));
+}
+
+#[test]
+fn a_group_that_has_returned_from_a_loop_goes_no_further() {
+    let text = kernel(
+        ", t: shared [u32; 4]",
+        4,
+        "$0: u32\n",
+        "%7: u32 = param n\nfor %8: u32 in %3..%7 {\n%9: bool = eq %8 %5\nif %9 {\nreturn\n}\n}\n\
+         loop {\nbarrier\n%10: u32 = get $0\n%11: u32 = add %10 %7\nset $0 %11\n\
+         %12: bool = gt %11 %6\nif %12 {\nbreak\n}\n}\nstore y %1 %4",
+    );
+    for n in [2, 8] {
+        let mut args = arguments(8);
+        args[0] = Data::Scalar((n as u32).into());
+        let expected = if n > 2 { 9 } else { 1 };
+        assert_eq!(both(&text, [8, 1, 1], &args), Data::Narrow(vec![expected; 8]));
+    }
+}
+
+#[test]
 fn random_kernels_give_the_same_in_pieces() {
     let mut rng = crate::random::Random::new(5);
     for _ in 0..300 {
