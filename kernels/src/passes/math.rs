@@ -67,6 +67,9 @@ pub(super) fn erf<'m>(m: &'m Math, x: Num<'m>) -> Num<'m> {
     let a = x.abs();
     let small = a.min(near);
     let inner = small + small * polynomial(m, small * small, m.table.erf);
+    // Near the smallest numbers the second summand is subnormal, and some devices drop it.
+    let slope = m.float(1.0 + m.table.erf[0]);
+    let inner = small.lt(m.float(m.table.tiny * 1024.0)).pick(small * slope, inner);
     let large = a.max(near).min(far);
     let log = polynomial(m, large - m.float(1.0), m.table.ln_erfc);
     let (n, r) = reduce_ln2(m, log);
