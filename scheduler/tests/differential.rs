@@ -272,6 +272,7 @@ fn kernel_everywhere(
 fn random_workgroups_are_equal_everywhere() {
     let wasm = WasmExecutor::new().expect("wasmtime starts");
     let gpu = gpu().map(GpuExecutor::new);
+    let mut refused = 0;
     for seed in 0..250 {
         let mut rng = Random::new(0x6e0b_0000 + seed);
         let (source, data, grid) = random::group_kernel(&mut rng);
@@ -282,6 +283,10 @@ fn random_workgroups_are_equal_everywhere() {
         if let Some(gpu) = &gpu {
             match gpu.compile(&optimised) {
                 Ok(version) => versions.push(("gpu", version)),
+                // The limits of adapters differ.
+                Err(RunError::Unsupported { what, .. }) if what.contains("a workgroup of") => {
+                    refused += 1;
+                }
                 Err(error) => panic!("seed {seed}: {error}\n{optimised}"),
             }
         }
@@ -293,6 +298,7 @@ fn random_workgroups_are_equal_everywhere() {
             }
         }
     }
+    assert!(refused < 25, "{refused} kernels were refused");
 }
 
 #[test]
