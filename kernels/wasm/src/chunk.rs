@@ -4,15 +4,22 @@
 //! The points of the grid are numbered, x fastest. A chunk is a range of numbers; it is run as
 //! boxes: the rest of a row, whole rows of one plane, the begin of a row.
 //!
+//! Each worker has a share of the grid, the same at every call, so that what it has left in its caches
+//! is what it needs next. It takes chunks from the front of its share. Who is through with its own takes
+//! from the back of what another has left.
+//!
 //! How many points fill the time of a chunk is measured, and kept with the program for its next call.
-//! Towards the end chunks get smaller, so that all workers end at about the same time even where the
-//! last points cost far more than the first; but not so small that handing them out is felt.
+//! Towards the end of a share chunks get smaller, so that all workers end at about the same time even
+//! where the last points cost far more than the first; but not so small that handing them out is felt.
 
 use std::ops::Range;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crossover_kernels::exec::Grid;
+
+use crate::task::lock;
 
 /// How long a chunk is meant to run: a thousand times what handing it out costs, and little beside
 /// what a worker may meet when the next points cost fifty times as much as the last.
@@ -29,8 +36,8 @@ const GROWTH: f64 = 16.0;
 const SMALLEST: u64 = 64;
 
 /// Rows of a chunk of tiles, at most, and chunks of such rows that each worker gets, at least.
-const ROWS: u64 = 64;
-const SHARES: u64 = 4;
+const ROWS: u64 = 128;
+const SHARES: u64 = 2;
 
 /// Chunks start at multiples of this along a single row, so that groups of lanes stay whole.
 const ALIGNMENT: u64 = 64;
@@ -74,18 +81,26 @@ pub(crate) enum Points {
     Workgroups,
 }
 
-/// Chunks for whoever comes next.
+/// Chunks for the workers of a call.
 #[derive(Debug)]
 pub(crate) struct Chunks {
-    next: AtomicU64,
+    /// What is left of each worker's share.
+    shares: Vec<Mutex<Range<u64>>>,
     end: u64,
-    /// Points of as many whole rows as are computed together.
+    /// Points of as many rows as are computed together, and of as many as are worth a chunk.
+    rows: u64,
     band: u64,
     /// Whether chunks may be parts of a row.
     parts: bool,
     /// Of such parts.
     alignment: u64,
-    workers: u64,
+}
+
+/// From which end of a share a chunk is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum From {
+    Front,
+    Back,
 }
 
 impl Chunks {
@@ -96,17 +111,25 @@ impl Chunks {
         // What tiles of several rows load is used again by those below, if they are run together.
         let share = height / (SHARES * workers as u64);
         let bands = if rows > 1 { (share.min(ROWS) / rows).max(1) } else { 1 };
-        Chunks {
-            next: AtomicU64::new(0),
+        let mut chunks = Chunks {
+            shares: Vec::new(),
             end,
+            rows: row * rows,
             band: row * rows * bands,
             parts: rows == 1 || row == end,
             alignment: match what {
                 Points::Invocations => ALIGNMENT,
                 Points::Workgroups => 1,
             },
-            workers: workers as u64,
+        };
+        let size = chunks.whole(end.div_ceil(workers as u64));
+        let mut at = 0u64;
+        while chunks.shares.len() < workers {
+            let next = at.saturating_add(size).min(end);
+            chunks.shares.push(Mutex::new(at..next));
+            at = next;
         }
+        chunks
     }
 
     /// Whether a chunk is the whole grid.
@@ -114,24 +137,70 @@ impl Chunks {
         chunk.start == 0 && chunk.end == self.end
     }
 
-    /// The next chunk: as many points as the pace says, or fewer where otherwise other workers would
-    /// have nothing; without a pace, all there is.
-    pub(crate) fn take(&self, pace: Option<&Pace>) -> Option<Range<u64>> {
+    /// The next chunk for the worker at a seat: as many points as the pace says, or fewer where
+    /// otherwise other workers would have nothing; without a pace, all there is.
+    pub(crate) fn take(&self, seat: usize, pace: Option<&Pace>) -> Option<Range<u64>> {
+        let own = &self.shares[seat % self.shares.len()];
+        if let Some(chunk) = self.cut(own, From::Front, pace) {
+            return Some(chunk);
+        }
+        loop {
+            let left = |share: &&Mutex<Range<u64>>| {
+                let range = lock(share);
+                range.end - range.start
+            };
+            let fullest = self.shares.iter().max_by_key(left).filter(|share| left(share) > 0)?;
+            // Somebody may have been faster.
+            if let Some(chunk) = self.cut(fullest, From::Back, pace) {
+                return Some(chunk);
+            }
+        }
+    }
+
+    fn cut(
+        &self,
+        share: &Mutex<Range<u64>>,
+        from: From,
+        pace: Option<&Pace>,
+    ) -> Option<Range<u64>> {
+        let mut range = lock(share);
+        let left = range.end - range.start;
+        if left == 0 {
+            return None;
+        }
         let size = match pace {
-            Some(pace) if self.workers > 1 => {
-                let left = self.end.saturating_sub(self.next.load(Ordering::Relaxed));
-                let (size, fair) = (pace.size(), left / (2 * self.workers));
-                size.min(fair.max(pace.least()))
+            Some(pace) if self.shares.len() > 1 => {
+                pace.size().min((left / 2).max(pace.least())).max(1)
             }
             Some(pace) => pace.size(),
-            None => u64::MAX,
+            None => left,
         };
+        let size = self.whole(size).min(left);
+        let chunk = match from {
+            From::Front => range.start..range.start + size,
+            From::Back => {
+                let unit = self.unit(size);
+                let start = (range.end - size) / unit * unit;
+                start.max(range.start)..range.end
+            }
+        };
+        match from {
+            From::Front => range.start = chunk.end,
+            From::Back => range.end = chunk.start,
+        }
+        Some(chunk)
+    }
+
+    /// What chunks of about so many points are made of: rows, or parts of one.
+    fn unit(&self, size: u64) -> u64 {
         let whole = !self.parts || (size >= self.band && self.band < self.end);
-        let unit = if whole { self.band } else { self.alignment };
-        let size = size.max(1).checked_next_multiple_of(unit).unwrap_or(size);
-        let advance = |at: u64| (at < self.end).then(|| at.saturating_add(size).min(self.end));
-        let taken = self.next.fetch_update(Ordering::Relaxed, Ordering::Relaxed, advance);
-        taken.ok().map(|at| at..at.saturating_add(size).min(self.end))
+        if whole { self.rows } else { self.alignment }
+    }
+
+    /// At least so many points, in whole units.
+    fn whole(&self, size: u64) -> u64 {
+        let size = size.max(if self.parts { 1 } else { self.band });
+        size.checked_next_multiple_of(self.unit(size)).unwrap_or(size)
     }
 }
 
@@ -215,12 +284,23 @@ mod tests {
             for (workers, rows) in [(1, 1), (3, 1), (3, 4)] {
                 let chunks = Chunks::of(grid, rows, Points::Invocations, workers);
                 let pace = Pace(1000.into());
-                let mut at = 0;
-                while let Some(chunk) = chunks.take(Some(&pace)) {
+                // Seats in an order of no meaning, and more than there are shares.
+                let mut seat = 0;
+                let mut taken: Vec<_> = std::iter::from_fn(|| {
+                    seat = (seat * 5 + 3) % 7;
+                    chunks.take(seat, Some(&pace))
+                })
+                .collect();
+                taken.sort_by_key(|chunk| chunk.start);
+                let mut at = 0u64;
+                for chunk in taken {
                     assert_eq!(chunk.start, at);
+                    assert!(chunk.end > at);
                     at = chunk.end;
                     let band = u64::from(grid[0] * rows);
-                    assert!(rows == 1 || grid[1] == 1 || at % band == 0 || at == points(grid));
+                    assert!(
+                        rows == 1 || grid[1] == 1 || at.is_multiple_of(band) || at == points(grid)
+                    );
                 }
                 assert_eq!(at, points(grid));
             }
@@ -255,7 +335,7 @@ mod tests {
         loop {
             let next = (0..workers).min_by(|&a, &b| f64::total_cmp(&free[a], &free[b]));
             let next = next.expect("there are workers");
-            let Some(chunk) = chunks.take(Some(pace)) else { break };
+            let Some(chunk) = chunks.take(next, Some(pace)) else { break };
             let seconds = cost(chunk.start, chunk.end);
             pace.note(chunk.end - chunk.start, Duration::from_secs_f64(seconds));
             (work, count) = (work + seconds, count + 1);

@@ -2,19 +2,50 @@
 //! rest to others: threads that live as long as the executor, or the caller's ([`Workers`]). Whoever
 //! comes too late finds the work over. So a call never waits for threads that are busy elsewhere, and
 //! may itself be made from one of them.
+//!
+//! To wake a thread that sleeps takes tens of microseconds. So who waits looks again and again for a
+//! while before it sleeps: a thread for work, as the next call often follows the last at once, and a
+//! call for the threads that are at their last chunk of it.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 /// Threads at one piece of work, and threads a pool grows to, at most.
 pub(crate) const THREADS_MAX: usize = 256;
 
+/// How long somebody looks before sleeping: what waking up would take.
+const LOOKING: Duration = Duration::from_micros(50);
+
+/// Looks between two at the clock.
+const LOOKS: usize = 32;
+
+/// Whether the condition came to hold while it was looked at.
+fn look_for(condition: impl Fn() -> bool) -> bool {
+    let start = Instant::now();
+    loop {
+        for _ in 0..LOOKS {
+            if condition() {
+                return true;
+            }
+            std::hint::spin_loop();
+        }
+        if start.elapsed() >= LOOKING {
+            return false;
+        }
+        // Where there are fewer cores than threads, somebody else may have work to do.
+        std::thread::yield_now();
+    }
+}
+
 /// What several threads do together.
 pub(crate) trait Work: Send + Sync + 'static {
-    /// Does a share of the work, until none is left.
-    fn work(&self);
+    /// Does a share of the work, until none is left. The seat is a number that the same thread has
+    /// had at earlier work, if it is one of the pool's; the thread that makes the call has 0.
+    fn work(&self, seat: usize);
 }
 
 /// Threads that take part in calls, in place of an executor's own: those of an application that has a
@@ -64,12 +95,12 @@ impl Job {
     /// Works until nothing is left to do; returns at once when that is so already. A panic of the work
     /// goes to the call, not to this thread.
     pub fn take_part(&self) {
-        self.0.join();
+        self.0.join(None);
     }
 
     /// Whether it is too late to take part.
     pub fn is_over(&self) -> bool {
-        lock(&self.0.state).work.is_none()
+        lock(&self.0.work).is_none()
     }
 }
 
@@ -101,52 +132,67 @@ impl Pool {
     /// When the work does.
     pub(crate) fn run(&self, threads: usize, work: &Arc<dyn Work>) {
         if threads <= 1 {
-            return work.work();
+            return work.work(0);
         }
         let crew = Arc::new(Crew::of(work.clone()));
         // Whatever becomes of this thread, the work is over before the call is.
         let closing = Closing(&crew);
         self.workers.offer(threads - 1, Job(crew.clone()));
-        work.work();
+        work.work(0);
         drop(closing);
-        let panicked = lock(&crew.state).panicked;
+        let panicked = crew.panicked.load(Ordering::Relaxed);
         assert!(!panicked, "a worker thread panicked while it ran a kernel");
     }
 }
 
 /// The threads at one piece of work.
 struct Crew {
-    state: Mutex<CrewState>,
-    changed: Condvar,
-}
-
-struct CrewState {
     /// `None` when it is over.
-    work: Option<Arc<dyn Work>>,
-    active: usize,
-    panicked: bool,
+    work: Mutex<Option<Arc<dyn Work>>>,
+    /// Threads that are at it, and those that have come in all, but for the one that made the call.
+    active: AtomicUsize,
+    arrived: AtomicUsize,
+    panicked: AtomicBool,
+    /// Whether the call sleeps until they have left.
+    asleep: Mutex<bool>,
+    left: Condvar,
 }
 
 impl Crew {
     fn of(work: Arc<dyn Work>) -> Crew {
-        let state = CrewState { work: Some(work), active: 0, panicked: false };
-        Crew { state: Mutex::new(state), changed: Condvar::new() }
+        Crew {
+            work: Mutex::new(Some(work)),
+            active: AtomicUsize::new(0),
+            arrived: AtomicUsize::new(0),
+            panicked: AtomicBool::new(false),
+            asleep: Mutex::new(false),
+            left: Condvar::new(),
+        }
     }
 
-    /// Takes part, unless the work is over.
-    fn join(&self) {
+    /// Takes part, unless the work is over; without a seat of its own, at the next one.
+    fn join(&self, seat: Option<usize>) {
         let work = {
-            let mut state = lock(&self.state);
-            let Some(work) = state.work.clone() else { return };
-            state.active += 1;
+            let held = lock(&self.work);
+            let Some(work) = held.clone() else { return };
+            self.active.fetch_add(1, Ordering::Relaxed);
             work
         };
-        let done = catch_unwind(AssertUnwindSafe(|| work.work()));
+        let arrived = self.arrived.fetch_add(1, Ordering::Relaxed);
+        let seat = seat.unwrap_or(arrived + 1);
+        let done = catch_unwind(AssertUnwindSafe(|| work.work(seat)));
         drop(work);
-        let mut state = lock(&self.state);
-        state.active -= 1;
-        state.panicked |= done.is_err();
-        self.changed.notify_all();
+        if done.is_err() {
+            self.panicked.store(true, Ordering::Relaxed);
+        }
+        // What was done is seen by whoever sees that it is over.
+        if self.active.fetch_sub(1, Ordering::AcqRel) == 1 && *lock(&self.asleep) {
+            self.left.notify_all();
+        }
+    }
+
+    fn is_left(&self) -> bool {
+        self.active.load(Ordering::Acquire) == 0
     }
 }
 
@@ -155,10 +201,14 @@ struct Closing<'a>(&'a Crew);
 
 impl Drop for Closing<'_> {
     fn drop(&mut self) {
-        let mut state = lock(&self.0.state);
-        state.work = None;
-        while state.active > 0 {
-            state = self.0.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        *lock(&self.0.work) = None;
+        if look_for(|| self.0.is_left()) {
+            return;
+        }
+        let mut asleep = lock(&self.0.asleep);
+        *asleep = true;
+        while !self.0.is_left() {
+            asleep = self.0.left.wait(asleep).unwrap_or_else(PoisonError::into_inner);
         }
     }
 }
@@ -174,11 +224,15 @@ struct Threads {
 struct Queue {
     state: Mutex<QueueState>,
     changed: Condvar,
+    /// Jobs that wait, for those who only look.
+    waiting: AtomicUsize,
 }
 
 #[derive(Default)]
 struct QueueState {
     waiting: VecDeque<Job>,
+    /// Threads that have to be woken.
+    asleep: usize,
     closed: bool,
 }
 
@@ -190,8 +244,10 @@ impl Workers for Threads {
         // What nobody had time for.
         state.waiting.retain(|waiting| !waiting.is_over());
         state.waiting.extend((0..threads).map(|_| job.clone()));
+        self.queue.waiting.store(state.waiting.len(), Ordering::Relaxed);
+        let asleep = state.asleep.min(threads);
         drop(state);
-        (0..threads).for_each(|_| self.queue.changed.notify_one());
+        (0..asleep).for_each(|_| self.queue.changed.notify_one());
     }
 }
 
@@ -200,8 +256,8 @@ impl Threads {
         let mut handles = lock(&self.handles);
         while handles.len() < count {
             let queue = self.queue.clone();
-            let name = format!("crossover-wasm-{}", handles.len());
-            match std::thread::Builder::new().name(name).spawn(move || queue.serve()) {
+            let (seat, name) = (handles.len() + 1, format!("crossover-wasm-{}", handles.len()));
+            match std::thread::Builder::new().name(name).spawn(move || queue.serve(seat)) {
                 Ok(handle) => handles.push(handle),
                 Err(error) => {
                     // Fewer threads do the same work.
@@ -225,22 +281,26 @@ impl Drop for Threads {
 }
 
 impl Queue {
-    fn serve(&self) {
+    fn serve(&self, seat: usize) {
         while let Some(job) = self.next() {
-            job.take_part();
+            job.0.join(Some(seat));
         }
     }
 
     fn next(&self) -> Option<Job> {
+        look_for(|| self.waiting.load(Ordering::Relaxed) > 0);
         let mut state = lock(&self.state);
         loop {
             if let Some(job) = state.waiting.pop_front() {
+                self.waiting.store(state.waiting.len(), Ordering::Relaxed);
                 return Some(job);
             }
             if state.closed {
                 return None;
             }
+            state.asleep += 1;
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state.asleep -= 1;
         }
     }
 }
@@ -261,7 +321,7 @@ mod tests {
     }
 
     impl Work for Count {
-        fn work(&self) {
+        fn work(&self, _seat: usize) {
             let take = |left: usize| left.checked_sub(1);
             while self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, take).is_ok() {
                 self.done.fetch_add(1, Ordering::SeqCst);
@@ -283,7 +343,7 @@ mod tests {
     struct Fails;
 
     impl Work for Fails {
-        fn work(&self) {
+        fn work(&self, _seat: usize) {
             panic!("on purpose");
         }
     }
@@ -336,7 +396,7 @@ mod tests {
     fn rayons_threads_take_part() {
         struct Meeting(Mutex<Vec<std::thread::ThreadId>>, std::sync::Barrier);
         impl Work for Meeting {
-            fn work(&self) {
+            fn work(&self, _seat: usize) {
                 self.0.lock().unwrap().push(std::thread::current().id());
                 self.1.wait();
             }

@@ -22,8 +22,8 @@ use crate::run::device;
 /// Instances of a program that wait, at most: as many as calls on a large machine have workers.
 const IDLE_MAX: usize = 64;
 
-/// Bytes of arrays that a waiting instance may hold.
-const IDLE_BYTES_MAX: usize = 1 << 20;
+/// Bytes of arrays that the waiting instances of a program may hold together.
+const IDLE_BYTES_MAX: usize = 1 << 26;
 
 /// A compiled kernel.
 pub(crate) struct Program {
@@ -89,7 +89,8 @@ impl Program {
     pub(crate) fn keep(&self, mut seat: Seat) {
         seat.instance.release();
         let mut idle = self.idle();
-        if idle.len() < IDLE_MAX && self.scratch_bytes <= IDLE_BYTES_MAX {
+        let bytes = (idle.len() + 1) * self.scratch_bytes;
+        if idle.len() < IDLE_MAX && bytes <= IDLE_BYTES_MAX {
             idle.push(seat);
         }
     }

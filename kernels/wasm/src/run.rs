@@ -328,7 +328,7 @@ impl WasmVersion {
         if threads <= 1 {
             let args = Cow::Borrowed(call.args);
             let task = Task::new(&self.program, call, args, start, entry, share);
-            task.take_part();
+            task.take_part(0);
             return task.error().map_or_else(|| Ok(look(&task)), Err);
         }
         let args = Cow::Owned(call.args.to_vec());

@@ -59,8 +59,8 @@ pub(crate) struct Task<'a> {
 }
 
 impl Work for Task<'static> {
-    fn work(&self) {
-        self.take_part();
+    fn work(&self, seat: usize) {
+        self.take_part(seat);
     }
 }
 
@@ -113,8 +113,8 @@ impl<'a> Task<'a> {
     }
 
     /// Works until nothing is left or something has failed.
-    pub(crate) fn take_part(&self) {
-        if let Err(error) = self.take_chunks() {
+    pub(crate) fn take_part(&self, seat: usize) {
+        if let Err(error) = self.take_chunks(seat) {
             self.stopped.store(true, Ordering::Relaxed);
             let mut held = lock(&self.error);
             if held.as_ref().is_none_or(|old| precedes(&error, old)) {
@@ -123,12 +123,12 @@ impl<'a> Task<'a> {
         }
     }
 
-    fn take_chunks(&self) -> Result<(), RunError> {
+    fn take_chunks(&self, seat: usize) -> Result<(), RunError> {
         match &self.share {
             Share::None => Ok(()),
             Share::Map { chunks, paced, copies } => {
                 let pace = paced.then_some(&self.program.pace);
-                self.map_chunks(chunks, pace, copies.as_ref())
+                self.map_chunks(seat, chunks, pace, copies.as_ref())
             }
             Share::Fixed { next, chunks, carries, results } => {
                 let mut worker = None;
@@ -147,13 +147,14 @@ impl<'a> Task<'a> {
 
     fn map_chunks(
         &self,
+        seat: usize,
         chunks: &Chunks,
         pace: Option<&Pace>,
         copies: Option<&Mutex<Vec<Copies>>>,
     ) -> Result<(), RunError> {
         let mut worker = None;
         while !self.stopped.load(Ordering::Relaxed)
-            && let Some(chunk) = chunks.take(pace)
+            && let Some(chunk) = chunks.take(seat, pace)
         {
             let worker = self.worker(&mut worker)?;
             if chunks.is_all(&chunk) && !self.program.has_loops {
