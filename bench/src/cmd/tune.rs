@@ -25,12 +25,33 @@ pub(crate) struct Args {
     /// The size, in the kernel's own unit; `1e6` is understood.
     #[arg(long)]
     n: Option<f64>,
+    /// Only these layouts: vectors,rows,unroll,depth.
+    #[arg(long)]
+    layout: Vec<Layout>,
     /// Worker threads.
     #[arg(long, default_value_t = 1)]
     threads: usize,
     /// Timed runs of each layout, in turns.
     #[arg(long, default_value_t = 9)]
     repetitions: usize,
+}
+
+/// A layout that is asked for.
+#[derive(Clone, Copy, Debug)]
+struct Layout(Schedule);
+
+impl std::str::FromStr for Layout {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> anyhow::Result<Layout> {
+        let numbers = text.split(',').map(str::parse).collect::<Result<Vec<u16>, _>>()?;
+        let &[vectors, rows, unroll, depth] = &numbers[..] else {
+            anyhow::bail!("a layout is four numbers: vectors,rows,unroll,depth");
+        };
+        let [vectors, rows, unroll] = [vectors, rows, unroll].map(u8::try_from);
+        let (vectors, rows, unroll) = (vectors?, rows?, unroll?);
+        Ok(Layout(Schedule { vectors, rows, unroll, depth }))
+    }
 }
 
 /// A layout and what its runs took.
@@ -49,7 +70,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let executor = WasmExecutor::new()?;
     let inputs = (entry.inputs)(size, &mut Random::new(seed(size)));
     let mut candidates = Vec::new();
-    for schedule in Schedule::space(&kernel) {
+    let asked: Vec<Schedule> = args.layout.iter().map(|layout| layout.0).collect();
+    for schedule in if asked.is_empty() { Schedule::space(&kernel) } else { asked } {
         let start = Instant::now();
         let version = executor.compile_scheduled(&kernel, schedule)?;
         let compile_s = start.elapsed().as_secs_f64();
@@ -130,13 +152,13 @@ fn print(entry: &Entry, size: usize, candidates: &mut [Candidate]) {
     let median = |candidate: &Candidate| candidate.seconds[candidate.seconds.len() / 2];
     let default = candidates.first().map_or(0.0, median);
     println!("{} at {size}: {}", entry.name, entry.about);
-    println!("vectors  rows  unroll  compile ms   median ms   Gop/s   default / this");
+    println!("vectors  rows  unroll  depth  compile ms   median ms   Gop/s   default / this");
     for candidate in candidates.iter() {
-        let Schedule { vectors, rows, unroll } = candidate.schedule;
+        let Schedule { vectors, rows, unroll, depth } = candidate.schedule;
         let seconds = median(candidate);
         let rate = (entry.operations)(size) / seconds / 1e9;
         println!(
-            "{vectors:>7}  {rows:>4}  {unroll:>6}  {:>10.2}  {:>10.4}  {rate:>6.2}   {:>14.2}",
+            "{vectors:>7}  {rows:>4}  {unroll:>6}  {depth:>5}  {:>10.2}  {:>10.4}  {rate:>6.2}   {:>14.2}",
             candidate.compile_s * 1e3,
             seconds * 1e3,
             default / seconds,

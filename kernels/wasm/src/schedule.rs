@@ -16,11 +16,17 @@ pub struct Schedule {
     pub rows: u8,
     /// Passages of a uniform loop that stand one after another, at least 1.
     pub unroll: u8,
+    /// Passages of a tile's loop whose loads are copied before they are used; 0 copies none. Only
+    /// where tiles of several rows load the same for each other.
+    pub depth: u16,
 }
+
+/// Passages of a block, where loads are copied: panels of them stay in the first cache.
+pub(crate) const DEPTH: u16 = 256;
 
 impl Schedule {
     /// One group at a time, nothing unrolled: right for every kernel.
-    pub const PLAIN: Schedule = Schedule { vectors: 1, rows: 1, unroll: 1 };
+    pub const PLAIN: Schedule = Schedule { vectors: 1, rows: 1, unroll: 1, depth: 0 };
 
     /// What is taken without further knowledge, from the shape of the kernel alone.
     pub fn default_for(kernel: &Kernel) -> Schedule {
@@ -31,12 +37,16 @@ impl Schedule {
     pub fn space(kernel: &Kernel) -> Vec<Schedule> {
         let default = Schedule::default_for(kernel);
         let mut space = vec![default];
-        let rows: &[u8] = if shape::has_tiles(kernel) { &[1, 2, 3, 4, 6] } else { &[1] };
+        let tiles = shape::has_tiles(kernel);
         let unrolls: &[u8] = if shape::has_uniform_loops(kernel) { &[1, 2, 4] } else { &[1] };
+        let rows: &[u8] = if tiles { &[1, 2, 3, 4, 5, 6] } else { &[1] };
         for &rows in rows {
+            let depths: &[u16] = if rows > 1 { &[0, DEPTH] } else { &[0] };
             for vectors in [0, 1, 2, 3, 4] {
-                for &unroll in unrolls {
-                    space.push(Schedule { vectors, rows, unroll });
+                for (&unroll, &depth) in
+                    unrolls.iter().flat_map(|u| depths.iter().map(move |d| (u, d)))
+                {
+                    space.push(Schedule { vectors, rows, unroll, depth });
                 }
             }
         }

@@ -18,12 +18,14 @@ use crossover_kernels::ir::{
 use wasm_encoder::ValType;
 
 use super::affine::Memo;
+use super::blocks::Cut;
 use super::code::{Code, LANES, Label, Rep, parts, val_type};
 use super::control::{Count, Loop};
 use super::divergence::{Divergence, Frame, Jumps, Variance};
+use super::fences::{Fences, Pins};
 use super::layout::{ArrayPlace, Layout};
 use super::rows::Rows;
-use super::tile::{Group, PerVector, Tile};
+use super::tile::{Group, Order, PerVector, Tile};
 
 /// Invocations of a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,8 +93,9 @@ pub(super) struct Form<'a> {
     pub(super) exact: &'a [bool],
     pub(super) width: Width,
     pub(super) tile: Tile,
-    /// Passages of a uniform loop that stand one after another.
+    /// Passages of a uniform loop that stand one after another, at least 1.
     pub(super) unroll: u32,
+    pub(super) fences: Option<&'a Fences>,
 }
 
 /// One body while it is written.
@@ -103,8 +106,11 @@ pub(super) struct Body<'a> {
     pub(super) function: &'a Function,
     /// The group that is being written.
     pub(super) at: Group,
-    /// The groups along x that are being written.
+    /// The groups along x, and the rows, that are being written.
     pub(super) span: Range<u32>,
+    pub(super) rows: Range<u32>,
+    /// In which order.
+    pub(super) order: Order,
     /// For each value, a place for each group.
     pub(super) reps: Vec<Option<Rep>>,
     /// For each variable, a place for each group.
@@ -117,6 +123,10 @@ pub(super) struct Body<'a> {
     pub(super) loops: Vec<Loop>,
     pub(super) returned: Option<PerVector>,
     pub(super) end: Option<Label>,
+    /// Where the body is for a block of passages: the block, and the address of each panel.
+    pub(super) cut: Option<Cut<'a>>,
+    pub(super) panel_at: Vec<u32>,
+    pub(super) pins: Option<Pins>,
 }
 
 impl<'a> Body<'a> {
@@ -129,6 +139,8 @@ impl<'a> Body<'a> {
             function,
             at: Group::default(),
             span: 0..form.tile.vectors,
+            rows: 0..form.tile.rows,
+            order: Order::Forward,
             reps: vec![None; function.values.len() * form.tile.groups()],
             places: Vec::new(),
             memo: HashMap::new(),
@@ -137,6 +149,9 @@ impl<'a> Body<'a> {
             loops: Vec::new(),
             returned: None,
             end: None,
+            cut: None,
+            panel_at: Vec::new(),
+            pins: None,
         }
     }
 
@@ -146,9 +161,12 @@ impl<'a> Body<'a> {
         if self.form.facts.masked_return {
             self.returned = Some(self.zero_masks());
         }
-        self.end = Some(self.code.open_block());
+        let end = self.code.open_block();
+        self.end = Some(end);
+        self.open_pins();
         let function = self.function;
         self.block(&function.body);
+        self.close_pins(end);
         self.code.close();
         let Some(local) = function.result else { return Vec::new() };
         let mut results = Vec::new();
@@ -178,10 +196,11 @@ impl<'a> Body<'a> {
         mut f: impl FnMut(&mut Self),
     ) {
         let before = self.at;
-        let rows = if differs { 0..self.form.tile.rows } else { before.row..before.row + 1 };
+        let rows = if differs { self.rows.clone() } else { before.row..before.row + 1 };
         let vectors = if varying { self.span.clone() } else { before.vector..before.vector + 1 };
-        for row in rows {
-            for vector in vectors.clone() {
+        let order = self.order;
+        for row in order.of(rows) {
+            for vector in order.of(vectors.clone()) {
                 self.at = Group { vector, row };
                 f(self);
             }
@@ -359,7 +378,7 @@ impl<'a> Body<'a> {
         self.form.facts.variance(value)
     }
 
-    fn compute(&mut self, value: Value) {
+    pub(super) fn compute(&mut self, value: Value) {
         let varying = self.variance(value) == Variance::Varying;
         self.each_group(varying, self.differs(value), |body| {
             let rep = body.compute_group(value);
@@ -461,6 +480,7 @@ impl<'a> Body<'a> {
         let mut guards = 0;
         for (at, stmt) in block.iter().enumerate() {
             let jumps = self.stmt(stmt);
+            self.fence_behind(stmt);
             all = all.or(jumps);
             if jumps.any() && at + 1 < block.len() {
                 let masks = self.remaining(jumps);
@@ -476,7 +496,7 @@ impl<'a> Body<'a> {
         all
     }
 
-    fn stmt(&mut self, stmt: &'a Stmt) -> Jumps {
+    pub(super) fn stmt(&mut self, stmt: &'a Stmt) -> Jumps {
         match stmt {
             Stmt::Let(value) => self.compute(*value),
             Stmt::Set(local, value) => {

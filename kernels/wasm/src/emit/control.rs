@@ -9,8 +9,7 @@
 //! if c { break }     mask &= !c, and out of the loop when none is left
 //! ```
 //!
-//! Passages of an unrolled loop stand behind a fence, a branch that is never taken: the compiler
-//! would else move the arithmetic of all of them to the end, and run out of registers.
+//! Loops of which several passages stand one after another are in [`super::unroll`].
 
 use crossover_kernels::ir::{BinaryOp, Block, Const, Stmt, Type, Value};
 use wasm_encoder::ValType;
@@ -23,14 +22,14 @@ use super::tile::{PerVector, SIDE_MAX};
 /// The wasm locals and labels of a loop that is open.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Loop {
-    exit: Label,
-    next: Label,
+    pub(super) exit: Label,
+    pub(super) next: Label,
     /// The masks that a passage begins with.
-    entry: Option<PerVector>,
-    broken: Option<PerVector>,
-    continued: Option<PerVector>,
+    pub(super) entry: Option<PerVector>,
+    pub(super) broken: Option<PerVector>,
+    pub(super) continued: Option<PerVector>,
     /// Whether some break goes into `broken`.
-    breaks: bool,
+    pub(super) breaks: bool,
 }
 
 /// The counter of a `for`.
@@ -386,95 +385,5 @@ impl<'a> Body<'a> {
     fn push_left(&mut self) {
         let masks = self.masks.expect("a loop of varying bounds has a mask");
         self.push_any(masks);
-    }
-
-    // Unrolled loops
-
-    /// Loops of 32-bit counters in which all invocations agree.
-    fn is_unrolled(&self, facts: LoopFacts, count: Count) -> bool {
-        let ty = self.function.ty(count.counter);
-        self.form.unroll > 1
-            && facts == LoopFacts::default()
-            && self.variance(count.counter) == Variance::Uniform
-            && matches!(ty, Type::U32 | Type::I32)
-    }
-
-    /// ```text
-    /// left = number of passages
-    /// while left >= n:  n passages;  counter += n · step;  left -= n
-    /// while left > 0:   a passage;   counter += step;      left -= 1
-    /// ```
-    fn unrolled(&mut self, count: Count, body: &'a Block) {
-        let ty = self.function.ty(count.counter);
-        let Rep::Scalar(counter) = self.fresh(ty, true) else { return };
-        self.overwrite(Rep::Scalar(counter), ty, self.rep(count.start));
-        let left = self.code.local(ValType::I32);
-        self.push_passages(count);
-        self.code.set(left);
-        let exit = self.code.open_block();
-        for passages in [self.form.unroll, 1] {
-            let done = self.code.open_block();
-            let top = self.code.open_loop();
-            self.code.get(left);
-            self.code.i32_const(passages);
-            self.code.sink().i32_lt_u();
-            self.code.branch_if(done);
-            let memo = self.memo.clone();
-            for at in 0..passages {
-                self.passage(count, counter, at, passages > 1, exit, body);
-            }
-            self.memo = memo;
-            let mut sink = self.code.sink();
-            let by = passages.wrapping_mul(count.step).cast_signed();
-            sink.local_get(counter).i32_const(by).i32_add().local_set(counter);
-            sink.local_get(left).i32_const(passages.cast_signed()).i32_sub().local_set(left);
-            self.code.branch(top);
-            self.code.close();
-            self.code.close();
-        }
-        self.code.close();
-    }
-
-    /// Pushes `start < end ? (end − start − 1) / step + 1 : 0`.
-    fn push_passages(&mut self, count: Count) {
-        let ty = self.function.ty(count.counter);
-        let (start, end) = (self.rep(count.start), self.rep(count.end));
-        self.code.scalar(end, ty);
-        self.code.scalar(start, ty);
-        self.code.sink().i32_sub();
-        if count.step > 1 {
-            self.code.sink().i32_const(1).i32_sub();
-            self.code.i32_const(count.step);
-            self.code.sink().i32_div_u().i32_const(1).i32_add();
-        }
-        self.code.i32_const(0);
-        self.code.scalar_binary(BinaryOp::Lt, ty, start, end);
-        self.code.sink().select();
-    }
-
-    fn passage(
-        &mut self,
-        count: Count,
-        counter: u32,
-        at: u32,
-        fenced: bool,
-        exit: Label,
-        body: &'a Block,
-    ) {
-        let by = at.wrapping_mul(count.step);
-        let rep = if by == 0 { Rep::Scalar(counter) } else { Rep::Offset(counter, by) };
-        self.define(count.counter, rep);
-        let next = self.code.open_block();
-        if fenced {
-            self.code.get(self.context.fence);
-            self.code.branch_if(next);
-        }
-        let entry = self.masks;
-        let (broken, continued) = (None, None);
-        self.loops.push(Loop { exit, next, entry, broken, continued, breaks: false });
-        self.statements(body);
-        self.loops.pop();
-        self.masks = entry;
-        self.code.close();
     }
 }

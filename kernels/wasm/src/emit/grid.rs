@@ -1,26 +1,15 @@
-//! The function around the bodies: the loops over the grid, and the combining of contributions.
+//! The function around the bodies, and the combining of contributions.
 //!
 //! ```text
 //! failed: block
-//!     for z in z0..z1:                                       one row at a time
-//!         for y in y0..y1:
-//!             lo, hi = the interior of the row
-//!             while x + 4 <= x1:  while lo <= x and x + w <= hi:  interior body, x += w
-//!                                 else                            vector body,   x += 4
-//!             while x < x1:       scalar body
-//!     or:                                                    several rows at a time
-//!         if all of it is interior:
-//!             xt, yt = ends of the whole tiles
-//!             for x in x0..xt by w, y in y0..yt by h:  interior body
-//!         for y in y0..y1:
-//!             x = y < yt ? xt : x0;  vector and scalar bodies to x1
+//!     the walk over the grid ([`super::walk`])
 //!     return 0
 //! site, index, x, y, z = …;  return 1
 //! ```
 //!
-//! A reduction has a sum for each lane of each group of a tile. At the end of a row the groups are
-//! combined from the first to the last, then the lanes as `(l0 ∘ l1) ∘ (l2 ∘ l3)`, then the scalar
-//! tail from left to right: the same at every run.
+//! A reduction has a sum for each lane of each group of a tile, and one for what single invocations
+//! contribute, from left to right. At the end of a row the groups are combined from the first to the
+//! last, then the lanes as `(l0 ∘ l1) ∘ (l2 ∘ l3)`, and added to the sum: the same at every run.
 
 use std::collections::HashMap;
 
@@ -33,6 +22,7 @@ use super::body::{Body, Context, Failing, Form, Width};
 use super::code::{Code, LANES, Rep, parts, val_type};
 use super::interior::Interior;
 use super::layout::{Layout, RANGE_PARAMS};
+use super::panel::Panels;
 use super::{FENCE, PARTIAL, collective};
 
 /// What becomes of the contributions.
@@ -71,6 +61,9 @@ pub(super) struct Forms<'a> {
     pub(super) vector: Form<'a>,
     pub(super) scalar: Form<'a>,
     pub(super) inside: &'a Interior,
+    pub(super) panels: Option<&'a Panels>,
+    /// Whether to run an invocation twice is to run it once.
+    pub(super) idempotent: bool,
 }
 
 pub(super) struct Grid<'a> {
@@ -124,124 +117,7 @@ pub(super) fn emit_function(
 }
 
 impl Grid<'_> {
-    fn planes(&mut self) {
-        let tiled = self.forms.interior.tile.rows > 1;
-        let [from, to] = range_params(2);
-        self.axis(2, [from, to], 1, |grid| if tiled { grid.tiles() } else { grid.rows() });
-    }
-
-    /// `for at in from..to`, of an axis, by a step that divides the distance.
-    fn axis(
-        &mut self,
-        axis: usize,
-        [from, to]: [u32; 2],
-        step: u32,
-        inner: impl FnOnce(&mut Self),
-    ) {
-        let at = self.context.axes[axis];
-        self.code.get(from);
-        self.code.set(at);
-        let done = self.code.open_block();
-        let top = self.code.open_loop();
-        self.code.sink().local_get(at).local_get(to).i32_ge_u();
-        self.code.branch_if(done);
-        inner(self);
-        self.advance(axis, step);
-        self.code.branch(top);
-        self.code.close();
-        self.code.close();
-    }
-
-    fn advance(&mut self, axis: usize, step: u32) {
-        let at = self.context.axes[axis];
-        self.code.get(at);
-        self.code.i32_const(step);
-        self.code.sink().i32_add().local_set(at);
-    }
-
-    // One row at a time
-
-    fn rows(&mut self) {
-        let y = self.context.axes[1];
-        self.axis(1, range_params(1), 1, |grid| {
-            let held = grid.code.mark();
-            let interior = grid.interior(range_params(0), [y, y]);
-            let span = grid.span(interior);
-            let [from, _] = range_params(0);
-            let x = grid.context.axes[0];
-            grid.code.get(from);
-            grid.code.set(x);
-            grid.row(Some(span));
-            grid.code.release(&held);
-        });
-    }
-
-    /// From where, and for how many x a whole tile is in the interior.
-    fn span(&mut self, [lo, hi]: [u32; 2]) -> [u32; 2] {
-        let width = step(self.forms.interior).cast_signed();
-        let span = self.code.local(ValType::I32);
-        let mut sink = self.code.sink();
-        sink.local_get(hi).local_get(lo).i32_sub().i32_const(width - 1).i32_sub().i32_const(0);
-        sink.local_get(hi).local_get(lo).i32_sub().i32_const(width).i32_ge_u();
-        sink.select().local_set(span);
-        [lo, span]
-    }
-
-    /// The rest of a row, from x on, with the interior where one is known.
-    fn row(&mut self, interior: Option<[u32; 2]>) {
-        let x = self.context.axes[0];
-        let [_, to] = range_params(0);
-        let tail = self.code.open_block();
-        let groups = self.code.open_loop();
-        self.code.sink().local_get(to).local_get(x).i32_sub();
-        self.code.i32_const(step(self.forms.vector));
-        self.code.sink().i32_lt_u();
-        self.code.branch_if(tail);
-        if let Some(range) = interior {
-            self.push_inside(range);
-            self.code.open_if();
-            let fast = self.code.open_loop();
-            self.passage(self.forms.interior);
-            self.push_inside(range);
-            self.code.branch_if(fast);
-            self.code.close();
-            self.code.branch(groups);
-            self.code.close();
-        }
-        self.passage(self.forms.vector);
-        self.code.branch(groups);
-        self.code.close();
-        self.code.close();
-        self.combine_lanes();
-        self.tail();
-    }
-
-    /// Pushes whether the tile at x is inside: `x − lo < span`, unsigned.
-    fn push_inside(&mut self, [lo, span]: [u32; 2]) {
-        let x = self.context.axes[0];
-        self.code.sink().local_get(x).local_get(lo).i32_sub().local_get(span).i32_lt_u();
-    }
-
-    fn tail(&mut self) {
-        let x = self.context.axes[0];
-        let [_, to] = range_params(0);
-        let done = self.code.open_block();
-        let top = self.code.open_loop();
-        self.code.sink().local_get(x).local_get(to).i32_ge_u();
-        self.code.branch_if(done);
-        self.passage(self.forms.scalar);
-        self.code.branch(top);
-        self.code.close();
-        self.code.close();
-    }
-
-    /// One passage of a body, and on to the next x.
-    fn passage(&mut self, form: Form<'_>) {
-        self.body(form);
-        self.advance(0, step(form));
-    }
-
-    fn body(&mut self, form: Form<'_>) {
+    pub(super) fn body(&mut self, form: Form<'_>) {
         let held = self.code.mark();
         let results = Body::new(&mut self.code, self.context, form).emit();
         if let Some((collective, ty)) = self.collective {
@@ -249,49 +125,6 @@ impl Grid<'_> {
                 self.contribute(collective.op.binary(), ty, result, form.width, group);
             }
         }
-        self.code.release(&held);
-    }
-
-    // Several rows at a time
-
-    fn tiles(&mut self) {
-        let held = self.code.mark();
-        let tile = self.forms.interior.tile;
-        let ([x0, x1], [y0, y1]) = (range_params(0), range_params(1));
-        let last = self.code.local(ValType::I32);
-        self.code.sink().local_get(y1).i32_const(1).i32_sub().local_set(last);
-        let [lo, hi] = self.interior([x0, x1], [y0, last]);
-        let [xt, yt] = [x0, y0].map(|from| {
-            let end = self.code.local(ValType::I32);
-            self.code.sink().local_get(from).local_set(end);
-            end
-        });
-        let mut sink = self.code.sink();
-        sink.local_get(lo).local_get(x0).i32_eq();
-        sink.local_get(hi).local_get(x1).i32_eq().i32_and();
-        sink.local_get(x0).local_get(x1).i32_lt_u().i32_and();
-        sink.local_get(y0).local_get(y1).i32_lt_u().i32_and();
-        self.code.open_if();
-        for (end, [from, to], side) in
-            [(xt, [x0, x1], tile.vectors * LANES), (yt, [y0, y1], tile.rows)]
-        {
-            let side = side.cast_signed();
-            let mut sink = self.code.sink();
-            sink.local_get(to).local_get(to).local_get(from).i32_sub().i32_const(side).i32_rem_u();
-            sink.i32_sub().local_set(end);
-        }
-        let interior = self.forms.interior;
-        self.axis(0, [x0, xt], tile.vectors * LANES, |grid| {
-            grid.axis(1, [y0, yt], tile.rows, |grid| grid.body(interior));
-        });
-        self.code.close();
-        let [x, y] = [self.context.axes[0], self.context.axes[1]];
-        self.axis(1, [y0, y1], 1, |grid| {
-            let mut sink = grid.code.sink();
-            sink.local_get(xt).local_get(x0).local_get(y).local_get(yt).i32_lt_u();
-            sink.select().local_set(x);
-            grid.row(None);
-        });
         self.code.release(&held);
     }
 
@@ -371,7 +204,7 @@ impl Grid<'_> {
     }
 
     /// `total = total ∘ ((l0 ∘ l1) ∘ (l2 ∘ l3))`, of the groups' lanes combined
-    fn combine_lanes(&mut self) {
+    pub(super) fn combine_lanes(&mut self) {
         let (Some((collective, ty)), Mode::Reduce) = (self.collective, self.mode) else { return };
         let op = collective.op.binary();
         let first = self.lanes[0];
@@ -408,7 +241,7 @@ impl Grid<'_> {
 }
 
 /// Invocations along x that a passage of a body computes.
-fn step(form: Form<'_>) -> u32 {
+pub(super) fn step(form: Form<'_>) -> u32 {
     match form.width {
         Width::Vector => LANES * form.tile.vectors,
         Width::Scalar => 1,

@@ -21,6 +21,8 @@ use crossover_kernels::ir::{
 use crossover_kernels::passes::rule::Hits;
 use crossover_kernels::passes::{cse, dce, fold};
 
+use super::rows::Rows;
+
 /// A condition on x that is assumed: `x ± terms`, as a number, relates to the bound like this.
 #[derive(Clone, Debug)]
 pub(super) struct Split {
@@ -69,6 +71,8 @@ pub(super) struct Interior {
     pub(super) guards: Vec<Guard>,
     /// For each value of the interior, whether guards imply that it does not wrap.
     pub(super) exact: Vec<bool>,
+    /// Whether splits are different ones for different rows.
+    pub(super) splits_by_row: bool,
     /// The bounds of each counter of the interior.
     pub(super) counters: HashMap<Value, (Value, Value)>,
 }
@@ -77,6 +81,12 @@ impl Interior {
     pub(super) fn of(kernel: &Kernel) -> Interior {
         let mut inner = kernel.clone();
         let splits = split(&mut inner.entry);
+        let rows = Rows::of(&kernel.entry);
+        let by_row = |split: &Split| {
+            let mut values = split.terms.iter().map(|term| term.value).chain([split.bound]);
+            values.any(|value| rows.differs(value))
+        };
+        let splits_by_row = splits.iter().any(by_row);
         for pass in [fold::PASS, cse::PASS, dce::PASS] {
             (pass.run)(&mut inner, &mut Hits::ignored());
             inner.entry.compact();
@@ -88,7 +98,7 @@ impl Interior {
         let guards = guards.found;
         let exact = exact(&inner.entry, &counters, &guards);
         inner.entry.body = body;
-        Interior { kernel: inner, splits, guards, exact, counters }
+        Interior { kernel: inner, splits, guards, exact, splits_by_row, counters }
     }
 }
 

@@ -88,6 +88,11 @@ impl Layout {
         layout
     }
 
+    /// Bytes of arrays, shared ones and those of so many groups of lanes.
+    pub(super) fn array_bytes(&self, groups: usize) -> u64 {
+        self.shared_bytes + self.scratch_bytes * groups as u64
+    }
+
     /// Bytes of one array element: four lanes side by side.
     pub(super) fn stride(ty: Type) -> u32 {
         if ty.is_wide() { 32 } else { 16 }

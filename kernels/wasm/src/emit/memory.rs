@@ -24,7 +24,7 @@ use super::divergence::Variance;
 use super::layout::Layout;
 
 impl Code {
-    fn load(&mut self, ty: Type, arg: MemArg) {
+    pub(super) fn load(&mut self, ty: Type, arg: MemArg) {
         let mut sink = self.sink();
         match val_type(ty) {
             ValType::I64 => sink.i64_load(arg),
@@ -34,7 +34,7 @@ impl Code {
         };
     }
 
-    fn store(&mut self, ty: Type, arg: MemArg) {
+    pub(super) fn store(&mut self, ty: Type, arg: MemArg) {
         let mut sink = self.sink();
         match val_type(ty) {
             ValType::I64 => sink.i64_store(arg),

@@ -16,12 +16,14 @@
 //! in `partial`.
 
 mod affine;
+mod blocks;
 mod body;
 mod check;
 mod code;
 mod control;
 mod divergence;
 mod each;
+mod fences;
 mod free;
 mod grid;
 mod group;
@@ -31,10 +33,15 @@ mod interior;
 mod lanes;
 mod layout;
 mod memory;
+mod panel;
 mod rows;
 mod scalar;
 pub(crate) mod shape;
 mod tile;
+mod unroll;
+mod walk;
+
+use std::collections::HashSet;
 
 use crossover_kernels::ir::{CollectiveKind, Function, Inst, Kernel, ParamKind, Stmt, Type, Value};
 use crossover_kernels::passes::fission::fission;
@@ -48,10 +55,12 @@ use crate::schedule::Schedule;
 use body::{Form, Width};
 use code::val_type;
 use divergence::Divergence;
+use fences::Fences;
 use grid::{Forms, Mode, emit_function};
 use group::emit_groups;
 use interior::Interior;
 use layout::{Layout, RANGE_PARAMS};
+use panel::Panels;
 use rows::Rows;
 use tile::Tile;
 
@@ -115,10 +124,18 @@ fn emit_grid(kernel: &Kernel, schedule: Schedule) -> Result<WasmModule, Unsuppor
     let layout = Layout::of(function, &privates);
     let interior = Interior::of(kernel);
     let tile = shape::tile(kernel, &interior, schedule);
-    let scratch_bytes = scratch_bytes(&layout, tile)?;
     let facts = Facts::of(function, &interior.kernel.entry);
     let unroll = u32::from(schedule.unroll).max(1);
     let mut forms = facts.forms(function, &interior, tile, unroll);
+    let panels = Panels::of(forms.interior, &layout, u32::from(schedule.depth));
+    forms.panels = panels.as_ref();
+    let fences = Fences::of(forms.interior);
+    forms.interior.fences = Some(&fences);
+    forms.idempotent = is_idempotent(kernel);
+    let scratch_bytes = match &panels {
+        Some(panels) => addressable(panels.end)?,
+        None => addressable(layout.array_bytes(tile.groups()))?,
+    };
     if schedule.vectors == 0 {
         forms.vector = forms.scalar;
         forms.interior = Form {
@@ -142,6 +159,24 @@ fn emit_grid(kernel: &Kernel, schedule: Schedule) -> Result<WasmModule, Unsuppor
     })
 }
 
+/// Whether to run an invocation twice is to run it once: it loads nothing that the kernel stores.
+fn is_idempotent(kernel: &Kernel) -> bool {
+    let function = &kernel.entry;
+    let (mut loaded, mut stored) = (HashSet::new(), HashSet::new());
+    let mut atomic = false;
+    function.walk(&mut |stmt| match stmt {
+        Stmt::Store(buffer, ..) => drop(stored.insert(*buffer)),
+        Stmt::AtomicStore(..) => atomic = true,
+        Stmt::Let(value) => match function.def(*value).inst {
+            Inst::Load(buffer, _) => drop(loaded.insert(buffer)),
+            Inst::AtomicLoad(..) | Inst::Atomic(..) => atomic = true,
+            _ => {}
+        },
+        _ => {}
+    });
+    kernel.collective.is_none() && !atomic && loaded.is_disjoint(&stored)
+}
+
 /// A kernel cut at its barriers.
 fn emit_pieces(
     kernel: &Kernel,
@@ -152,7 +187,7 @@ fn emit_pieces(
     let privates = privates(kernel);
     let layout = Layout::of(function, &privates);
     let tile = Tile { vectors: each::vectors(size[0], u32::from(schedule.vectors)), rows: 1 };
-    let scratch_bytes = scratch_bytes(&layout, tile)?;
+    let scratch_bytes = addressable(layout.array_bytes(tile.groups()))?;
     let facts = Facts::of(function, function);
     let scalar = facts.scalar_form(function);
     let unroll = u32::from(schedule.unroll).max(1);
@@ -174,9 +209,8 @@ fn is_in_pieces(function: &Function) -> bool {
     found
 }
 
-/// Bytes of the memory behind those of the buffers.
-fn scratch_bytes(layout: &Layout, tile: Tile) -> Result<usize, Unsupported> {
-    let bytes = layout.shared_bytes + layout.scratch_bytes * tile.groups() as u64;
+/// Bytes of the memory behind those of the buffers, if it is not too large for one.
+fn addressable(bytes: u64) -> Result<usize, Unsupported> {
     if bytes >= 1 << 32 {
         let what = format!("arrays of {bytes} bytes");
         return Err(Unsupported { what, location: "<unknown>".to_owned() });
@@ -244,6 +278,7 @@ impl Facts {
             width: Width::Scalar,
             tile: Tile::ONE,
             unroll: 1,
+            fences: None,
         }
     }
 
@@ -265,7 +300,7 @@ impl Facts {
             unroll,
             ..vector
         };
-        Forms { interior, vector, scalar, inside }
+        Forms { interior, vector, scalar, inside, panels: None, idempotent: false }
     }
 }
 

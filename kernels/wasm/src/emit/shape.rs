@@ -6,7 +6,7 @@ use super::divergence::{Divergence, Variance};
 use super::interior::Interior;
 use super::rows::Rows;
 use super::tile::{SIDE_MAX, Tile};
-use crate::schedule::Schedule;
+use crate::schedule::{DEPTH, Schedule};
 
 /// Vector registers that variables and loop invariants of all groups may fill: two more than there
 /// are, since not all are in use at the same time.
@@ -40,13 +40,8 @@ pub(crate) struct Shape<'a> {
 impl<'a> Shape<'a> {
     fn of(kernel: &'a Kernel, interior: &'a Interior) -> Shape<'a> {
         let function = &interior.kernel.entry;
-        let whole = Rows::of(&kernel.entry);
-        let by_row = |value: &Value| whole.differs(*value);
-        let splits_by_row = interior.splits.iter().any(|split| {
-            by_row(&split.bound) || split.terms.iter().any(|term| by_row(&term.value))
-        });
         let (facts, rows) = (Divergence::of(function), Rows::of(function));
-        Shape { function, facts, rows, kernel, splits_by_row }
+        Shape { function, facts, rows, kernel, splits_by_row: interior.splits_by_row }
     }
 
     fn varying(&self, value: Value) -> bool {
@@ -178,10 +173,10 @@ pub(crate) fn default_schedule(kernel: &Kernel) -> Schedule {
     let interior = Interior::of(kernel);
     let shape = Shape::of(kernel, &interior);
     if shape.has_rows() && shape.reuses() {
-        return Schedule { vectors: 4, rows: 2, unroll: 2 };
+        return Schedule { vectors: 2, rows: 5, unroll: 4, depth: DEPTH };
     }
     if shape.is_scattered() {
-        return Schedule { vectors: 0, rows: 1, unroll: 1 };
+        return Schedule { vectors: 0, ..Schedule::PLAIN };
     }
     let (loops, instructions) = (shape.loop_instructions(), shape.instructions());
     let [short, long] = VECTORS;
@@ -195,7 +190,7 @@ pub(crate) fn default_schedule(kernel: &Kernel) -> Schedule {
     };
     let vectors = most.min(INSTRUCTIONS / instructions).max(1);
     let unroll = (PASSAGE_INSTRUCTIONS / (loops * vectors).max(1)).clamp(1, 2);
-    Schedule { vectors: vectors as u8, rows: 1, unroll: unroll as u8 }
+    Schedule { vectors: vectors as u8, rows: 1, unroll: unroll as u8, depth: 0 }
 }
 
 /// Whether several rows at a time are worth a try.

@@ -6,6 +6,8 @@
 //! along that axis, any other once. So a tile of a naive matrix product loads each element of its
 //! operands once and uses it `rows` (or `vectors`) times.
 
+use std::ops::Range;
+
 /// Most groups along x, and most rows, of a tile.
 pub(super) const SIDE_MAX: u32 = 8;
 
@@ -33,6 +35,32 @@ impl Tile {
 pub(super) struct Group {
     pub(super) vector: u32,
     pub(super) row: u32,
+}
+
+/// In which order the groups of a tile are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Order {
+    Forward,
+    Backward,
+}
+
+impl Order {
+    /// The numbers of the range in this order.
+    pub(super) fn of(self, range: Range<u32>) -> impl Iterator<Item = u32> {
+        let Range { start, end } = range;
+        (start..end).map(move |at| match self {
+            Order::Forward => at,
+            Order::Backward => end - 1 - (at - start),
+        })
+    }
+
+    /// The other one.
+    pub(super) fn reversed(self) -> Order {
+        match self {
+            Order::Forward => Order::Backward,
+            Order::Backward => Order::Forward,
+        }
+    }
 }
 
 /// One wasm local for each group along x.

@@ -104,10 +104,10 @@ thread_local! {
 }
 
 /// A schedule that is nobody's default: groups, rows and passages side by side.
-const WIDE: Schedule = Schedule { vectors: 3, rows: 2, unroll: 3 };
+const WIDE: Schedule = Schedule { vectors: 3, rows: 2, unroll: 3, depth: 3 };
 
 /// One invocation at a time.
-const SCALAR: Schedule = Schedule { vectors: 0, rows: 1, unroll: 2 };
+const SCALAR: Schedule = Schedule { vectors: 0, rows: 1, unroll: 2, depth: 0 };
 
 /// The executor with a schedule of the test's choice.
 struct Scheduled(Option<Schedule>);
@@ -167,9 +167,20 @@ pub(crate) fn check(kernel: &Arc<Kernel>, data: &[Data]) {
 }
 
 pub(crate) fn check_grid(kernel: &Arc<Kernel>, data: &[Data], grid: Option<Grid>) {
+    let layouts = [(1, None), (1, Some(WIDE)), (1, Some(SCALAR)), (2, None)];
+    check_layouts(kernel, data, grid, &layouts);
+}
+
+/// The same with these numbers of threads and schedules; `None` is the default.
+pub(crate) fn check_layouts(
+    kernel: &Arc<Kernel>,
+    data: &[Data],
+    grid: Option<Grid>,
+    layouts: &[(usize, Option<Schedule>)],
+) {
     let (expected, outcome) = run(&Interpreter, kernel, data, grid, 1, None);
     outcome.expect("the interpreter runs it");
-    for (threads, schedule) in [(1, None), (1, Some(WIDE)), (1, Some(SCALAR)), (2, None)] {
+    for &(threads, schedule) in layouts {
         let (found, outcome) = run(&Scheduled(schedule), kernel, data, grid, threads, None);
         if let Err(error) = outcome {
             panic!("{error}\n{:#?}\n{}", kernel.entry, text(&emitted(kernel)));
