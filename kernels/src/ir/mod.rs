@@ -438,6 +438,12 @@ impl Function {
         }
     }
 
+    /// Whether a parameter is a buffer that is only loaded from.
+    pub fn is_read_only(&self, param: Param) -> bool {
+        let kind = self.params.get(param.index()).map(|param| param.kind);
+        matches!(kind, Some(ParamKind::Buffer { access: Access::Read, .. }))
+    }
+
     /// Number of parameters that are arguments of a call: all but the shared arrays.
     pub fn arity(&self) -> usize {
         self.params.len() - self.shared().count()

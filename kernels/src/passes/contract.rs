@@ -2,10 +2,10 @@
 //! (`#[kernel(contract)]`).
 //!
 //! ```text
-//! x * y + z == fma(x, y, z)        z - x * y == fma(-x, y, z)        floats
+//! x * y + z == fma(x, y, z)        z - x * y == fma(-x, y, z)        x * y - z == fma(x, y, -z)
 //! ```
 //!
-//! The only pass that changes bits, which is why a kernel has to ask for it. A product that is used
+//! All of them floats. The only pass that changes bits, which is why a kernel has to ask for it. A product that is used
 //! elsewhere as well is left alone: it would be computed twice.
 
 use super::Pass;
@@ -76,6 +76,10 @@ impl Rewrite for Contract<'_> {
             (BinaryOp::Sub, [_, Some((x, y))]) => {
                 let x = b.unary(UnaryOp::Neg, x);
                 (Rule::ContractSub, Inst::Fma(x, y, left))
+            }
+            (BinaryOp::Sub, [Some((x, y)), None]) => {
+                let z = b.unary(UnaryOp::Neg, right);
+                (Rule::ContractFrom, Inst::Fma(x, y, z))
             }
             (_, _) => return None,
         };

@@ -228,7 +228,19 @@ fn simplify_binary(b: &mut Builder, op: BinaryOp, x: Value, y: Value) -> Option<
         }
         (None, None) => {}
     }
-    if x == y && !ty.is_float() { same_operands(op, x, ty) } else { None }
+    match (op, &f.def(x).inst, &f.def(y).inst) {
+        (BinaryOp::Add, _, Inst::Unary(UnaryOp::Neg, z)) => {
+            by(Rule::AddNeg, Inst::Binary(BinaryOp::Sub, x, *z))
+        }
+        (BinaryOp::Add, Inst::Unary(UnaryOp::Neg, z), _) => {
+            by(Rule::AddNeg, Inst::Binary(BinaryOp::Sub, y, *z))
+        }
+        (BinaryOp::Sub, _, Inst::Unary(UnaryOp::Neg, z)) => {
+            by(Rule::SubNeg, Inst::Binary(BinaryOp::Add, x, *z))
+        }
+        _ if x == y && !ty.is_float() => same_operands(op, x, ty),
+        _ => None,
+    }
 }
 
 /// `x op x`; integers and bool.

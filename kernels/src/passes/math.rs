@@ -47,7 +47,7 @@ pub(super) fn tanh<'m>(m: &'m Math, x: Num<'m>) -> Num<'m> {
     let one = m.float(1.0);
     let a = x.abs().min(m.float(m.table.tanh_max));
     let (n, r) = reduce_ln2(m, a + a);
-    let power = pow2(m, n.to_int());
+    let power = pow2(m, n.whole_to_int());
     let r = fast_two_sum(r.hi, r.lo);
     let near = fast_two_sum(r.hi, exp_bend(m, r.hi) + (r.lo + r.lo * r.hi));
     let part = Pair { hi: power * near.hi, lo: power * near.lo };
@@ -73,7 +73,7 @@ pub(super) fn erf<'m>(m: &'m Math, x: Num<'m>) -> Num<'m> {
     let large = a.max(near).min(far);
     let log = polynomial(m, large - m.float(1.0), m.table.ln_erfc);
     let (n, r) = reduce_ln2(m, log);
-    let rest = (m.float(1.0) + exp_minus_one(m, r.sum())) * pow2(m, n.to_int());
+    let rest = (m.float(1.0) + exp_minus_one(m, r.sum())) * pow2(m, n.whole_to_int());
     let size = a.lt(near).pick(inner, m.float(1.0) - rest);
     keep_nan(m, x, size.copysign(x))
 }
@@ -134,7 +134,7 @@ pub(super) fn atan2<'m>(m: &'m Math, y: Num<'m>, x: Num<'m>) -> Num<'m> {
     let b = smaller.eq(zero).pick(zero, b);
     let shift = k_smaller - k;
     let tiny = shift.lt(m.float(TINY_RATIO));
-    let b = b * pow2(m, tiny.pick(zero, shift).to_int());
+    let b = b * pow2(m, tiny.pick(zero, shift).whole_to_int());
     let middle = b.gt(a * m.float(TAN_PI_EIGHTH)) & !tiny;
     let tangent = tangent(m, a, b, middle);
     let near = atan_near(m, tangent);
@@ -354,7 +354,7 @@ fn angle_near<'m>(m: &'m Math, a: Num<'m>) -> Angle<'m> {
         hi = next;
     }
     lo = lo - n * m.float(*last);
-    Angle { quadrant: n.to_int(), rest: fast_two_sum(hi, lo) }
+    Angle { quadrant: n.whole_to_int(), rest: fast_two_sum(hi, lo) }
 }
 
 /// Payne and Hanek: the product of the mantissa with the digits of 2/π that decide the quadrant and
@@ -499,7 +499,7 @@ fn exp2_near<'m>(m: &'m Math, r: Num<'m>) -> Num<'m> {
 
 /// y · 2ⁿ for an n that two exponents hold.
 fn scale<'m>(m: &'m Math, y: Num<'m>, n: Num<'m>) -> Num<'m> {
-    let n = n.to_int();
+    let n = n.whole_to_int();
     let half = n >> m.int(1);
     (y * pow2(m, half)) * pow2(m, n - half)
 }

@@ -34,6 +34,7 @@ rules! {
     // contract
     ContractAdd = "x * y + z == fma(x, y, z)",
     ContractSub = "z - x * y == fma(-x, y, z)",
+    ContractFrom = "x * y - z == fma(x, y, -z)",
     // fold
     Constant = "op c… == the constant",
     Commute = "c + x == x + c",
@@ -80,6 +81,8 @@ rules! {
     FloatSubZero = "x - (+0.0) == x",
     FloatAddMinusZero = "x + (-0.0) == x",
     FloatDivPower = "x / 2ᵏ == x * 2⁻ᵏ",
+    AddNeg = "x + neg y == x - y",
+    SubNeg = "x - neg y == x + y",
     NotNot = "not not x == x",
     NegNeg = "neg neg x == x",
     AbsAbs = "abs abs x == abs x",

@@ -19,7 +19,7 @@ use crate::ir::{Block, Const, Function, Inst, Kernel, Stmt, Value, ValueDef};
 const PASSAGES_MAX: u64 = 8;
 
 /// Most values in all passages together.
-const VALUES_MAX: u64 = 256;
+const VALUES_MAX: u64 = 512;
 
 /// The pass.
 pub const PASS: Pass =

@@ -113,6 +113,8 @@ pub(super) struct Body<'a> {
     pub(super) order: Order,
     /// For each value, a place for each group.
     pub(super) reps: Vec<Option<Rep>>,
+    /// Values that were computed before the body.
+    pub(super) known: &'a [Value],
     /// For each variable, a place for each group.
     pub(super) places: Vec<Vec<Option<Place>>>,
     /// Sums and products that exist already.
@@ -142,6 +144,7 @@ impl<'a> Body<'a> {
             rows: 0..form.tile.rows,
             order: Order::Forward,
             reps: vec![None; function.values.len() * form.tile.groups()],
+            known: &[],
             places: Vec::new(),
             memo: HashMap::new(),
             masks: None,
@@ -498,16 +501,21 @@ impl<'a> Body<'a> {
 
     pub(super) fn stmt(&mut self, stmt: &'a Stmt) -> Jumps {
         match stmt {
+            Stmt::Let(value) if self.known.contains(value) => {}
             Stmt::Let(value) => self.compute(*value),
             Stmt::Set(local, value) => {
                 let ty = self.function.ty(*value);
                 let (varying, differs) = self.local_groups(local.index());
                 let is_free = self.form.facts.is_free(*local, &self.frames);
+                let step = self.form.facts.step(stmt);
                 self.each_group(varying, differs, |body| {
                     let target = body.variable(local.index());
-                    match is_free {
-                        true => body.overwrite(target, ty, body.rep(*value)),
-                        false => body.assign(target, ty, body.rep(*value)),
+                    match (is_free, step, body.mask()) {
+                        (true, ..) => body.overwrite(target, ty, body.rep(*value)),
+                        (false, Some(step), Some(mask)) => {
+                            body.masked_step(target, ty, step, mask);
+                        }
+                        (false, ..) => body.assign(target, ty, body.rep(*value)),
                     }
                 });
             }

@@ -16,6 +16,7 @@ use std::collections::HashMap;
 use crossover_kernels::ir::{Axis, BinaryOp, Block, Function, Inst, Local, Stmt, Type, Value};
 
 use super::free::Free;
+use super::steps::{Step, Steps};
 
 /// How a value differs between the lanes of a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -81,6 +82,8 @@ pub(super) struct Divergence {
     loops: HashMap<*const Stmt, LoopFacts>,
     /// Variables that need no mask.
     free: Free,
+    /// Assignments for which a mask costs little.
+    steps: Steps,
     /// Whether a return is masked.
     pub(super) masked_return: bool,
 }
@@ -90,7 +93,11 @@ impl Divergence {
     pub(super) fn of(function: &Function) -> Divergence {
         let mut walk = Walk {
             function,
-            facts: Divergence { free: Free::of(function), ..Divergence::scalar(function) },
+            facts: Divergence {
+                free: Free::of(function),
+                steps: Steps::of(function),
+                ..Divergence::scalar(function)
+            },
             changed: true,
             frames: Vec::new(),
             full: true,
@@ -110,6 +117,7 @@ impl Divergence {
             varying_locals: vec![false; function.locals.len()],
             loops: HashMap::new(),
             free: Free::default(),
+            steps: Steps::default(),
             masked_return: false,
         }
     }
@@ -135,6 +143,11 @@ impl Divergence {
             }
             Some(Frame::VaryingIf) | None => false,
         }
+    }
+
+    /// By what an assignment changes its variable, if it is of that kind.
+    pub(super) fn step(&self, stmt: &Stmt) -> Option<Step> {
+        self.steps.find(stmt)
     }
 
     /// Whether a `Break` or `Continue` inside these frames is masked.

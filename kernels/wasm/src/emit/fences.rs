@@ -30,7 +30,7 @@ use super::divergence::Variance;
 
 /// Vector instructions of a group between two fences, at least and at most: enough to overlap, and few
 /// beside what a core looks ahead, all groups together.
-const DISTANCE: [usize; 2] = [8, 20];
+const DISTANCE: [usize; 2] = [6, 14];
 
 /// What is computed before a fence and needed behind it.
 #[derive(Clone, Debug, Default)]
@@ -123,7 +123,10 @@ impl Fences {
 /// Whether a statement is vector instructions.
 fn is_code(form: Form<'_>, stmt: &Stmt) -> bool {
     match stmt {
-        Stmt::Let(value) => is_computed(form, *value),
+        Stmt::Let(value) => {
+            let is_load = matches!(form.function.def(*value).inst, Inst::Load(..));
+            form.facts.variance(*value) == Variance::Varying && is_load || is_computed(form, *value)
+        }
         _ => false,
     }
 }

@@ -117,9 +117,16 @@ pub(super) fn emit_function(
 }
 
 impl Grid<'_> {
-    pub(super) fn body(&mut self, form: Form<'_>) {
+    /// A body, with the places of what was computed before it, if anything was.
+    pub(super) fn body(&mut self, form: Form<'_>, hoisted: &[Option<Rep>]) {
         let held = self.code.mark();
-        let results = Body::new(&mut self.code, self.context, form).emit();
+        let known: &[Value] = if hoisted.is_empty() { &[] } else { &self.forms.inside.hoisted };
+        let mut body = Body::new(&mut self.code, self.context, form);
+        if !known.is_empty() {
+            body.reps.copy_from_slice(hoisted);
+            body.known = known;
+        }
+        let results = body.emit();
         if let Some((collective, ty)) = self.collective {
             for (group, result) in results.into_iter().enumerate() {
                 self.contribute(collective.op.binary(), ty, result, form.width, group);

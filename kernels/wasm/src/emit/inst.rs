@@ -62,24 +62,16 @@ impl Body<'_> {
             }
             Inst::Binary(op, a, b) => self.lanes_binary_inst(target, def, *op, *a, *b),
             Inst::Fma(a, b, c) => {
-                let operands = [self.rep(*a), self.rep(*b), self.rep(*c)];
+                let ((a, a_minus), (b, b_minus)) = (self.without_sign(*a), self.without_sign(*b));
+                let operands = [a, b, self.rep(*c)];
                 self.lanes_into(target, ty, |code, part| {
                     for operand in operands {
                         code.lanes(operand, ty, part);
                     }
-                    code.lanes_fma(ty);
+                    code.lanes_fma(ty, a_minus != b_minus);
                 });
             }
-            Inst::Select(c, a, b) => {
-                let (c, a, b) = (self.rep(*c), self.rep(*a), self.rep(*b));
-                self.lanes_into(target, ty, |code, part| {
-                    code.lanes(a, ty, part);
-                    code.lanes(b, ty, part);
-                    code.lanes(c, Type::Bool, 0);
-                    code.widen_mask(ty, part);
-                    code.lane_select();
-                });
-            }
+            Inst::Select(c, a, b) => self.lanes_select(target, ty, *c, [*a, *b]),
             Inst::Cast(a) => {
                 let (from, a) = (self.function.ty(*a), self.rep(*a));
                 self.lanes_into(target, ty, |code, part| code.lanes_cast(from, ty, a, part));
@@ -119,6 +111,11 @@ impl Body<'_> {
     }
 
     fn lanes_binary_inst(&mut self, target: Rep, def: &ValueDef, op: BinaryOp, a: Value, b: Value) {
+        if let Some((op, ty, [a, b])) = self.float_comparison(op, a, b) {
+            return self.lanes_into(target, def.ty, |code, part| {
+                code.lanes_binary(op, ty, a, b, part);
+            });
+        }
         let ty = self.function.ty(a);
         let (a, mut b) = (self.rep(a), self.rep(b));
         if matches!(op, BinaryOp::Div | BinaryOp::Rem) && ty.is_int() {

@@ -71,6 +71,8 @@ pub(super) struct Interior {
     pub(super) guards: Vec<Guard>,
     /// For each value of the interior, whether guards imply that it does not wrap.
     pub(super) exact: Vec<bool>,
+    /// Loads that are the same in the whole row, and may be made before it.
+    pub(super) hoisted: Vec<Value>,
     /// Whether splits are different ones for different rows.
     pub(super) splits_by_row: bool,
     /// The bounds of each counter of the interior.
@@ -98,7 +100,8 @@ impl Interior {
         let guards = guards.found;
         let exact = exact(&inner.entry, &counters, &guards);
         inner.entry.body = body;
-        Interior { kernel: inner, splits, guards, exact, splits_by_row, counters }
+        let hoisted = hoisted(&inner.entry, &exact);
+        Interior { kernel: inner, splits, guards, exact, hoisted, splits_by_row, counters }
     }
 }
 
@@ -245,6 +248,23 @@ fn is_computable(def: &ValueDef) -> bool {
         | Inst::Atomic(..)
         | Inst::Call(..) => false,
     }
+}
+
+/// The loads outside of loops that are the same in a row. Nobody stores what they load, and guards
+/// prove their indices whatever stands around them.
+fn hoisted(function: &Function, exact: &[bool]) -> Vec<Value> {
+    let invariant = row_invariants(function);
+    let may_move = |value: &Value| match function.def(*value).inst {
+        Inst::Load(buffer, index) => {
+            function.is_read_only(buffer) && exact[index.index()] && invariant[index.index()]
+        }
+        _ => false,
+    };
+    let at_top = function.body.iter().filter_map(|stmt| match stmt {
+        Stmt::Let(value) => Some(*value),
+        _ => None,
+    });
+    at_top.filter(may_move).collect()
 }
 
 // Guards

@@ -177,7 +177,8 @@ impl Code {
         }
     }
 
-    fn lanes_operator(&mut self, op: BinaryOp, ty: Type) {
+    /// An operator of the two vectors on the stack.
+    pub(super) fn lanes_operator(&mut self, op: BinaryOp, ty: Type) {
         match op {
             BinaryOp::Add => typed!(self, ty, i32x4_add, i64x2_add, f32x4_add, f64x2_add),
             BinaryOp::Sub => typed!(self, ty, i32x4_sub, i64x2_sub, f32x4_sub, f64x2_sub),
@@ -291,20 +292,29 @@ impl Code {
 
     /// `pmin(a, b)` is `b where b < a, else a`: all but the case that `a` is NaN.
     fn lanes_choose_float(&mut self, op: BinaryOp, ty: Type, a: Rep, b: Rep, part: usize) {
-        let may_be_nan = !matches!(a, Rep::Const(c) if !c.is_nan());
+        let is_number = |rep: Rep| matches!(rep, Rep::Const(c) if !c.is_nan());
+        // Of two zeros the first is taken: they may change places where there are not two.
+        let nonzero = |rep: Rep| matches!(rep, Rep::Const(c) if c.to_f64() != 0.0);
+        let (a, b) = if is_number(b) && nonzero(b) { (b, a) } else { (a, b) };
+        let may_be_nan = !is_number(a);
         if may_be_nan {
             self.lanes(b, ty, part);
         }
         self.lanes(a, ty, part);
         self.lanes(b, ty, part);
+        self.lanes_pseudo_extreme(op, ty);
+        if may_be_nan {
+            self.lanes_compare(BinaryOp::Ne, ty, a, a, part);
+            self.lane_select();
+        }
+    }
+
+    /// `pmin` or `pmax` of the two vectors on the stack.
+    pub(super) fn lanes_pseudo_extreme(&mut self, op: BinaryOp, ty: Type) {
         if op == BinaryOp::Min {
             typed!(self, ty, nop, nop, f32x4_pmin, f64x2_pmin);
         } else {
             typed!(self, ty, nop, nop, f32x4_pmax, f64x2_pmax);
-        }
-        if may_be_nan {
-            self.lanes_compare(BinaryOp::Ne, ty, a, a, part);
-            self.lane_select();
         }
     }
 
@@ -347,13 +357,15 @@ impl Code {
         });
     }
 
-    /// `a * b + c`, operands on the stack.
-    pub(super) fn lanes_fma(&mut self, ty: Type) {
-        if ty.is_wide() {
-            self.sink().f64x2_relaxed_madd();
-        } else {
-            self.sink().f32x4_relaxed_madd();
-        }
+    /// `a * b + c`, or `c - a * b`, operands on the stack.
+    pub(super) fn lanes_fma(&mut self, ty: Type, minus: bool) {
+        let mut sink = self.sink();
+        match (ty.is_wide(), minus) {
+            (true, false) => sink.f64x2_relaxed_madd(),
+            (true, true) => sink.f64x2_relaxed_nmadd(),
+            (false, false) => sink.f32x4_relaxed_madd(),
+            (false, true) => sink.f32x4_relaxed_nmadd(),
+        };
     }
 
     pub(super) fn lanes_cast(&mut self, from: Type, to: Type, a: Rep, part: usize) {

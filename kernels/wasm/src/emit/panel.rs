@@ -19,7 +19,7 @@
 
 use std::collections::HashSet;
 
-use crossover_kernels::ir::{Access, Block, Function, Inst, ParamKind, Stmt, Type, Value};
+use crossover_kernels::ir::{Block, Function, Inst, Stmt, Type, Value};
 
 use super::body::Form;
 use super::code::parts;
@@ -166,7 +166,7 @@ fn can_wait(form: Form<'_>, layout: &Layout, local: usize) -> bool {
 fn is_repeatable(function: &Function, block: &[Stmt]) -> bool {
     block.iter().all(|stmt| match stmt {
         Stmt::Let(value) => match function.def(*value).inst {
-            Inst::Load(buffer, _) => is_read_only(function, buffer.index()),
+            Inst::Load(buffer, _) => function.is_read_only(buffer),
             Inst::GetElement(..) | Inst::AtomicLoad(..) | Inst::Atomic(..) | Inst::Call(..) => {
                 false
             }
@@ -175,10 +175,6 @@ fn is_repeatable(function: &Function, block: &[Stmt]) -> bool {
         Stmt::Set(..) => true,
         _ => false,
     })
-}
-
-fn is_read_only(function: &Function, param: usize) -> bool {
-    matches!(function.params[param].kind, ParamKind::Buffer { access: Access::Read, .. })
 }
 
 /// The loads that differ along one axis alone, and whose indices are proved.

@@ -288,7 +288,7 @@ impl Code {
         for operand in [a, b, c] {
             self.lanes(operand, ty, 0);
         }
-        self.lanes_fma(ty);
+        self.lanes_fma(ty, false);
         if ty.is_wide() {
             self.sink().f64x2_extract_lane(0);
         } else {

@@ -14,7 +14,7 @@ const REGISTERS: usize = 18;
 
 /// The same where lanes leave loops at different passages: masks fill registers, too, and so does
 /// what a passage computes before it knows who is left.
-const REGISTERS_MASKED: usize = 14;
+const REGISTERS_MASKED: usize = 16;
 
 /// Groups side by side where a body is short, and where it loops or is not.
 const VECTORS: [usize; 2] = [4, 3];
@@ -23,7 +23,7 @@ const VECTORS: [usize; 2] = [4, 3];
 const SHORT: usize = 12;
 
 /// Vector instructions that a tile's body may come to: compiling takes 10 µs for each.
-const INSTRUCTIONS: usize = 130;
+const INSTRUCTIONS: usize = 480;
 
 /// What a passage of a loop and its copies may come to.
 const PASSAGE_INSTRUCTIONS: usize = 100;

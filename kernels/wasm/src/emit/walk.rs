@@ -25,8 +25,8 @@
 
 use wasm_encoder::ValType;
 
-use super::body::Form;
-use super::code::LANES;
+use super::body::{Body, Form};
+use super::code::{LANES, Rep};
 use super::grid::{Grid, range_params, step};
 
 /// The interior of a row, as wasm locals.
@@ -164,14 +164,18 @@ impl Grid<'_> {
         if let Some(inside) = inside {
             self.push_inside(inside);
             self.code.open_if();
+            let held = self.code.mark();
+            let hoisted = self.hoist();
             let fast = self.code.open_loop();
             if self.forms.idempotent {
                 self.clip(x, inside.last);
             }
-            self.passage(self.forms.interior);
+            self.body(self.forms.interior, &hoisted);
+            self.advance(0, step(self.forms.interior));
             self.push_inside(inside);
             self.code.branch_if(fast);
             self.code.close();
+            self.code.release(&held);
             self.code.branch(again);
             self.code.close();
         }
@@ -180,6 +184,14 @@ impl Grid<'_> {
         self.code.close();
         self.code.close();
         self.combine_lanes();
+    }
+
+    /// Computes what the interior has the same in the whole row, and gives the places of values.
+    fn hoist(&mut self) -> Vec<Option<Rep>> {
+        let inside = self.forms.inside;
+        let mut body = Body::new(&mut self.code, self.context, self.forms.interior);
+        inside.hoisted.iter().for_each(|&value| body.compute_invariant(value));
+        body.reps
     }
 
     /// A group of lanes, or an invocation where a group would reach over the next border.
@@ -218,7 +230,7 @@ impl Grid<'_> {
 
     /// One passage of a body, and on to the next x.
     fn passage(&mut self, form: Form<'_>) {
-        self.body(form);
+        self.body(form, &[]);
         self.advance(0, step(form));
     }
 
@@ -252,7 +264,7 @@ impl Grid<'_> {
         match self.forms.panels {
             Some(panels) => self.blocks(panels, [x0, xt], [y0, yt]),
             None => self.axis(0, [x0, xt], width, |grid| {
-                grid.axis(1, [y0, yt], height, |grid| grid.body(interior));
+                grid.axis(1, [y0, yt], height, |grid| grid.body(interior, &[]));
             }),
         }
         self.code.close();
