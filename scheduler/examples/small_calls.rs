@@ -1,4 +1,5 @@
-//! What a call costs beside its kernel: `cargo run --release -p crossover --example small_calls`.
+//! What a call costs beside its kernel: `cargo run --release -p crossover --example small_calls`, with
+//! the names of ways to call as arguments, or all.
 //!
 //! Runs calls of 64 elements in rounds, the ways in turns, and prints the median round and the
 //! fastest, in nanoseconds a call. On a machine with other work the fastest tells more.
@@ -55,6 +56,11 @@ const WAYS: [Way; 6] = [
 ];
 
 fn main() -> Result<(), Error> {
+    let asked: Vec<String> = std::env::args().skip(1).collect();
+    let ways: Vec<Way> = WAYS
+        .into_iter()
+        .filter(|(name, _)| asked.is_empty() || asked.iter().any(|asked| asked == name))
+        .collect();
     for learn in [false, true] {
         let settings = Settings { gpu: GpuUse::Off, learn, ..Settings::default() };
         let rt = Runtime::builder().settings(settings).build()?;
@@ -62,9 +68,9 @@ fn main() -> Result<(), Error> {
         let (x, n) = (rt.buffer_from(&[1.0; 64])?, rt.buffer_from(&[1; 64])?);
         let mut bench = Bench { rt, x, ys, n };
         println!("learning {}", if learn { "on" } else { "off" });
-        let mut times = WAYS.map(|_| Vec::new());
+        let mut times: Vec<Vec<u128>> = vec![Vec::new(); ways.len()];
         for _ in 0..ROUNDS {
-            for ((_, call), times) in WAYS.iter().zip(&mut times) {
+            for ((_, call), times) in ways.iter().zip(&mut times) {
                 let start = Instant::now();
                 for _ in 0..CALLS {
                     call(&mut bench)?;
@@ -72,7 +78,7 @@ fn main() -> Result<(), Error> {
                 times.push(start.elapsed().as_nanos() / u128::from(CALLS));
             }
         }
-        for ((name, _), times) in WAYS.iter().zip(&mut times) {
+        for ((name, _), times) in ways.iter().zip(&mut times) {
             times.sort_unstable();
             println!("  {name:<34} {:>7} ns, at best {:>7}", times[ROUNDS / 2], times[0]);
         }

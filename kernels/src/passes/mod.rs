@@ -24,6 +24,7 @@ pub mod strength;
 #[cfg(test)]
 mod testing;
 pub mod unroll;
+pub mod unswitch;
 
 use std::time::{Duration, Instant};
 
@@ -45,6 +46,8 @@ pub static PIPELINE: &[Pass] = &[
     forward::PASS,
     fold::PASS,
     cse::PASS,
+    // Before `checks`, which finds that one of its loops needs none.
+    unswitch::PASS,
     // After `cse`: a condition that is the same has become the same value.
     checks::PASS,
     strength::PASS,

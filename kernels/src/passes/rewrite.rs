@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::ir::builder::Builder;
-use crate::ir::{Block, Function, Inst, Kernel, Local, Stmt, Value};
+use crate::ir::{Block, Function, Inst, Kernel, Local, Stmt, Value, ValueDef};
 
 /// Which values stand for others. A replaced value is no longer defined.
 #[derive(Debug, Default)]
@@ -138,5 +138,65 @@ pub(super) fn defined(stmt: &Stmt, values: &mut HashSet<Value>) {
         for stmt in inner {
             defined(stmt, values);
         }
+    }
+}
+
+/// A copy of statements in the making, with values of its own.
+pub(super) struct Copy<'f> {
+    function: &'f mut Function,
+    /// What stands for the values of the original.
+    own: HashMap<Value, Value>,
+}
+
+impl<'f> Copy<'f> {
+    pub(super) fn new(function: &'f mut Function) -> Copy<'f> {
+        Copy { function, own: HashMap::new() }
+    }
+
+    /// From now on `new` stands for `old`.
+    pub(super) fn stand_for(&mut self, old: Value, new: Value) {
+        self.own.insert(old, new);
+    }
+
+    /// Defines a value.
+    pub(super) fn push(&mut self, def: ValueDef) -> Value {
+        self.function.values.push(def);
+        Value(self.function.values.len() as u32 - 1)
+    }
+
+    /// The statements of a block.
+    pub(super) fn block(&mut self, block: &Block) -> Block {
+        block.iter().map(|stmt| self.stmt(stmt)).collect()
+    }
+
+    /// One statement.
+    pub(super) fn stmt(&mut self, stmt: &Stmt) -> Stmt {
+        match stmt {
+            Stmt::Let(value) | Stmt::For { counter: value, .. } => {
+                let mut def = self.function.def(*value).clone();
+                def.inst.map_operands(&mut |v| self.own.get(&v).copied().unwrap_or(v));
+                let own = self.push(def);
+                self.own.insert(*value, own);
+            }
+            Stmt::Set(..)
+            | Stmt::SetElement(..)
+            | Stmt::Store(..)
+            | Stmt::AtomicStore(..)
+            | Stmt::Check { .. }
+            | Stmt::If { .. }
+            | Stmt::Loop(_)
+            | Stmt::CallVoid(..)
+            | Stmt::Barrier(_)
+            | Stmt::Each(_)
+            | Stmt::Break
+            | Stmt::Continue
+            | Stmt::Return => {}
+        }
+        let mut copy = stmt.clone();
+        copy.map_values(&mut |v| self.own.get(&v).copied().unwrap_or(v));
+        for inner in copy.blocks_mut() {
+            *inner = self.block(inner);
+        }
+        copy
     }
 }

@@ -31,6 +31,7 @@ rules! {
     InlineReturnLoop = "return from a loop == flag, break, if flag { break }",
     // unroll
     Unroll = "for i in 0..n { f(i) } == f(0); f(1); …",
+    UnrollLoop = "$i = a; loop { if p($i) {} else { break }; f($i); $i = g($i) } == f(a); f(g(a)); …",
     // contract
     ContractAdd = "x * y + z == fma(x, y, z)",
     ContractSub = "z - x * y == fma(-x, y, z)",
@@ -112,6 +113,8 @@ rules! {
     SameSwapped = "op x y; …; op y x == the first",
     SameLoad = "load p i; …; load p i == the first",
     SameCheck = "check c; …; check c == check c",
+    // unswitch
+    Unswitch = "for to b { check i < n } == if b <= n, the same loop, else the same loop",
     // checks
     ProvenCondition = "check c == nothing, under c",
     ProvenConstant = "check true == nothing",

@@ -2,18 +2,20 @@
 //!
 //! ```text
 //! for i in 0..3 { f(i) } == f(0); f(1); f(2)
+//! $i = 4; loop { if $i > 0 {} else { break }; f($i); $i = $i >> 1 } == f(4); f(2); f(1)
 //! ```
 //!
-//! What depended on the counter is constant then: the taps of a convolution become offsets, and
-//! arrays that were indexed by it become registers. Inner loops come first. A loop with a `break` or
-//! `continue` of its own stays.
+//! What depended on the counter is constant then: the taps of a convolution become offsets, arrays that
+//! were indexed by it become registers, and each level of a reduction in a workgroup has its own width.
+//! Inner loops come first. A loop with a `break` or `continue` of its own stays, but for the one break
+//! that counts.
 
-use std::collections::HashMap;
+mod simulate;
 
 use super::Pass;
-use super::rewrite::{each_function, ends_in_jump};
+use super::rewrite::{Copy, each_function, ends_in_jump};
 use super::rule::{Hits, Rule};
-use crate::ir::{Block, Const, Function, Inst, Kernel, Stmt, Value, ValueDef};
+use crate::ir::{Block, Const, Function, Inst, Kernel, Stmt, ValueDef};
 
 /// Most passages of a loop that is unrolled.
 const PASSAGES_MAX: u64 = 8;
@@ -40,12 +42,18 @@ fn unroll_block(function: &mut Function, block: Block, hits: &mut Hits) -> Block
             let block = std::mem::take(inner);
             *inner = unroll_block(function, block, hits);
         }
-        match counters(function, &stmt) {
-            Some(counters) => {
-                hits.hit(Rule::Unroll);
-                unroll(function, &stmt, &counters, &mut unrolled);
+        if let Some(counters) = counters(function, &stmt) {
+            hits.hit(Rule::Unroll);
+            unroll(function, &stmt, &counters, &mut unrolled);
+        } else if let Some((passages, guard)) = simulate::passages(function, &unrolled, &stmt) {
+            hits.hit(Rule::UnrollLoop);
+            let Stmt::Loop(mut body) = stmt else { continue };
+            body.remove(guard);
+            for _ in 0..passages {
+                unrolled.extend(Copy::new(function).block(&body));
             }
-            None => unrolled.push(stmt),
+        } else {
+            unrolled.push(stmt);
         }
     }
     unrolled
@@ -100,59 +108,11 @@ fn unroll(function: &mut Function, stmt: &Stmt, counters: &[Const], out: &mut Bl
     let Stmt::For { counter, body, .. } = stmt else { return };
     let span = function.def(*counter).span;
     for at in counters {
-        let mut copy = Copy { function, own: HashMap::new() };
+        let mut copy = Copy::new(function);
         let value = copy.push(ValueDef { ty: at.ty, inst: Inst::Const(*at), span });
-        copy.own.insert(*counter, value);
+        copy.stand_for(*counter, value);
         out.push(Stmt::Let(value));
         out.extend(copy.block(body));
-    }
-}
-
-/// One passage in the making.
-struct Copy<'f> {
-    function: &'f mut Function,
-    /// The values that the passage defines anew.
-    own: HashMap<Value, Value>,
-}
-
-impl Copy<'_> {
-    fn push(&mut self, def: ValueDef) -> Value {
-        self.function.values.push(def);
-        Value(self.function.values.len() as u32 - 1)
-    }
-
-    fn block(&mut self, block: &Block) -> Block {
-        block.iter().map(|stmt| self.stmt(stmt)).collect()
-    }
-
-    fn stmt(&mut self, stmt: &Stmt) -> Stmt {
-        match stmt {
-            Stmt::Let(value) | Stmt::For { counter: value, .. } => {
-                let mut def = self.function.def(*value).clone();
-                def.inst.map_operands(&mut |v| self.own.get(&v).copied().unwrap_or(v));
-                let own = self.push(def);
-                self.own.insert(*value, own);
-            }
-            Stmt::Set(..)
-            | Stmt::SetElement(..)
-            | Stmt::Store(..)
-            | Stmt::AtomicStore(..)
-            | Stmt::Check { .. }
-            | Stmt::If { .. }
-            | Stmt::Loop(_)
-            | Stmt::CallVoid(..)
-            | Stmt::Barrier(_)
-            | Stmt::Each(_)
-            | Stmt::Break
-            | Stmt::Continue
-            | Stmt::Return => {}
-        }
-        let mut copy = stmt.clone();
-        copy.map_values(&mut |v| self.own.get(&v).copied().unwrap_or(v));
-        for inner in copy.blocks_mut() {
-            *inner = self.block(inner);
-        }
-        copy
     }
 }
 
@@ -165,6 +125,35 @@ mod tests {
     use crate::passes::rule::Hits;
     use crate::passes::testing::{count, kernel_of, outcome};
     use crate::verify::verify;
+
+    /// `$h = first; loop { if $h > 0 {} else { break }; y[id] = y[id] * 3 + $h; $h = $h >> by }`
+    fn halving(first: u32, by: u32) -> Kernel {
+        let mut b = Builder::new("halving");
+        let y = b.buffer("y", Type::I32, Access::ReadWrite);
+        let id = b.id(Axis::X);
+        let h = b.local(Type::U32, None);
+        let (first, by) = (b.constant(first), b.constant(by));
+        let (zero, three) = (b.constant(0u32), b.constant(3i32));
+        b.set(h, first);
+        b.repeat(|b| {
+            let now = b.get(h);
+            let goes_on = b.binary(BinaryOp::Gt, now, zero);
+            b.if_else(goes_on, |_| {}, |b| b.stmt(Stmt::Break));
+            let v = b.checked_load(y, id);
+            let v = b.binary(BinaryOp::Mul, v, three);
+            let signed = b.cast(now, Type::I32);
+            let v = b.binary(BinaryOp::Add, v, signed);
+            b.checked_store(y, id, v);
+            let next = b.binary(BinaryOp::Shr, now, by);
+            b.set(h, next);
+        });
+        // What is left of the counter.
+        let (end, v) = (b.get(h), b.checked_load(y, id));
+        let end = b.cast(end, Type::I32);
+        let v = b.binary(BinaryOp::Sub, v, end);
+        b.checked_store(y, id, v);
+        kernel_of(b.finish(), 3)
+    }
 
     /// `for i in -1..=5 step 2: for j in 0..inner: y[id] = y[id] * 3 + i + j`
     fn nested(inner: u32) -> Kernel {
@@ -186,11 +175,12 @@ mod tests {
     }
 
     fn check(kernel: &Kernel, loops: usize) {
+        let is_loop = |stmt: &Stmt| matches!(stmt, Stmt::For { .. } | Stmt::Loop(_));
         let mut better = kernel.clone();
         run(&mut better, &mut Hits::ignored());
         better.entry.compact();
         verify(&better).expect("unrolling keeps a kernel valid");
-        assert_eq!(count(&better, |stmt| matches!(stmt, Stmt::For { .. })), loops);
+        assert_eq!(count(&better, is_loop), loops);
         let data = vec![Data::Narrow(vec![1, 7, 0x8000_0000])];
         assert_eq!(outcome(kernel, data.clone()), outcome(&better, data));
     }
@@ -204,6 +194,22 @@ mod tests {
     #[test]
     fn long_loops_stay() {
         check(&nested(1000), 4);
+        check(&halving(1 << 20, 1), 1);
+    }
+
+    #[test]
+    fn a_loop_whose_variable_is_known_is_written_out() {
+        check(&halving(128, 1), 0);
+        check(&halving(7, 2), 0);
+        check(&halving(0, 1), 0);
+    }
+
+    #[test]
+    fn a_loop_that_never_ends_stays() {
+        // Nobody runs it.
+        let mut kernel = halving(5, 0);
+        run(&mut kernel, &mut Hits::ignored());
+        assert_eq!(count(&kernel, |stmt| matches!(stmt, Stmt::Loop(_))), 1);
     }
 
     #[test]

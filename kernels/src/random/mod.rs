@@ -622,6 +622,7 @@ impl<'a> Writer<'a> {
             44..=46 => self.call(Use::Dropped),
             47..=50 if inner => self.leave(),
             51..=52 if self.result.is_some() => self.give_result(),
+            53..=54 if inner => self.walk(),
             _ => self.compute(),
         }
     }
@@ -1172,6 +1173,26 @@ impl<'a> Writer<'a> {
             w.loop_body(12);
         });
         self.b.stmt(Stmt::For { counter, start, end, step, body });
+    }
+
+    /// `for i in 0..end { … buffer[i] … }`, with an end within the buffer that is anything else.
+    fn walk(&mut self) {
+        let buffer = self.buffer(|buffer| buffer.role == Role::Input);
+        let Some(Buffer { param, .. }) = buffer.filter(|_| self.weight * 8 <= WEIGHT_MAX) else {
+            return;
+        };
+        let v = self.operand(Type::U32);
+        let few = self.masked(v);
+        let len = self.b.len(param);
+        let end = self.b.binary(BinaryOp::Min, few, len);
+        let start = self.b.constant(0u32);
+        let counter = self.b.counter(Type::U32);
+        let body = self.inner(|w| {
+            let v = w.b.checked_load(param, counter);
+            w.keep(v);
+            w.loop_body(8);
+        });
+        self.b.stmt(Stmt::For { counter, start, end, step: 1, body });
     }
 
     /// Two bounds less than twelve apart.

@@ -84,8 +84,9 @@ pub(crate) enum Points {
 /// Chunks for the workers of a call.
 #[derive(Debug)]
 pub(crate) struct Chunks {
-    /// What is left of each worker's share.
-    shares: Vec<Mutex<Range<u64>>>,
+    /// What is left of each worker's share; a call of one worker allocates nothing.
+    first: Mutex<Range<u64>>,
+    others: Vec<Mutex<Range<u64>>>,
     end: u64,
     /// Points of as many rows as are computed together, and of as many as are worth a chunk.
     rows: u64,
@@ -112,7 +113,8 @@ impl Chunks {
         let share = height / (SHARES * workers as u64);
         let bands = if rows > 1 { (share.min(ROWS) / rows).max(1) } else { 1 };
         let mut chunks = Chunks {
-            shares: Vec::new(),
+            first: Mutex::new(0..end),
+            others: Vec::new(),
             end,
             rows: row * rows,
             band: row * rows * bands,
@@ -122,25 +124,33 @@ impl Chunks {
                 Points::Workgroups => 1,
             },
         };
-        let size = chunks.whole(end.div_ceil(workers as u64));
-        let mut at = 0u64;
-        while chunks.shares.len() < workers {
-            let next = at.saturating_add(size).min(end);
-            chunks.shares.push(Mutex::new(at..next));
-            at = next;
+        if workers > 1 {
+            let size = chunks.whole(end.div_ceil(workers as u64));
+            let mut shares = (0..workers as u64).map(|at| {
+                let from = at.saturating_mul(size).min(end);
+                Mutex::new(from..from.saturating_add(size).min(end))
+            });
+            chunks.first = shares.next().unwrap_or_default();
+            chunks.others = shares.collect();
         }
         chunks
     }
 
-    /// Whether a chunk is the whole grid.
-    pub(crate) fn is_all(&self, chunk: &Range<u64>) -> bool {
-        chunk.start == 0 && chunk.end == self.end
+    fn shares(&self) -> impl Iterator<Item = &Mutex<Range<u64>>> {
+        std::iter::once(&self.first).chain(&self.others)
+    }
+
+    fn workers(&self) -> usize {
+        1 + self.others.len()
     }
 
     /// The next chunk for the worker at a seat: as many points as the pace says, or fewer where
     /// otherwise other workers would have nothing; without a pace, all there is.
     pub(crate) fn take(&self, seat: usize, pace: Option<&Pace>) -> Option<Range<u64>> {
-        let own = &self.shares[seat % self.shares.len()];
+        let own = match seat % self.workers() {
+            0 => &self.first,
+            at => &self.others[at - 1],
+        };
         if let Some(chunk) = self.cut(own, From::Front, pace) {
             return Some(chunk);
         }
@@ -149,7 +159,7 @@ impl Chunks {
                 let range = lock(share);
                 range.end - range.start
             };
-            let fullest = self.shares.iter().max_by_key(left).filter(|share| left(share) > 0)?;
+            let fullest = self.shares().max_by_key(left).filter(|share| left(share) > 0)?;
             // Somebody may have been faster.
             if let Some(chunk) = self.cut(fullest, From::Back, pace) {
                 return Some(chunk);
@@ -169,10 +179,10 @@ impl Chunks {
             return None;
         }
         let size = match pace {
-            Some(pace) if self.shares.len() > 1 => {
-                pace.size().min((left / 2).max(pace.least())).max(1)
+            Some(pace) if self.workers() > 1 => {
+                pace.points().min((left / 2).max(pace.least())).max(1)
             }
-            Some(pace) => pace.size(),
+            Some(pace) => pace.points(),
             None => left,
         };
         let size = self.whole(size).min(left);
@@ -209,7 +219,8 @@ impl Chunks {
 pub(crate) struct Pace(AtomicU64);
 
 impl Pace {
-    fn size(&self) -> u64 {
+    /// So many.
+    pub(crate) fn points(&self) -> u64 {
         match self.0.load(Ordering::Relaxed) {
             0 => FIRST_CHUNK,
             points => points,
@@ -226,7 +237,7 @@ impl Pace {
         let ratio = CHUNK_TIME.as_secs_f64() / time.as_secs_f64().max(1e-9);
         let ideal = (points as f64 * ratio.clamp(0.1, GROWTH)) as u64;
         // A short chunk, as they are towards the end, only tells that more points would fit.
-        let size = if ratio < GROWTH { ideal.max(1) } else { ideal.max(self.size()) };
+        let size = if ratio < GROWTH { ideal.max(1) } else { ideal.max(self.points()) };
         self.0.store(size, Ordering::Relaxed);
     }
 }
@@ -391,7 +402,7 @@ mod tests {
         for point_s in [1e-8, 1e-6, 3e-8] {
             busy([1 << 20, 1, 1], Points::Invocations, 1, &pace, |a, b| (b - a) as f64 * point_s);
             let expected = CHUNK_TIME.as_secs_f64() / point_s;
-            assert!((pace.size() as f64 / expected - 1.0).abs() < 0.1, "{}", pace.size());
+            assert!((pace.points() as f64 / expected - 1.0).abs() < 0.1, "{}", pace.points());
         }
     }
 }

@@ -197,6 +197,10 @@ impl WasmVersion {
 
     fn map(&self, call: &mut Call<'_>, start: Instant) -> Result<(), RunError> {
         let threads = self.map_threads(call);
+        let fits = points(call.grid) <= self.program.pace.points();
+        if threads == 1 && fits && !self.program.has_loops {
+            return self.share_out(call, start, Entry::Run, 1, Share::Whole, |_| ());
+        }
         // A single thread without a deadline has no need for pieces.
         let paced = threads > 1 || call.deadline.is_some();
         let what = match self.program.workgroup {
@@ -311,7 +315,7 @@ impl WasmVersion {
         let share = Share::Fixed { next: AtomicUsize::new(0), chunks, carries, results };
         self.share_out(call, start, entry, threads, share, |task| match &task.share {
             Share::Fixed { results, .. } => lock(results).iter().flatten().copied().collect(),
-            Share::Map { .. } | Share::None => Vec::new(),
+            Share::Map { .. } | Share::Whole | Share::None => Vec::new(),
         })
     }
 

@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -15,7 +15,7 @@ use crossover_kernels::ir::{Const, Param, ParamKind, SiteId, Type};
 use crossover_memory::Slot;
 use wasmtime::ValRaw;
 
-use crate::chunk::{Chunks, Pace, cuboids};
+use crate::chunk::{Chunks, Pace, cuboids, points};
 use crate::emit::GLOBALS;
 use crate::engine::Entry;
 use crate::pool::Work;
@@ -30,6 +30,8 @@ const RANGES: usize = 6;
 pub(crate) enum Share {
     /// It is not.
     None,
+    /// One worker does all of it, which is soon over.
+    Whole,
     /// Chunks for whoever is free, at a pace when there is a reason for more than one.
     /// `copies` are those of workers that are done, where there are several.
     Map { chunks: Chunks, paced: bool, copies: Option<Mutex<Vec<Copies>>> },
@@ -53,8 +55,11 @@ pub(crate) struct Task<'a> {
     /// When the call began.
     start: Instant,
     pub(crate) share: Share,
-    /// Set by the first error: nothing new is begun.
+    /// Set by an error: nothing new is begun.
     stopped: AtomicBool,
+    /// Where the first chunk begins in which an invocation has failed. Those before are still run: the
+    /// failure that is reported is the first in the grid.
+    failed_from: AtomicU64,
     error: Mutex<Option<RunError>>,
 }
 
@@ -103,6 +108,7 @@ impl<'a> Task<'a> {
             start,
             share,
             stopped: AtomicBool::new(false),
+            failed_from: AtomicU64::new(u64::MAX),
             error: Mutex::new(None),
         }
     }
@@ -116,16 +122,25 @@ impl<'a> Task<'a> {
     pub(crate) fn take_part(&self, seat: usize) {
         if let Err(error) = self.take_chunks(seat) {
             self.stopped.store(true, Ordering::Relaxed);
-            let mut held = lock(&self.error);
-            if held.as_ref().is_none_or(|old| precedes(&error, old)) {
-                *held = Some(error);
-            }
+            self.note(error);
+        }
+    }
+
+    fn note(&self, error: RunError) {
+        let mut held = lock(&self.error);
+        if held.as_ref().is_none_or(|old| precedes(&error, old)) {
+            *held = Some(error);
         }
     }
 
     fn take_chunks(&self, seat: usize) -> Result<(), RunError> {
         match &self.share {
             Share::None => Ok(()),
+            Share::Whole => {
+                // The call has just begun: a small one looks at no clock.
+                self.check_deadline_at(self.start)?;
+                Worker::new(self)?.run(0..points(self.grid), None)
+            }
             Share::Map { chunks, paced, copies } => {
                 let pace = paced.then_some(&self.program.pace);
                 self.map_chunks(seat, chunks, pace, copies.as_ref())
@@ -156,16 +171,19 @@ impl<'a> Task<'a> {
         while !self.stopped.load(Ordering::Relaxed)
             && let Some(chunk) = chunks.take(seat, pace)
         {
-            let worker = self.worker(&mut worker)?;
-            if chunks.is_all(&chunk) && !self.program.has_loops {
-                // The call has just begun, and will soon be over: a small call looks at no clock.
-                self.check_deadline_at(self.start)?;
-                worker.run(chunk, None)?;
+            if chunk.start > self.failed_from.load(Ordering::Relaxed) {
                 continue;
             }
+            let worker = self.worker(&mut worker)?;
             self.check_deadline()?;
-            let (start, points) = (Instant::now(), chunk.end - chunk.start);
-            worker.run(chunk, None)?;
+            let (start, points, from) = (Instant::now(), chunk.end - chunk.start, chunk.start);
+            match worker.run(chunk, None) {
+                Err(error @ RunError::Failed(_)) => {
+                    self.failed_from.fetch_min(from, Ordering::Relaxed);
+                    self.note(error);
+                }
+                other => other?,
+            }
             if let Some(pace) = pace {
                 pace.note(points, start.elapsed());
             }
@@ -255,7 +273,7 @@ impl<'a> Worker<'a> {
         Ok(Worker { task, seat: Some(seat), copies })
     }
 
-    /// Runs a chunk. After an error the worker is of no more use.
+    /// Runs a chunk. After an error other than a failing check the worker is of no more use.
     pub(crate) fn run(&mut self, chunk: Range<u64>, carry: Option<Const>) -> Result<(), RunError> {
         let task = self.task;
         let seat = self.seat();

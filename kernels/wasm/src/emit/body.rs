@@ -478,7 +478,7 @@ impl<'a> Body<'a> {
     }
 
     /// As [`Body::block`], where what is computed can be reached behind it.
-    pub(super) fn statements(&mut self, block: &'a Block) -> Jumps {
+    pub(super) fn statements(&mut self, block: &'a [Stmt]) -> Jumps {
         let mut all = Jumps::default();
         let mut guards = 0;
         for (at, stmt) in block.iter().enumerate() {

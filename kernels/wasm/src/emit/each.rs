@@ -10,11 +10,12 @@
 
 use std::collections::HashSet;
 
-use crossover_kernels::ir::{Axis, BinaryOp, Block, Inst, Stmt, Value};
+use crossover_kernels::ir::{Axis, BinaryOp, Block, Inst, Stmt, Type, Value};
 use wasm_encoder::ValType;
 
 use super::body::{Body, Form, Width};
 use super::code::{LANES, Rep};
+use super::tile::Tile;
 
 /// Where a row of invocations ends.
 #[derive(Clone, Copy)]
@@ -24,13 +25,21 @@ enum End {
     At(u32),
 }
 
+/// What the invocations of a row do.
+#[derive(Clone, Copy)]
+struct Row<'a> {
+    /// One after the other.
+    parts: [&'a [Stmt]; 2],
+    end: End,
+}
+
 impl<'a> Body<'a> {
     /// The block, for all invocations of the group.
     pub(super) fn each(&mut self, block: &'a Block) {
         let group = self.workgroup();
         let held = self.code.mark();
-        let end = self.row_end(block, group.size[0]);
-        self.each_axis(2, block, end);
+        let row = self.row(block, group.size[0]);
+        self.each_axis(2, row);
         for axis in 0..3 {
             self.code.get(group.origin[axis]);
             self.code.set(self.context.axes[axis]);
@@ -39,17 +48,17 @@ impl<'a> Body<'a> {
     }
 
     /// Walks along z, then y, then x.
-    fn each_axis(&mut self, axis: usize, block: &'a Block, end: End) {
+    fn each_axis(&mut self, axis: usize, row: Row<'a>) {
         if axis == 0 {
-            return self.row_of_group(block, end);
+            return self.row_of_group(row);
         }
         let size = self.workgroup().size[axis];
         if size == 1 {
-            return self.each_axis(axis - 1, block, end);
+            return self.each_axis(axis - 1, row);
         }
         self.begin(axis);
         let top = self.code.open_loop();
-        self.each_axis(axis - 1, block, end);
+        self.each_axis(axis - 1, row);
         self.step(axis, 1);
         self.push_before(axis, End::Fixed(size));
         self.code.branch_if(top);
@@ -84,37 +93,42 @@ impl<'a> Body<'a> {
         self.code.sink().i32_lt_u();
     }
 
-    fn row_of_group(&mut self, block: &'a Block, end: End) {
+    fn row_of_group(&mut self, row: Row<'a>) {
         let group = self.workgroup();
-        let width = group.size[0];
+        let width = match row.end {
+            End::Fixed(width) => width,
+            End::At(_) => group.size[0],
+        };
         let rest = width % LANES;
         self.begin(0);
         if width >= LANES {
-            let last = match end {
-                End::Fixed(_) => End::Fixed(width - rest),
-                End::At(_) if rest > 0 => End::Fixed(width - rest),
-                End::At(local) => End::At(local),
+            let end = match row.end {
+                End::At(local) if rest == 0 => End::At(local),
+                End::Fixed(_) | End::At(_) => End::Fixed(width - rest),
             };
-            self.passages(block, group.vector, LANES * group.vector.tile.vectors, last);
+            let wanted = group.vector.tile.vectors;
+            let tile = Tile { vectors: vectors(width, wanted), rows: 1 };
+            let form = Form { tile, ..group.vector };
+            self.passages(Row { end, ..row }, form, LANES * tile.vectors);
         }
         if rest > 0 {
-            self.passages(block, group.scalar, 1, End::Fixed(width));
+            self.passages(Row { end: End::Fixed(width), ..row }, group.scalar, 1);
         }
     }
 
-    fn passages(&mut self, block: &'a Block, form: Form<'a>, step: u32, end: End) {
+    fn passages(&mut self, row: Row<'a>, form: Form<'a>, step: u32) {
         let done = self.code.open_block();
         let top = self.code.open_loop();
-        if let End::At(_) = end {
-            self.push_before(0, end);
+        if let End::At(_) = row.end {
+            self.push_before(0, row.end);
             self.code.sink().i32_eqz();
             self.code.branch_if(done);
         }
-        self.piece(block, form);
+        self.piece(row.parts, form);
         self.step(0, step);
-        match end {
+        match row.end {
             End::Fixed(_) => {
-                self.push_before(0, end);
+                self.push_before(0, row.end);
                 self.code.branch_if(top);
             }
             End::At(_) => self.code.branch(top),
@@ -123,8 +137,8 @@ impl<'a> Body<'a> {
         self.code.close();
     }
 
-    /// One passage of the block in a form of its own.
-    fn piece(&mut self, block: &'a Block, form: Form<'a>) {
+    /// One passage of the parts in a form of its own.
+    fn piece(&mut self, parts: [&'a [Stmt]; 2], form: Form<'a>) {
         let held = self.code.mark();
         let (reps, places) = (&self.reps, &self.places);
         let mut piece = Body::new(&mut *self.code, self.context, form);
@@ -138,25 +152,28 @@ impl<'a> Body<'a> {
         for (at, place) in places.iter().enumerate() {
             piece.places[at][0] = place[0].clone();
         }
-        for local in locals_in(form, block) {
+        for local in locals_in(form, parts) {
             if piece.places[local][0].is_none() {
                 piece.reset_place(local);
             }
         }
-        piece.whole(block);
+        piece.whole(parts);
         self.code.release(&held);
     }
 
-    /// The block as a body of its own.
-    fn whole(&mut self, block: &'a Block) {
+    /// The parts as a body of its own.
+    fn whole(&mut self, parts: [&'a [Stmt]; 2]) {
         if self.form.facts.masked_return
-            && block.iter().any(returns)
+            && parts.into_iter().flatten().any(returns)
             && self.form.width == Width::Vector
         {
             self.returned = Some(self.zero_masks());
         }
         self.end = Some(self.code.open_block());
-        self.block(block);
+        // Nobody leaves an invocation in the first: it only computes.
+        for part in parts {
+            self.statements(part);
+        }
         self.code.close();
     }
 
@@ -164,7 +181,7 @@ impl<'a> Body<'a> {
     pub(super) fn emit_group(mut self) {
         let function = self.function;
         self.reset_group_places(&function.body);
-        self.whole(&function.body);
+        self.whole([&[], &function.body]);
     }
 
     /// The variables that the group itself reads or assigns, zero.
@@ -179,23 +196,34 @@ impl<'a> Body<'a> {
         }
     }
 
-    /// Where a row may end early: at `n`, if the block is `if local.x < n { … }` and what that needs.
-    fn row_end(&mut self, block: &Block, width: u32) -> End {
-        let full = End::Fixed(width);
-        let Some(Bound { below, inclusive }) = bound(self.form, block) else { return full };
-        let Some(bound) = self.reps[below.index()].filter(|rep| rep.is_uniform()) else {
-            return full;
+    /// What a row does, and where it may end early: at `n`, if the block is `if local.x < n { … }` and
+    /// what that needs. Up to a constant `n` the condition holds.
+    fn row(&mut self, block: &'a Block, width: u32) -> Row<'a> {
+        let all = Row { parts: [&[], block], end: End::Fixed(width) };
+        let Some(Bound { below, inclusive, before, then }) = bound(self.form, block) else {
+            return all;
         };
+        let Some(bound) = self.reps[below.index()].filter(|rep| rep.is_uniform()) else {
+            return all;
+        };
+        match bound {
+            Rep::Const(c) if !inclusive || c.bits == 0 => {
+                let end = (c.bits as u32).saturating_add(u32::from(inclusive)).min(width);
+                // A row of none still has a loop around it, which runs once.
+                let parts = if end == 0 { [&[][..], &[]] } else { [before, &then[..]] };
+                return Row { parts, end: End::Fixed(end.max(1)) };
+            }
+            _ => {}
+        }
         let end = self.code.local(ValType::I32);
         if inclusive {
             // The place itself: 0 stands for a group of one, and nothing wraps below the width.
-            let ty = crossover_kernels::ir::Type::U32;
-            self.code.scalar_binary(BinaryOp::Add, ty, bound, Rep::Const(1u32.into()));
+            self.code.scalar_binary(BinaryOp::Add, Type::U32, bound, Rep::Const(1u32.into()));
         } else {
-            self.code.scalar(bound, crossover_kernels::ir::Type::U32);
+            self.code.scalar(bound, Type::U32);
         }
         self.code.set(end);
-        End::At(self.least(end, width))
+        Row { end: End::At(self.least(end, width)), ..all }
     }
 
     /// A local with the smaller of a local and a number.
@@ -208,51 +236,46 @@ impl<'a> Body<'a> {
     }
 }
 
-/// `local.x < below`, or `local.x == below` (inclusive).
-struct Bound {
+/// `before; if local.x < below { then }`, or `local.x == below` (inclusive).
+struct Bound<'a> {
     below: Value,
     inclusive: bool,
+    before: &'a [Stmt],
+    then: &'a Block,
 }
 
 /// The condition on the place along x without which the block does nothing at all.
-fn bound(form: Form<'_>, block: &Block) -> Option<Bound> {
+fn bound<'a>(form: Form<'_>, block: &'a Block) -> Option<Bound<'a>> {
     let (last, before) = block.split_last()?;
     let idle = |stmt: &Stmt| match stmt {
         Stmt::Let(value) => !form.function.def(*value).inst.has_effect(),
         _ => false,
     };
-    let Stmt::If { condition, then: _, otherwise } = last else { return None };
+    let Stmt::If { condition, then, otherwise } = last else { return None };
     if !otherwise.is_empty() || !before.iter().all(idle) {
         return None;
     }
     let is_place = |value: Value| form.function.def(value).inst == Inst::Local(Axis::X);
-    match form.function.def(*condition).inst {
-        Inst::Binary(BinaryOp::Lt, a, below) if is_place(a) => {
-            Some(Bound { below, inclusive: false })
-        }
-        Inst::Binary(BinaryOp::Gt, below, a) if is_place(a) => {
-            Some(Bound { below, inclusive: false })
-        }
-        Inst::Binary(BinaryOp::Eq, a, b) if is_place(a) => {
-            Some(Bound { below: b, inclusive: true })
-        }
-        Inst::Binary(BinaryOp::Eq, a, b) if is_place(b) => {
-            Some(Bound { below: a, inclusive: true })
-        }
-        _ => None,
-    }
+    let (below, inclusive) = match form.function.def(*condition).inst {
+        Inst::Binary(BinaryOp::Lt, a, below) if is_place(a) => (below, false),
+        Inst::Binary(BinaryOp::Gt, below, a) if is_place(a) => (below, false),
+        Inst::Binary(BinaryOp::Eq, a, b) if is_place(a) => (b, true),
+        Inst::Binary(BinaryOp::Eq, a, b) if is_place(b) => (a, true),
+        _ => return None,
+    };
+    Some(Bound { below, inclusive, before, then })
 }
 
 /// The variables and arrays of a piece.
-fn locals_in(form: Form<'_>, block: &Block) -> Vec<usize> {
+fn locals_in(form: Form<'_>, parts: [&[Stmt]; 2]) -> Vec<usize> {
     let mut found = HashSet::new();
-    note_locals(form, block, true, &mut found);
+    parts.into_iter().for_each(|part| note_locals(form, part, true, &mut found));
     let mut found: Vec<usize> = found.into_iter().collect();
     found.sort_unstable();
     found
 }
 
-fn note_locals(form: Form<'_>, block: &Block, pieces: bool, found: &mut HashSet<usize>) {
+fn note_locals(form: Form<'_>, block: &[Stmt], pieces: bool, found: &mut HashSet<usize>) {
     for stmt in block {
         match stmt {
             Stmt::Set(local, _) | Stmt::SetElement(local, ..) => {

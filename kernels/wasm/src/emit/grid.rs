@@ -20,6 +20,7 @@ use wasm_encoder::{Function, ValType};
 
 use super::body::{Body, Context, Failing, Form, Width};
 use super::code::{Code, LANES, Rep, parts, val_type};
+use super::inside::{Region, Search};
 use super::interior::Interior;
 use super::layout::{Layout, RANGE_PARAMS};
 use super::panel::Panels;
@@ -75,8 +76,6 @@ pub(super) struct Grid<'a> {
     /// Combined lane by lane, for each group of a tile, and in all.
     lanes: Vec<Rep>,
     total: Rep,
-    /// The bounds of values, in the interior that is being looked for.
-    pub(super) bounds: HashMap<Value, [u32; 2]>,
 }
 
 /// Emits the function of this mode.
@@ -97,16 +96,7 @@ pub(super) fn emit_function(
     let context = Context { kernel, layout, axes, failing, workgroup: None, fence };
     let zero = Rep::Const(Const::zero(Type::U32));
     let collective = kernel.collective.zip(kernel.contribution());
-    let mut grid = Grid {
-        code,
-        context,
-        forms,
-        mode,
-        collective,
-        lanes: Vec::new(),
-        total: zero,
-        bounds: HashMap::new(),
-    };
+    let mut grid = Grid { code, context, forms, mode, collective, lanes: Vec::new(), total: zero };
     grid.begin_collective();
     grid.planes();
     grid.end_collective();
@@ -117,6 +107,14 @@ pub(super) fn emit_function(
 }
 
 impl Grid<'_> {
+    /// The interior of these columns in these rows; see [`Search::interior`].
+    pub(super) fn interior(&mut self, x: [u32; 2], y: [u32; 2]) -> [u32; 2] {
+        let (context, Forms { inside, scalar, .. }) = (self.context, self.forms);
+        let region = Region { x, y, z: [context.axes[2]; 2] };
+        let code = &mut self.code;
+        Search { code, context, inside, scalar, bounds: HashMap::new() }.interior(region)
+    }
+
     /// A body, with the places of what was computed before it, if anything was.
     pub(super) fn body(&mut self, form: Form<'_>, hoisted: &[Option<Rep>]) {
         let held = self.code.mark();

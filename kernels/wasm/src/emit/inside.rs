@@ -1,36 +1,57 @@
 //! Where the interior of a row, or of a whole plane, is: code that evaluates splits and guards
 //! ([`super::interior`]) in 64 bits, so that nothing wraps unseen.
 
+use std::collections::HashMap;
+
 use crossover_kernels::ir::{Axis, BinaryOp, Inst, Type, Value};
 use wasm_encoder::ValType;
 
-use super::body::Body;
-use super::code::Rep;
-use super::grid::Grid;
-use super::interior::{Guard, Relation, Split};
+use super::body::{Body, Context, Form};
+use super::code::{Code, Rep};
+use super::interior::{Guard, Interior, Relation, Split};
 
 /// One past the largest `u32`.
 const PAST_U32: i64 = 1 << 32;
 
-impl Grid<'_> {
+/// Ranges in which to look for an interior, as wasm locals: x from the first to behind the last, y and
+/// z from the first to the last.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Region {
+    pub(super) x: [u32; 2],
+    pub(super) y: [u32; 2],
+    pub(super) z: [u32; 2],
+}
+
+/// Writes the code that looks.
+pub(super) struct Search<'c, 'a> {
+    pub(super) code: &'c mut Code,
+    pub(super) context: Context<'a>,
+    pub(super) inside: &'a Interior,
+    /// The whole kernel, one invocation at a time.
+    pub(super) scalar: Form<'a>,
+    /// The bounds of values there.
+    pub(super) bounds: HashMap<Value, [u32; 2]>,
+}
+
+impl Search<'_, '_> {
     /// The `x` of the interior, as wasm locals `lo` and `hi` with `from ≤ lo ≤ hi ≤ to`; empty where
-    /// a guard does not hold. `y` are the first and the last row; splits are those of the row at y.
-    pub(super) fn interior(&mut self, [from, to]: [u32; 2], y: [u32; 2]) -> [u32; 2] {
-        let inside = self.forms.inside;
+    /// a guard does not hold. Splits are those of the row at y.
+    pub(super) fn interior(mut self, region: Region) -> [u32; 2] {
+        let [from, to] = region.x;
         let wide = [from, to].map(|bound| {
             let local = self.code.local(ValType::I64);
             self.code.sink().local_get(bound).i64_extend_i32_u().local_set(local);
             local
         });
-        for split in &inside.splits {
+        for split in &self.inside.splits {
             self.apply(split, wide);
         }
         let [lo, hi] = wide;
         let ok = self.code.local(ValType::I32);
         self.code.sink().local_get(lo).local_get(hi).i64_lt_s().local_set(ok);
-        self.bounds.clear();
-        for guard in &inside.guards {
-            self.test(*guard, wide, y, ok);
+        let region = Region { x: wide, ..region };
+        for guard in &self.inside.guards {
+            self.test(*guard, region, ok);
         }
         let narrow = [self.code.local(ValType::I32), self.code.local(ValType::I32)];
         let mut sink = self.code.sink();
@@ -44,8 +65,7 @@ impl Grid<'_> {
     /// Cuts the range to where the split holds.
     fn apply(&mut self, split: &Split, [lo, hi]: [u32; 2]) {
         let (sum, bound) = (self.code.local(ValType::I64), self.code.local(ValType::I64));
-        let form = self.forms.scalar;
-        let mut body = Body::new(&mut self.code, self.context, form);
+        let mut body = Body::new(&mut *self.code, self.context, self.scalar);
         body.code.sink().i64_const(0);
         for term in &split.terms {
             body.push_wide(term.value, true);
@@ -61,7 +81,7 @@ impl Grid<'_> {
         let (least, past) =
             if split.ty == Type::I32 { (-(1i64 << 31), 1i64 << 31) } else { (0, PAST_U32) };
         // The x at which the left side is a given number is that number minus the sum.
-        let code = &mut self.code;
+        let code = &mut *self.code;
         code.sink().i64_const(least).local_get(sum).i64_sub();
         code.raise(lo);
         code.sink().i64_const(past).local_get(sum).i64_sub();
@@ -101,15 +121,15 @@ impl Grid<'_> {
     }
 
     /// `ok &= the guard holds`
-    fn test(&mut self, guard: Guard, x: [u32; 2], y: [u32; 2], ok: u32) {
+    fn test(&mut self, guard: Guard, region: Region, ok: u32) {
         match guard {
             Guard::Below(a, b) => {
-                let [_, greatest] = self.bounds_of(a, x, y, ok);
-                let [least, _] = self.bounds_of(b, x, y, ok);
+                let [_, greatest] = self.bounds_of(a, region, ok);
+                let [least, _] = self.bounds_of(b, region, ok);
                 self.code.sink().local_get(greatest).local_get(least).i64_lt_s();
             }
             Guard::NotZero(a) => {
-                let [least, _] = self.bounds_of(a, x, y, ok);
+                let [least, _] = self.bounds_of(a, region, ok);
                 self.code.sink().local_get(least).i64_const(0).i64_gt_s();
             }
         }
@@ -117,14 +137,14 @@ impl Grid<'_> {
     }
 
     /// Wasm locals with the least and the greatest a value can be; clears `ok` where it may wrap.
-    fn bounds_of(&mut self, value: Value, x: [u32; 2], y: [u32; 2], ok: u32) -> [u32; 2] {
+    fn bounds_of(&mut self, value: Value, region: Region, ok: u32) -> [u32; 2] {
         if let Some(bounds) = self.bounds.get(&value) {
             return *bounds;
         }
-        let inside = self.forms.inside;
+        let inside = self.inside;
         let inst = &inside.kernel.entry.def(value).inst;
         let bounds = [self.code.local(ValType::I64), self.code.local(ValType::I64)];
-        let mut of = |value: Value| self.bounds_of(value, x, y, ok);
+        let mut of = |value: Value| self.bounds_of(value, region, ok);
         match inst {
             Inst::Binary(op, a, b) => {
                 let (a, b) = (of(*a), of(*b));
@@ -143,13 +163,13 @@ impl Grid<'_> {
                 self.code.sink().local_get(end[1]).i64_const(1).i64_sub().local_set(last);
                 self.code.choose(BinaryOp::Max, [start[0], last], last);
             }
-            inst => self.leaf_bounds(inst, x, y, bounds),
+            inst => self.leaf_bounds(inst, region, bounds),
         }
         self.bounds.insert(value, bounds);
         bounds
     }
 
-    fn leaf_bounds(&mut self, inst: &Inst, x: [u32; 2], y: [u32; 2], bounds: [u32; 2]) {
+    fn leaf_bounds(&mut self, inst: &Inst, Region { x, y, z }: Region, bounds: [u32; 2]) {
         let layout = self.context.layout;
         let range = match inst {
             Inst::Const(c) => {
@@ -165,7 +185,7 @@ impl Grid<'_> {
                 return;
             }
             Inst::Id(Axis::Y) => y,
-            Inst::Id(Axis::Z) => [self.context.axes[2]; 2],
+            Inst::Id(Axis::Z) => z,
             Inst::Param(param) | Inst::Len(param) => [layout.param(*param); 2],
             _ => unreachable!("guards are made of values whose bounds are known"),
         };
@@ -204,7 +224,7 @@ impl Grid<'_> {
     }
 }
 
-impl super::code::Code {
+impl Code {
     /// `local &= the i32 on the stack`
     fn and_into(&mut self, local: u32) {
         self.sink().local_get(local).i32_and().local_set(local);

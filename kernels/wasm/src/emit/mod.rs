@@ -59,7 +59,7 @@ use code::val_type;
 use divergence::Divergence;
 use fences::Fences;
 use grid::{Forms, Mode, emit_function};
-use group::emit_groups;
+use group::{GroupForms, Groups, emit_groups};
 use interior::Interior;
 use layout::{Layout, RANGE_PARAMS};
 use panel::Panels;
@@ -142,7 +142,7 @@ fn emit_grid(kernel: &Kernel, schedule: Schedule) -> Result<WasmModule, Unsuppor
         forms.vector = forms.scalar;
         forms.interior = Form {
             facts: &facts.inside_scalar,
-            rows: &facts.rows,
+            rows: &facts.rows_inside,
             width: Width::Scalar,
             tile: Tile::ONE,
             ..forms.interior
@@ -190,11 +190,26 @@ fn emit_pieces(
     let layout = Layout::of(function, &privates);
     let tile = Tile { vectors: each::vectors(size[0], u32::from(schedule.vectors)), rows: 1 };
     let scratch_bytes = addressable(layout.array_bytes(tile.groups()))?;
-    let facts = Facts::of(function, function);
-    let scalar = facts.scalar_form(function);
+    let interior = Interior::of(kernel);
+    let facts = Facts::of(function, &interior.kernel.entry);
     let unroll = u32::from(schedule.unroll).max(1);
-    let vector = Form { facts: &facts.vector, width: Width::Vector, tile, unroll, ..scalar };
-    let code = [emit_groups(kernel, &layout, [vector, scalar], size)];
+    let forms = facts.forms(function, &interior, tile, unroll);
+    let whole = GroupForms { vector: Form { tile, unroll, ..forms.vector }, scalar: forms.scalar };
+    // Splits hold in one row: all of the group's.
+    let has_interior = !interior.splits.is_empty() || !interior.guards.is_empty();
+    let is_row = size[1] == 1 && size[2] == 1;
+    let inside = (has_interior && (is_row || !interior.splits_by_row)).then(|| {
+        let vector = Form { rows: &facts.rows_inside, ..forms.interior };
+        let scalar = Form {
+            facts: &facts.inside_scalar,
+            width: Width::Scalar,
+            tile: Tile::ONE,
+            unroll: 1,
+            ..vector
+        };
+        (&interior, GroupForms { vector, scalar })
+    });
+    let code = [emit_groups(Groups { kernel, layout: &layout, size, whole, inside })];
     Ok(WasmModule {
         bytes: module(kernel, &layout, scratch_bytes, &[Mode::Map], &code),
         scratch_bytes,
@@ -255,6 +270,8 @@ struct Facts {
     inside: Divergence,
     inside_scalar: Divergence,
     inside_rows: Rows,
+    /// Of the inside, one row at a time.
+    rows_inside: Rows,
 }
 
 impl Facts {
@@ -267,6 +284,7 @@ impl Facts {
             inside: Divergence::of(inside),
             inside_scalar: Divergence::scalar(inside),
             inside_rows: Rows::of(inside),
+            rows_inside: Rows::none(inside),
         }
     }
 

@@ -16,6 +16,9 @@ const REGISTERS: usize = 18;
 /// what a passage computes before it knows who is left.
 const REGISTERS_MASKED: usize = 16;
 
+/// What may be held where passages of a loop stand one after another.
+const REGISTERS_UNROLLED: usize = 12;
+
 /// Groups side by side where a body is short, and where it loops or is not.
 const VECTORS: [usize; 2] = [4, 3];
 
@@ -23,7 +26,7 @@ const VECTORS: [usize; 2] = [4, 3];
 const SHORT: usize = 12;
 
 /// Vector instructions that a tile's body may come to: compiling takes 10 µs for each.
-const INSTRUCTIONS: usize = 480;
+const INSTRUCTIONS: usize = 560;
 
 /// What a passage of a loop and its copies may come to.
 const PASSAGE_INSTRUCTIONS: usize = 100;
@@ -176,7 +179,7 @@ pub(crate) fn default_schedule(kernel: &Kernel) -> Schedule {
         return Schedule { vectors: 2, rows: 5, unroll: 4, depth: DEPTH };
     }
     if shape.is_scattered() {
-        return Schedule { vectors: 0, ..Schedule::PLAIN };
+        return Schedule { vectors: 0, unroll: 4, ..Schedule::PLAIN };
     }
     let (loops, instructions) = (shape.loop_instructions(), shape.instructions());
     let [short, long] = VECTORS;
@@ -189,7 +192,13 @@ pub(crate) fn default_schedule(kernel: &Kernel) -> Schedule {
         (false, false) => short,
     };
     let vectors = most.min(INSTRUCTIONS / instructions).max(1);
-    let unroll = (PASSAGE_INSTRUCTIONS / (loops * vectors).max(1)).clamp(1, 2);
+    // The widths of workgroups are mostly powers of two.
+    let vectors = if kernel.workgroup.is_some() { vectors.next_power_of_two() } else { vectors };
+    // Where registers are full already, another passage only adds what it needs itself.
+    let unroll = match shape.pressure() * vectors > REGISTERS_UNROLLED {
+        true => 1,
+        false => (PASSAGE_INSTRUCTIONS / (loops * vectors).max(1)).clamp(1, 2),
+    };
     Schedule { vectors: vectors as u8, rows: 1, unroll: unroll as u8, depth: 0 }
 }
 
