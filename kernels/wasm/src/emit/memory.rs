@@ -45,7 +45,7 @@ impl Code {
     }
 
     /// Pushes the byte address of an element.
-    fn address(&mut self, index: Rep, shift: u32) {
+    pub(super) fn address(&mut self, index: Rep, shift: u32) {
         self.scalar(index, Type::U32);
         self.sink().i32_const(shift.cast_signed()).i32_shl();
     }

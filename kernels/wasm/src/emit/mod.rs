@@ -20,6 +20,7 @@ mod blocks;
 mod body;
 mod check;
 mod code;
+mod collective;
 mod combine;
 mod control;
 mod divergence;
