@@ -30,9 +30,9 @@ pub(super) type Memo = HashMap<(BinaryOp, Part, Part), u32>;
 type Sum = (Option<u32>, u32);
 
 impl Body<'_> {
-    /// The value as a sum, if it is one of 32-bit integers that are the same in all lanes or
-    /// linear; computes what is new of it.
-    pub(super) fn affine_inst(&mut self, def: &ValueDef) -> Option<Rep> {
+    /// The value as a sum, if it is one of 32-bit integers that are the same in all lanes, or linear
+    /// by a `stride`; computes what is new of it.
+    pub(super) fn affine_inst(&mut self, def: &ValueDef, stride: Option<i32>) -> Option<Rep> {
         let narrow = |ty: Type| matches!(ty, Type::I32 | Type::U32);
         if !narrow(def.ty) {
             return None;
@@ -53,12 +53,11 @@ impl Body<'_> {
             }
             _ => return None,
         };
-        let linear = def.inst.operands().iter().any(|&v| matches!(self.rep(v), Rep::Linear(..)));
-        Some(match sum {
-            (None, by) => Rep::Const(Const::new(def.ty, u64::from(by))),
-            (Some(local), by) if linear => Rep::Linear(local, by),
-            (Some(local), 0) => Rep::Scalar(local),
-            (Some(local), by) => Rep::Offset(local, by),
+        Some(match (sum, stride) {
+            ((Some(local), by), Some(stride)) => Rep::Linear { local, by, stride },
+            ((None, by), _) => Rep::Const(Const::new(def.ty, u64::from(by))),
+            ((Some(local), 0), None) => Rep::Scalar(local),
+            ((Some(local), by), None) => Rep::Offset(local, by),
         })
     }
 
@@ -66,7 +65,7 @@ impl Body<'_> {
         match self.rep(value) {
             Rep::Const(c) => Some((None, c.bits as u32)),
             Rep::Scalar(local) => Some((Some(local), 0)),
-            Rep::Offset(local, by) | Rep::Linear(local, by) => Some((Some(local), by)),
+            Rep::Offset(local, by) | Rep::Linear { local, by, .. } => Some((Some(local), by)),
             Rep::Lanes(_) => None,
         }
     }
@@ -118,6 +117,11 @@ impl Body<'_> {
         let local = self.code.local(ValType::I32);
         self.code.set(local);
         self.memo.insert((op, left, right), local);
+        let from_difference =
+            |part: Part| matches!(part, Part::Local(local) if self.differences.contains(&local));
+        if op == BinaryOp::Sub || from_difference(left) || from_difference(right) {
+            self.differences.insert(local);
+        }
         local
     }
 }

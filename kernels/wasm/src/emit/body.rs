@@ -9,7 +9,7 @@
 //! lanes away the rest of the block stands in `if any(mask)`. So uniform accesses and divisions need
 //! no guard.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use crossover_kernels::ir::{
@@ -19,7 +19,7 @@ use wasm_encoder::ValType;
 
 use super::affine::Memo;
 use super::blocks::Cut;
-use super::code::{Code, LANES, Label, Rep, parts, val_type};
+use super::code::{Code, LANES, Label, Rep, lane_of, parts, val_type};
 use super::control::{Count, Loop};
 use super::divergence::{Divergence, Frame, Jumps, Variance};
 use super::fences::{Fences, Pins};
@@ -117,8 +117,9 @@ pub(super) struct Body<'a> {
     pub(super) known: &'a [Value],
     /// For each variable, a place for each group.
     pub(super) places: Vec<Vec<Option<Place>>>,
-    /// Sums and products that exist already.
+    /// Sums and products that exist already, and the locals of those that may be negative numbers.
     pub(super) memo: Memo,
+    pub(super) differences: HashSet<u32>,
     /// The active lanes of each group; `None` when all are.
     pub(super) masks: Option<PerVector>,
     pub(super) frames: Vec<Frame>,
@@ -147,6 +148,7 @@ impl<'a> Body<'a> {
             known: &[],
             places: Vec::new(),
             memo: HashMap::new(),
+            differences: HashSet::new(),
             masks: None,
             frames: Vec::new(),
             loops: Vec::new(),
@@ -320,7 +322,7 @@ impl<'a> Body<'a> {
                 }
             }
             // Nothing is assigned to but a variable.
-            Rep::Const(_) | Rep::Offset(..) | Rep::Linear(..) => {}
+            Rep::Const(_) | Rep::Offset(..) | Rep::Linear { .. } => {}
         }
     }
 
@@ -386,18 +388,19 @@ impl<'a> Body<'a> {
         self.each_group(varying, self.differs(value), |body| {
             let rep = body.compute_group(value);
             body.define(value, rep);
-            if let Rep::Linear(local, by) = rep {
-                body.define_linear(value, local, by);
+            if let Rep::Linear { local, by, stride } = rep {
+                body.define_linear(value, local, by, stride);
             }
         });
     }
 
-    /// The groups along x are four apart.
-    fn define_linear(&mut self, value: Value, local: u32, by: u32) {
+    /// The groups along x are four strides apart.
+    fn define_linear(&mut self, value: Value, local: u32, by: u32, stride: i32) {
         let before = self.at;
         for vector in 0..self.form.tile.vectors {
             self.at = Group { vector, row: before.row };
-            self.define(value, Rep::Linear(local, by.wrapping_add(LANES * vector)));
+            let by = lane_of(by, stride, LANES * vector);
+            self.define(value, Rep::Linear { local, by, stride });
         }
         self.at = before;
     }
@@ -417,18 +420,22 @@ impl<'a> Body<'a> {
         }
         match variance {
             Variance::Varying => self.lanes_inst(def),
-            Variance::Uniform | Variance::Linear => {
+            Variance::Uniform | Variance::Linear(_) => {
+                let stride = match variance {
+                    Variance::Linear(stride) => Some(stride),
+                    Variance::Uniform | Variance::Varying => None,
+                };
                 // A linear value is computed for the tile's first group.
                 let before = std::mem::take(&mut self.at.vector);
-                let rep = self.affine_inst(def).unwrap_or_else(|| {
+                let rep = self.affine_inst(def, stride).unwrap_or_else(|| {
                     self.scalar_inst(def);
                     let local = self.code.local(val_type(def.ty));
                     self.code.set(local);
                     Rep::Scalar(local)
                 });
                 self.at.vector = before;
-                match (variance, rep) {
-                    (Variance::Linear, Rep::Scalar(local)) => Rep::Linear(local, 0),
+                match (stride, rep) {
+                    (Some(stride), Rep::Scalar(local)) => Rep::Linear { local, by: 0, stride },
                     (_, rep) => rep,
                 }
             }
@@ -438,7 +445,7 @@ impl<'a> Body<'a> {
     fn id(&self, axis: Axis, variance: Variance) -> Rep {
         let local = self.context.axes[axis.index()];
         match (axis, variance) {
-            (Axis::X, Variance::Linear) => Rep::Linear(local, 0),
+            (Axis::X, Variance::Linear(stride)) => Rep::Linear { local, by: 0, stride },
             (Axis::Y, _) if self.at.row > 0 => Rep::Offset(local, self.at.row),
             (_, _) => Rep::Scalar(local),
         }
@@ -451,7 +458,7 @@ impl<'a> Body<'a> {
     fn place_in_group(&self, axis: Axis, variance: Variance) -> Rep {
         let local = self.workgroup().place[axis.index()];
         match (axis, variance) {
-            (Axis::X, Variance::Linear) => Rep::Linear(local, 0),
+            (Axis::X, Variance::Linear(stride)) => Rep::Linear { local, by: 0, stride },
             (_, _) => Rep::Scalar(local),
         }
     }
@@ -537,7 +544,7 @@ impl<'a> Body<'a> {
             Stmt::If { condition, then, otherwise } => {
                 return match self.variance(*condition) {
                     Variance::Uniform => self.uniform_if(*condition, then, otherwise),
-                    Variance::Linear | Variance::Varying => {
+                    Variance::Linear(_) | Variance::Varying => {
                         self.varying_if(*condition, then, otherwise)
                     }
                 };

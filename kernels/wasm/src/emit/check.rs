@@ -41,12 +41,14 @@ impl Body<'_> {
         };
         let unsigned = self.function.ty(a) == Type::U32;
         let (linear, bound) = (self.rep(a), self.rep(b));
-        if !unsigned || !matches!(linear, Rep::Linear(..)) || !bound.is_uniform() {
+        let Rep::Linear { stride, .. } = linear else { return false };
+        if !unsigned || !bound.is_uniform() {
             return false;
         }
-        // base < max(bound, 3) − 3: then base + 3 < bound, and nothing wraps.
-        let last = (LANES - 1).cast_signed();
-        self.code.scalar(linear, Type::U32);
+        // first < max(bound, d) − d: then first + d < bound, and nothing wraps.
+        let last = ((LANES - 1) * stride.unsigned_abs()).cast_signed();
+        let first = if stride > 0 { 0 } else { LANES - 1 };
+        self.code.lane(linear, Type::U32, first);
         self.code.scalar(bound, Type::U32);
         self.code.sink().i32_const(last).i32_sub().i32_const(0);
         self.code.scalar(bound, Type::U32);
@@ -92,9 +94,9 @@ impl Body<'_> {
     fn lane_at(&mut self, rep: Rep, lane: u32) {
         match rep {
             Rep::Const(_) | Rep::Scalar(_) | Rep::Offset(..) => self.code.scalar(rep, Type::U32),
-            Rep::Linear(..) => {
+            Rep::Linear { stride, .. } => {
                 self.code.scalar(rep, Type::U32);
-                self.code.sink().local_get(lane).i32_add();
+                self.code.sink().local_get(lane).i32_const(stride).i32_mul().i32_add();
             }
             Rep::Lanes(_) => {
                 self.code.lane(rep, Type::U32, 3);

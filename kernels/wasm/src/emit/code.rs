@@ -16,8 +16,8 @@ pub(super) enum Rep {
     Scalar(u32),
     /// An `i32` local plus a constant, wrapping: the same for all lanes.
     Offset(u32, u32),
-    /// An `i32` local plus a constant, wrapping: lane 0 of `base, base + 1, base + 2, base + 3`.
-    Linear(u32, u32),
+    /// An `i32` local plus a constant, wrapping: lane 0 of values a stride apart.
+    Linear { local: u32, by: u32, stride: i32 },
     /// `v128` locals: 32-bit types use the first, 64-bit ones hold lanes 0 and 1, then 2 and 3.
     /// `bool` is all ones or all zeros in 32 bits.
     Lanes([u32; 2]),
@@ -28,9 +28,14 @@ impl Rep {
     pub(super) fn is_uniform(self) -> bool {
         match self {
             Rep::Const(_) | Rep::Scalar(_) | Rep::Offset(..) => true,
-            Rep::Linear(..) | Rep::Lanes(_) => false,
+            Rep::Linear { .. } | Rep::Lanes(_) => false,
         }
     }
+}
+
+/// What a lane of a linear value is more than its local.
+pub(super) fn lane_of(by: u32, stride: i32, lane: u32) -> u32 {
+    by.wrapping_add(lane.wrapping_mul(stride.cast_unsigned()))
 }
 
 /// A control frame to branch to: how many frames stand around it.
@@ -212,7 +217,7 @@ impl Code {
         match rep {
             Rep::Const(c) => self.scalar_const(c),
             Rep::Scalar(local) => self.get(local),
-            Rep::Offset(local, by) | Rep::Linear(local, by) => self.get_plus(local, by),
+            Rep::Offset(local, by) | Rep::Linear { local, by, .. } => self.get_plus(local, by),
             Rep::Lanes(_) => self.lane(rep, ty, 0),
         }
     }
@@ -232,7 +237,7 @@ impl Code {
             Rep::Const(c) => self.scalar_const(c),
             Rep::Scalar(local) => self.get(local),
             Rep::Offset(local, by) => self.get_plus(local, by),
-            Rep::Linear(local, by) => self.get_plus(local, by.wrapping_add(lane)),
+            Rep::Linear { local, by, stride } => self.get_plus(local, lane_of(by, stride, lane)),
             Rep::Lanes(locals) => {
                 self.get(locals[if ty.is_wide() { lane as usize / 2 } else { 0 }]);
                 self.extract_lane(ty, lane);
@@ -263,9 +268,9 @@ impl Code {
                 self.get_plus(local, by);
                 self.splat(ty);
             }
-            Rep::Linear(local, by) => {
+            Rep::Linear { local, by, stride } => {
                 self.get(local);
-                let lane = |at: u32| u128::from(by.wrapping_add(at));
+                let lane = |at: u32| u128::from(lane_of(by, stride, at));
                 let offsets = (0..LANES).rev().fold(0, |all, at| all << 32 | lane(at));
                 self.sink().i32x4_splat().v128_const(offsets.cast_signed()).i32x4_add();
             }

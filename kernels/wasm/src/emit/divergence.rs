@@ -1,7 +1,8 @@
 //! Which values are the same in all lanes of a group, and where lanes part ways.
 //!
 //! - **uniform**: the same in every active lane;
-//! - **linear**: `uniform + lane`, a 32-bit integer: neighbours in x, neighbours in memory;
+//! - **linear**: `uniform + k · lane`, a 32-bit integer and a constant k other than 0: where that is 1,
+//!   neighbours in x are neighbours in memory;
 //! - **varying**: anything else.
 //!
 //! A jump is **masked** where some lanes may take it while others go on: under an `if` of varying
@@ -19,12 +20,45 @@ use super::free::Free;
 use super::steps::{Step, Steps};
 
 /// How a value differs between the lanes of a group.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Variance {
     Uniform,
-    Linear,
+    /// By so much from lane to lane.
+    Linear(i32),
     Varying,
 }
+
+impl Variance {
+    /// Linear by this stride; uniform where that is 0.
+    fn by(stride: Option<i32>) -> Variance {
+        match stride {
+            None => Variance::Varying,
+            Some(0) => Variance::Uniform,
+            Some(stride) => Variance::Linear(stride),
+        }
+    }
+
+    /// The stride, if it is known: 0 of a uniform value.
+    fn stride(self) -> Option<i32> {
+        match self {
+            Variance::Uniform => Some(0),
+            Variance::Linear(stride) => Some(stride),
+            Variance::Varying => None,
+        }
+    }
+
+    /// What holds where either may.
+    fn or(self, other: Variance) -> Variance {
+        match (self, other) {
+            (a, b) if a == b => a,
+            (Variance::Uniform, other) | (other, Variance::Uniform) => other,
+            (_, _) => Variance::Varying,
+        }
+    }
+}
+
+/// Strides beyond this are as good as none.
+const STRIDE_MAX: i32 = 1 << 12;
 
 /// Kinds of jumps that are masked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -209,7 +243,7 @@ impl Walk<'_> {
                 return self.branch(*condition, then, otherwise);
             }
             Stmt::For { counter, start, end, body, .. } => {
-                let bounds = self.facts.variance(*start).max(self.facts.variance(*end));
+                let bounds = self.facts.variance(*start).or(self.facts.variance(*end));
                 let varying_bounds = bounds != Variance::Uniform;
                 if varying_bounds {
                     self.raise(*counter, Variance::Varying);
@@ -284,14 +318,15 @@ impl Walk<'_> {
 
     fn raise(&mut self, value: Value, variance: Variance) {
         let held = &mut self.facts.values[value.index()];
-        self.changed |= variance > *held;
-        *held = variance.max(*held);
+        let new = variance.or(*held);
+        self.changed |= new != *held;
+        *held = new;
     }
 
     fn inst(&self, value: Value) -> Variance {
         let def = self.function.def(value);
         match &def.inst {
-            Inst::Id(Axis::X) | Inst::Local(Axis::X) => Variance::Linear,
+            Inst::Id(Axis::X) | Inst::Local(Axis::X) => Variance::Linear(1),
             Inst::Const(_)
             | Inst::Param(_)
             | Inst::Id(Axis::Y | Axis::Z)
@@ -303,7 +338,7 @@ impl Walk<'_> {
             Inst::Cast(a) | Inst::Bitcast(a) => {
                 let narrow_int = |ty| matches!(ty, Type::I32 | Type::U32);
                 match self.facts.variance(*a) {
-                    Variance::Linear if !narrow_int(def.ty) => Variance::Varying,
+                    Variance::Linear(_) if !narrow_int(def.ty) => Variance::Varying,
                     other => other,
                 }
             }
@@ -328,15 +363,28 @@ impl Walk<'_> {
     }
 
     fn binary(&self, op: BinaryOp, ty: Type, a: Value, b: Value) -> Variance {
-        use Variance::{Linear, Uniform, Varying};
-        let narrow_int = matches!(ty, Type::I32 | Type::U32);
-        match (op, self.facts.variance(a), self.facts.variance(b)) {
-            (_, Uniform, Uniform) => Uniform,
-            (BinaryOp::Add, Linear, Uniform) | (BinaryOp::Add, Uniform, Linear) if narrow_int => {
-                Linear
-            }
-            (BinaryOp::Sub, Linear, Uniform) if narrow_int => Linear,
-            (_, _, _) => Varying,
+        let (left, right) = (self.facts.variance(a), self.facts.variance(b));
+        if left == Variance::Uniform && right == Variance::Uniform {
+            return Variance::Uniform;
         }
+        let (Some(left), Some(right)) = (left.stride(), right.stride()) else {
+            return Variance::Varying;
+        };
+        if !matches!(ty, Type::I32 | Type::U32) {
+            return Variance::Varying;
+        }
+        let constant = |value: Value| self.function.as_const(value).map(|c| c.bits as i32);
+        let stride = match op {
+            BinaryOp::Add => left.checked_add(right),
+            BinaryOp::Sub => left.checked_sub(right),
+            BinaryOp::Mul if right == 0 => constant(b).and_then(|by| left.checked_mul(by)),
+            BinaryOp::Mul if left == 0 => constant(a).and_then(|by| right.checked_mul(by)),
+            BinaryOp::Shl if right == 0 => {
+                let by = constant(b).filter(|by| (0..12).contains(by));
+                by.and_then(|by| left.checked_mul(1 << by))
+            }
+            _ => None,
+        };
+        Variance::by(stride.filter(|stride| stride.abs() <= STRIDE_MAX))
     }
 }

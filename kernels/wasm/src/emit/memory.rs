@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! uniform   one scalar access
-//! linear    v128.load / v128.store; lane by lane where some lanes are inactive
+//! linear    see [`super::stride`]; lane by lane where some lanes are inactive
 //! varying   lane by lane
 //! ```
 //!
@@ -22,6 +22,7 @@ use super::body::{Body, Width};
 use super::code::{Code, LANES, Rep, parts, val_type};
 use super::divergence::Variance;
 use super::layout::Layout;
+use super::stride::Linear;
 
 impl Code {
     pub(super) fn load(&mut self, ty: Type, arg: MemArg) {
@@ -82,7 +83,7 @@ impl Code {
 const OFFSET_MAX: u32 = 1 << 16;
 
 /// The logarithm of an element's bytes.
-fn element_shift(ty: Type) -> u32 {
+pub(super) fn element_shift(ty: Type) -> u32 {
     ty.bytes().trailing_zeros()
 }
 
@@ -92,7 +93,7 @@ fn stride_shift(ty: Type) -> u32 {
 }
 
 impl Body<'_> {
-    fn buffer_arg(&self, buffer: Param, ty: Type, offset: u64) -> MemArg {
+    pub(super) fn buffer_arg(&self, buffer: Param, ty: Type, offset: u64) -> MemArg {
         self.context.layout.buffer_arg(buffer, ty, offset)
     }
 
@@ -141,11 +142,16 @@ impl Body<'_> {
 
     /// Pushes the byte address of an element whose index did not wrap, and gives what is to be
     /// added to it: the constant part of the index.
-    fn exact_address(&mut self, index: Rep, shift: u32) -> u64 {
+    pub(super) fn exact_address(&mut self, index: Rep, shift: u32) -> u64 {
         let (local, by) = match index {
             Rep::Scalar(local) => (local, 0),
-            Rep::Offset(local, by) | Rep::Linear(local, by) if by < OFFSET_MAX => (local, by),
-            Rep::Const(_) | Rep::Offset(..) | Rep::Linear(..) | Rep::Lanes(_) => {
+            // Without the constant it may be negative.
+            Rep::Offset(local, by) | Rep::Linear { local, by, .. }
+                if by == 0 || by < OFFSET_MAX && !self.differences.contains(&local) =>
+            {
+                (local, by)
+            }
+            Rep::Const(_) | Rep::Offset(..) | Rep::Linear { .. } | Rep::Lanes(_) => {
                 self.code.address(index, shift);
                 return 0;
             }
@@ -158,27 +164,18 @@ impl Body<'_> {
     pub(super) fn load_lanes(&mut self, target: Rep, buffer: Param, index: Value, ty: Type) {
         let rep = self.rep(index);
         let arg = self.buffer_arg(buffer, ty, 0);
-        let Rep::Linear(..) = rep else {
+        let Some(linear) = Linear::of(index, rep) else {
             return self.gather(target, ty, rep, element_shift(ty), |_| arg);
         };
         let Some(mask) = self.mask() else {
-            return self.load_neighbours(target, ty, index, buffer);
+            return self.load_linear(target, buffer, linear, ty);
         };
         self.code.sink().local_get(mask).i32x4_all_true();
         self.code.open_if();
-        self.load_neighbours(target, ty, index, buffer);
+        self.load_linear(target, buffer, linear, ty);
         self.code.otherwise();
         self.gather(target, ty, rep, element_shift(ty), |_| arg);
         self.code.close();
-    }
-
-    fn load_neighbours(&mut self, target: Rep, ty: Type, index: Value, buffer: Param) {
-        let Rep::Lanes(locals) = target else { return };
-        for (part, local) in locals.into_iter().take(parts(ty)).enumerate() {
-            let offset = self.element_address(index, ty) + 16 * part as u64;
-            let arg = self.buffer_arg(buffer, ty, offset);
-            self.code.sink().v128_load(arg).local_set(local);
-        }
     }
 
     /// Loads each lane from `index << shift` by its own argument.
@@ -234,28 +231,32 @@ impl Body<'_> {
             }
             // All lanes store there: the last one's value stays.
             (_, None) if uniform => self.store_lane(at, rep, ty, arg, LANES - 1),
-            (Rep::Linear(..), None) => self.store_neighbours(index, rep, ty, buffer),
-            (Rep::Linear(..), Some(mask)) => {
-                self.code.sink().local_get(mask).i32x4_all_true();
-                self.code.open_if();
-                self.store_neighbours(index, rep, ty, buffer);
-                self.code.otherwise();
-                self.each_lane(|body, lane| body.store_lane(at, rep, ty, arg, lane));
-                self.code.close();
-            }
+            (Rep::Linear { .. }, mask) => self.store_lanes(buffer, index, rep, ty, mask),
             (Rep::Const(_) | Rep::Scalar(_) | Rep::Offset(..) | Rep::Lanes(_), _) => {
                 self.each_lane(|body, lane| body.store_lane(at, rep, ty, arg, lane));
             }
         }
     }
 
-    fn store_neighbours(&mut self, index: Value, value: Rep, ty: Type, buffer: Param) {
-        for part in 0..parts(ty) {
-            let offset = self.element_address(index, ty) + 16 * part as u64;
-            let arg = self.buffer_arg(buffer, ty, offset);
-            self.code.lanes(value, ty, part);
-            self.code.sink().v128_store(arg);
-        }
+    fn store_lanes(
+        &mut self,
+        buffer: Param,
+        index: Value,
+        value: Rep,
+        ty: Type,
+        mask: Option<u32>,
+    ) {
+        let (at, arg) = (self.rep(index), self.buffer_arg(buffer, ty, 0));
+        let Some(linear) = Linear::of(index, at) else { return };
+        let Some(mask) = mask else {
+            return self.store_linear(buffer, linear, value, ty);
+        };
+        self.code.sink().local_get(mask).i32x4_all_true();
+        self.code.open_if();
+        self.store_linear(buffer, linear, value, ty);
+        self.code.otherwise();
+        self.each_lane(|body, lane| body.store_lane(at, value, ty, arg, lane));
+        self.code.close();
     }
 
     fn store_lane(&mut self, index: Rep, value: Rep, ty: Type, arg: MemArg, lane: u32) {

@@ -40,6 +40,7 @@ mod rows;
 mod scalar;
 pub(crate) mod shape;
 mod steps;
+mod stride;
 mod tile;
 mod unroll;
 mod walk;

@@ -187,7 +187,7 @@ fn candidates(form: Form<'_>, body: &Block) -> Vec<(Side, Value)> {
             continue;
         }
         match (form.facts.variance(index), form.rows.differs(index)) {
-            (Variance::Linear, false) => found.push((Side::Columns, *value)),
+            (Variance::Linear(1), false) => found.push((Side::Columns, *value)),
             (Variance::Uniform, true) => found.push((Side::Rows, *value)),
             (_, _) => {}
         }
