@@ -25,7 +25,7 @@ pub(crate) struct Args {
     /// The size, in the kernel's own unit; `1e6` is understood.
     #[arg(long)]
     n: Option<f64>,
-    /// Only these layouts: vectors,rows,unroll,depth.
+    /// Only these layouts: vectors,rows,unroll,depth and, if lanes are refilled, `,refill`.
     #[arg(long)]
     layout: Vec<Layout>,
     /// Worker threads.
@@ -44,13 +44,17 @@ impl std::str::FromStr for Layout {
     type Err = anyhow::Error;
 
     fn from_str(text: &str) -> anyhow::Result<Layout> {
+        let (text, refill) = match text.strip_suffix(",refill") {
+            Some(rest) => (rest, true),
+            None => (text, false),
+        };
         let numbers = text.split(',').map(str::parse).collect::<Result<Vec<u16>, _>>()?;
         let &[vectors, rows, unroll, depth] = &numbers[..] else {
             anyhow::bail!("a layout is four numbers: vectors,rows,unroll,depth");
         };
         let [vectors, rows, unroll] = [vectors, rows, unroll].map(u8::try_from);
         let (vectors, rows, unroll) = (vectors?, rows?, unroll?);
-        Ok(Layout(Schedule { vectors, rows, unroll, depth }))
+        Ok(Layout(Schedule { vectors, rows, unroll, depth, refill }))
     }
 }
 
@@ -152,13 +156,15 @@ fn print(entry: &Entry, size: usize, candidates: &mut [Candidate]) {
     let median = |candidate: &Candidate| candidate.seconds[candidate.seconds.len() / 2];
     let default = candidates.first().map_or(0.0, median);
     println!("{} at {size}: {}", entry.name, entry.about);
-    println!("vectors  rows  unroll  depth  compile ms   median ms   Gop/s   default / this");
+    println!(
+        "vectors  rows  unroll  depth  refill  compile ms   median ms   Gop/s   default / this"
+    );
     for candidate in candidates.iter() {
-        let Schedule { vectors, rows, unroll, depth } = candidate.schedule;
+        let Schedule { vectors, rows, unroll, depth, refill } = candidate.schedule;
         let seconds = median(candidate);
         let rate = (entry.operations)(size) / seconds / 1e9;
         println!(
-            "{vectors:>7}  {rows:>4}  {unroll:>6}  {depth:>5}  {:>10.2}  {:>10.4}  {rate:>6.2}   {:>14.2}",
+            "{vectors:>7}  {rows:>4}  {unroll:>6}  {depth:>5}  {refill:>6}  {:>10.2}  {:>10.4}  {rate:>6.2}   {:>14.2}",
             candidate.compile_s * 1e3,
             seconds * 1e3,
             default / seconds,

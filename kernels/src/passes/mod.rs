@@ -18,6 +18,7 @@ mod math;
 mod math_table;
 mod num;
 pub mod pass;
+pub mod refill;
 mod rewrite;
 pub mod rule;
 pub mod strength;

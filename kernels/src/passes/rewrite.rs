@@ -165,7 +165,7 @@ impl<'f> Copy<'f> {
     }
 
     /// The statements of a block.
-    pub(super) fn block(&mut self, block: &Block) -> Block {
+    pub(super) fn block(&mut self, block: &[Stmt]) -> Block {
         block.iter().map(|stmt| self.stmt(stmt)).collect()
     }
 

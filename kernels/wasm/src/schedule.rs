@@ -19,6 +19,10 @@ pub struct Schedule {
     /// Passages of a tile's loop whose loads are copied before they are used; 0 copies none. Only
     /// where tiles of several rows load the same for each other.
     pub depth: u16,
+    /// Whether a lane that is through with its invocation takes the next one, instead of waiting for its
+    /// neighbours. Only where the kernel is around one loop. Of several invocations that fail, any may be
+    /// the one that is reported.
+    pub refill: bool,
 }
 
 /// Passages of a block, where loads are copied: panels of them stay in the first cache.
@@ -26,7 +30,8 @@ pub(crate) const DEPTH: u16 = 256;
 
 impl Schedule {
     /// One group at a time, nothing unrolled: right for every kernel.
-    pub const PLAIN: Schedule = Schedule { vectors: 1, rows: 1, unroll: 1, depth: 0 };
+    pub const PLAIN: Schedule =
+        Schedule { vectors: 1, rows: 1, unroll: 1, depth: 0, refill: false };
 
     /// What is taken without further knowledge, from the shape of the kernel alone.
     pub fn default_for(kernel: &Kernel) -> Schedule {
@@ -46,9 +51,13 @@ impl Schedule {
                 for (&unroll, &depth) in
                     unrolls.iter().flat_map(|u| depths.iter().map(move |d| (u, d)))
                 {
-                    space.push(Schedule { vectors, rows, unroll, depth });
+                    space.push(Schedule { vectors, rows, unroll, depth, refill: false });
                 }
             }
+        }
+        if shape::can_refill(kernel) {
+            let refilled = |vectors| Schedule { vectors, refill: true, ..Schedule::PLAIN };
+            space.extend([1, 2, 3].map(refilled));
         }
         space.dedup();
         let first = space[0];

@@ -10,7 +10,9 @@ use crossover_kernels::exec::Deadline;
 use crossover_kernels::interp::Interpreter;
 use crossover_kernels::ir::builder::Builder;
 use crossover_kernels::ir::{Access, Axis, BinaryOp, Const, Extent, Kernel, Param, Stmt, Type};
-use support::{Data, WASM, buffer, check, grid_kernel, kernel, run, with_output, zeros};
+use support::{
+    Data, REFILLED, Scheduled, WASM, buffer, check, grid_kernel, kernel, run, with_output, zeros,
+};
 
 /// The wasm failure is the interpreter's, but for the buffers: which other invocations have run by
 /// then is open.
@@ -144,6 +146,32 @@ fn the_place_in_three_axes() {
     check(&kernel, &[zeros(Type::U32, 1000)]);
     for len in [0, 5, 347, 999] {
         check_failure(&kernel, &[zeros(Type::U32, len)]);
+    }
+}
+
+/// The one that fails is the last; with lanes that take further invocations it is none of the first.
+#[test]
+fn the_place_of_a_lane_that_was_refilled() {
+    let (mut b, out) = with_output("last", Type::U32);
+    let counts = b.buffer("counts", Type::U32, Access::Read);
+    let x = b.id(Axis::X);
+    let sum = b.local(Type::U32, None);
+    let (zero, count) = (b.constant(0u32), b.checked_load(counts, x));
+    b.for_range(zero, count, 1, |b, k| {
+        let old = b.get(sum);
+        let new = b.binary(BinaryOp::Add, old, k);
+        b.set(sum, new);
+    });
+    let sum = b.get(sum);
+    b.checked_store(out, x, sum);
+    let kernel = grid_kernel(b.finish(), vec![Extent::Len(Param(1))]);
+    for n in [1usize, 9, 100] {
+        let counts = (0..n).map(|at| Const::from((at * 7 % 13) as u32));
+        let data = [zeros(Type::U32, n - 1), buffer(Type::U32, counts)];
+        let (_, expected) = run(&Interpreter, &kernel, &data, None, 1, None);
+        let (_, found) = run(&Scheduled(Some(REFILLED)), &kernel, &data, None, 1, None);
+        assert_eq!(found, expected);
+        assert!(found.is_err());
     }
 }
 

@@ -64,7 +64,7 @@ fn product(form: Form) -> Arc<Kernel> {
 }
 
 fn layout(vectors: u8, rows: u8, unroll: u8, depth: u16) -> Schedule {
-    Schedule { vectors, rows, unroll, depth }
+    Schedule { vectors, rows, unroll, depth, refill: false }
 }
 
 fn check(kernel: &Arc<Kernel>, ty: Type, [w, h, m]: [u32; 3], layouts: &[Schedule]) {

@@ -13,7 +13,7 @@ use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use crossover_kernels::ir::{
-    Axis, Block, Const, Function, Inst, Kernel, LocalDef, Stmt, Type, Value,
+    Axis, Block, Const, Function, Inst, Kernel, Local, LocalDef, Stmt, Type, Value,
 };
 use wasm_encoder::ValType;
 
@@ -130,6 +130,8 @@ pub(super) struct Body<'a> {
     pub(super) cut: Option<Cut<'a>>,
     pub(super) panel_at: Vec<u32>,
     pub(super) pins: Option<Pins>,
+    /// The variable with each lane's x, where that is not the body's.
+    pub(super) place: Option<Local>,
 }
 
 impl<'a> Body<'a> {
@@ -157,6 +159,7 @@ impl<'a> Body<'a> {
             cut: None,
             panel_at: Vec::new(),
             pins: None,
+            place: None,
         }
     }
 
@@ -271,7 +274,7 @@ impl<'a> Body<'a> {
         }
     }
 
-    fn place(&self, local: usize) -> &Place {
+    fn place_of(&self, local: usize) -> &Place {
         let (varying, differs) = self.local_groups(local);
         let place = self.places[local][self.group_index(varying, differs)].as_ref();
         place.expect("every variable has its places before the first statement")
@@ -341,7 +344,7 @@ impl<'a> Body<'a> {
     }
 
     pub(super) fn variable(&self, local: usize) -> Rep {
-        match self.place(local) {
+        match self.place_of(local) {
             Place::Plain(rep) => *rep,
             Place::Registers(_) | Place::Scratch(_) => {
                 unreachable!("verified: a plain variable")
@@ -351,7 +354,7 @@ impl<'a> Body<'a> {
 
     /// The array's element in registers; `None` when the array is in memory, which `Err` names.
     pub(super) fn element(&self, local: usize, index: Value) -> Result<Rep, u64> {
-        match self.place(local) {
+        match self.place_of(local) {
             Place::Registers(elements) => {
                 let at = self.function.as_const(index).map_or(0, |c| c.bits as usize);
                 Ok(elements[at.min(elements.len() - 1)])

@@ -83,9 +83,19 @@ impl Body<'_> {
             Some(rep) => self.lane_at(rep, failing.lane),
         }
         self.code.set(failing.index);
-        let along = (LANES * self.at.vector).cast_signed();
+        match self.place {
+            None => {
+                let along = (LANES * self.at.vector).cast_signed();
+                let mut sink = self.code.sink();
+                sink.local_get(failing.lane).i32_const(along).i32_add();
+            }
+            Some(place) => {
+                self.lane_at(self.variable(place.index()), failing.lane);
+                self.code.sink().local_get(self.context.axes[0]).i32_sub();
+            }
+        }
+        self.code.set(failing.lane);
         let mut sink = self.code.sink();
-        sink.local_get(failing.lane).i32_const(along).i32_add().local_set(failing.lane);
         sink.i32_const(self.at.row.cast_signed()).local_set(failing.row);
         self.code.branch(failing.label);
     }

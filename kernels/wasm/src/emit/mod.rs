@@ -36,6 +36,7 @@ mod lanes;
 mod layout;
 mod memory;
 mod panel;
+mod refilled;
 mod rows;
 mod scalar;
 pub(crate) mod shape;
@@ -49,6 +50,7 @@ use std::collections::HashSet;
 
 use crossover_kernels::ir::{CollectiveKind, Function, Inst, Kernel, ParamKind, Stmt, Type, Value};
 use crossover_kernels::passes::fission::fission;
+use crossover_kernels::passes::refill::{Refilled, refill};
 use wasm_encoder::{
     CodeSection, ConstExpr, ExportKind, ExportSection, FunctionSection, GlobalSection, GlobalType,
     MemorySection, MemoryType, Module, TypeSection, ValType,
@@ -65,8 +67,9 @@ use group::{GroupForms, Groups, emit_groups};
 use interior::Interior;
 use layout::{Layout, RANGE_PARAMS};
 use panel::Panels;
+use refilled::emit_refilled;
 use rows::Rows;
-use tile::Tile;
+use tile::{SIDE_MAX, Tile};
 
 /// Pages of 64 KiB that every memory has: all of its 4 GiB.
 const PAGES: u64 = 1 << 16;
@@ -117,7 +120,10 @@ pub fn emit(kernel: &Kernel, schedule: Schedule) -> Result<WasmModule, Unsupport
     let kernel = &fission(kernel);
     match kernel.workgroup.filter(|_| is_in_pieces(&kernel.entry)) {
         Some(size) => emit_pieces(kernel, schedule, size),
-        None => emit_grid(kernel, schedule),
+        None => match schedule.refill.then(|| refill(kernel)).flatten() {
+            Some(refilled) => emit_lanes(kernel, &refilled, schedule),
+            None => emit_grid(kernel, schedule),
+        },
     }
 }
 
@@ -218,6 +224,34 @@ fn emit_pieces(
         unbounded: is_unbounded(function),
         rows: 1,
         workgroup: Some(size),
+        privates,
+    })
+}
+
+/// A kernel whose lanes are refilled.
+fn emit_lanes(
+    kernel: &Kernel,
+    refilled: &Refilled,
+    schedule: Schedule,
+) -> Result<WasmModule, Unsupported> {
+    let function = &refilled.kernel.entry;
+    let privates = privates(kernel);
+    let layout = Layout::of(function, &privates);
+    let vectors = u32::from(schedule.vectors).clamp(1, SIDE_MAX);
+    let facts = Facts::of(function, function);
+    let vector = Form {
+        facts: &facts.vector,
+        width: Width::Vector,
+        tile: Tile { vectors, rows: 1 },
+        ..facts.scalar_form(function)
+    };
+    let code = [emit_refilled(kernel, refilled, &layout, vector)];
+    Ok(WasmModule {
+        bytes: module(kernel, &layout, 0, &[Mode::Map], &code),
+        scratch_bytes: 0,
+        unbounded: is_unbounded(&kernel.entry),
+        rows: 1,
+        workgroup: None,
         privates,
     })
 }

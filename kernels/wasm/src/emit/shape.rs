@@ -1,6 +1,7 @@
 //! What the shape of a kernel says about how to lay it out.
 
 use crossover_kernels::ir::{Block, Function, Inst, Kernel, Stmt, Value};
+use crossover_kernels::passes::refill::refill;
 
 use super::divergence::{Divergence, Variance};
 use super::interior::Interior;
@@ -176,7 +177,7 @@ pub(crate) fn default_schedule(kernel: &Kernel) -> Schedule {
     let interior = Interior::of(kernel);
     let shape = Shape::of(kernel, &interior);
     if shape.has_rows() && shape.reuses() {
-        return Schedule { vectors: 2, rows: 5, unroll: 4, depth: DEPTH };
+        return Schedule { vectors: 2, rows: 5, unroll: 4, depth: DEPTH, ..Schedule::PLAIN };
     }
     if shape.is_scattered() {
         return Schedule { vectors: 0, unroll: 4, ..Schedule::PLAIN };
@@ -199,7 +200,7 @@ pub(crate) fn default_schedule(kernel: &Kernel) -> Schedule {
         true => 1,
         false => (PASSAGE_INSTRUCTIONS / (loops * vectors).max(1)).clamp(1, 2),
     };
-    Schedule { vectors: vectors as u8, rows: 1, unroll: unroll as u8, depth: 0 }
+    Schedule { vectors: vectors as u8, unroll: unroll as u8, ..Schedule::PLAIN }
 }
 
 /// Whether several rows at a time are worth a try.
@@ -207,6 +208,14 @@ pub(crate) fn has_tiles(kernel: &Kernel) -> bool {
     let interior = Interior::of(kernel);
     let shape = Shape::of(kernel, &interior);
     shape.has_rows() && shape.reuses()
+}
+
+/// Whether lanes leave the kernel's one loop at different passages, and can take other invocations then.
+pub(crate) fn can_refill(kernel: &Kernel) -> bool {
+    let facts = Divergence::of(&kernel.entry);
+    let mut narrows = false;
+    kernel.entry.walk(&mut |stmt| narrows |= facts.loop_facts(std::ptr::from_ref(stmt)).narrows());
+    narrows && refill(kernel).is_some()
 }
 
 /// Whether the kernel has loops that can be unrolled.

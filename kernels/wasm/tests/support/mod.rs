@@ -104,13 +104,17 @@ thread_local! {
 }
 
 /// A schedule that is nobody's default: groups, rows and passages side by side.
-const WIDE: Schedule = Schedule { vectors: 3, rows: 2, unroll: 3, depth: 3 };
+const WIDE: Schedule = Schedule { vectors: 3, rows: 2, unroll: 3, depth: 3, refill: false };
 
 /// One invocation at a time.
-const SCALAR: Schedule = Schedule { vectors: 0, rows: 1, unroll: 2, depth: 0 };
+const SCALAR: Schedule = Schedule { vectors: 0, rows: 1, unroll: 2, depth: 0, refill: false };
+
+/// Lanes that take one invocation after the other, where that can be.
+pub(crate) const REFILLED: Schedule =
+    Schedule { vectors: 2, rows: 1, unroll: 1, depth: 0, refill: true };
 
 /// The executor with a schedule of the test's choice.
-struct Scheduled(Option<Schedule>);
+pub(crate) struct Scheduled(pub(crate) Option<Schedule>);
 
 impl Executor for Scheduled {
     fn name(&self) -> &str {
@@ -167,7 +171,8 @@ pub(crate) fn check(kernel: &Arc<Kernel>, data: &[Data]) {
 }
 
 pub(crate) fn check_grid(kernel: &Arc<Kernel>, data: &[Data], grid: Option<Grid>) {
-    let layouts = [(1, None), (1, Some(WIDE)), (1, Some(SCALAR)), (2, None)];
+    let one = [None, Some(WIDE), Some(SCALAR), Some(REFILLED)].map(|schedule| (1, schedule));
+    let layouts = [&one[..], &[(2, None)]].concat();
     check_layouts(kernel, data, grid, &layouts);
 }
 
