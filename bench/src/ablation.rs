@@ -4,19 +4,16 @@
 //! A pass without which the kernel comes out the same is not timed. Every version is checked against
 //! the reference before. Times are those of the kernel alone: passes have no part in copies.
 
+use crossover::kernels::front;
 use crossover::kernels::ir::Kernel;
 use crossover::kernels::library::Entry;
-use crossover::kernels::{front, passes};
-use crossover::ml::dataset::{self, SPEEDUPS};
+use crossover::kernels::passes::{PIPELINE, Pass, REQUIRED};
+use crossover::ml::dataset::{self, OPTIMISATIONS};
 use crossover::{Device, Handle, Runtime};
 
 use crate::case::Case;
 use crate::report::model::Ablation;
 use crate::runner::{self, Options};
-
-/// The optimisations whose speed-ups a row of a data set has room for, in their order there. Others
-/// are only reported.
-const SLOTS: [&str; SPEEDUPS] = ["fold", "forward", "cse", "checks", "strength", "dce", "hoist"];
 
 /// What was measured of a kernel at a size.
 #[derive(Debug, Default)]
@@ -43,7 +40,7 @@ pub(crate) fn run(
         if device == Device::Gpu && rt.adapter().is_none() {
             continue;
         }
-        let mut versions = versions(rt, entry.name, &source);
+        let mut versions = versions(rt, entry.name, &source, device);
         check(&mut case, device, &mut versions)?;
         time(&mut case, device, &mut versions, options);
         seconds[device as usize] = runner::median(&versions[0].times);
@@ -60,24 +57,26 @@ pub(crate) fn run(
     if seconds[0].is_some() {
         let items = explained.grid.iter().map(|&g| u64::from(g)).product();
         let mut row = dataset::Row::new(entry.name, "core", items, explained.features, seconds);
-        row.speedups = SLOTS.map(|slot| speedup(&measured.effects, slot));
+        row.speedups = OPTIMISATIONS.map(|name| speedup(&measured.effects, name));
         measured.row = Some(row);
     }
     Ok(measured)
 }
 
-/// The optimisations that can be switched off, each once, in the order in which they first run.
+/// The optimisations that can be switched off: those of a data set, then the other passes in the
+/// order in which they first run. These are only reported.
 fn optional() -> Vec<&'static str> {
-    let mut names: Vec<&str> = Vec::new();
-    for pass in passes::PIPELINE {
-        if !passes::REQUIRED.contains(&pass.name) && !names.contains(&pass.name) {
-            names.push(pass.name);
+    let mut names = OPTIMISATIONS.to_vec();
+    for Pass { name, .. } in PIPELINE {
+        let is_required = REQUIRED.iter().any(|required| required.name == *name);
+        if !is_required && !names.contains(name) {
+            names.push(name);
         }
     }
     names
 }
 
-/// A kernel as some passes leave it.
+/// A kernel as some optimisations leave it.
 struct Version {
     /// The one that is left out.
     without: Option<&'static str>,
@@ -85,21 +84,26 @@ struct Version {
     handle: Option<Handle>,
     /// Why it does not run.
     why: Option<String>,
-    /// Seconds of the checked run.
+    /// Seconds of the checked run on the device.
     once_s: f64,
     times: Vec<f64>,
 }
 
 /// The kernel with all optimisations, then without each.
-fn versions(rt: &Runtime, name: &str, source: &Kernel) -> Vec<Version> {
-    let all = passes::optimize(source).hash();
-    let without = |pass: Option<&'static str>| {
-        let enabled = |name: &str| pass != Some(name);
-        let is_same = pass.is_some() && passes::optimize_with(source, &enabled).hash() == all;
-        let handle = (!is_same).then(|| rt.adopt_with(source.clone(), name, &enabled));
-        Version { without: pass, handle, why: None, once_s: 0.0, times: Vec::new() }
+fn versions(rt: &Runtime, name: &str, source: &Kernel, device: Device) -> Vec<Version> {
+    let version = |without: Option<&'static str>| {
+        let handle = rt.adopt_with(source.clone(), name, &|name| without != Some(name));
+        Version { without, handle: Some(handle), why: None, once_s: 0.0, times: Vec::new() }
     };
-    std::iter::once(None).chain(optional().into_iter().map(Some)).map(without).collect()
+    let all = version(None);
+    let mut versions: Vec<Version> = optional().into_iter().map(Some).map(version).collect();
+    for version in &mut versions {
+        version.handle.take_if(|handle| {
+            all.handle.as_ref().is_some_and(|all| all.has_same_code(handle, device))
+        });
+    }
+    versions.insert(0, all);
+    versions
 }
 
 /// Runs each version once, and holds its result against the reference.
@@ -109,7 +113,8 @@ fn check(case: &mut Case<'_>, device: Device, versions: &mut [Version]) -> anyho
         case.use_version(handle.clone());
         case.reset()?;
         match case.round_trip(|call| call.device(device)) {
-            Ok((_, seconds)) => version.once_s = seconds,
+            // Without the compilation, which is the host's.
+            Ok((outcome, _)) => version.once_s = outcome.measured.run_s,
             Err(error) => version.why = Some(error.to_string()),
         }
         if version.why.is_none() {
@@ -119,19 +124,22 @@ fn check(case: &mut Case<'_>, device: Device, versions: &mut [Version]) -> anyho
     Ok(())
 }
 
-/// Times the versions in turns; a quick call is made once before, as in the suite.
+/// Times the versions in turns, those that are much slower than the rest not in every one; a quick call
+/// is made once before, as in the suite.
 fn time(case: &mut Case<'_>, device: Device, versions: &mut [Version], options: &Options) {
-    versions.iter_mut().filter(|v| v.why.is_some()).for_each(|v| v.once_s = 0.0);
-    let slowest = versions.iter().map(|version| version.once_s).fold(0.0, f64::max);
-    for _ in 0..runner::repetitions(slowest) {
+    let repetitions = |version: &Version| match version.why {
+        None if version.handle.is_some() => runner::repetitions(version.once_s),
+        _ => 0,
+    };
+    let turns = versions.iter().map(repetitions).max().unwrap_or(0);
+    for turn in 0..turns {
         for version in &mut *versions {
-            let Some(handle) = version.handle.as_ref().filter(|_| version.why.is_none()) else {
-                continue;
-            };
+            let due = turns.checked_div(repetitions(version)).is_some_and(|n| turn % n == 0);
+            let Some(handle) = version.handle.clone().filter(|_| due) else { continue };
             if options.is_stopped() {
                 return;
             }
-            case.use_version(handle.clone());
+            case.use_version(handle);
             let warm = usize::from(version.once_s < runner::QUICK);
             for turn in 0..=warm {
                 match case.round_trip(|call| call.device(device)) {
@@ -180,12 +188,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_slot_is_an_optimisation() {
-        let optional = optional();
-        for slot in SLOTS {
-            assert!(optional.contains(&slot), "{slot} is none of {optional:?}");
+    fn every_optimisation_can_be_switched_off() {
+        let passes = |name: &str| PIPELINE.iter().any(|pass| pass.name == name);
+        for name in optional() {
+            assert!(passes(name) || name == "simd", "{name} is none");
         }
-        assert!(passes::REQUIRED.iter().all(|name| !optional.contains(name)));
     }
 
     #[test]

@@ -15,6 +15,7 @@ use crate::ir::{
     Axis, CallArg, CollectiveKind, Const, Function, Helper, Inst, Kernel, LocalDef, Param, SiteId,
     Stmt, Type, Value,
 };
+use crate::passes::tail;
 
 /// An argument, held by the interpreter.
 #[derive(Clone, Debug, PartialEq)]
@@ -75,6 +76,9 @@ pub fn run(
     grid: Grid,
     deadline: Option<Deadline>,
 ) -> Result<(), RunError> {
+    // However often a helper calls itself, this needs no stack for it.
+    let looped = tail::without_recursion(kernel);
+    let kernel = looped.as_ref().unwrap_or(kernel);
     let shared = kernel.entry.shared().map(|(_, ty, len)| Data::zeroed(ty, len as usize)).collect();
     let invocation = [0; 3];
     let mut machine = Machine { kernel, args, shared, invocation, deadline, ticks: 0 };

@@ -7,7 +7,8 @@
 //! 4. Buffers hold storable types; stores go to `ReadWrite`, atomics to `Atomic` buffers of 32-bit
 //!    integers, loads come from the others.
 //! 5. `Break` and `Continue` stand in a loop; nothing follows them or a `Return` in a block.
-//! 6. Helpers do not recurse and fit the arguments of their calls; an `Id` is the entry's alone.
+//! 6. A helper calls only later ones, or itself as the last thing that it does
+//!    ([`crate::passes::tail`]); arguments fit; an `Id` is the entry's alone.
 //! 7. Shared arrays, barriers and places in a workgroup belong to entries with workgroups; a barrier
 //!    stands where all invocations of a group come together ([`crate::analysis::uniform`]).
 //! 8. The grid has one to three extents from `u32` scalars or buffers; a collective has one, a
@@ -19,6 +20,7 @@ use crate::ir::{
     Access, Block, CallArg, Extent, Function, Helper, Inst, Kernel, Local, Param, ParamKind, Stmt,
     Trap, Type, Value,
 };
+use crate::passes::tail;
 
 /// Invocations of a workgroup at most.
 pub const WORKGROUP_MAX: u32 = 1024;
@@ -436,9 +438,11 @@ impl Verifier<'_> {
     }
 
     fn call(&self, helper: Helper, args: &[CallArg]) -> Result<Option<Type>, String> {
-        // A helper calls only helpers after itself: then nothing recurses.
-        if self.helper.is_some_and(|own| helper <= own) {
+        if self.helper.is_some_and(|own| helper < own) {
             return Err(format!("call of {helper}: helpers call only those listed after them"));
+        }
+        if self.helper == Some(helper) && !tail::calls_itself_last(self.function, helper) {
+            return Err(format!("{helper} calls itself, and is not done then"));
         }
         let Some(callee) = self.kernel.helpers.get(helper.index()) else {
             return Err(format!("call of {helper}, which does not exist"));

@@ -4,6 +4,7 @@
 #![allow(
     clippy::assign_op_pattern,
     clippy::needless_range_loop,
+    clippy::needless_return,
     clippy::precedence,
     clippy::manual_clamp,
     reason = "the constructs that clippy would rewrite are what is tested"
@@ -50,7 +51,7 @@ fn an_index_out_of_range_names_everything() {
     assert_eq!(failure.invocation, [5, 0, 0]);
     let cause = Cause::OutOfBounds { buffer: "x".into(), index: 5, length: 5 };
     assert_eq!(failure.cause, cause);
-    assert!(failure.location.ends_with("tests/language.rs:24:16"), "{}", failure.location);
+    assert!(failure.location.ends_with("tests/language.rs:25:16"), "{}", failure.location);
     assert!(failure.to_string().contains("kernel `axpy`"));
 }
 
@@ -575,4 +576,112 @@ fn a_group_of_one_is_plain_rust() {
     let mut sums = [0.0; 3];
     group_sums(Id::at(2), &[1.0, 2.0, 4.0], &mut sums);
     assert_eq!(sums, [0.0, 0.0, 4.0]);
+}
+
+// Helpers that call themselves as the last thing they do.
+
+#[kernel]
+fn gcd<T: Int>(a: T, b: T) -> T {
+    if b == T::lit(0.0) {
+        return a;
+    }
+    gcd(b, a % b)
+}
+
+/// The first place at or behind `from` with a number below `limit`; the end, if there is none.
+#[kernel]
+fn first_below(x: &[i32], from: usize, limit: i32) -> usize {
+    for k in 0..3 {
+        let at = from + k;
+        if at >= x.len() || x[at] < limit {
+            return at;
+        }
+        if x[at] > 1000 {
+            // From inside a loop, and with one more parameter changed.
+            return first_below(x, at + 1, limit + 1);
+        }
+    }
+    first_below(x, from + 3, limit)
+}
+
+/// Halves a number until it is small, in so many steps at most.
+#[kernel]
+fn settle(x: &mut [i32], at: usize, left: u32) {
+    // Zero at every call, though not at the end of one.
+    let mut seen = 0;
+    if left == 0 {
+        return;
+    }
+    let n = x[at];
+    match n {
+        -4..=4 => {}
+        _ if n % 2 == 0 => {
+            x[at] = n / 2;
+            settle(x, at, left - 1);
+            return;
+        }
+        _ => {
+            for k in 0..left {
+                seen += k as i32;
+            }
+            x[at] = (n - 1) / 2 + seen;
+            settle(x, at, left - 1)
+        }
+    }
+}
+
+#[kernel]
+fn recursive<T: Int>(id: Id, a: &[T], b: &[T], x: &[i32], out: &mut [T], found: &mut [i32]) {
+    let i = id.x;
+    out[i] = gcd(a[i], b[i]);
+    found[i] = first_below(x, i, -5) as i32 * 1000;
+    settle(found, i, 5 + id.x as u32 % 7);
+}
+
+#[test]
+fn helpers_may_call_themselves_last() {
+    fn check<T: Int + PartialEq + std::fmt::Debug>(number: impl Fn(i32) -> T) {
+        let n = 97;
+        let a: Vec<T> = (0..n).map(|i| number(i * 6)).collect();
+        let b: Vec<T> = (0..n).map(|i| number((i * 35) % 60)).collect();
+        let x: Vec<i32> = (0..n).map(|i| (i * 7919) % 1100 - (i % 23)).collect();
+        let (mut out, mut found) = (vec![number(77); n as usize], vec![77; n as usize]);
+        recursive::on(&Reference).args(&a, &b, &x, &mut out, &mut found).run().expect("in range");
+        let (mut native, mut native_found) = (vec![number(77); n as usize], vec![77; n as usize]);
+        for i in 0..n as usize {
+            recursive(Id::at(i), &a, &b, &x, &mut native, &mut native_found);
+        }
+        assert_eq!((out, found), (native, native_found));
+    }
+    check(|i| i);
+    check(|i| i as u32);
+    check(i64::from);
+}
+
+const COUNTS_DOWN: u32 = line!();
+#[kernel]
+fn counts_down(x: &[f32], n: usize) -> f32 {
+    if n == 0 { x[0] } else { counts_down(x, n - 1) }
+}
+
+#[kernel]
+fn deep(id: Id, x: &[f32], y: &mut [f32]) {
+    y[id.x] = counts_down(x, 3_000_000 + id.x);
+}
+
+#[test]
+fn however_often_it_is_no_stack_is_needed() {
+    let mut y = vec![0.0; 2];
+    deep::on(&Reference).args(&vec![2.5], &mut y).run().expect("a loop");
+    assert_eq!(y, [2.5, 2.5]);
+}
+
+#[test]
+fn a_failure_in_a_later_round_names_its_line() {
+    let mut y = vec![0.0; 1];
+    let error = deep::on(&Reference).args(&vec![], &mut y).run();
+    let Err(RunError::Failed(failure)) = error else { panic!("{error:?}") };
+    assert_eq!(failure.cause, Cause::OutOfBounds { buffer: "x".into(), index: 0, length: 0 });
+    let line = format!("tests/language.rs:{}:17", COUNTS_DOWN + 3);
+    assert!(failure.location.ends_with(&line), "{}", failure.location);
 }

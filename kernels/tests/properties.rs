@@ -84,8 +84,13 @@ fn generic<T: Float, const N: usize>(id: Id, w: T, x: &[T], y: &mut [T]) {
 }
 
 #[kernel]
+fn common<T: Int>(a: T, b: T, x: &[T]) -> T {
+    if b == T::lit(0.0) || x.len() == 7 { a } else { common(b, a % b, x) }
+}
+
+#[kernel]
 fn bits<T: Int>(id: Id, x: &[T], bins: &[Atomic<u32>]) {
-    let v = x[id.x];
+    let v = common(x[id.x], x[0], x);
     let w = ((v << 3) ^ (v >> 1)) | ((v & T::lit(12.0)) + v % T::lit(7.0));
     if w > v {
         bins[id.x % bins.len()].fetch_add(1);
@@ -101,7 +106,7 @@ fn collective(id: Id, x: &[f32], c: bool) -> f32 {
 }
 
 fn definitions() -> Vec<&'static Def> {
-    let own = [control::DEF, helper::DEF, generic::DEF, bits::DEF, collective::DEF];
+    let own = [control::DEF, helper::DEF, generic::DEF, common::DEF, bits::DEF, collective::DEF];
     own.into_iter().chain(library::ALL.iter().map(|entry| entry.def)).collect()
 }
 
@@ -179,9 +184,10 @@ fn exprs(e: &mut Expr, f: &mut dyn FnMut(&mut Expr)) {
             exprs(a, f);
             list.iter_mut().for_each(|e| exprs(e, f));
         }
-        ExprKind::TypeCall(_, _, list) | ExprKind::Call(_, list) | ExprKind::Array(list) => {
-            list.iter_mut().for_each(|e| exprs(e, f));
-        }
+        ExprKind::TypeCall(_, _, list)
+        | ExprKind::Call(_, list)
+        | ExprKind::TailCall(list)
+        | ExprKind::Array(list) => list.iter_mut().for_each(|e| exprs(e, f)),
         ExprKind::If(c, then, otherwise) => {
             exprs(c, f);
             exprs_of_block(then, f);
@@ -425,7 +431,7 @@ proptest! {
     #![proptest_config(config(300))]
 
     #[test]
-    fn optimising_changes_no_result(seed in any::<u64>(), size in 5usize..90, enabled in any::<u16>()) {
+    fn optimising_changes_no_result(seed in any::<u64>(), size in 5usize..90, enabled in any::<u32>()) {
         let mut rng = Random::new(seed);
         let kernel = random::kernel(&mut rng, &Options { size, ..Options::default() });
         let (data, grid) = random::arguments(&mut rng, &kernel, 20, Floats::Any);

@@ -15,10 +15,14 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
 /// The layout of the file.
-pub const LAYOUT: u32 = 1;
+pub const LAYOUT: u32 = 2;
 
 /// How many optimisation speed-ups a row has room for.
 pub const SPEEDUPS: usize = 7;
+
+/// The optimisations whose speed-ups those are, in their order there.
+pub const OPTIMISATIONS: [&str; SPEEDUPS] =
+    ["inline", "unroll", "simd", "fold", "tail", "cse", "strength"];
 
 /// One measured call.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -34,8 +38,8 @@ pub struct Row {
     pub features: Features,
     /// The measured kernel time a side, in seconds; `None` where it was not run.
     pub seconds: [Option<f64>; 2],
-    /// Time without an optimisation over time with it, for seven optimisations of the caller's
-    /// choice, always in the same order; `None` where not measured.
+    /// Time without an optimisation over time with it, for each of [`OPTIMISATIONS`]; `None` where
+    /// not measured.
     #[serde(default)]
     pub speedups: [Option<f64>; SPEEDUPS],
 }
@@ -376,11 +380,12 @@ mod tests {
         let parse = |text: &str| Dataset::parse(text.as_bytes());
         assert!(matches!(parse(""), Err(Error::NotADataset)));
         assert!(matches!(parse("hello\n"), Err(Error::NotADataset)));
-        let old = "{\"crossover_dataset\":1,\"features_version\":0}\n";
-        assert!(matches!(parse(old), Err(Error::FeatureVersion { found: 0, .. })));
+        let old = format!("{{\"crossover_dataset\":{LAYOUT},\"features_version\":0}}\n");
+        assert!(matches!(parse(&old), Err(Error::FeatureVersion { found: 0, .. })));
         let new = "{\"crossover_dataset\":9,\"features_version\":1}\n";
         assert!(matches!(parse(new), Err(Error::DatasetVersion { found: 9, .. })));
-        let damaged = format!("{{\"crossover_dataset\":1,\"features_version\":{VERSION}}}\n{{}}\n");
+        let damaged =
+            format!("{{\"crossover_dataset\":{LAYOUT},\"features_version\":{VERSION}}}\n{{}}\n");
         assert!(matches!(parse(&damaged), Err(Error::CorruptLine { line: 2, .. })));
     }
 

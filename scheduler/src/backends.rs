@@ -6,35 +6,61 @@ use crossover_kernels::error::RunError;
 use crossover_kernels::exec::Executor;
 use crossover_kernels::ir::Kernel;
 use crossover_shaders::{Gpu, GpuExecutor, GpuOptions};
-use crossover_wasm::{WasmExecutor, WasmOptions, Workers};
+use crossover_wasm::{Schedule, WasmExecutor, WasmOptions, Workers};
 
 use crate::config::{GpuUse, Settings};
 use crate::error::Error;
 use crate::version::Code;
 
-/// Something that makes code of kernels.
+/// Makes code for the CPU.
 #[derive(Clone)]
-pub(crate) enum Backend {
-    /// Code that works on host memory.
+pub(crate) enum CpuBackend {
+    /// WebAssembly.
+    Wasm(WasmExecutor),
+    /// The caller's.
     Host(Arc<dyn Executor>),
+}
+
+impl CpuBackend {
+    /// Code of a kernel, laid out in a given way, or as the back end finds best.
+    pub(crate) fn compile(
+        &self,
+        kernel: &Arc<Kernel>,
+        schedule: Option<Schedule>,
+    ) -> Result<Code, RunError> {
+        Ok(Code::Host(match (self, schedule) {
+            (CpuBackend::Wasm(executor), Some(schedule)) => {
+                executor.compile_scheduled(kernel, schedule)?
+            }
+            (CpuBackend::Wasm(executor), None) => executor.compile(kernel)?,
+            (CpuBackend::Host(executor), _) => executor.compile(kernel)?,
+        }))
+    }
+}
+
+/// Makes code for the GPU, or what stands in for it.
+#[derive(Clone)]
+pub(crate) enum GpuBackend {
     /// Code that works on copies on the GPU.
     Gpu(GpuExecutor),
+    /// The caller's, which works on host memory.
+    Host(Arc<dyn Executor>),
+}
+
+impl GpuBackend {
+    pub(crate) fn compile(&self, kernel: &Arc<Kernel>) -> Result<Code, RunError> {
+        Ok(match self {
+            GpuBackend::Gpu(executor) => Code::Gpu(executor.prepare(kernel, None)?),
+            GpuBackend::Host(executor) => Code::Host(executor.compile(kernel)?),
+        })
+    }
 }
 
 /// The back ends of a runtime.
 pub(crate) struct Backends {
-    pub(crate) cpu: Backend,
+    pub(crate) cpu: CpuBackend,
     /// The GPU's, or why there is none.
-    pub(crate) gpu: Result<Backend, Arc<str>>,
-}
-
-impl Backend {
-    pub(crate) fn compile(&self, kernel: &Arc<Kernel>) -> Result<Code, RunError> {
-        Ok(match self {
-            Backend::Host(executor) => Code::Host(executor.compile(kernel)?),
-            Backend::Gpu(executor) => Code::Gpu(executor.prepare(kernel, None)?),
-        })
-    }
+    pub(crate) gpu: Result<GpuBackend, Arc<str>>,
 }
 
 impl Backends {
@@ -45,14 +71,14 @@ impl Backends {
         workers: Option<Arc<dyn Workers>>,
     ) -> Result<Backends, Error> {
         let cpu = match cpu {
-            Some(executor) => Backend::Host(executor),
+            Some(executor) => CpuBackend::Host(executor),
             None => {
                 let options = WasmOptions { cache: settings.cache(), workers };
-                Backend::Host(Arc::new(WasmExecutor::with(options)?))
+                CpuBackend::Wasm(WasmExecutor::with(options)?)
             }
         };
         let gpu = match gpu {
-            Some(executor) => Ok(Backend::Host(executor)),
+            Some(executor) => Ok(GpuBackend::Host(executor)),
             None => open_gpu(settings),
         };
         if let (GpuUse::Require, Err(why)) = (settings.gpu, &gpu) {
@@ -64,13 +90,13 @@ impl Backends {
 }
 
 /// The GPU, or why there is none.
-fn open_gpu(settings: &Settings) -> Result<Backend, Arc<str>> {
+fn open_gpu(settings: &Settings) -> Result<GpuBackend, Arc<str>> {
     match settings.gpu {
         GpuUse::Off => Err("the GPU is switched off (setting `gpu`)".into()),
         GpuUse::Auto | GpuUse::Require => {
             let adapter = settings.adapter.clone();
             Gpu::open(&GpuOptions { adapter, ..GpuOptions::default() })
-                .map(|gpu| Backend::Gpu(GpuExecutor::new(gpu)))
+                .map(|gpu| GpuBackend::Gpu(GpuExecutor::new(gpu)))
                 .map_err(|error| error.to_string().into())
         }
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crossover_kernels::ir::{Const, Kernel};
 
+use crate::Device;
 use crate::buffer::Buffer;
 use crate::call::{Bound, BoundArg, Call};
 use crate::error::Error;
@@ -50,21 +51,32 @@ impl DynArg {
     }
 }
 
+impl Handle {
+    /// Whether both are the same code on a device: what differs is at most the name and the source.
+    #[must_use]
+    pub fn has_same_code(&self, other: &Handle, device: Device) -> bool {
+        let same_layout = device == Device::Gpu || self.0.schedule == other.0.schedule;
+        same_layout && self.0.kernel.hash() == other.0.kernel.hash()
+    }
+}
+
 impl Runtime {
     /// Takes a kernel that was made at run time; it is optimised here and compiled when called.
     pub fn adopt(&self, kernel: Kernel, name: impl Into<String>) -> Handle {
         Handle(Arc::new(Prepared::from_kernel(kernel, name.into())))
     }
 
-    /// The same for a kernel that only some passes optimise: those whose names are enabled, and those
-    /// that back ends need. What a pass is worth is measured so.
+    /// The same with some optimisations alone: those whose names are enabled, of the passes of
+    /// [`crossover_kernels::passes::PIPELINE`] and `simd`, by which the CPU runs several invocations at
+    /// a time. What an optimisation is worth is measured so. Passes that back ends need run in any
+    /// case, those that are not enabled at the end.
     pub fn adopt_with(
         &self,
         kernel: Kernel,
         name: impl Into<String>,
         enabled: &dyn Fn(&str) -> bool,
     ) -> Handle {
-        Handle(Arc::new(Prepared::with_passes(kernel, name.into(), enabled)))
+        Handle(Arc::new(Prepared::optimized_with(kernel, name.into(), enabled)))
     }
 
     /// A call of an adopted kernel: one argument for each parameter of its entry. Types are checked

@@ -13,7 +13,7 @@ use crossover_ml::learner::{Learner, LearnerOptions};
 use crossover_ml::{CostModel, Ensemble};
 use crossover_wasm::Workers;
 
-use crate::backends::{Backend, Backends};
+use crate::backends::{Backends, CpuBackend, GpuBackend};
 use crate::buffer::{Buffer, Element};
 use crate::calibration::Calibration;
 use crate::call::{Bound, BoundArg, Call};
@@ -69,8 +69,8 @@ impl std::fmt::Debug for Runtime {
 
 /// What a runtime shares with its threads and calls.
 pub(crate) struct Inner {
-    cpu: Backend,
-    gpu: Result<Backend, Arc<str>>,
+    cpu: CpuBackend,
+    gpu: Result<GpuBackend, Arc<str>>,
     kernels: RwLock<WordMap<Key, Arc<Prepared>>>,
     pub(crate) policy: Arc<dyn Policy>,
     pub(crate) learner: Option<Learner>,
@@ -227,13 +227,13 @@ impl Builder {
     }
 }
 
-fn assumed(settings: &Settings, gpu: &Result<Backend, Arc<str>>) -> Calibration {
+fn assumed(settings: &Settings, gpu: &Result<GpuBackend, Arc<str>>) -> Calibration {
     let (name, is_software) = match gpu {
-        Ok(Backend::Gpu(executor)) => {
+        Ok(GpuBackend::Gpu(executor)) => {
             let info = executor.gpu().info();
             (Some(info.name.as_str()), info.is_software())
         }
-        Ok(Backend::Host(_)) | Err(_) => (None, false),
+        Ok(GpuBackend::Host(_)) | Err(_) => (None, false),
     };
     Calibration::assumed(settings.threads(), name, is_software)
 }
@@ -304,12 +304,12 @@ impl Runtime {
     /// The GPU in use; `None` where there is none.
     pub fn adapter(&self) -> Option<Adapter> {
         match &self.inner.gpu {
-            Ok(Backend::Gpu(executor)) => {
+            Ok(GpuBackend::Gpu(executor)) => {
                 let info = executor.gpu().info();
                 let (name, driver) = (info.name.clone(), info.driver.clone());
                 Some(Adapter { name, driver, software: info.is_software() })
             }
-            Ok(Backend::Host(executor)) => {
+            Ok(GpuBackend::Host(executor)) => {
                 let name = executor.name().to_owned();
                 Some(Adapter { name, driver: String::new(), software: true })
             }
@@ -399,7 +399,8 @@ impl Inner {
     }
 
     pub(crate) fn cpu_code<'p>(&self, prepared: &'p Prepared) -> Result<&'p Code, RunError> {
-        let compiled = prepared.cpu.get_or_init(|| self.cpu.compile(&prepared.kernel));
+        let compiled =
+            prepared.cpu.get_or_init(|| self.cpu.compile(&prepared.kernel, prepared.schedule));
         compiled.as_ref().map_err(RunError::clone)
     }
 
@@ -445,7 +446,7 @@ impl Inner {
 
     /// Whether the GPU side works on host memory, so that nothing has to be copied.
     pub(crate) fn gpu_is_host_memory(&self) -> bool {
-        matches!(self.gpu, Ok(Backend::Host(_)))
+        matches!(self.gpu, Ok(GpuBackend::Host(_)))
     }
 
     /// Why there is no GPU; nothing, where there is one.

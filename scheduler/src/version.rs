@@ -7,13 +7,18 @@ use crossover_kernels::exec::{Arg, Grid, Version, length};
 use crossover_kernels::ir::{
     Access, Axis, BinaryOp, Function, Inst, Kernel, Param, Stmt, Type, Value,
 };
-use crossover_kernels::{Def, front, passes};
+use crossover_kernels::passes::{self, unroll};
+use crossover_kernels::{Def, front};
 use crossover_shaders::GpuVersion;
+use crossover_wasm::Schedule;
 
 use crate::learned::Learned;
 
 /// Hexadecimal digits of a version's identity: enough to tell any two apart in practice.
 const VERSION_DIGITS: usize = 16;
+
+/// The optimisation that is a choice of the CPU's layout alone: several invocations at a time.
+pub(crate) const SIMD: &str = "simd";
 
 /// What identifies a kernel: its definition, types and constants.
 #[expect(clippy::derived_hash_with_manual_eq, reason = "both look at all elements, in order")]
@@ -74,6 +79,8 @@ pub(crate) struct Prepared {
     pub(crate) source: Kernel,
     /// What back ends compile.
     pub(crate) kernel: Arc<Kernel>,
+    /// How the CPU's code is laid out; `None` leaves that to the back end.
+    pub(crate) schedule: Option<Schedule>,
     pub(crate) cpu: OnceLock<Result<Code, RunError>>,
     gpu: Mutex<GpuCode>,
     learned: Mutex<Learned>,
@@ -92,22 +99,35 @@ impl Prepared {
 
     /// A kernel that was made otherwise.
     pub(crate) fn from_kernel(source: Kernel, name: String) -> Prepared {
-        Prepared::with_passes(source, name, &|_| true)
+        let kernel = passes::optimize(&source);
+        Prepared::of(source, kernel, name, None)
     }
 
-    /// The same, optimised only by the passes whose names are enabled.
-    pub(crate) fn with_passes(
+    /// The same with only those optimisations whose names are enabled: passes, and `simd`.
+    pub(crate) fn optimized_with(
         source: Kernel,
         name: String,
         enabled: &dyn Fn(&str) -> bool,
     ) -> Prepared {
-        let kernel = Arc::new(passes::optimize_with(&source, enabled));
+        let kernel = passes::optimize_with(&source, enabled);
+        let mut schedule = Schedule::default_for(&kernel);
+        if !enabled(SIMD) {
+            schedule = Schedule { vectors: 0, ..Schedule::PLAIN };
+        }
+        if !enabled(unroll::PASS.name) {
+            schedule.unroll = 1;
+        }
+        Prepared::of(source, kernel, name, Some(schedule))
+    }
+
+    fn of(source: Kernel, kernel: Kernel, name: String, schedule: Option<Schedule>) -> Prepared {
         let version = kernel.hash().to_hex();
         Prepared {
             name: name.into(),
             version: version[..VERSION_DIGITS].into(),
             source,
-            kernel,
+            kernel: Arc::new(kernel),
+            schedule,
             cpu: OnceLock::new(),
             gpu: Mutex::default(),
             learned: Mutex::default(),

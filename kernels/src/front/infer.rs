@@ -476,6 +476,7 @@ impl Infer<'_> {
             ExprKind::Method(receiver, name, args) => self.method(receiver, name, args, expected),
             ExprKind::TypeCall(ty, name, args) => self.type_call(e.pos, ty, name, args),
             ExprKind::Call(helper, args) => self.call(e.pos, *helper as usize, args),
+            ExprKind::TailCall(args) => self.tail_call(e.pos, args),
             ExprKind::If(c, then, otherwise) => {
                 self.if_expr(c, then, otherwise.as_deref(), expected)
             }
@@ -1165,7 +1166,44 @@ impl Infer<'_> {
         };
         let types = generics.into_iter().map(|(_, var)| var).collect();
         match typed.into_iter().collect::<Option<Vec<_>>>() {
-            Some(args) => (TKind::Call(HelperCall { helper, types }, args), yields),
+            Some(args) => (TKind::Call(HelperCall { helper: Some(helper), types }, args), yields),
+            None => (TKind::Nothing, Yield::Error),
+        }
+    }
+
+    /// A call of the function by itself: of the same types, with the same slices.
+    fn tail_call(&mut self, pos: Pos, args: &[Expr]) -> (TKind, Yield) {
+        let tree = &self.request.definition.clone().tree;
+        if tree.params.len() != args.len() {
+            let message = format!("`{}` takes {} arguments", tree.name, tree.params.len());
+            self.complain(pos, message, None);
+            return (TKind::Nothing, Yield::Error);
+        }
+        let known = |this: &mut Self, name: &Name| match named_type(this.request, &name.text) {
+            Some(ty) => this.types.known(ty),
+            None => this.types.open(Class::Any),
+        };
+        let mut typed = Vec::new();
+        for (at, (param, arg)) in tree.params.iter().zip(args).enumerate() {
+            let wanted = known(self, &param.ty);
+            let found = self.argument(param, wanted, arg);
+            if matches!(found, Some(TArg::Buffer(other)) if other.index() != at) {
+                self.complain(
+                    arg.pos,
+                    format!("`{}` passes another slice on to itself", tree.name),
+                    Some(&format!("pass `{}`, or write a loop", param.name)),
+                );
+            }
+            typed.push(found);
+        }
+        let yields = match &tree.result {
+            Some(name) => Yield::Scalar(known(self, name)),
+            None => Yield::Unit,
+        };
+        match typed.into_iter().collect::<Option<Vec<_>>>() {
+            Some(args) => {
+                (TKind::Call(HelperCall { helper: None, types: Vec::new() }, args), yields)
+            }
             None => (TKind::Nothing, Yield::Error),
         }
     }

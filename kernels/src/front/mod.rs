@@ -179,13 +179,13 @@ impl Session {
     }
 }
 
-/// The helpers in an order in which each calls only later ones.
+/// The helpers in an order in which each calls only itself and later ones.
 fn callers_first(entry: &Function, helpers: &[Function]) -> Vec<usize> {
     fn visit(at: usize, helpers: &[Function], done: &mut Vec<usize>) {
         if done.contains(&at) {
             return;
         }
-        for callee in callees(&helpers[at]) {
+        for callee in callees(&helpers[at]).into_iter().filter(|callee| *callee != at) {
             visit(callee, helpers, done);
         }
         done.push(at);

@@ -155,15 +155,17 @@ pub(super) enum TArg {
 /// Which helper a call means; its type arguments are settled when inference has ended.
 #[derive(Debug)]
 pub(super) struct HelperCall {
-    pub(super) helper: usize,
+    /// `None` of the function itself.
+    pub(super) helper: Option<usize>,
     pub(super) types: Vec<TypeVar>,
 }
 
 impl HelperCall {
     /// The helper's request, once all types are known.
     pub(super) fn request(&self, caller: &Request, types: &Types) -> Request {
+        let Some(helper) = self.helper else { return caller.clone() };
         Request {
-            definition: caller.definition.helpers[self.helper].clone(),
+            definition: caller.definition.helpers[helper].clone(),
             types: self.types.iter().map(|&var| types.resolve(var)).collect(),
             consts: Vec::new(),
         }

@@ -12,13 +12,13 @@
 //! - Each copy has values and sites of its own; spans stay those of the helper.
 //!
 //! Helpers are inlined into one another from the last to the first, since a helper calls only later
-//! ones. In the end there are none.
+//! ones. In the end there are none, but where one still calls itself: [`tail`] comes before.
 
 use std::collections::HashMap;
 
-use super::Pass;
 use super::rewrite::Replacements;
 use super::rule::{Hits, Rule};
+use super::{Pass, tail};
 use crate::ir::builder::Builder;
 use crate::ir::{
     Block, CallArg, Const, Function, Helper, Inst, Kernel, Local, Param, Site, SiteId, Stmt, Trap,
@@ -32,18 +32,23 @@ pub const PASS: Pass =
 /// Inlines every call.
 pub fn run(kernel: &mut Kernel, hits: &mut Hits) {
     let mut helpers = std::mem::take(&mut kernel.helpers);
+    let stays = |(helper, at)| tail::calls_itself(helper, Helper(at));
+    let stays: Vec<bool> = helpers.iter().zip(0..).map(stays).collect();
     for at in (0..helpers.len()).rev() {
         let mut caller = std::mem::take(&mut helpers[at]);
-        inline_calls(&mut caller, &helpers, hits);
+        inline_calls(&mut caller, &helpers, &stays, hits);
         helpers[at] = caller;
     }
-    inline_calls(&mut kernel.entry, &helpers, hits);
+    inline_calls(&mut kernel.entry, &helpers, &stays, hits);
+    if stays.contains(&true) {
+        kernel.helpers = helpers;
+    }
 }
 
-fn inline_calls(caller: &mut Function, helpers: &[Function], hits: &mut Hits) {
+fn inline_calls(caller: &mut Function, helpers: &[Function], stays: &[bool], hits: &mut Hits) {
     let body = std::mem::take(&mut caller.body);
     let mut b = Builder::resume(std::mem::take(caller));
-    let mut inliner = Inliner { helpers, replaced: Replacements::default(), hits };
+    let mut inliner = Inliner { helpers, stays, replaced: Replacements::default(), hits };
     inliner.block(&mut b, body, false);
     *caller = b.finish();
 }
@@ -51,6 +56,8 @@ fn inline_calls(caller: &mut Function, helpers: &[Function], hits: &mut Hits) {
 /// What the blocks of a caller share.
 struct Inliner<'a> {
     helpers: &'a [Function],
+    /// Those whose calls are left as they are.
+    stays: &'a [bool],
     replaced: Replacements,
     hits: &'a mut Hits,
 }
@@ -62,7 +69,7 @@ impl Inliner<'_> {
             if let Stmt::Let(value) = stmt {
                 self.replaced.inst(&mut b.function_mut().values[value.index()].inst);
                 match b.function().def(value).inst.clone() {
-                    Inst::Call(helper, args) => {
+                    Inst::Call(helper, args) if !self.stays[helper.index()] => {
                         self.hits.hit(Rule::InlineCall);
                         let result = self.call(b, helper, &args, in_loop);
                         let result = result.expect("verified: a helper with a result");
@@ -72,7 +79,9 @@ impl Inliner<'_> {
                 }
                 continue;
             }
-            if let Stmt::CallVoid(helper, args, _) = &stmt {
+            if let Stmt::CallVoid(helper, args, _) = &stmt
+                && !self.stays[helper.index()]
+            {
                 self.hits.hit(Rule::InlineVoid);
                 self.call(b, *helper, args, in_loop);
                 continue;
@@ -174,6 +183,15 @@ impl Copy<'_> {
         }
     }
 
+    /// Of a call that stays.
+    fn buffers(&self, args: &mut [CallArg]) {
+        for arg in args {
+            if let CallArg::Buffer(buffer) = arg {
+                *buffer = self.buffer(*buffer);
+            }
+        }
+    }
+
     fn clear_locals(&mut self, b: &mut Builder) {
         self.hits.hit(Rule::InlineClear);
         for (at, def) in self.callee.locals.iter().enumerate() {
@@ -244,7 +262,16 @@ impl Copy<'_> {
                 b.stmt(Stmt::Loop(inner));
                 self.pass_on(b, body);
             }
-            Stmt::CallVoid(..) => unreachable!("the calls of a helper are inlined before it is"),
+            Stmt::CallVoid(helper, args, span) => {
+                let mut args = args.clone();
+                for arg in &mut args {
+                    if let CallArg::Value(value) = arg {
+                        *value = self.value(*value);
+                    }
+                }
+                self.buffers(&mut args);
+                b.stmt(Stmt::CallVoid(*helper, args, *span));
+            }
             Stmt::Barrier(_) | Stmt::Each(_) => unreachable!("verified: helpers have no workgroup"),
             Stmt::Break => b.stmt(Stmt::Break),
             Stmt::Continue => b.stmt(Stmt::Continue),
@@ -280,7 +307,7 @@ impl Copy<'_> {
             | Inst::Select(..)
             | Inst::Cast(_)
             | Inst::Bitcast(_) => {}
-            Inst::Call(..) => unreachable!("the calls of a helper are inlined before it is"),
+            Inst::Call(_, args) => self.buffers(args),
         }
         b.at(def.span);
         let own = b.value(def.ty, inst);

@@ -22,6 +22,7 @@ pub mod refill;
 mod rewrite;
 pub mod rule;
 pub mod strength;
+pub mod tail;
 #[cfg(test)]
 mod testing;
 pub mod unroll;
@@ -37,7 +38,9 @@ use rule::Hits;
 
 /// The passes in the order they run.
 pub static PIPELINE: &[Pass] = &[
-    // First: everything below looks at one function.
+    // Before `inline`, which copies no function into itself.
+    tail::PASS,
+    // First of what follows: everything below looks at one function.
     inline::PASS,
     // Before `forward`: constant conditions and one-trip loops of inlined helpers hide assignments.
     fold::PASS,
@@ -65,8 +68,8 @@ pub static PIPELINE: &[Pass] = &[
     dce::PASS,
 ];
 
-/// Passes that no back end can do without.
-pub const REQUIRED: [&str; 2] = ["inline", "lower_math"];
+/// Passes that no back end can do without: where one is switched off, they run after all others.
+pub const REQUIRED: [Pass; 3] = [tail::PASS, inline::PASS, lower_math::PASS];
 
 /// Runs all passes.
 ///
@@ -76,7 +79,8 @@ pub fn optimize(kernel: &Kernel) -> Kernel {
     run_passes(kernel, &|_| true, &mut Hits::ignored(), &mut |_, _, _| {})
 }
 
-/// Runs the passes whose name is enabled, and those that back ends need whatever `enabled` says.
+/// Runs the passes whose name is enabled, and at the end those that back ends need whatever `enabled`
+/// says.
 ///
 /// # Panics
 /// In debug builds, when a pass breaks the kernel.
@@ -107,11 +111,12 @@ fn run_passes(
     log: &mut dyn FnMut(&Pass, &Kernel, Duration),
 ) -> Kernel {
     let mut kernel = kernel.clone();
-    for pass in PIPELINE {
-        if REQUIRED.contains(&pass.name) || enabled(pass.name) {
-            let time = run_pass(pass, &mut kernel, hits);
-            log(pass, &kernel, time);
-        }
+    let in_order = PIPELINE.iter().filter(|pass| enabled(pass.name));
+    let all = REQUIRED.iter().all(|pass| enabled(pass.name));
+    let left: &[Pass] = if all { &[] } else { &REQUIRED };
+    for pass in in_order.chain(left) {
+        let time = run_pass(pass, &mut kernel, hits);
+        log(pass, &kernel, time);
     }
     kernel
 }

@@ -24,6 +24,7 @@ macro_rules! rules {
 
 rules! {
     // inline
+    TailCall = "h(x) { …; h(y) } == h(x) { loop { …; x = y } }",
     InlineCall = "let v = h(a) == body of h; let v = its result",
     InlineVoid = "h(a) == body of h",
     InlineClear = "call in a loop == $x = 0; body",

@@ -47,6 +47,9 @@ use crate::verify::verify;
 /// How often the innermost statement may run per invocation, one loop in another.
 const WEIGHT_MAX: usize = 150;
 
+/// How often a helper calls itself at most; all bits of it are set.
+const OWN_CALLS_MAX: usize = 3;
+
 /// How many values an invocation may compute, those of its helpers included; roughly.
 const COST_MAX: usize = 4000;
 
@@ -248,6 +251,8 @@ struct Callee {
     buffers: Vec<Buffer>,
     /// The parameter that takes the invocation's own index.
     at: Option<Param>,
+    /// The parameter that says how often it may call itself.
+    left: Option<Param>,
     cost: usize,
 }
 
@@ -422,6 +427,7 @@ fn helper(
     }
     let own = buffers.iter().any(|buffer| buffer.role == Role::Own);
     let at = (own || rng.chance(20)).then(|| b.scalar("at", Type::U32));
+    let left = rng.chance(30).then(|| b.scalar("left", Type::U32));
     let result = rng.chance(75).then(|| *rng.pick(&types));
 
     let mut w = Writer::new(rng, options, b, after);
@@ -429,11 +435,14 @@ fn helper(
     w.budget = options.size / 3;
     w.prologue(result);
     w.at = at.map(|param| w.b.argument(param));
+    w.left = left.map(|param| (helper, w.b.argument(param)));
     w.statements(options.size / 8 + 2);
     w.give_result();
+    w.call_itself(false);
     let buffers = w.buffers.clone();
     let (function, cost) = w.finish();
-    Callee { helper, function, buffers, at, cost }
+    let times = if left.is_some() { OWN_CALLS_MAX + 1 } else { 1 };
+    Callee { helper, function, buffers, at, left, cost: cost * times }
 }
 
 /// Writes one function.
@@ -453,6 +462,8 @@ struct Writer<'a> {
     plus_zero: bool,
     /// The invocation's own index.
     at: Option<Value>,
+    /// Of a helper that may call itself: which it is, and how often it still may.
+    left: Option<(Helper, Value)>,
     /// Values whose definition dominates the statement at hand.
     scope: Vec<Value>,
     /// What is known of floats that are not a slot's.
@@ -489,6 +500,7 @@ impl<'a> Writer<'a> {
             result: None,
             plus_zero: false,
             at: None,
+            left: None,
             scope: Vec::new(),
             bounds: HashMap::new(),
             budget: 0,
@@ -1265,6 +1277,9 @@ impl<'a> Writer<'a> {
             if ends && w.rng.chance(70) {
                 w.give_result();
             }
+            if ends {
+                w.call_itself(true);
+            }
             w.b.stmt(jump);
         });
         self.b.stmt(Stmt::If { condition, then, otherwise: Vec::new() });
@@ -1280,6 +1295,41 @@ impl<'a> Writer<'a> {
             v = self.b.binary(BinaryOp::Add, v, zero);
         }
         self.b.set(local, v);
+    }
+
+    /// Where the function may: a call of itself, and nothing behind it.
+    fn call_itself(&mut self, returns: bool) {
+        let Some((own, left)) = self.left else { return };
+        let zero = self.b.constant(0u32);
+        let condition = self.b.binary(BinaryOp::Ne, left, zero);
+        let then = self.inner(|w| {
+            let one = w.b.constant(1u32);
+            let fewer = w.b.binary(BinaryOp::Sub, left, one);
+            let kinds: Vec<ParamKind> = w.b.function().params.iter().map(|p| p.kind).collect();
+            let is =
+                |w: &Writer<'_>, v: Value, param| w.b.function().def(v).inst == Inst::Param(param);
+            let args =
+                kinds.into_iter().zip((0..).map(Param)).map(|(kind, param)| match (kind, w.at) {
+                    (ParamKind::Scalar(_), _) if is(w, left, param) => CallArg::Value(fewer),
+                    (ParamKind::Scalar(_), Some(at)) if is(w, at, param) => CallArg::Value(at),
+                    (ParamKind::Scalar(ty), _) => CallArg::Value(w.slot_operand(ty)),
+                    (ParamKind::Buffer { .. } | ParamKind::Shared { .. }, _) => {
+                        CallArg::Buffer(param)
+                    }
+                });
+            let args: Box<[CallArg]> = args.collect();
+            match w.result {
+                Some((local, ty)) => {
+                    let v = w.b.value(ty, Inst::Call(own, args));
+                    w.b.set(local, v);
+                }
+                None => w.b.stmt(Stmt::CallVoid(own, args, Span::default())),
+            }
+            if returns {
+                w.b.stmt(Stmt::Return);
+            }
+        });
+        self.b.stmt(Stmt::If { condition, then, otherwise: Vec::new() });
     }
 
     fn call(&mut self, result: Use) {
@@ -1314,6 +1364,11 @@ impl<'a> Writer<'a> {
         let param = Param(at as u32);
         match (callee.function.params[at].kind, self.at) {
             (ParamKind::Scalar(_), Some(own)) if callee.at == Some(param) => CallArg::Value(own),
+            (ParamKind::Scalar(_), _) if callee.left == Some(param) => {
+                let some = self.slot_operand(Type::U32);
+                let most = self.b.constant(OWN_CALLS_MAX as u32);
+                CallArg::Value(self.b.binary(BinaryOp::And, some, most))
+            }
             (ParamKind::Scalar(ty), _) => CallArg::Value(self.slot_operand(ty)),
             (ParamKind::Buffer { .. } | ParamKind::Shared { .. }, _) => {
                 let want = callee.buffers.iter().find(|buffer| buffer.param == param);

@@ -3,6 +3,7 @@
 
 mod body;
 mod signature;
+mod tail;
 
 use std::collections::HashSet;
 
@@ -77,6 +78,16 @@ struct Reader {
     names: HashSet<String>,
     diagnostics: Vec<Diagnostic>,
     helpers: Vec<syn::Path>,
+    /// Where the function calls itself.
+    own_calls: Vec<OwnCall>,
+}
+
+#[derive(Debug)]
+struct OwnCall {
+    pos: Pos,
+    under: Under,
+    /// For each argument the variable that it is, borrowed or not, and where it stands.
+    args: Vec<(Option<String>, Under)>,
 }
 
 impl Reader {

@@ -231,6 +231,8 @@ pub enum ExprKind {
     TypeCall(String, Name, Vec<Expr>),
     /// A call of a helper: an index into the tree's helpers. Slices are passed as `x` or `&mut x`.
     Call(u32, Vec<Expr>),
+    /// A call of the function itself, as the last thing that it does.
+    TailCall(Vec<Expr>),
     /// `if`, with or without a value.
     If(Box<Expr>, Block, Option<Box<Expr>>),
     /// `match` over integers.

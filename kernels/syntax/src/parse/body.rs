@@ -5,7 +5,7 @@ use quote::ToTokens;
 use syn::{BinOp, Lit, Pat, RangeLimits, UnOp};
 
 use super::signature::{atomic, is_scalar_name, scalar};
-use super::{Reader, Under, pos, under};
+use super::{OwnCall, Reader, Under, pos, under};
 use crate::tree::{Arm, BinaryOp, Block, Expr, ExprKind, Name, Pattern, Stmt, Ty, UnaryOp};
 
 pub(super) fn block(reader: &mut Reader, block: &syn::Block) -> Block {
@@ -744,14 +744,26 @@ fn function_call(reader: &mut Reader, call: &syn::ExprCall) -> Option<ExprKind> 
         );
     }
     if path.path.is_ident(&reader.name) {
-        reader.error(under(path), format!("`{}` calls itself", reader.name), "write it as a loop");
-        return None;
+        // Whether it stands where it may is known when the whole body is read.
+        let args = list.iter().map(variable).zip(call.args.iter().map(under)).collect();
+        let pos = pos(path.path.segments[0].ident.span());
+        reader.own_calls.push(OwnCall { pos, under: under(path), args });
+        return Some(ExprKind::TailCall(list));
     }
     let at = reader.helpers.iter().position(|p| *p == path.path).unwrap_or_else(|| {
         reader.helpers.push(path.path.clone());
         reader.helpers.len() - 1
     });
     Some(ExprKind::Call(at as u32, list))
+}
+
+/// The variable that an expression is, borrowed or not.
+fn variable(e: &Expr) -> Option<String> {
+    match &e.kind {
+        ExprKind::Var(name) => Some(name.clone()),
+        ExprKind::Ref(inner) => variable(inner),
+        _ => None,
+    }
 }
 
 fn if_expr(reader: &mut Reader, branch: &syn::ExprIf) -> Option<ExprKind> {

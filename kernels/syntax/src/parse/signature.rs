@@ -7,9 +7,9 @@ use syn::{
     FnArg, GenericArgument, GenericParam, ItemFn, Pat, PathArguments, ReturnType, Token, Type,
 };
 
-use super::{Parsed, Reader, Under, body, pos, under};
+use super::{Parsed, Reader, Under, body, pos, tail, under};
 use crate::tree::{
-    Collective, CollectiveOp, Extent, Generic, GenericKind, Name, Param, ParamKind, Tree,
+    Block, Collective, CollectiveOp, Extent, Generic, GenericKind, Name, Param, ParamKind, Tree,
 };
 
 const SCALARS: &str = "f32, f64, i32, u32, i64, u64, usize or bool";
@@ -27,6 +27,7 @@ pub(super) fn read(reader: &mut Reader, item: &ItemFn, attribute: TokenStream) -
     check_workgroup(reader, item, &options);
     let signature = reader.diagnostics.is_empty();
     let body = body::block(reader, &item.block);
+    check_own_calls(reader, &body, &params, id.is_some(), result.is_some());
     let tree = Tree {
         name: reader.name.clone(),
         generics,
@@ -42,6 +43,41 @@ pub(super) fn read(reader: &mut Reader, item: &ItemFn, attribute: TokenStream) -
         pos: pos(item.sig.ident.span()),
     };
     (Parsed { tree, helpers: std::mem::take(&mut reader.helpers) }, signature)
+}
+
+/// A helper may call itself as the last thing it does, which is a loop over the same slices.
+fn check_own_calls(
+    reader: &mut Reader,
+    body: &Block,
+    params: &[Param],
+    is_kernel: bool,
+    has_result: bool,
+) {
+    let last = if is_kernel { Vec::new() } else { tail::calls(body, has_result) };
+    let name = reader.name.clone();
+    for call in std::mem::take(&mut reader.own_calls) {
+        if is_kernel {
+            reader.error(call.under, format!("`{name}` calls itself"), "write it as a loop");
+            continue;
+        }
+        if !last.contains(&call.pos) {
+            reader.error(
+                call.under,
+                format!("`{name}` calls itself, and is not done then"),
+                "make the call the last thing that it does, as in `return f(…)`, or write a loop",
+            );
+        }
+        for (param, (arg, under)) in params.iter().zip(call.args) {
+            let passed_on = arg.is_none_or(|arg| arg == param.name);
+            if param.kind != ParamKind::Scalar && !passed_on {
+                reader.error(
+                    under,
+                    format!("`{name}` passes another slice on to itself"),
+                    format!("pass `{}`, or write a loop", param.name),
+                );
+            }
+        }
+    }
 }
 
 fn path_text(path: &impl ToTokens) -> String {
