@@ -191,8 +191,8 @@ impl<'b> Call<'b> {
         let (args, inner) = (self.args, self.runtime.inner().clone());
         let decision =
             place::decide(&inner, &prepared, &args, &plain, grid, self.device, self.threads)?;
-        if decision.tries_threads() {
-            prepared.learned().crews.begin_trial(decision.prior.log2_work);
+        if let Some(crew) = decision.tried_crew() {
+            prepared.learned().crews.begin_trial(decision.prior.log2_work, crew);
         }
         self.runtime.compile_gpu_soon(&prepared);
         let row = Row {

@@ -40,7 +40,7 @@ pub(crate) struct Decision {
     pub(crate) why: Why,
     pub(crate) estimates: Estimates,
     pub(crate) prior: Prior,
-    /// Whether one thread or all were chosen, and not by the caller.
+    /// Of the number of threads, where it was not the caller's.
     choice: Option<Choice>,
 }
 
@@ -53,12 +53,13 @@ impl Decision {
     /// Who runs the call, if it runs on the CPU of so many threads.
     pub(crate) fn crew(&self, device: Device, all: usize) -> Option<Seen> {
         let crew = Crew::of(self.threads, all).filter(|_| device == Device::Cpu)?;
-        Some(Seen { crew, is_trial: self.tries_threads() })
+        Some(Seen { crew, is_trial: self.tried_crew().is_some() })
     }
 
-    /// Whether this tries a number of threads that is not expected to be the best.
-    pub(crate) fn tries_threads(&self) -> bool {
-        self.device == Device::Cpu && self.choice.is_some_and(|choice| choice.is_trial)
+    /// The crew that this tries, where it is not expected to be the best.
+    pub(crate) fn tried_crew(&self) -> Option<Crew> {
+        let choice = self.choice.filter(|choice| choice.is_trial && self.device == Device::Cpu)?;
+        Some(choice.crew)
     }
 
     /// Whether this tries a device that is not predicted to be the best.
@@ -128,11 +129,11 @@ pub(crate) fn decide(
     Ok(Decision { device, threads, why, estimates, prior: known.prior, choice })
 }
 
-/// The estimate of the CPU with the number of threads that was not chosen.
+/// The estimate of the CPU with the other number of threads that was looked at.
 fn not_chosen(chosen: Estimate, choice: Choice, all: usize) -> Estimate {
     let factor = choice.other_factor;
     Estimate {
-        threads: choice.crew.other().threads(all),
+        threads: choice.other.threads(all),
         run_s: chosen.run_s * factor,
         run_low_s: chosen.run_low_s * factor,
         run_high_s: chosen.run_high_s * factor,
@@ -265,8 +266,9 @@ fn shape(plain: &[Arg], grid: Grid) -> u64 {
 fn choose_threads(inner: &Inner, crews: &Crews, log2_work: f64, answer: &Answer) -> Option<Choice> {
     let cpu = inner.calibration().cpu;
     let machine = Machine { threads: cpu.threads, wake_s: cpu.wake_s };
-    let one_s = machine.guess(Crew::One, answer.run_s[Device::Cpu as usize]);
-    let rule = if one_s < INLINE_WAKES * cpu.wake_s { Crew::One } else { Crew::All };
+    let all = Crew::all(cpu.threads);
+    let one_s = machine.guess(Crew::ONE, all, answer.run_s[Device::Cpu as usize]);
+    let rule = if one_s < INLINE_WAKES * cpu.wake_s { Crew::ONE } else { all };
     (cpu.threads > 1).then(|| crews.choose(log2_work, machine, rule))
 }
 

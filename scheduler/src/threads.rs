@@ -1,10 +1,12 @@
-//! How many threads a call on the CPU uses: one, or all.
+//! How many threads a call on the CPU uses: one, two, four and so on, or all.
 //!
-//! Before anything is measured a rule decides, from the predicted time and the price of waking the
-//! workers. Then each size of a kernel keeps what both counts have taken, and the smaller is used. The
-//! other is tried when some calls have been measured since the last trial and its price, what it
-//! takes beyond the better one, fits into a share of the time spent since. So a trial of what is ten
-//! times slower is made ten times less often, and what has become faster is found.
+//! Before anything is measured a rule decides between one and all, from the predicted time and the price
+//! of waking the workers. Then each size of a kernel keeps what the counts have taken, and the fastest is
+//! used. The next smaller and larger ones, one, and all are tried when some calls have been measured since the
+//! last trial and the price, what the trial takes beyond the best, fits into a share of the time spent
+//! since that count was last tried. So a trial of what is ten times slower is made ten times less often,
+//! and what has become faster is found. From either end the way leads to the best count where the time falls to it from both sides:
+//! threads first share the work, then contend for memory.
 
 use crate::place::TRIAL_SHARE;
 
@@ -17,37 +19,40 @@ const BLEND: f64 = 0.25;
 /// Sizes of a kernel that are told apart.
 const SIZES_MAX: usize = 32;
 
-/// One thread, or all.
+/// Counts of threads that are told apart: enough for 2,048.
+const CREWS_MAX: usize = 12;
+
+/// A number of threads: a power of two, or all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Crew {
-    One,
-    All,
-}
+pub(crate) struct Crew(u8);
 
 impl Crew {
-    /// A count as a crew, of so many threads in all; `None` for others than these two. With one
-    /// thread there is nothing to choose.
+    /// The calling thread alone.
+    pub(crate) const ONE: Crew = Crew(0);
+
+    /// All of so many threads.
+    pub(crate) fn all(all: usize) -> Crew {
+        let doublings = all.max(1).next_power_of_two().trailing_zeros() as usize;
+        Crew(doublings.min(CREWS_MAX - 1) as u8)
+    }
+
+    /// A count as a crew, of so many threads in all; `None` for those that are not tried of their own
+    /// accord. With one thread there is nothing to choose.
     pub(crate) fn of(threads: usize, all: usize) -> Option<Crew> {
-        match threads {
-            _ if all <= 1 => None,
-            1 => Some(Crew::One),
-            n if n == all => Some(Crew::All),
-            _ => None,
-        }
+        let crews = (0..=Crew::all(all).0).map(Crew);
+        crews.filter(|_| all > 1).find(|crew| crew.threads(all) == threads)
     }
 
     pub(crate) fn threads(self, all: usize) -> usize {
-        match self {
-            Crew::One => 1,
-            Crew::All => all,
-        }
+        if self == Crew::all(all) { all.max(1) } else { 1 << self.0 }
     }
 
-    pub(crate) fn other(self) -> Crew {
-        match self {
-            Crew::One => Crew::All,
-            Crew::All => Crew::One,
-        }
+    /// Those to try beside this one: the next smaller and larger ones, one, and all.
+    fn others(self, all: usize) -> impl Iterator<Item = Crew> + Clone {
+        let (at, last) = (self.0, Crew::all(all).0);
+        let others =
+            (0..=last).filter(move |&other| other.abs_diff(at) == 1 || other == 0 || other == last);
+        others.filter(move |&other| other != at).map(Crew)
     }
 }
 
@@ -61,12 +66,13 @@ pub(crate) struct Machine {
 }
 
 impl Machine {
-    /// What one crew is likely to take where the other takes so long, in seconds.
-    pub(crate) fn guess(&self, crew: Crew, other_s: f64) -> f64 {
-        match crew {
-            Crew::One => (other_s - self.wake_s).max(0.0) * self.threads as f64,
-            Crew::All => other_s / self.threads as f64 + self.wake_s,
-        }
+    /// What a crew is likely to take where another takes so long, in seconds: work is shared evenly, and
+    /// workers have to be woken.
+    pub(crate) fn guess(&self, crew: Crew, known: Crew, known_s: f64) -> f64 {
+        let wake_s = |crew: Crew| if crew == Crew::ONE { 0.0 } else { self.wake_s };
+        let count = |crew: Crew| crew.threads(self.threads) as f64;
+        let work_s = (known_s - wake_s(known)).max(0.0) * count(known);
+        work_s / count(crew) + wake_s(crew)
     }
 }
 
@@ -74,9 +80,11 @@ impl Machine {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Choice {
     pub(crate) crew: Crew,
-    /// How many times longer the crew that was not chosen is expected to take.
+    /// The best of the others, or, where one is tried, the best of all; and how many times longer than
+    /// the chosen one it is expected to take.
+    pub(crate) other: Crew,
     pub(crate) other_factor: f64,
-    /// Whether the crew is tried although it is not expected to be the faster.
+    /// Whether the crew is tried although it is not expected to be the fastest.
     pub(crate) is_trial: bool,
 }
 
@@ -88,37 +96,63 @@ pub(crate) struct Crews(Vec<(i32, Size)>);
 #[derive(Clone, Copy, Debug, Default)]
 struct Size {
     /// The seconds of each crew, newer ones weighing more; `None` before the first.
-    seconds: [Option<f64>; 2],
-    /// Calls and seconds since the last trial.
+    seconds: [Option<f64>; CREWS_MAX],
+    /// Calls since the last trial.
     calls: u32,
+    /// Seconds of all calls; and for each crew, when it was last tried.
     spent_s: f64,
+    tried_at_s: [f64; CREWS_MAX],
+}
+
+impl Size {
+    /// The fastest crew that was measured.
+    fn best(&self) -> Option<(Crew, f64)> {
+        let known = self.seconds.iter().zip(0u8..);
+        let known = known.filter_map(|(seconds, at)| Some((Crew(at), (*seconds)?)));
+        known.min_by(|a, b| a.1.total_cmp(&b.1))
+    }
 }
 
 impl Crews {
     /// The crew of a call of this size. `rule` is what is taken while nothing is measured.
     pub(crate) fn choose(&self, log2_work: f64, machine: Machine, rule: Crew) -> Choice {
+        let all = machine.threads;
         let size = self.0.iter().find(|(known, _)| *known == bucket(log2_work));
-        let size = size.map(|(_, size)| *size).unwrap_or_default();
-        let (best, best_s, other_s) = match size.seconds {
-            [Some(one), Some(all)] if one <= all => (Crew::One, one, all),
-            [Some(one), Some(all)] => (Crew::All, all, one),
-            [Some(one), None] => (Crew::One, one, machine.guess(Crew::All, one)),
-            [None, Some(all)] => (Crew::All, all, machine.guess(Crew::One, all)),
-            [None, None] => return Choice { crew: rule, other_factor: 1.0, is_trial: false },
+        let best = size.and_then(|(_, size)| Some((size, size.best()?)));
+        let Some((size, (best, best_s))) = best else {
+            let other = if rule == Crew::ONE { Crew::all(all) } else { Crew::ONE };
+            return Choice { crew: rule, other, other_factor: 1.0, is_trial: false };
         };
-        let price_s = (other_s - best_s).max(0.0);
-        let is_trial = size.calls >= CALLS_MIN && price_s <= size.spent_s * TRIAL_SHARE;
-        let factor = (other_s / best_s.max(1e-9)).max(1e-3);
-        match is_trial {
-            true => Choice { crew: best.other(), other_factor: factor.recip(), is_trial },
-            false => Choice { crew: best, other_factor: factor, is_trial },
+        let seconds = |crew: Crew| {
+            size.seconds[crew.0 as usize].unwrap_or_else(|| machine.guess(crew, best, best_s))
+        };
+        let factor = |s: f64, of_s: f64| (s / of_s.max(1e-9)).max(1e-3);
+        let others = best.others(all);
+        let share = TRIAL_SHARE / others.clone().count().max(1) as f64;
+        // Seconds by which a trial is overdue.
+        let overdue_s = |crew: Crew| {
+            let price_s = (seconds(crew) - best_s).max(0.0);
+            let since_s = size.spent_s - size.tried_at_s[crew.0 as usize];
+            since_s * share - price_s
+        };
+        let due = others
+            .clone()
+            .filter(|crew| overdue_s(*crew) >= 0.0)
+            .filter(|_| size.calls >= CALLS_MIN);
+        if let Some(crew) = due.max_by(|a, b| overdue_s(*a).total_cmp(&overdue_s(*b))) {
+            let other_factor = factor(best_s, seconds(crew));
+            return Choice { crew, other: best, other_factor, is_trial: true };
         }
+        let other = others.min_by(|a, b| seconds(*a).total_cmp(&seconds(*b))).unwrap_or(best);
+        let other_factor = factor(seconds(other), best_s);
+        Choice { crew: best, other, other_factor, is_trial: false }
     }
 
     /// A trial is sent: its price is paid now, not when it comes back.
-    pub(crate) fn begin_trial(&mut self, log2_work: f64) {
+    pub(crate) fn begin_trial(&mut self, log2_work: f64, crew: Crew) {
         if let Some(size) = self.size(log2_work) {
-            (size.calls, size.spent_s) = (0, 0.0);
+            size.calls = 0;
+            size.tried_at_s[crew.0 as usize] = size.spent_s;
         }
     }
 
@@ -127,7 +161,7 @@ impl Crews {
         let Some(size) = self.size(log2_work) else { return };
         // A run is slow by accident, but hardly ever fast: one that was interrupted must not cost the
         // better crew its place, which it would get back late, since the trial would seem dear.
-        let known = &mut size.seconds[crew as usize];
+        let known = &mut size.seconds[crew.0 as usize];
         let blended = |old: f64| old + BLEND * (seconds.min(2.0 * old) - old);
         *known = Some(known.map_or(seconds, |old| seconds.min(blended(old))));
         size.calls = size.calls.saturating_add(1);
@@ -154,39 +188,74 @@ fn bucket(log2_work: f64) -> i32 {
 
 #[cfg(test)]
 mod tests {
-    use super::{Crew, Crews, Machine};
+    use super::{Choice, Crew, Crews, Machine};
 
     const MACHINE: Machine = Machine { threads: 4, wake_s: 2e-5 };
+    const ALL: Crew = Crew(2);
 
-    /// So many calls of which one thread takes and all take so long; gives the share of all's calls,
-    /// and the time in units of the better one's.
-    fn calls(crews: &mut Crews, count: u32, one_s: f64, all_s: f64, rule: Crew) -> (f64, f64) {
-        let (mut alls, mut total_s) = (0, 0.0);
-        for _ in 0..count {
-            let choice = crews.choose(20.0, MACHINE, rule);
-            if choice.is_trial {
-                crews.begin_trial(20.0);
+    /// So many calls, each of which takes what `seconds` says of its number of threads; gives the number
+    /// of threads of each, and the time in units of `best_s` a call.
+    fn calls(
+        crews: &mut Crews,
+        machine: Machine,
+        count: u32,
+        seconds: &dyn Fn(usize) -> f64,
+        rule: Crew,
+    ) -> Vec<usize> {
+        let call = |_| {
+            let Choice { crew, is_trial, .. } = crews.choose(20.0, machine, rule);
+            if is_trial {
+                crews.begin_trial(20.0, crew);
             }
-            let seconds = match choice.crew {
-                Crew::One => one_s,
-                Crew::All => all_s,
-            };
-            alls += u32::from(choice.crew == Crew::All);
-            total_s += seconds;
-            crews.observe(20.0, choice.crew, seconds);
+            let threads = crew.threads(machine.threads);
+            crews.observe(20.0, crew, seconds(threads));
+            threads
+        };
+        (0..count).map(call).collect()
+    }
+
+    /// One thread, and more: those of two counts.
+    fn two(one_s: f64, all_s: f64) -> impl Fn(usize) -> f64 {
+        move |threads| match threads {
+            1 => one_s,
+            2 => (one_s * all_s).sqrt(),
+            _ => all_s,
         }
-        (f64::from(alls) / f64::from(count), total_s / (f64::from(count) * one_s.min(all_s)))
     }
 
     #[test]
-    fn the_faster_count_is_found_from_either_side_at_a_bounded_price() {
-        for rule in [Crew::One, Crew::All] {
-            for (one_s, all_s) in [(1e-3, 4e-4), (4e-4, 1e-3), (3e-6, 4e-5), (1e-2, 3e-3)] {
+    fn the_fastest_count_is_found_from_either_end_at_a_bounded_price() {
+        let sweet_spot = |threads: usize| match threads {
+            1 => 4e-3,
+            2 => 2.1e-3,
+            4 => 1.5e-3,
+            8 => 2e-3,
+            _ => 5e-3,
+        };
+        let sixteen = Machine { threads: 16, wake_s: 2e-5 };
+        let six = Machine { threads: 6, wake_s: 2e-5 };
+        type Case<'a> = (Machine, &'a dyn Fn(usize) -> f64, usize);
+        let cases: [Case<'_>; 8] = [
+            // One is the best, and all are better than two.
+            (MACHINE, &|threads| [1e-3, 3e-3, 3e-3, 1.5e-3][threads - 1], 1),
+            (MACHINE, &two(1e-3, 4e-4), 4),
+            (MACHINE, &two(4e-4, 1e-3), 1),
+            (MACHINE, &two(3e-6, 4e-5), 1),
+            (MACHINE, &two(1e-2, 3e-3), 4),
+            (sixteen, &sweet_spot, 4),
+            (six, &|threads| 1e-2 / threads as f64 + 1e-5, 6),
+            (six, &|threads| 1e-2 * threads as f64, 1),
+        ];
+        for (at, (machine, seconds, best)) in cases.into_iter().enumerate() {
+            for rule in [Crew::ONE, Crew::all(machine.threads)] {
                 let mut crews = Crews::default();
-                calls(&mut crews, 2000, one_s, all_s, rule);
-                let (share, price) = calls(&mut crews, 2000, one_s, all_s, rule);
-                assert!(price < 1.04, "{rule:?} {one_s} {all_s}: {price}");
-                assert_eq!(share > 0.5, all_s < one_s, "{rule:?} {one_s} {all_s}: {share}");
+                calls(&mut crews, machine, 2000, seconds, rule);
+                let used = calls(&mut crews, machine, 2000, seconds, rule);
+                let share = used.iter().filter(|&&n| n == best).count() as f64 / 2000.0;
+                let total: f64 = used.iter().map(|&n| seconds(n)).sum();
+                let price = total / (2000.0 * seconds(best));
+                assert!(price < 1.04, "case {at}, {rule:?}: {price}");
+                assert!(share > 0.75, "case {at}, {rule:?}: {share}");
             }
         }
     }
@@ -194,32 +263,37 @@ mod tests {
     #[test]
     fn a_change_is_followed_both_ways() {
         let mut crews = Crews::default();
-        calls(&mut crews, 500, 1e-3, 4e-4, Crew::All);
+        calls(&mut crews, MACHINE, 500, &two(1e-3, 4e-4), ALL);
         // The machine has become busy: all are slower than one.
-        calls(&mut crews, 500, 1e-3, 2e-3, Crew::All);
-        assert_eq!(crews.choose(20.0, MACHINE, Crew::All).crew, Crew::One);
-        calls(&mut crews, 5000, 1e-3, 4e-4, Crew::All);
-        assert_eq!(crews.choose(20.0, MACHINE, Crew::All).crew, Crew::All);
+        calls(&mut crews, MACHINE, 500, &two(1e-3, 2e-3), ALL);
+        assert_eq!(crews.choose(20.0, MACHINE, ALL).crew, Crew::ONE);
+        calls(&mut crews, MACHINE, 5000, &two(1e-3, 4e-4), ALL);
+        assert_eq!(crews.choose(20.0, MACHINE, ALL).crew, ALL);
     }
 
     #[test]
     fn a_spike_does_not_change_the_crew() {
         let mut crews = Crews::default();
-        calls(&mut crews, 2000, 1e-6, 4e-6, Crew::One);
+        let seconds = two(1e-6, 4e-6);
+        calls(&mut crews, MACHINE, 2000, &seconds, Crew::ONE);
         for _ in 0..3 {
-            crews.observe(20.0, Crew::One, 5e-3);
-            let (share, _) = calls(&mut crews, 100, 1e-6, 4e-6, Crew::One);
-            assert!(share < 0.03, "at most a trial or two: {share}");
+            crews.observe(20.0, Crew::ONE, 5e-3);
+            let used = calls(&mut crews, MACHINE, 100, &seconds, Crew::ONE);
+            let others = used.iter().filter(|&&n| n != 1).count();
+            assert!(others < 6, "a few trials: {others}");
         }
     }
 
     #[test]
     fn other_sizes_and_counts_are_others() {
         let mut crews = Crews::default();
-        calls(&mut crews, 100, 1e-6, 4e-5, Crew::One);
-        assert_eq!(crews.choose(30.0, MACHINE, Crew::All).crew, Crew::All, "the rule");
+        calls(&mut crews, MACHINE, 100, &two(1e-6, 4e-5), Crew::ONE);
+        assert_eq!(crews.choose(30.0, MACHINE, ALL).crew, ALL, "the rule");
         assert_eq!(Crew::of(1, 1), None);
         assert_eq!(Crew::of(3, 4), None);
-        assert_eq!(Crew::of(4, 4), Some(Crew::All));
+        assert_eq!(Crew::of(4, 4), Some(ALL));
+        assert_eq!(Crew::of(5, 5), Some(Crew(3)));
+        assert_eq!((0..=3).map(|at| Crew(at).threads(5)).collect::<Vec<_>>(), [1, 2, 4, 5]);
+        assert_eq!(Crew::of(100_000, 100_000), Some(Crew(11)), "as good as all");
     }
 }
