@@ -81,9 +81,10 @@ pub fn run(
     let kernel = looped.as_ref().unwrap_or(kernel);
     let shared = kernel.entry.shared().map(|(_, ty, len)| Data::zeroed(ty, len as usize)).collect();
     let invocation = [0; 3];
-    let mut machine = Machine { kernel, args, shared, invocation, deadline, ticks: 0 };
+    let grid = if kernel.workgroup.is_some() { kernel.whole_groups(grid) } else { grid };
+    let mut machine = Machine { kernel, args, shared, grid, invocation, deadline, ticks: 0 };
     if let Some(size) = kernel.workgroup {
-        return group::run(&mut machine, size, kernel.whole_groups(grid));
+        return group::run(&mut machine, size, grid);
     }
     let mut running = kernel.collective.zip(kernel.contribution()).map(|(c, ty)| c.op.identity(ty));
     for z in 0..grid[2] {
@@ -107,6 +108,7 @@ struct Machine<'a> {
     args: &'a mut [Data],
     /// The arrays that the workgroup at hand shares.
     shared: Vec<Data>,
+    grid: Grid,
     invocation: [u32; 3],
     deadline: Option<Deadline>,
     ticks: u64,
@@ -270,6 +272,7 @@ impl Machine<'_> {
             Inst::Id(axis) => self.invocation[axis.index()].into(),
             Inst::Local(axis) => (self.invocation[axis.index()] % self.group_size(*axis)).into(),
             Inst::Group(axis) => (self.invocation[axis.index()] / self.group_size(*axis)).into(),
+            Inst::Extent(axis) => self.grid[axis.index()].into(),
             Inst::Len(buffer) => (self.buffer(frame, *buffer).len() as u32).into(),
             Inst::Counter => frame.value(value),
             Inst::Unary(op, a) => eval::unary(*op, frame.value(*a)),
@@ -295,6 +298,16 @@ impl Machine<'_> {
                 let memory = self.buffer(frame, *buffer);
                 let old = Const::new(def.ty, memory.get(index).expect(CHECKED));
                 memory.set(index, eval::atomic(*op, old, operand).bits).expect(CHECKED);
+                old
+            }
+            Inst::CompareSwap(buffer, index, expected, new) => {
+                let (index, expected) = (frame.index(*index), frame.value(*expected));
+                let new = frame.value(*new);
+                let memory = self.buffer(frame, *buffer);
+                let old = Const::new(def.ty, memory.get(index).expect(CHECKED));
+                if old == expected {
+                    memory.set(index, new.bits).expect(CHECKED);
+                }
                 old
             }
             Inst::Call(helper, args) => {

@@ -333,6 +333,20 @@ macro_rules! atomics {
                 self.0.swap(value, Ordering::Relaxed)
             }
 
+            /// Replaces the value if it is the expected one; gives the one before. The value has been
+            /// replaced if that is the expected one.
+            pub fn compare_and_swap(&self, expected: $ty, new: $ty) -> $ty {
+                let done = self.0.compare_exchange(
+                    expected,
+                    new,
+                    Ordering::Relaxed,
+                    Ordering::Relaxed,
+                );
+                match done {
+                    Ok(before) | Err(before) => before,
+                }
+            }
+
             /// Adds, wrapping.
             pub fn fetch_add(&self, value: $ty) -> $ty {
                 self.0.fetch_add(value, Ordering::Relaxed)

@@ -324,6 +324,7 @@ impl Verifier<'_> {
             | Inst::Id(_)
             | Inst::Local(_)
             | Inst::Group(_)
+            | Inst::Extent(_)
             | Inst::Len(_) => self.leaf(value)?,
             Inst::Counter => return wrong("a counter is defined by its loop"),
             Inst::Unary(op, _) => {
@@ -390,6 +391,15 @@ impl Verifier<'_> {
                     return wrong("buffer of another type");
                 }
             }
+            Inst::CompareSwap(buffer, index, expected, new) => {
+                self.expect(*index, Type::U32, "atomic index")?;
+                let ty = self.buffer(*buffer, &[Access::Atomic])?;
+                self.expect(*expected, ty, "atomic operand")?;
+                self.expect(*new, ty, "atomic operand")?;
+                if ty != def.ty {
+                    return wrong("buffer of another type");
+                }
+            }
             Inst::Call(helper, args) => {
                 if self.call(*helper, args)? != Some(def.ty) {
                     return wrong("helper of another result");
@@ -411,13 +421,13 @@ impl Verifier<'_> {
                 return wrong("not a scalar parameter of this type");
             }
             Inst::Param(_) => {}
-            Inst::Id(_) if self.helper.is_some() || def.ty != Type::U32 => {
-                return wrong("id is a u32 of the entry");
+            Inst::Id(_) | Inst::Extent(_) if self.helper.is_some() || def.ty != Type::U32 => {
+                return wrong("id and extent are u32 of the entry");
             }
-            Inst::Id(axis) if axis.index() >= self.kernel.grid.len() => {
+            Inst::Id(axis) | Inst::Extent(axis) if axis.index() >= self.kernel.grid.len() => {
                 return wrong("the grid has no such axis");
             }
-            Inst::Id(_) => {}
+            Inst::Id(_) | Inst::Extent(_) => {}
             Inst::Local(_) | Inst::Group(_)
                 if self.helper.is_some()
                     || def.ty != Type::U32

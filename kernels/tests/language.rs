@@ -685,3 +685,34 @@ fn a_failure_in_a_later_round_names_its_line() {
     let line = format!("tests/language.rs:{}:17", COUNTS_DOWN + 3);
     assert!(failure.location.ends_with(&line), "{}", failure.location);
 }
+
+#[kernel]
+fn add_to(sums: &[Atomic<u32>], at: usize, v: f32) {
+    let mut held = sums[at].load();
+    loop {
+        let sum = f32::from_bits(held) + v;
+        let found = sums[at].compare_and_swap(held, sum.to_bits());
+        if found == held {
+            break;
+        }
+        held = found;
+    }
+}
+
+#[kernel]
+fn float_histogram(id: Id, x: &[f32], sums: &[Atomic<u32>]) {
+    add_to(sums, id.x % sums.len(), x[id.x]);
+}
+
+#[test]
+fn floats_are_summed_by_compare_and_swap() {
+    let x: Vec<f32> = (0..100).map(|i| (i % 13) as f32).collect();
+    let mut sums = vec![0u32; 7];
+    float_histogram::on(&Reference).args(&x, &mut sums).run().expect("in range");
+    let native: Vec<Atomic<u32>> = (0..7).map(|_| Atomic::<u32>::new(0)).collect();
+    for i in 0..x.len() {
+        float_histogram(Id::at(i), &x, &native);
+    }
+    assert_eq!(sums, native.iter().map(Atomic::<u32>::load).collect::<Vec<_>>());
+    assert!(sums.iter().all(|bits| f32::from_bits(*bits) > 10.0));
+}

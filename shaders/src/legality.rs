@@ -186,6 +186,7 @@ fn refused(inst: &Inst) -> Option<String> {
         | Inst::Id(_)
         | Inst::Local(_)
         | Inst::Group(_)
+        | Inst::Extent(_)
         | Inst::Len(_)
         | Inst::Counter
         | Inst::Unary(..)
@@ -198,7 +199,8 @@ fn refused(inst: &Inst) -> Option<String> {
         | Inst::GetElement(..)
         | Inst::Load(..)
         | Inst::AtomicLoad(..)
-        | Inst::Atomic(..) => None,
+        | Inst::Atomic(..)
+        | Inst::CompareSwap(..) => None,
     }
 }
 

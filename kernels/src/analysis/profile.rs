@@ -317,6 +317,7 @@ impl<'a, 'p> Counter<'a, 'p> {
             | Inst::Id(_)
             | Inst::Local(_)
             | Inst::Group(_)
+            | Inst::Extent(_)
             | Inst::Len(_)
             | Inst::Counter => return,
             Inst::Get(_) | Inst::GetElement(..) | Inst::Bitcast(_) => return,
@@ -343,7 +344,9 @@ impl<'a, 'p> Counter<'a, 'p> {
                     times * self.function.element(*buffer).map_or(4, Type::bytes) as f64;
                 self.access(*index, times);
             }
-            Inst::AtomicLoad(_, index) | Inst::Atomic(_, _, index, _) => {
+            Inst::AtomicLoad(_, index)
+            | Inst::Atomic(_, _, index, _)
+            | Inst::CompareSwap(_, index, ..) => {
                 total.atomics += times;
                 self.access(*index, times);
             }
@@ -401,7 +404,9 @@ impl<'a, 'p> Counter<'a, 'p> {
     fn shape(&self, inst: &Inst) -> Shape {
         let of = |v: &Value| self.shapes[v.index()];
         match inst {
-            Inst::Const(_) | Inst::Param(_) | Inst::Len(_) | Inst::Group(_) => Shape::Uniform,
+            Inst::Const(_) | Inst::Param(_) | Inst::Len(_) | Inst::Group(_) | Inst::Extent(_) => {
+                Shape::Uniform
+            }
             Inst::Id(Axis::X) | Inst::Local(Axis::X) => Shape::Linear(1.0),
             Inst::Id(_) | Inst::Local(_) => Shape::Uniform,
             Inst::Counter => Shape::Uniform,
@@ -409,7 +414,9 @@ impl<'a, 'p> Counter<'a, 'p> {
             Inst::Load(_, index) | Inst::AtomicLoad(_, index) if of(index) == Shape::Uniform => {
                 Shape::Uniform
             }
-            Inst::Load(..) | Inst::AtomicLoad(..) | Inst::Atomic(..) => Shape::Loaded,
+            Inst::Load(..) | Inst::AtomicLoad(..) | Inst::Atomic(..) | Inst::CompareSwap(..) => {
+                Shape::Loaded
+            }
             Inst::Binary(op, a, b) => match (op, of(a), of(b)) {
                 (_, Shape::Uniform, Shape::Uniform) => Shape::Uniform,
                 (BinaryOp::Add, Shape::Linear(x), Shape::Uniform) => Shape::Linear(x),

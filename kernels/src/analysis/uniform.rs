@@ -165,6 +165,7 @@ impl Walk<'_> {
             | Inst::GetElement(..)
             | Inst::AtomicLoad(..)
             | Inst::Atomic(..)
+            | Inst::CompareSwap(..)
             | Inst::Call(..) => false,
             Inst::Get(local) => self.facts.local(local.index()),
             Inst::Load(param, _) => matches!(
@@ -174,6 +175,7 @@ impl Walk<'_> {
             Inst::Const(_)
             | Inst::Param(_)
             | Inst::Group(_)
+            | Inst::Extent(_)
             | Inst::Len(_)
             | Inst::Counter
             | Inst::Unary(..)

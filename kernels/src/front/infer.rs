@@ -1007,7 +1007,7 @@ impl Infer<'_> {
         let op = match text {
             "barrier" => return Some(self.barrier(receiver)),
             "get" | "set" => return self.shared_element(receiver, name, args),
-            "load" | "store" => None,
+            "load" | "store" | "compare_and_swap" => None,
             "swap" => Some(AtomicOp::Swap),
             "fetch_add" => Some(AtomicOp::Add),
             "fetch_sub" => Some(AtomicOp::Sub),
@@ -1029,18 +1029,26 @@ impl Infer<'_> {
             );
             return Some((TKind::Nothing, Yield::Error));
         }
-        let wanted = usize::from(text != "load");
+        let wanted = match text {
+            "load" => 0,
+            "compare_and_swap" => 2,
+            _ => 1,
+        };
         if args.len() != wanted {
             self.complain(name.pos, format!("`{text}` takes {wanted} arguments"), None);
             return Some((TKind::Nothing, Yield::Error));
         }
         let index = self.typed_scalar(index, Type::U32);
         let var = self.types.known(ty);
-        let operand = args.first().map(|e| Box::new(self.scalar(e, Some(var)).0));
-        Some(match (op, operand) {
-            (Some(op), Some(v)) => (TKind::Atomic(op, param, index, v), Yield::Scalar(var)),
-            (None, Some(v)) => (TKind::AtomicStore(param, index, v), Yield::Unit),
-            (_, None) => (TKind::AtomicLoad(param, index), Yield::Scalar(var)),
+        let mut operands = args.iter().map(|e| Box::new(self.scalar(e, Some(var)).0));
+        let (first, second) = (operands.next(), operands.next());
+        Some(match (op, first, second) {
+            (_, Some(expected), Some(new)) => {
+                (TKind::CompareSwap(param, index, expected, new), Yield::Scalar(var))
+            }
+            (Some(op), Some(v), None) => (TKind::Atomic(op, param, index, v), Yield::Scalar(var)),
+            (None, Some(v), None) => (TKind::AtomicStore(param, index, v), Yield::Unit),
+            (_, None, _) => (TKind::AtomicLoad(param, index), Yield::Scalar(var)),
         })
     }
 

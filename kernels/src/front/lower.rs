@@ -180,7 +180,10 @@ impl Lower<'_> {
                 self.at(e.pos);
                 Some(self.method(*method, &operands))
             }
-            TKind::AtomicLoad(..) | TKind::AtomicStore(..) | TKind::Atomic(..) => self.atomic(e),
+            TKind::AtomicLoad(..)
+            | TKind::AtomicStore(..)
+            | TKind::Atomic(..)
+            | TKind::CompareSwap(..) => self.atomic(e),
             TKind::Call(..) => self.call(e),
             TKind::If(c, then, otherwise) => self.if_expr(e, c, then, otherwise.as_deref()),
             TKind::Match(value, arms) => self.match_expr(e, value, arms),
@@ -415,24 +418,34 @@ impl Lower<'_> {
     fn atomic(&mut self, e: &TExpr) -> Option<Value> {
         let (TKind::AtomicLoad(param, index)
         | TKind::AtomicStore(param, index, _)
-        | TKind::Atomic(_, param, index, _)) = &e.kind
+        | TKind::Atomic(_, param, index, _)
+        | TKind::CompareSwap(param, index, ..)) = &e.kind
         else {
             return None;
         };
         let index = self.value(index);
         let operand = match &e.kind {
-            TKind::AtomicStore(_, _, v) | TKind::Atomic(_, _, _, v) => Some(self.value(v)),
+            TKind::AtomicStore(_, _, v)
+            | TKind::Atomic(_, _, _, v)
+            | TKind::CompareSwap(_, _, v, _) => Some(self.value(v)),
+            _ => None,
+        };
+        let new = match &e.kind {
+            TKind::CompareSwap(.., new) => Some(self.value(new)),
             _ => None,
         };
         self.at(e.pos);
         self.builder.check_bounds(*param, index);
         let ty = self.builder.function().element(*param).expect("atomics are buffers");
-        match (&e.kind, operand) {
-            (TKind::Atomic(op, ..), Some(v)) => {
+        match (&e.kind, operand, new) {
+            (TKind::Atomic(op, ..), Some(v), _) => {
                 Some(self.builder.value(ty, Inst::Atomic(*op, *param, index, v)))
             }
-            (_, Some(v)) => self.stmt(Stmt::AtomicStore(*param, index, v)),
-            (_, None) => Some(self.builder.value(ty, Inst::AtomicLoad(*param, index))),
+            (_, Some(expected), Some(new)) => {
+                Some(self.builder.value(ty, Inst::CompareSwap(*param, index, expected, new)))
+            }
+            (_, Some(v), None) => self.stmt(Stmt::AtomicStore(*param, index, v)),
+            (_, None, _) => Some(self.builder.value(ty, Inst::AtomicLoad(*param, index))),
         }
     }
 

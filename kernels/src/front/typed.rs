@@ -111,6 +111,8 @@ pub(super) enum TKind {
     AtomicLoad(Param, Box<TExpr>),
     AtomicStore(Param, Box<TExpr>, Box<TExpr>),
     Atomic(AtomicOp, Param, Box<TExpr>, Box<TExpr>),
+    /// The index, what is expected, and what replaces it.
+    CompareSwap(Param, Box<TExpr>, Box<TExpr>, Box<TExpr>),
     Call(HelperCall, Vec<TArg>),
     If(Box<TExpr>, TBlock, Option<Box<TExpr>>),
     /// The value, its arms, and the body of the arm that takes the rest.

@@ -212,6 +212,8 @@ pub enum Inst {
     Local(Axis),
     /// The number of this invocation's workgroup along an axis: `u32`.
     Group(Axis),
+    /// The extent of the grid along an axis, in whole workgroups where there are any: `u32`.
+    Extent(Axis),
     /// The number of elements of a buffer: `u32`.
     Len(Param),
     /// The counter of the `for` statement that names this value. Never in a `Let`.
@@ -238,6 +240,9 @@ pub enum Inst {
     AtomicLoad(Param, Value),
     /// Read-modify-write of an element (buffer, index, operand); the result is the value before.
     Atomic(AtomicOp, Param, Value, Value),
+    /// Replaces an element that holds what is expected (buffer, index, expected, new); the result is
+    /// the value before.
+    CompareSwap(Param, Value, Value, Value),
     /// The result of a helper. Gone after inlining.
     Call(Helper, Box<[CallArg]>),
 }
@@ -641,6 +646,7 @@ impl Inst {
             | Inst::Id(_)
             | Inst::Local(_)
             | Inst::Group(_)
+            | Inst::Extent(_)
             | Inst::Len(_)
             | Inst::Counter
             | Inst::Get(_) => Vec::new(),
@@ -651,7 +657,9 @@ impl Inst {
             | Inst::Load(_, a)
             | Inst::AtomicLoad(_, a) => vec![*a],
             Inst::Binary(_, a, b) | Inst::Atomic(_, _, a, b) => vec![*a, *b],
-            Inst::Fma(a, b, c) | Inst::Select(a, b, c) => vec![*a, *b, *c],
+            Inst::Fma(a, b, c) | Inst::Select(a, b, c) | Inst::CompareSwap(_, a, b, c) => {
+                vec![*a, *b, *c]
+            }
             Inst::Call(_, args) => arg_values(args).collect(),
         }
     }
@@ -664,6 +672,7 @@ impl Inst {
             | Inst::Id(_)
             | Inst::Local(_)
             | Inst::Group(_)
+            | Inst::Extent(_)
             | Inst::Len(_)
             | Inst::Counter
             | Inst::Get(_) => {}
@@ -677,7 +686,7 @@ impl Inst {
                 *a = f(*a);
                 *b = f(*b);
             }
-            Inst::Fma(a, b, c) | Inst::Select(a, b, c) => {
+            Inst::Fma(a, b, c) | Inst::Select(a, b, c) | Inst::CompareSwap(_, a, b, c) => {
                 *a = f(*a);
                 *b = f(*b);
                 *c = f(*c);
@@ -696,6 +705,7 @@ impl Inst {
             | Inst::Id(_)
             | Inst::Local(_)
             | Inst::Group(_)
+            | Inst::Extent(_)
             | Inst::Len(_)
             | Inst::Unary(..)
             | Inst::Binary(..)
@@ -709,13 +719,14 @@ impl Inst {
             | Inst::Load(..)
             | Inst::AtomicLoad(..)
             | Inst::Atomic(..)
+            | Inst::CompareSwap(..)
             | Inst::Call(..) => false,
         }
     }
 
     /// Whether computing the value changes something others can see.
     pub fn has_effect(&self) -> bool {
-        matches!(self, Inst::Atomic(..) | Inst::Call(..))
+        matches!(self, Inst::Atomic(..) | Inst::CompareSwap(..) | Inst::Call(..))
     }
 }
 

@@ -280,6 +280,7 @@ impl<'k> Printer<'k> {
             Inst::Id(axis) => write!(f, "id.{}", axis.name()),
             Inst::Local(axis) => write!(f, "local.{}", axis.name()),
             Inst::Group(axis) => write!(f, "group.{}", axis.name()),
+            Inst::Extent(axis) => write!(f, "extent.{}", axis.name()),
             Inst::Len(p) => write!(f, "len {}", self.param(*p)),
             Inst::Counter => write!(f, "counter"),
             Inst::Unary(op, a) => write!(f, "{op} {a}"),
@@ -294,6 +295,9 @@ impl<'k> Printer<'k> {
             Inst::AtomicLoad(p, index) => write!(f, "atomic_load {} {index}", self.param(*p)),
             Inst::Atomic(op, p, index, operand) => {
                 write!(f, "atomic {op} {} {index} {operand}", self.param(*p))
+            }
+            Inst::CompareSwap(p, index, expected, new) => {
+                write!(f, "compare_swap {} {index} {expected} {new}", self.param(*p))
             }
             Inst::Call(helper, args) => write!(f, "call {helper}({})", self.args(args)),
         }
@@ -919,6 +923,7 @@ impl<'t> Parser<'t> {
             "id" => Inst::Id(axis(line)?),
             "local" => Inst::Local(axis(line)?),
             "group" => Inst::Group(axis(line)?),
+            "extent" => Inst::Extent(axis(line)?),
             "len" => Inst::Len(self.param(line)?),
             "fma" => Inst::Fma(line.value()?, line.value()?, line.value()?),
             "select" => Inst::Select(line.value()?, line.value()?, line.value()?),
@@ -936,6 +941,10 @@ impl<'t> Parser<'t> {
             "atomic" => {
                 let op = line.named("an atomic operator", AtomicOp::from_text)?;
                 Inst::Atomic(op, self.param(line)?, line.value()?, line.value()?)
+            }
+            "compare_swap" => {
+                let (param, index) = (self.param(line)?, line.value()?);
+                Inst::CompareSwap(param, index, line.value()?, line.value()?)
             }
             "call" => {
                 let (helper, args) = self.call(line)?;

@@ -151,6 +151,7 @@ fn read_local(inst: &Inst) -> Option<Local> {
         | Inst::Id(_)
         | Inst::Local(_)
         | Inst::Group(_)
+        | Inst::Extent(_)
         | Inst::Len(_)
         | Inst::Counter
         | Inst::Unary(..)
@@ -162,6 +163,7 @@ fn read_local(inst: &Inst) -> Option<Local> {
         | Inst::Load(..)
         | Inst::AtomicLoad(..)
         | Inst::Atomic(..)
+        | Inst::CompareSwap(..)
         | Inst::Call(..) => None,
     }
 }

@@ -120,6 +120,7 @@ fn simplify(b: &mut Builder, def: &ValueDef) -> Option<Simpler> {
         | Inst::Id(_)
         | Inst::Local(_)
         | Inst::Group(_)
+        | Inst::Extent(_)
         | Inst::Len(_)
         | Inst::Counter
         | Inst::Get(_)
@@ -127,6 +128,7 @@ fn simplify(b: &mut Builder, def: &ValueDef) -> Option<Simpler> {
         | Inst::Load(..)
         | Inst::AtomicLoad(..)
         | Inst::Atomic(..)
+        | Inst::CompareSwap(..)
         | Inst::Call(..) => None,
     }
 }

@@ -295,11 +295,13 @@ impl Copy<'_> {
             Inst::Len(buffer)
             | Inst::Load(buffer, _)
             | Inst::AtomicLoad(buffer, _)
-            | Inst::Atomic(_, buffer, ..) => *buffer = self.buffer(*buffer),
+            | Inst::Atomic(_, buffer, ..)
+            | Inst::CompareSwap(buffer, ..) => *buffer = self.buffer(*buffer),
             Inst::Const(_)
             | Inst::Id(_)
             | Inst::Local(_)
             | Inst::Group(_)
+            | Inst::Extent(_)
             | Inst::Counter
             | Inst::Unary(..)
             | Inst::Binary(..)

@@ -57,6 +57,7 @@ pub fn refill(kernel: &Kernel) -> Option<Refilled> {
     if kernel.collective.is_some()
         || kernel.workgroup.is_some()
         || function.locals.iter().any(|local| local.array.is_some())
+        || function.values.iter().any(|def| matches!(def.inst, Inst::Extent(_)))
     {
         return None;
     }

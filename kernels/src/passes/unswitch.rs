@@ -113,6 +113,7 @@ fn is_data(function: &Function, value: Value) -> bool {
         Inst::Load(..)
         | Inst::AtomicLoad(..)
         | Inst::Atomic(..)
+        | Inst::CompareSwap(..)
         | Inst::Get(_)
         | Inst::GetElement(..)
         | Inst::Call(..) => true,

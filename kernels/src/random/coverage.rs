@@ -127,6 +127,7 @@ fn inst_name(inst: &Inst) -> &'static str {
         Inst::Id(_) => "id",
         Inst::Local(_) => "local",
         Inst::Group(_) => "group",
+        Inst::Extent(_) => "extent",
         Inst::Len(_) => "len",
         Inst::Counter => "counter",
         Inst::Unary(..) => "unary",
@@ -140,6 +141,7 @@ fn inst_name(inst: &Inst) -> &'static str {
         Inst::Load(..) => "load",
         Inst::AtomicLoad(..) => "atomic_load",
         Inst::Atomic(..) => "atomic",
+        Inst::CompareSwap(..) => "compare_swap",
         Inst::Call(..) => "call",
     }
 }

@@ -178,6 +178,8 @@ impl<'r> Writer<'r> {
         for axis in Axis::ALL.into_iter().take(self.axes) {
             let group = self.b.value(Type::U32, Inst::Group(axis));
             self.uniform.push(group);
+            let extent = self.b.value(Type::U32, Inst::Extent(axis));
+            self.uniform.push(extent);
             let id = self.b.id(axis);
             self.values.push(id);
         }

@@ -228,7 +228,7 @@ enum Role {
     Own,
     /// Updates anywhere by this operator; a sum also by differences.
     Count(AtomicOp),
-    /// Stores of this constant anywhere.
+    /// Stores of this constant anywhere, or where something else is held.
     Flag(Const),
     /// Atomic loads anywhere.
     Watch,
@@ -557,6 +557,11 @@ impl<'a> Writer<'a> {
         }
         self.scope.extend(ids);
         self.scope.push(at);
+        if self.rng.chance(30) {
+            let axis = *self.rng.pick(&Axis::ALL[..grid.len()]);
+            let extent = self.b.value(Type::U32, Inst::Extent(axis));
+            self.scope.push(extent);
+        }
         at
     }
 
@@ -1005,8 +1010,15 @@ impl<'a> Writer<'a> {
             }
             Role::Flag(c) => {
                 let v = self.b.constant(c);
-                self.b.check_bounds(param, index);
-                self.b.stmt(Stmt::AtomicStore(param, index, v));
+                if self.rng.chance(40) {
+                    // Whatever the order, what holds the expected bits ends as the constant.
+                    let expected = self.operand(element);
+                    self.b.check_bounds(param, index);
+                    self.b.value(element, Inst::CompareSwap(param, index, expected, v));
+                } else {
+                    self.b.check_bounds(param, index);
+                    self.b.stmt(Stmt::AtomicStore(param, index, v));
+                }
             }
             Role::Input | Role::Own | Role::Watch => {}
         }

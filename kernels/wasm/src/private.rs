@@ -72,7 +72,9 @@ fn note(function: &Function, used: &[bool], stmt: &Stmt, found: &mut [Found]) {
     match stmt {
         Stmt::AtomicStore(buffer, ..) => found[buffer.index()] = Found::Other,
         Stmt::Let(value) => match &function.def(*value).inst {
-            Inst::AtomicLoad(buffer, _) => found[buffer.index()] = Found::Other,
+            Inst::AtomicLoad(buffer, _) | Inst::CompareSwap(buffer, ..) => {
+                found[buffer.index()] = Found::Other
+            }
             Inst::Atomic(op, buffer, ..) => {
                 let held = &mut found[buffer.index()];
                 let merge = Merge::of(*op).filter(|_| !used[value.index()]);
@@ -87,6 +89,7 @@ fn note(function: &Function, used: &[bool], stmt: &Stmt, found: &mut [Found]) {
             | Inst::Id(_)
             | Inst::Local(_)
             | Inst::Group(_)
+            | Inst::Extent(_)
             | Inst::Len(_)
             | Inst::Counter
             | Inst::Unary(..)

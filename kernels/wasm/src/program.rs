@@ -38,6 +38,8 @@ pub(crate) struct Program {
     pub(crate) rows: u32,
     /// The size of workgroups, where the module counts these and not invocations.
     pub(crate) workgroup: Option<[u32; 3]>,
+    /// Whether the grid's extents follow the arguments.
+    pub(crate) has_extents: bool,
     /// For each buffer, how workers' copies of it are merged.
     pub(crate) privates: Vec<Option<Merge>>,
     /// What its points have cost of late.

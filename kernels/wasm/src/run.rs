@@ -121,6 +121,7 @@ impl WasmExecutor {
                 has_loops: has_loops(kernel),
                 rows: emitted.rows,
                 workgroup: emitted.workgroup,
+                has_extents: emitted.has_extents,
                 privates: buffer_privates(kernel, &emitted.privates),
                 pace: Pace::default(),
                 idle: Mutex::default(),

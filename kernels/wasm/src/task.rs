@@ -251,6 +251,8 @@ pub(crate) struct Worker<'a> {
     task: &'a Task<'a>,
     /// `None` once the instance has trapped.
     seat: Option<Seat>,
+    /// Parameters before a carry.
+    arguments: usize,
     /// Memory of its own in place of buffers.
     copies: Copies,
 }
@@ -270,14 +272,20 @@ impl<'a> Worker<'a> {
             Arg::Buffer { len, .. } => ValRaw::u32(*len),
             Arg::Scalar(c) => to_raw(*c),
         }));
-        Ok(Worker { task, seat: Some(seat), copies })
+        if task.program.has_extents {
+            let size = task.program.workgroup.unwrap_or([1; 3]);
+            let extents = std::iter::zip(task.grid, size).map(|(count, each)| count * each);
+            seat.params.extend(extents.map(ValRaw::u32));
+        }
+        let arguments = seat.params.len();
+        Ok(Worker { task, seat: Some(seat), arguments, copies })
     }
 
     /// Runs a chunk. After an error other than a failing check the worker is of no more use.
     pub(crate) fn run(&mut self, chunk: Range<u64>, carry: Option<Const>) -> Result<(), RunError> {
-        let task = self.task;
+        let (task, arguments) = (self.task, self.arguments);
         let seat = self.seat();
-        seat.params.truncate(RANGES + task.args.len());
+        seat.params.truncate(arguments);
         seat.params.extend(carry.map(to_raw));
         for cuboid in cuboids(chunk, task.grid) {
             let params = &mut self.seat().params;

@@ -59,6 +59,78 @@ fn every_operator() {
     }
 }
 
+/// `old[i] = compare_swap(cells[i], expected[i], 7)`, of which every other is held.
+#[test]
+fn what_is_expected_is_replaced_and_nothing_else() {
+    for ty in [Type::I32, Type::U32] {
+        for masked in [false, true] {
+            let mut b = Builder::new("swap");
+            let old = b.buffer("old", ty, Access::ReadWrite);
+            let cells = b.buffer("cells", ty, Access::Atomic);
+            let expected = b.buffer("expected", ty, Access::Read);
+            let (i, one) = (b.id(Axis::X), b.constant(1u32));
+            let v = b.checked_load(expected, i);
+            let seven = b.constant(Const::new(ty, 7));
+            let body = |b: &mut Builder| {
+                b.check_bounds(cells, i);
+                let before = b.value(ty, Inst::CompareSwap(cells, i, v, seven));
+                b.checked_store(old, i, before);
+            };
+            if masked {
+                let third = b.constant(3u32);
+                let rest = b.checked_binary(BinaryOp::Rem, i, third);
+                let some = b.binary(BinaryOp::Ne, rest, one);
+                b.if_else(some, body, |_| {});
+            } else {
+                body(&mut b);
+            }
+            let kernel = kernel(b.finish());
+            for len in LENGTHS {
+                let held = values(ty, len, 3);
+                let other = values(ty, len, 4).into_iter().zip(held.clone()).enumerate();
+                let expected =
+                    other.map(|(at, (other, held))| if at % 2 == 0 { held } else { other });
+                let expected: Vec<Const> = expected.collect();
+                check(&kernel, &[zeros(ty, len), buffer(ty, held), buffer(ty, expected)]);
+            }
+        }
+    }
+}
+
+/// Numbers are added to a float by compare-and-swap, in one cell by all threads: integers, whose sum is
+/// exact in any order.
+#[test]
+fn floats_are_added_by_compare_and_swap() {
+    let mut b = Builder::new("add");
+    let cell = b.buffer("cell", Type::U32, Access::Atomic);
+    let input = b.buffer("input", Type::F32, Access::Read);
+    let (i, zero) = (b.id(Axis::X), b.constant(0u32));
+    let v = b.checked_load(input, i);
+    b.check_bounds(cell, zero);
+    let held = b.local(Type::U32, None);
+    let first = b.value(Type::U32, Inst::AtomicLoad(cell, zero));
+    b.set(held, first);
+    b.repeat(|b| {
+        let before = b.get(held);
+        let number = b.bitcast(before, Type::F32);
+        let sum = b.binary(BinaryOp::Add, number, v);
+        let bits = b.bitcast(sum, Type::U32);
+        let found = b.value(Type::U32, Inst::CompareSwap(cell, zero, before, bits));
+        let done = b.binary(BinaryOp::Eq, found, before);
+        b.if_else(done, |b| b.stmt(Stmt::Break), |_| {});
+        b.set(held, found);
+    });
+    let kernel = grid_kernel(b.finish(), vec![Extent::Len(Param(1))]);
+    for (threads, len) in [(1, 0), (1, 1), (1, 1003), (2, 100_003), (4, 100_003)] {
+        let numbers = (0..len).map(|i| Const::from((i % 5) as f32));
+        let sum: usize = (0..len).map(|i| i % 5).sum();
+        let data = [zeros(Type::U32, 1), buffer(Type::F32, numbers)];
+        let (buffers, outcome) = run(&*WASM, &kernel, &data, None, threads, None);
+        outcome.expect("it ends");
+        assert_eq!(buffers[0], [u64::from((sum as f32).to_bits())]);
+    }
+}
+
 /// `histogram[input[i] & 7] += 1`, and extremes: the sums do not depend on the order.
 #[test]
 fn all_threads_on_few_cells() {

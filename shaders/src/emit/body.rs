@@ -405,6 +405,7 @@ impl Body<'_, '_> {
             Inst::Id(axis) => self.id[Axis::index(axis)],
             Inst::Local(axis) => self.local[Axis::index(axis)],
             Inst::Group(axis) => self.group[Axis::index(axis)],
+            Inst::Extent(axis) => self.field(Field::Extent(axis)),
             Inst::Len(param) => self.field(Field::Len(param)),
             Inst::Counter => self.value(value),
             Inst::Unary(op, a) => self.code.unary_op(op, def.ty, self.value(a)),
@@ -432,6 +433,11 @@ impl Body<'_, '_> {
                 let pointer = self.element(buffer, index);
                 let operand = self.value(operand);
                 self.code.atomic(atomic_function(op), pointer, operand, def.ty)
+            }
+            Inst::CompareSwap(buffer, index, expected, new) => {
+                let pointer = self.element(buffer, index);
+                let (expected, new) = (self.value(expected), self.value(new));
+                self.code.compare_swap(pointer, expected, new, def.ty)
             }
             Inst::Call(..) => unreachable!("legality refuses calls that are not inlined"),
         }

@@ -217,6 +217,23 @@ impl<'m> Code<'m> {
         result
     }
 
+    /// Compares and swaps; gives the value before.
+    pub(super) fn compare_swap(
+        &mut self,
+        pointer: Node,
+        expected: Node,
+        value: Node,
+        ty: Type,
+    ) -> Node {
+        let scalar = scalar(ty);
+        let result = naga::PredeclaredType::AtomicCompareExchangeWeakResult(scalar);
+        let ty = self.module.generate_predeclared_type(result);
+        let result = self.result(Expression::AtomicResult { ty, comparison: true });
+        let fun = naga::AtomicFunction::Exchange { compare: Some(expected) };
+        self.stmt(Statement::Atomic { pointer, fun, value, result: Some(result) });
+        self.member(result, 0)
+    }
+
     // Values
 
     /// A constant. naga refuses NaN and infinity as literals: they are bits, seen as a float.

@@ -96,7 +96,10 @@ fn note(function: &Function, stmt: &Stmt, always: bool, piece: &mut Piece) {
             piece.used.extend(inst.operands());
             match inst {
                 Inst::Get(local) | Inst::GetElement(local, _) => looks = Some(*local),
-                Inst::Load(param, _) | Inst::AtomicLoad(param, _) | Inst::Atomic(_, param, ..) => {
+                Inst::Load(param, _)
+                | Inst::AtomicLoad(param, _)
+                | Inst::Atomic(_, param, ..)
+                | Inst::CompareSwap(param, ..) => {
                     piece.shared.entry(*param).or_insert(false);
                 }
                 _ => {}

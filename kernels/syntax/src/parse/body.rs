@@ -539,6 +539,7 @@ pub const METHODS: &[&str] = &[
     "barrier",
     "ceil",
     "clamp",
+    "compare_and_swap",
     "copysign",
     "cos",
     "count_ones",

@@ -419,6 +419,7 @@ impl<'a> Body<'a> {
             Inst::Id(axis) => return self.id(*axis, variance),
             Inst::Local(axis) => return self.place_in_group(*axis, variance),
             Inst::Group(axis) => return Rep::Scalar(self.workgroup().number[axis.index()]),
+            Inst::Extent(axis) => return Rep::Scalar(self.context.layout.extent(*axis)),
             _ => {}
         }
         match variance {

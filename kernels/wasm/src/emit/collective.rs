@@ -18,7 +18,6 @@ use super::PARTIAL;
 use super::body::Width;
 use super::code::{Code, LANES, Rep, parts, val_type};
 use super::grid::{Grid, Mode};
-use super::layout::RANGE_PARAMS;
 
 impl Grid<'_> {
     pub(super) fn begin_collective(&mut self) {
@@ -28,7 +27,7 @@ impl Grid<'_> {
         self.lanes = (0..groups).map(|_| Rep::Lanes(self.code.lanes_local(ty))).collect();
         self.total = Rep::Scalar(self.code.local(val_type(ty)));
         self.set_lanes(identity, ty);
-        let carry = RANGE_PARAMS + self.context.kernel.entry.params.len() as u32;
+        let carry = self.context.layout.params();
         let start = if self.mode == Mode::Scan { Rep::Scalar(carry) } else { identity };
         self.set_total(|code| code.scalar(start, ty));
         if self.mode == Mode::Scan {

@@ -332,6 +332,7 @@ impl Walk<'_> {
             | Inst::Id(Axis::Y | Axis::Z)
             | Inst::Local(Axis::Y | Axis::Z)
             | Inst::Group(_)
+            | Inst::Extent(_)
             | Inst::Len(_)
             | Inst::Counter => Variance::Uniform,
             Inst::Binary(op, a, b) => self.binary(*op, def.ty, *a, *b),
@@ -352,7 +353,9 @@ impl Walk<'_> {
                 if varying { Variance::Varying } else { Variance::Uniform }
             }
             // Each lane has its own array, and each lane its own turn at an atomic.
-            Inst::GetElement(..) | Inst::Atomic(..) | Inst::Call(..) => Variance::Varying,
+            Inst::GetElement(..) | Inst::Atomic(..) | Inst::CompareSwap(..) | Inst::Call(..) => {
+                Variance::Varying
+            }
         }
     }
 

@@ -16,7 +16,7 @@ use super::body::{Body, Context, Failing, Form, Width};
 use super::code::{Code, LANES, Rep};
 use super::inside::{Region, Search};
 use super::interior::Interior;
-use super::layout::{Layout, RANGE_PARAMS};
+use super::layout::Layout;
 use super::panel::Panels;
 use super::{FENCE, collective};
 
@@ -80,7 +80,7 @@ pub(super) fn emit_function(
     mode: Mode,
 ) -> Function {
     let carry = u32::from(mode == Mode::Scan);
-    let mut code = Code::new(RANGE_PARAMS + kernel.entry.arity() as u32 + carry);
+    let mut code = Code::new(layout.params() + carry);
     let mut local = || code.local(ValType::I32);
     let axes = [local(), local(), local()];
     let (site, index, lane, row, fence) = (local(), local(), local(), local(), local());

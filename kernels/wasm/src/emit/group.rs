@@ -21,7 +21,7 @@ use super::code::Code;
 use super::grid::{range_params, report_failure};
 use super::inside::{Region, Search};
 use super::interior::Interior;
-use super::layout::{Layout, RANGE_PARAMS};
+use super::layout::Layout;
 
 /// The forms of a group's body: several invocations at a time, and one.
 #[derive(Clone, Copy, Debug)]
@@ -45,7 +45,7 @@ pub(super) struct Groups<'a> {
 /// Emits `run` for a kernel in pieces.
 pub(super) fn emit_groups(groups: Groups<'_>) -> Function {
     let Groups { kernel, layout, size, whole, .. } = groups;
-    let mut code = Code::new(RANGE_PARAMS + kernel.entry.arity() as u32);
+    let mut code = Code::new(layout.params());
     let mut local = || code.local(ValType::I32);
     let mut axes = || [local(), local(), local()];
     let (at, number, origin, place) = (axes(), axes(), axes(), axes());

@@ -37,12 +37,17 @@ impl Body<'_> {
             Inst::Atomic(op, buffer, index, operand) => {
                 self.atomic_scalar(*op, *buffer, *index, *operand);
             }
+            Inst::CompareSwap(buffer, index, expected, new) => {
+                let operands = [index, expected, new].map(|value| self.rep(*value));
+                self.compare_swap_lane(*buffer, ty, operands, 0);
+            }
             // Held without code, or refused before anything is emitted.
             Inst::Const(_)
             | Inst::Param(_)
             | Inst::Id(_)
             | Inst::Local(_)
             | Inst::Group(_)
+            | Inst::Extent(_)
             | Inst::Len(_)
             | Inst::Counter
             | Inst::Call(..) => {
@@ -95,12 +100,19 @@ impl Body<'_> {
             Inst::Atomic(op, buffer, index, operand) => {
                 self.atomic_lanes(target, *op, *buffer, *index, *operand);
             }
+            Inst::CompareSwap(buffer, index, expected, new) => {
+                let operands = [index, expected, new].map(|value| self.rep(*value));
+                self.results_of_lanes(target, ty, |body, lane| {
+                    body.compare_swap_lane(*buffer, ty, operands, lane);
+                });
+            }
             // Uniform, or refused before anything is emitted.
             Inst::Const(_)
             | Inst::Param(_)
             | Inst::Id(_)
             | Inst::Local(_)
             | Inst::Group(_)
+            | Inst::Extent(_)
             | Inst::Len(_)
             | Inst::Counter
             | Inst::Call(..) => {

@@ -230,6 +230,7 @@ fn is_computable(def: &ValueDef) -> bool {
         Inst::Const(_)
         | Inst::Param(_)
         | Inst::Len(_)
+        | Inst::Extent(_)
         | Inst::Id(Axis::Y | Axis::Z)
         | Inst::Unary(..)
         | Inst::Binary(..)
@@ -246,6 +247,7 @@ fn is_computable(def: &ValueDef) -> bool {
         | Inst::Load(..)
         | Inst::AtomicLoad(..)
         | Inst::Atomic(..)
+        | Inst::CompareSwap(..)
         | Inst::Call(..) => false,
     }
 }
@@ -332,7 +334,7 @@ fn is_bounded(
     let bounded = |value: &Value| is_bounded(function, counters, *value);
     let inst = &function.def(value).inst;
     match inst {
-        Inst::Const(_) | Inst::Param(_) | Inst::Len(_) | Inst::Id(_) => true,
+        Inst::Const(_) | Inst::Param(_) | Inst::Len(_) | Inst::Id(_) | Inst::Extent(_) => true,
         Inst::Counter => counters.get(&value).is_some_and(|(a, b)| bounded(a) && bounded(b)),
         Inst::Binary(
             BinaryOp::Add | BinaryOp::Sub | BinaryOp::Mul | BinaryOp::Min | BinaryOp::Max,
@@ -354,6 +356,7 @@ fn is_bounded(
         | Inst::Load(..)
         | Inst::AtomicLoad(..)
         | Inst::Atomic(..)
+        | Inst::CompareSwap(..)
         | Inst::Call(..) => false,
     }
 }

@@ -1,6 +1,6 @@
 //! Where a kernel's arguments and arrays are, as numbers of wasm locals, memories and addresses.
 
-use crossover_kernels::ir::{Function, Inst, Param, ParamKind, Stmt, Type, Value};
+use crossover_kernels::ir::{Axis, Function, Inst, Param, ParamKind, Stmt, Type, Value};
 use wasm_encoder::{MemArg, MemArgTarget};
 
 use crate::private::Merge;
@@ -39,6 +39,10 @@ pub(super) struct Layout {
     pub(super) arrays: Vec<ArrayPlace>,
     /// Bytes of arrays in scratch memory for one group of lanes.
     pub(super) scratch_bytes: u64,
+    /// The parameters of `run` that are the ranges and the kernel's own.
+    arguments_end: u32,
+    /// Whether the extents of the grid follow.
+    pub(super) has_extents: bool,
 }
 
 impl Layout {
@@ -67,6 +71,8 @@ impl Layout {
             private,
             arrays: Vec::new(),
             scratch_bytes: 0,
+            arguments_end: RANGE_PARAMS + function.arity() as u32,
+            has_extents: has_extents(function),
         };
         let dynamic = dynamic_arrays(function);
         let mut registers = 0;
@@ -103,6 +109,16 @@ impl Layout {
         RANGE_PARAMS + param.0
     }
 
+    /// The wasm local of an extent of the grid.
+    pub(super) fn extent(&self, axis: Axis) -> u32 {
+        self.arguments_end + axis.index() as u32
+    }
+
+    /// The parameters of `run`; a carry follows.
+    pub(super) fn params(&self) -> u32 {
+        self.arguments_end + if self.has_extents { Axis::ALL.len() as u32 } else { 0 }
+    }
+
     /// Access to a buffer at the address on the stack plus `offset`.
     pub(super) fn buffer_arg(&self, param: Param, ty: Type, offset: u64) -> MemArg {
         let memory = self.memories[param.index()];
@@ -115,6 +131,17 @@ impl Layout {
     pub(super) fn scratch_arg(&self, offset: u64) -> MemArg {
         MemArg { offset, align: 2, target: MemArgTarget::Memory(self.buffers), ordering: None }
     }
+}
+
+/// Whether some value is an extent of the grid.
+fn has_extents(function: &Function) -> bool {
+    let mut found = false;
+    function.walk(&mut |stmt| {
+        if let Stmt::Let(value) = stmt {
+            found |= matches!(function.def(*value).inst, Inst::Extent(_));
+        }
+    });
+    found
 }
 
 /// For each local, whether some index into it is not a constant inside its range.

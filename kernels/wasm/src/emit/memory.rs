@@ -394,14 +394,41 @@ impl Body<'_> {
         if self.context.layout.private[buffer.index()] {
             return self.each_lane(|body, lane| body.private_lane(op, buffer, operands, lane));
         }
+        self.results_of_lanes(target, ty, |body, lane| {
+            body.atomic_lane(op, buffer, ty, operands, lane);
+        });
+    }
+
+    /// What each active lane pushes, in order.
+    pub(super) fn results_of_lanes(
+        &mut self,
+        target: Rep,
+        ty: Type,
+        mut push: impl FnMut(&mut Self, u32),
+    ) {
         let Rep::Lanes([result, _]) = target else { return };
         let old = self.code.local(ValType::I32);
         self.each_lane(|body, lane| {
-            body.atomic_lane(op, buffer, ty, operands, lane);
+            push(body, lane);
             body.code.sink().local_set(old).local_get(result).local_get(old);
             body.code.replace_lane(ty, lane);
             body.code.set(result);
         });
+    }
+
+    /// Compares and swaps for one lane; pushes the value before.
+    pub(super) fn compare_swap_lane(
+        &mut self,
+        buffer: Param,
+        ty: Type,
+        [index, expected, new]: [Rep; 3],
+        lane: u32,
+    ) {
+        let arg = self.buffer_arg(buffer, ty, 0);
+        self.code.lane_address(index, lane, 2);
+        self.code.lane(expected, ty, lane);
+        self.code.lane(new, ty, lane);
+        self.code.sink().i32_atomic_rmw_cmpxchg(arg);
     }
 
     /// The operation without a lock, for one lane, on a copy that is this worker's own.

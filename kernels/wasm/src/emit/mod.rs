@@ -3,7 +3,8 @@
 //! ```text
 //! memory 0, 1, …        one for each buffer parameter, then one for arrays, if any
 //! global site, index, x, y, z, fence, partial
-//! func run(x0, x1, y0, y1, z0, z1, a scalar or a length for each parameter) -> 0 | 1
+//! func run(x0, x1, y0, y1, z0, z1, a scalar or a length for each parameter,
+//!          the grid's extents, if the kernel asks for one) -> 0 | 1
 //!     for z, y:  while inside        body over tiles of v128, without what only borders need
 //!                while x + 4 <= x1   body over v128,  x += 4
 //!                while x < x1        body over scalars, x += 1
@@ -106,6 +107,8 @@ pub struct WasmModule {
     pub rows: u32,
     /// Invocations of a workgroup along each axis, where `run` takes ranges of groups.
     pub workgroup: Option<[u32; 3]>,
+    /// Whether the extents of the grid follow the arguments of `run`.
+    pub(crate) has_extents: bool,
     /// For each parameter, how its copies are merged where workers have their own.
     pub(crate) privates: Vec<Option<Merge>>,
 }
@@ -165,6 +168,7 @@ fn emit_grid(kernel: &Kernel, schedule: Schedule) -> Result<WasmModule, Unsuppor
         unbounded: is_unbounded(function),
         rows: tile.rows,
         workgroup: None,
+        has_extents: layout.has_extents,
         privates,
     })
 }
@@ -179,7 +183,7 @@ fn is_idempotent(kernel: &Kernel) -> bool {
         Stmt::AtomicStore(..) => atomic = true,
         Stmt::Let(value) => match function.def(*value).inst {
             Inst::Load(buffer, _) => drop(loaded.insert(buffer)),
-            Inst::AtomicLoad(..) | Inst::Atomic(..) => atomic = true,
+            Inst::AtomicLoad(..) | Inst::Atomic(..) | Inst::CompareSwap(..) => atomic = true,
             _ => {}
         },
         _ => {}
@@ -224,6 +228,7 @@ fn emit_pieces(
         unbounded: is_unbounded(function),
         rows: 1,
         workgroup: Some(size),
+        has_extents: layout.has_extents,
         privates,
     })
 }
@@ -252,6 +257,7 @@ fn emit_lanes(
         unbounded: is_unbounded(&kernel.entry),
         rows: 1,
         workgroup: None,
+        has_extents: layout.has_extents,
         privates,
     })
 }
@@ -280,7 +286,7 @@ fn module(
     functions: &[wasm_encoder::Function],
 ) -> Vec<u8> {
     let mut module = Module::new();
-    module.section(&types(kernel, modes));
+    module.section(&types(kernel, layout, modes));
     let mut section = FunctionSection::new();
     for at in 0..modes.len() {
         section.function(at as u32);
@@ -361,23 +367,26 @@ impl Facts {
 }
 
 /// Every parameter of the function of this mode.
-fn signature(kernel: &Kernel, mode: Mode) -> Vec<ValType> {
+fn signature(kernel: &Kernel, layout: &Layout, mode: Mode) -> Vec<ValType> {
     let mut params = vec![ValType::I32; RANGE_PARAMS as usize];
     let arguments = &kernel.entry.params[..kernel.entry.arity()];
     params.extend(arguments.iter().map(|param| match param.kind {
         ParamKind::Scalar(ty) => val_type(ty),
         ParamKind::Buffer { .. } | ParamKind::Shared { .. } => ValType::I32,
     }));
+    if layout.has_extents {
+        params.extend([ValType::I32; 3]);
+    }
     if mode == Mode::Scan {
         params.extend(kernel.contribution().map(val_type));
     }
     params
 }
 
-fn types(kernel: &Kernel, modes: &[Mode]) -> TypeSection {
+fn types(kernel: &Kernel, layout: &Layout, modes: &[Mode]) -> TypeSection {
     let mut types = TypeSection::new();
     for mode in modes {
-        types.ty().function(signature(kernel, *mode), [ValType::I32]);
+        types.ty().function(signature(kernel, layout, *mode), [ValType::I32]);
     }
     types
 }
@@ -487,6 +496,7 @@ fn unlowered(
         | Inst::Id(_)
         | Inst::Local(_)
         | Inst::Group(_)
+        | Inst::Extent(_)
         | Inst::Len(_)
         | Inst::Counter
         | Inst::Unary(..)
@@ -499,7 +509,8 @@ fn unlowered(
         | Inst::GetElement(..)
         | Inst::Load(..)
         | Inst::AtomicLoad(..)
-        | Inst::Atomic(..) => return None,
+        | Inst::Atomic(..)
+        | Inst::CompareSwap(..) => return None,
     };
     Some((what, def.span))
 }

@@ -167,9 +167,11 @@ fn is_repeatable(function: &Function, block: &[Stmt]) -> bool {
     block.iter().all(|stmt| match stmt {
         Stmt::Let(value) => match function.def(*value).inst {
             Inst::Load(buffer, _) => function.is_read_only(buffer),
-            Inst::GetElement(..) | Inst::AtomicLoad(..) | Inst::Atomic(..) | Inst::Call(..) => {
-                false
-            }
+            Inst::GetElement(..)
+            | Inst::AtomicLoad(..)
+            | Inst::Atomic(..)
+            | Inst::CompareSwap(..)
+            | Inst::Call(..) => false,
             _ => true,
         },
         Stmt::Set(..) => true,

@@ -87,10 +87,11 @@ impl Rows {
             Inst::Id(axis) | Inst::Local(axis) => *axis == Axis::Y,
             Inst::Get(local) | Inst::GetElement(local, _) => self.locals[local.index()],
             // Each invocation has its own turn.
-            Inst::Atomic(..) | Inst::Call(..) => true,
+            Inst::Atomic(..) | Inst::CompareSwap(..) | Inst::Call(..) => true,
             Inst::Const(_)
             | Inst::Param(_)
             | Inst::Group(_)
+            | Inst::Extent(_)
             | Inst::Len(_)
             | Inst::Counter
             | Inst::Unary(..)

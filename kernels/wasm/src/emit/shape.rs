@@ -150,7 +150,10 @@ impl Shape<'_> {
     fn is_scattered(&self) -> bool {
         let (mut scattered, mut others) = (0, 0);
         self.each_in_loops(|value| match &self.function.def(value).inst {
-            Inst::Load(_, index) | Inst::AtomicLoad(_, index) | Inst::Atomic(_, _, index, _)
+            Inst::Load(_, index)
+            | Inst::AtomicLoad(_, index)
+            | Inst::Atomic(_, _, index, _)
+            | Inst::CompareSwap(_, index, ..)
                 if self.facts.variance(*index) == Variance::Varying =>
             {
                 scattered += 1;

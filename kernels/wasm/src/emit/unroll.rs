@@ -152,7 +152,11 @@ impl<'a> Body<'a> {
         block.iter().all(|stmt| match stmt {
             Stmt::Let(value) => !matches!(
                 self.function.def(*value).inst,
-                Inst::Atomic(..) | Inst::AtomicLoad(..) | Inst::GetElement(..) | Inst::Call(..)
+                Inst::Atomic(..)
+                    | Inst::CompareSwap(..)
+                    | Inst::AtomicLoad(..)
+                    | Inst::GetElement(..)
+                    | Inst::Call(..)
             ),
             Stmt::Set(..) => true,
             Stmt::SetElement(..)
