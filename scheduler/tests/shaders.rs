@@ -70,3 +70,74 @@ fn a_shader_runs_on_both_devices_and_is_explained() -> Result<(), Error> {
     }
     Ok(())
 }
+
+/// Everything at once that is not in [`SHADER`]: matrices, packed colours, a constant that a pipeline
+/// sets, as many groups as there are, a table that is indexed, sums of floats by compare-and-exchange.
+const COLOURS: &str = "
+override BINS: u32 = 4u;
+struct Look { turn: mat3x3<f32>, gains: array<vec4<f32>, 2> }
+@group(0) @binding(0) var<storage> pixels: array<u32>;
+@group(0) @binding(1) var<storage, read_write> out: array<u32>;
+@group(0) @binding(2) var<storage, read_write> sums: array<atomic<u32>>;
+@group(0) @binding(3) var<uniform> look: Look;
+
+fn add(at: u32, v: f32) {
+    var held = atomicLoad(&sums[at]);
+    loop {
+        let sum = bitcast<u32>(bitcast<f32>(held) + v);
+        let done = atomicCompareExchangeWeak(&sums[at], held, sum);
+        if (done.exchanged) { break; }
+        held = done.old_value;
+    }
+}
+
+@compute @workgroup_size(32)
+fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
+    for (var at = id.x; at < arrayLength(&pixels); at += groups.x * 32u) {
+        let colour = unpack4x8unorm(pixels[at]);
+        let turned = look.turn * colour.rgb;
+        out[at] = pack4x8unorm(vec4(turned * look.gains[at % 2u].x, colour.a));
+        add(at % BINS, floor(255.0 * colour.a + 0.5));
+    }
+}";
+
+#[test]
+fn matrices_constants_and_floats_in_atomics_run_on_both_devices() -> Result<(), Error> {
+    let rt = Runtime::from_env()?;
+    let module = Module::from_wgsl("colours.wgsl", COLOURS).expect("valid");
+    let kernel = module.with_constants([("BINS", 3.0)]).kernel("main").expect("a kernel");
+    let handle = rt.adopt(kernel, "colours");
+    let pixels: Vec<u32> = (0..1000u32).map(|i| i.wrapping_mul(0x9e37_79b9)).collect();
+    // Red becomes green, green blue, blue red; three columns of four words, then the gains.
+    let look =
+        [0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.5f32];
+    let look = [look.as_slice(), &[0.0; 3]].concat();
+    let bytes = |at: usize| pixels[at].to_le_bytes();
+    let devices: &[Device] = if rt.adapter().is_some() { &Device::ALL } else { &[Device::Cpu] };
+    for &device in devices {
+        let mut args = [
+            DynArg::U32(rt.buffer_from(&pixels)?),
+            DynArg::U32(rt.alloc(pixels.len())?),
+            DynArg::U32(rt.alloc(3)?),
+            DynArg::F32(rt.buffer_from(&look)?),
+        ];
+        // Fewer invocations than pixels: each does several.
+        let call = rt.call_handle(&handle, &mut args).grid([100, 1, 1]).device(device);
+        assert_eq!(call.run()?.device, device);
+        let (DynArg::U32(out), DynArg::U32(sums)) = (&args[1], &args[2]) else {
+            panic!("words stay words")
+        };
+        for (at, found) in out.read()?.iter().enumerate() {
+            let [r, g, b, a] = bytes(at);
+            let gain = |v: u8| if at % 2 == 0 { f32::from(v) } else { 0.5 * f32::from(v) };
+            let [x, y, z, alpha] = found.to_le_bytes();
+            for (found, expected) in [(x, gain(b)), (y, gain(r)), (z, gain(g)), (alpha, a.into())] {
+                assert!((f32::from(found) - expected).abs() <= 0.51, "{device}: pixel {at}");
+            }
+        }
+        let sum = |bin: usize| (bin..1000).step_by(3).map(|at| f32::from(bytes(at)[3])).sum();
+        let expected: [f32; 3] = [0, 1, 2].map(sum);
+        assert_eq!(sums.read()?.iter().map(|b| f32::from_bits(*b)).collect::<Vec<_>>(), expected);
+    }
+    Ok(())
+}

@@ -66,9 +66,6 @@ impl<'m> Body<'m> {
     ) -> Taken<Body<'m>> {
         let sizes = point.workgroup_size;
         let refuse = |message: String| Err(Refusal { message, span: naga::Span::UNDEFINED });
-        if point.workgroup_size_overrides.is_some() {
-            return refuse("a size of workgroups that a pipeline sets is not taken".to_owned());
-        }
         let invocations: u64 = sizes.iter().map(|&n| u64::from(n)).product();
         if invocations > u64::from(WORKGROUP_MAX) {
             return refuse(format!("a workgroup of {sizes:?}, it can have {WORKGROUP_MAX}"));
@@ -76,7 +73,7 @@ impl<'m> Body<'m> {
         let frame = Frame::new(&point.function, module.info.get_entry_point(at), Vec::new());
         let mut body = Body {
             module,
-            types: Types(&module.naga.types),
+            types: Types(&module.naga),
             b: Builder::new(point.name.clone()),
             workgroup: sizes,
             globals: HashMap::new(),
@@ -117,9 +114,15 @@ impl<'m> Body<'m> {
     // Global variables
 
     fn buffers(&mut self, used: &[Handle<naga::GlobalVariable>]) -> Taken<()> {
+        let indexed = indexed_globals(self.module);
         for &handle in used {
             let (variable, span) = self.global(handle);
-            let AddressSpace::Storage { access } = variable.space else { continue };
+            let access = match variable.space {
+                AddressSpace::Storage { access } => access,
+                // No scalar parameter has an index that is found at run time.
+                AddressSpace::Uniform if indexed.contains(&handle) => StorageAccess::LOAD,
+                _ => continue,
+            };
             let inner = self.types.inner(variable.ty);
             let (element, atomic) = self.element_type(&inner, span)?;
             let access = match (atomic, access.contains(StorageAccess::STORE)) {
@@ -185,6 +188,7 @@ impl<'m> Body<'m> {
         for &handle in used {
             let (variable, span) = self.global(handle);
             let refused = match variable.space {
+                AddressSpace::Uniform if self.globals.contains_key(&handle) => continue,
                 AddressSpace::Uniform => None,
                 AddressSpace::Immediate => None,
                 AddressSpace::Handle => Some("textures and samplers are not taken"),
@@ -395,12 +399,17 @@ impl<'m> Body<'m> {
             Statement::Atomic { pointer, fun, value, result } => {
                 let operand = self.scalar(*value)?;
                 let place = self.pointer(*pointer)?;
-                let Some(op) = atomic_op(fun) else {
-                    return refuse("compare-and-exchange is not taken");
+                let scalars = match fun {
+                    naga::AtomicFunction::Exchange { compare: Some(expected) } => {
+                        let expected = self.scalar(*expected)?;
+                        let before = self.compare_swap(&place, [expected, operand], span)?;
+                        // What a comparison gives is a structure of both.
+                        vec![before, self.b.binary(BinaryOp::Eq, before, expected)]
+                    }
+                    _ => vec![self.atomic(atomic_op(fun), &place, operand, span)?],
                 };
-                let before = self.atomic(op, &place, operand, span)?;
                 if let Some(result) = result {
-                    self.frame_mut().known.insert(*result, Meaning::Scalars(vec![before]));
+                    self.frame_mut().known.insert(*result, Meaning::Scalars(scalars));
                 }
             }
             Statement::ControlBarrier(_) => {
@@ -690,32 +699,43 @@ fn atomics(types: &Types<'_>, inner: &TypeInner) -> (usize, bool) {
     }
 }
 
-/// The variables into which some index is found at run time.
+/// The variables outside of functions into which some index is found at run time.
+fn indexed_globals(module: &Module) -> HashSet<Handle<naga::GlobalVariable>> {
+    let points = module.naga.entry_points.iter().map(|point| &point.function);
+    let functions = module.naga.functions.iter().map(|(_, function)| function).chain(points);
+    let roots = functions.flat_map(|function| {
+        indexed_roots(function).filter_map(|root| match function.expressions[root] {
+            Expression::GlobalVariable(variable) => Some(variable),
+            _ => None,
+        })
+    });
+    roots.collect()
+}
+
+/// What is indexed by values that are found at run time.
+fn indexed_roots(function: &naga::Function) -> impl Iterator<Item = Handle<Expression>> + '_ {
+    let root = |mut at: Handle<Expression>| loop {
+        match function.expressions[at] {
+            Expression::Access { base, .. } | Expression::AccessIndex { base, .. } => at = base,
+            _ => return at,
+        }
+    };
+    function.expressions.iter().filter_map(move |(_, expression)| match expression {
+        Expression::Access { base, .. } => Some(root(*base)),
+        _ => None,
+    })
+}
+
+/// The variables of a function into which some index is found at run time.
 fn indexed_variables(function: &naga::Function) -> HashSet<Handle<naga::LocalVariable>> {
-    let mut found = HashSet::new();
-    for (_, expression) in function.expressions.iter() {
-        if let Expression::Access { base, .. } = expression {
-            let mut at = *base;
-            loop {
-                match function.expressions[at] {
-                    Expression::Access { base, .. } | Expression::AccessIndex { base, .. } => {
-                        at = base;
-                    }
-                    Expression::LocalVariable(variable) => {
-                        found.insert(variable);
-                        break;
-                    }
-                    _ => break,
-                }
-            }
-        }
-        // A pointer that is passed on may be indexed there.
-        if let Expression::LocalVariable(variable) = expression
-            && is_passed(function, *variable)
-        {
-            found.insert(*variable);
-        }
-    }
+    let variable = |at: Handle<Expression>| match function.expressions[at] {
+        Expression::LocalVariable(variable) => Some(variable),
+        _ => None,
+    };
+    let mut found: HashSet<_> = indexed_roots(function).filter_map(variable).collect();
+    // A pointer that is passed on may be indexed there.
+    let variables = function.expressions.iter().filter_map(|(at, _)| variable(at));
+    found.extend(variables.filter(|variable| is_passed(function, *variable)));
     found
 }
 
@@ -768,8 +788,8 @@ fn breaks(block: &[Statement]) -> bool {
     })
 }
 
-fn atomic_op(fun: &naga::AtomicFunction) -> Option<AtomicOp> {
-    Some(match fun {
+fn atomic_op(fun: &naga::AtomicFunction) -> AtomicOp {
+    match fun {
         naga::AtomicFunction::Add => AtomicOp::Add,
         naga::AtomicFunction::Subtract => AtomicOp::Sub,
         naga::AtomicFunction::And => AtomicOp::And,
@@ -777,9 +797,16 @@ fn atomic_op(fun: &naga::AtomicFunction) -> Option<AtomicOp> {
         naga::AtomicFunction::InclusiveOr => AtomicOp::Or,
         naga::AtomicFunction::Min => AtomicOp::Min,
         naga::AtomicFunction::Max => AtomicOp::Max,
-        naga::AtomicFunction::Exchange { compare: None } => AtomicOp::Swap,
-        naga::AtomicFunction::Exchange { compare: Some(_) } => return None,
-    })
+        naga::AtomicFunction::Exchange { .. } => AtomicOp::Swap,
+    }
+}
+
+/// The type of the elements of a scalar, vector or matrix.
+pub(super) fn element_type(inner: &TypeInner, span: naga::Span) -> Taken<Type> {
+    match inner {
+        TypeInner::Matrix { scalar: s, .. } => scalar(*s, span),
+        other => scalar_type(other, span),
+    }
 }
 
 /// The type of a scalar expression.

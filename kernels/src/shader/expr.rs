@@ -4,8 +4,9 @@ use naga::{
     BinaryOperator, Binding, BuiltIn, Expression, Handle, Literal, ScalarKind, Statement, TypeInner,
 };
 
-use super::body::{Body, any, scalar_type};
+use super::body::{Body, any, element_type, scalar_type};
 use super::layout::scalar;
+use super::matrix::is_matrix;
 use super::place::Place;
 use super::{Refusal, Taken};
 use crate::ir::{Axis, BinaryOp, Const, Inst, Type, UnaryOp, Value};
@@ -65,7 +66,8 @@ impl<'m> Body<'m> {
 
     /// The type of an expression.
     pub(super) fn inner(&self, handle: Handle<Expression>) -> TypeInner {
-        self.frame().info[handle].ty.inner_with(&self.module.naga().types).clone()
+        let inner = self.frame().info[handle].ty.inner_with(&self.module.naga().types);
+        self.types.sized(inner.clone())
     }
 
     pub(super) fn expression(&mut self, handle: Handle<Expression>) -> Taken<Meaning> {
@@ -136,6 +138,7 @@ impl<'m> Body<'m> {
             | Expression::WorkGroupUniformLoadResult { .. } => {
                 return refuse("a result before its statement is");
             }
+            // Module::kernel has put constants in their places.
             Expression::Override(_) => return refuse("constants that a pipeline sets are"),
             Expression::ImageSample { .. }
             | Expression::ImageLoad { .. }
@@ -286,7 +289,7 @@ impl<'m> Body<'m> {
         expr: Handle<Expression>,
         span: naga::Span,
     ) -> Taken<Scalars> {
-        scalar_type(&self.inner(expr), span)?;
+        element_type(&self.inner(expr), span)?;
         let op = match op {
             naga::UnaryOperator::Negate => UnaryOp::Neg,
             naga::UnaryOperator::LogicalNot | naga::UnaryOperator::BitwiseNot => UnaryOp::Not,
@@ -302,7 +305,10 @@ impl<'m> Body<'m> {
         span: naga::Span,
     ) -> Taken<Scalars> {
         for side in [left, right] {
-            scalar_type(&self.inner(side), span)?;
+            element_type(&self.inner(side), span)?;
+        }
+        if [left, right].into_iter().any(|side| is_matrix(&self.inner(side))) {
+            return self.matrix_binary(op, left, right, span);
         }
         let op = match op {
             BinaryOperator::Add => BinaryOp::Add,
@@ -375,7 +381,7 @@ impl<'m> Body<'m> {
         convert: Option<u8>,
         span: naga::Span,
     ) -> Taken<Scalars> {
-        let from = scalar_type(&self.inner(expr), span)?;
+        let from = element_type(&self.inner(expr), span)?;
         let width = convert.unwrap_or(from.bytes() as u8);
         let to = scalar(naga::Scalar { kind, width }, span)?;
         let values = self.scalars(expr)?;
@@ -441,6 +447,7 @@ impl<'m> Body<'m> {
                 }
                 vec![number]
             }
+            BuiltIn::NumWorkGroups => axes.map(|axis| self.groups_along(axis)).to_vec(),
             BuiltIn::WorkGroupSize => self.workgroup.map(|n| self.b.constant(n)).to_vec(),
             other => return refuse(format!("the input {other:?}")),
         })
@@ -452,6 +459,16 @@ impl<'m> Body<'m> {
             return self.b.constant(0u32);
         }
         self.b.value(Type::U32, inst)
+    }
+
+    /// The number of workgroups along an axis.
+    fn groups_along(&mut self, axis: Axis) -> Value {
+        if axis.index() >= self.axes_used {
+            return self.b.constant(1u32);
+        }
+        let extent = self.b.value(Type::U32, Inst::Extent(axis));
+        let size = self.b.constant(self.workgroup[axis.index()]);
+        self.b.binary(BinaryOp::Div, extent, size)
     }
 
     fn local_id(&mut self, axis: Axis) -> Value {
@@ -497,7 +514,9 @@ impl<'m> Body<'m> {
         let is_place = |binding: Option<&Binding>| {
             matches!(
                 binding,
-                Some(Binding::BuiltIn(BuiltIn::GlobalInvocationId | BuiltIn::WorkGroupId))
+                Some(Binding::BuiltIn(
+                    BuiltIn::GlobalInvocationId | BuiltIn::WorkGroupId | BuiltIn::NumWorkGroups
+                ))
             )
         };
         let expressions = &function.expressions;

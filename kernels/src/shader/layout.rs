@@ -1,6 +1,8 @@
 //! Types as rows of scalars: what a vector, array or structure is made of, and where each scalar lies
 //! in memory.
 
+use std::num::NonZeroU32;
+
 use naga::{ArraySize, TypeInner};
 
 use super::{Refusal, Taken};
@@ -26,7 +28,7 @@ pub(super) struct Part {
 
 /// Looks types up.
 #[derive(Clone, Copy)]
-pub(super) struct Types<'a>(pub(super) &'a naga::UniqueArena<naga::Type>);
+pub(super) struct Types<'a>(pub(super) &'a naga::Module);
 
 /// The IR's type of a scalar.
 pub(super) fn scalar(scalar: naga::Scalar, span: naga::Span) -> Taken<Type> {
@@ -48,7 +50,18 @@ pub(super) fn scalar(scalar: naga::Scalar, span: naga::Span) -> Taken<Type> {
 
 impl Types<'_> {
     pub(super) fn inner(&self, handle: naga::Handle<naga::Type>) -> TypeInner {
-        self.0[handle].inner.clone()
+        self.sized(self.0.types[handle].inner.clone())
+    }
+
+    /// The type with its size as a number, where a pipeline sets it.
+    pub(super) fn sized(&self, mut inner: TypeInner) -> TypeInner {
+        if let TypeInner::Array { size: size @ ArraySize::Pending(_), .. } = &mut inner
+            && let Ok(naga::proc::IndexableLength::Known(n)) = size.resolve(self.0.to_ctx())
+            && let Some(n) = NonZeroU32::new(n)
+        {
+            *size = ArraySize::Constant(n);
+        }
+        inner
     }
 
     /// The scalars of a type of fixed size, in order.
@@ -70,6 +83,12 @@ impl Types<'_> {
                     out.push(Leaf { ty, offset: at + lane * u32::from(s.width) });
                 }
             }
+            TypeInner::Matrix { columns, .. } => {
+                let (column, _, stride) = self.element(inner, span)?;
+                for at_column in 0..*columns as u32 {
+                    self.add(&column, at + at_column * stride, span, out)?;
+                }
+            }
             TypeInner::Array { base, size: ArraySize::Constant(n), stride } => {
                 let base = self.inner(*base);
                 for i in 0..n.get() {
@@ -89,7 +108,8 @@ impl Types<'_> {
         Ok(())
     }
 
-    /// The type of an element of an array or vector, its scalars, and its bytes.
+    /// The type of an element of an array or vector or of a column of a matrix, its scalars, and its
+    /// bytes.
     pub(super) fn element(
         &self,
         inner: &TypeInner,
@@ -98,6 +118,13 @@ impl Types<'_> {
         match inner {
             TypeInner::Vector { scalar, .. } => {
                 Ok((TypeInner::Scalar(*scalar), 1, u32::from(scalar.width)))
+            }
+            TypeInner::Matrix { rows, scalar, .. } => {
+                let column = TypeInner::Vector { size: *rows, scalar: *scalar };
+                // A column of three is laid out like one of four.
+                let width = u32::from(scalar.width);
+                let stride = (*rows as u32).next_power_of_two() * width;
+                Ok((column, *rows as u32, stride))
             }
             TypeInner::Array { base, stride, .. } => {
                 let base = self.inner(*base);

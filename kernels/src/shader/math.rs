@@ -4,6 +4,7 @@ use naga::{Expression, Handle, MathFunction};
 
 use super::body::{Body, scalar_type};
 use super::expr::Scalars;
+use super::matrix::is_matrix;
 use super::{Refusal, Taken};
 use crate::ir::{BinaryOp, Type, UnaryOp, Value};
 
@@ -15,12 +16,20 @@ impl Body<'_> {
         others: [Option<Handle<Expression>>; 3],
         span: naga::Span,
     ) -> Taken<Scalars> {
+        if is_matrix(&self.inner(arg)) {
+            return self.matrix_math(fun, arg, span);
+        }
         let ty = scalar_type(&self.inner(arg), span)?;
         let mut args = vec![self.scalars(arg)?];
         for other in others.into_iter().flatten() {
             args.push(self.scalars(other)?);
         }
-        if let Some(whole) = self.of_vectors(fun, &args) {
+        let whole = match fun {
+            MathFunction::Modf => Some(self.modf(&args[0])),
+            MathFunction::Frexp => self.frexp(&args[0], ty),
+            _ => self.of_vectors(fun, ty, &args).or_else(|| self.of_words(fun, &args)),
+        };
+        if let Some(whole) = whole {
             return Ok(whole);
         }
         let count = args.iter().map(Vec::len).max().unwrap_or(0);
@@ -39,7 +48,7 @@ impl Body<'_> {
         Ok(scalars)
     }
 
-    fn dot(&mut self, a: &[Value], b: &[Value]) -> Value {
+    pub(super) fn dot(&mut self, a: &[Value], b: &[Value]) -> Value {
         let mut products = a.iter().zip(b).map(|(&a, &b)| (a, b));
         let (a, b) = products.next().expect("vectors have lanes");
         let mut sum = self.b.binary(BinaryOp::Mul, a, b);
@@ -61,7 +70,7 @@ impl Body<'_> {
     }
 
     /// Functions that mix the lanes of vectors.
-    fn of_vectors(&mut self, fun: MathFunction, args: &[Scalars]) -> Option<Scalars> {
+    fn of_vectors(&mut self, fun: MathFunction, ty: Type, args: &[Scalars]) -> Option<Scalars> {
         let a = &args[0];
         Some(match (fun, args) {
             (MathFunction::Dot, [a, b]) => vec![self.dot(a, b)],
@@ -95,8 +104,54 @@ impl Body<'_> {
                     })
                     .collect()
             }
+            (MathFunction::Outer, [a, b]) => self.outer(a, b),
+            (MathFunction::FaceForward, [a, incident, normal]) => {
+                let along = self.dot(incident, normal);
+                let zero = self.zero(ty);
+                let faces = self.b.binary(BinaryOp::Lt, along, zero);
+                let lane = |&v| {
+                    let other = self.b.unary(UnaryOp::Neg, v);
+                    self.b.select(faces, v, other)
+                };
+                a.iter().map(lane).collect()
+            }
+            (MathFunction::Refract, [incident, normal, ratio]) => {
+                self.refract(ty, incident, normal, ratio[0])
+            }
             _ => return None,
         })
+    }
+
+    /// `k = 1 - r² (1 - (n · i)²); r i - (r (n · i) + √k) n`, or nothing where `k < 0`.
+    fn refract(&mut self, ty: Type, incident: &[Value], normal: &[Value], ratio: Value) -> Scalars {
+        use BinaryOp::{Add, Lt, Mul, Sub};
+        let (zero, one) = (self.zero(ty), self.number(ty, 1.0));
+        let along = self.dot(normal, incident);
+        let square = self.b.binary(Mul, along, along);
+        let across = self.b.binary(Sub, one, square);
+        let ratio_square = self.b.binary(Mul, ratio, ratio);
+        let bent = self.b.binary(Mul, ratio_square, across);
+        let k = self.b.binary(Sub, one, bent);
+        let is_reflected = self.b.binary(Lt, k, zero);
+        let root = self.b.unary(UnaryOp::Sqrt, k);
+        let forward = self.b.binary(Mul, ratio, along);
+        let by = self.b.binary(Add, forward, root);
+        let lane = |(&i, &n)| {
+            let (straight, inward) = (self.b.binary(Mul, ratio, i), self.b.binary(Mul, by, n));
+            let refracted = self.b.binary(Sub, straight, inward);
+            self.b.select(is_reflected, zero, refracted)
+        };
+        incident.iter().zip(normal).map(lane).collect()
+    }
+
+    /// All fractions, then all whole parts.
+    fn modf(&mut self, lanes: &[Value]) -> Scalars {
+        let wholes: Scalars = lanes.iter().map(|&x| self.b.unary(UnaryOp::Trunc, x)).collect();
+        let pairs = lanes.iter().zip(&wholes);
+        let fraction = |(&x, &whole)| self.b.binary(BinaryOp::Sub, x, whole);
+        let mut parts: Scalars = pairs.map(fraction).collect();
+        parts.extend(wholes);
+        parts
     }
 
     fn of_scalars(&mut self, fun: MathFunction, ty: Type, args: &[Value]) -> Option<Value> {
@@ -137,7 +192,41 @@ impl Body<'_> {
         if let (Some(op), [a, b]) = (binary, args) {
             return Some(self.b.binary(op, *a, *b));
         }
-        self.composed(fun, ty, args)
+        let composed = self.composed(fun, ty, args);
+        composed
+            .or_else(|| self.hyperbolic(fun, ty, args[0]))
+            .or_else(|| self.of_bits(fun, ty, args))
+    }
+
+    /// By the formulas of the WGSL specification.
+    fn hyperbolic(&mut self, fun: MathFunction, ty: Type, x: Value) -> Option<Value> {
+        use BinaryOp::{Add, Div, Mul, Sub};
+        let (one, half) = (self.number(ty, 1.0), self.number(ty, 0.5));
+        Some(match fun {
+            MathFunction::Sinh | MathFunction::Cosh => {
+                let negative = self.b.unary(UnaryOp::Neg, x);
+                let (up, down) =
+                    (self.b.unary(UnaryOp::Exp, x), self.b.unary(UnaryOp::Exp, negative));
+                let op = if fun == MathFunction::Sinh { Sub } else { Add };
+                let both = self.b.binary(op, up, down);
+                self.b.binary(Mul, both, half)
+            }
+            MathFunction::Asinh | MathFunction::Acosh => {
+                let square = self.b.binary(Mul, x, x);
+                let op = if fun == MathFunction::Asinh { Add } else { Sub };
+                let shifted = self.b.binary(op, square, one);
+                let root = self.b.unary(UnaryOp::Sqrt, shifted);
+                let sum = self.b.binary(Add, x, root);
+                self.b.unary(UnaryOp::Ln, sum)
+            }
+            MathFunction::Atanh => {
+                let (above, below) = (self.b.binary(Add, one, x), self.b.binary(Sub, one, x));
+                let ratio = self.b.binary(Div, above, below);
+                let log = self.b.unary(UnaryOp::Ln, ratio);
+                self.b.binary(Mul, log, half)
+            }
+            _ => return None,
+        })
     }
 
     /// Functions that are a few operators.

@@ -4,28 +4,35 @@
 //! ```text
 //! var<storage>            a buffer parameter, in the order of group and binding; its elements are
 //!                         scalars: vectors and structures are several of them
-//! var<uniform>            a scalar parameter for each scalar in it, behind the buffers
+//! var<uniform>            a scalar parameter for each scalar in it, behind the buffers; a buffer, where
+//!                         some index into it is found at run time
 //! var<workgroup>          a shared array
 //! var<private>, var       variables
 //! a function              its body, where it is called
-//! vec2, vec3, vec4        that many values
+//! vec2, vec3, vec4, mat…  that many values
+//! override                a constant: see [`Module::with_constants`]
 //! for (i = a; i < b; …)   a counted loop, where that can be seen
 //! ```
 //!
 //! An index out of range and a division by zero are errors here as in every kernel, and not clamped.
-//! What cannot be taken (textures, matrices, subgroups, …) is refused with the construct and its
+//! What cannot be taken (textures, subgroups, …) is refused with the construct and its
 //! line. A grid of one axis is as long as the first buffer that the shader writes, if its elements are
 //! scalars; others have the extents that the call gives: in invocations, rounded up to whole
 //! workgroups.
 
+mod bits;
 mod body;
 mod counted;
 mod expr;
 mod layout;
 mod math;
+mod matrix;
 mod place;
 
 use std::sync::Arc;
+
+use naga::back::PipelineConstants;
+use naga::back::pipeline_constants::{PipelineConstantError, process_overrides};
 
 use crate::error::{Diagnostic, KernelError};
 use crate::ir::{Access, Extent, Kernel, ParamKind};
@@ -39,6 +46,8 @@ pub struct Module {
     info: naga::valid::ModuleInfo,
     file: Arc<str>,
     source: String,
+    /// What a pipeline sets.
+    constants: PipelineConstants,
 }
 
 /// A complaint before it has a location: what and where.
@@ -103,7 +112,19 @@ impl Module {
         let info = info.map_err(|error| {
             complaint(file, error.location(source), error.as_inner().to_string())
         })?;
-        Ok(Module { naga, info, file: file.into(), source: source.to_owned() })
+        let constants = PipelineConstants::default();
+        Ok(Module { naga, info, file: file.into(), source: source.to_owned(), constants })
+    }
+
+    /// The module with values for constants that a pipeline sets (`override N = 4u;`), by name, or by
+    /// number where they have one (`@id(7)`). Booleans are 0 and 1.
+    pub fn with_constants<'n>(
+        mut self,
+        constants: impl IntoIterator<Item = (&'n str, f64)>,
+    ) -> Module {
+        let constants = constants.into_iter().map(|(name, value)| (name.to_owned(), value));
+        self.constants.extend(constants);
+        self
     }
 
     /// The names of the compute entry points.
@@ -115,7 +136,8 @@ impl Module {
     /// The kernel of an entry point, verified but not optimised.
     ///
     /// # Errors
-    /// [`KernelError::Source`] with what cannot be taken, and its line.
+    /// [`KernelError::Source`] with what cannot be taken, and its line, and for constants that have no
+    /// value or one that does not fit.
     pub fn kernel(&self, entry: &str) -> Result<Kernel, KernelError> {
         let stage = naga::ShaderStage::Compute;
         let points = &self.naga.entry_points;
@@ -128,15 +150,47 @@ impl Module {
             let diagnostics = vec![Diagnostic { location, message, help }];
             return Err(KernelError::Source { kernel: entry.to_owned(), diagnostics });
         };
-        let kernel = self.lower(at).map_err(|refusal| {
+        let kernel = match self.specialized(entry)? {
+            None => self.lowered(at)?,
+            // Nothing but the entry point is left.
+            Some(module) => module.lowered(0)?,
+        };
+        crate::front::refuse_divergent_barrier(&kernel)?;
+        verify(&kernel)?;
+        Ok(kernel)
+    }
+
+    /// The module with its constants in their places; `None` where it has none.
+    fn specialized(&self, entry: &str) -> Result<Option<Module>, KernelError> {
+        if self.naga.overrides.is_empty() && self.constants.is_empty() {
+            return Ok(None);
+        }
+        let point = Some((naga::ShaderStage::Compute, entry));
+        let done = process_overrides(&self.naga, &self.info, point, &self.constants);
+        let (naga, info) = done.map_err(|error| {
+            let message = match error {
+                PipelineConstantError::MissingValue(name) => {
+                    format!("the constant `{name}` has no value: give it one (`with_constants`)")
+                }
+                PipelineConstantError::NotFound(name) => {
+                    format!("there is no constant `{name}` that a pipeline could set")
+                }
+                other => other.to_string(),
+            };
+            complaint(&self.file, None, message)
+        })?;
+        let (naga, info) = (naga.into_owned(), info.into_owned());
+        let (file, source) = (self.file.clone(), self.source.clone());
+        Ok(Some(Module { naga, info, file, source, constants: PipelineConstants::default() }))
+    }
+
+    fn lowered(&self, at: usize) -> Result<Kernel, KernelError> {
+        self.lower(at).map_err(|refusal| {
             // What comes as bytes has no lines.
             let known = refusal.span.is_defined() && !self.source.is_empty();
             let place = known.then(|| refusal.span.location(&self.source));
             complaint(&self.file, place, refusal.message)
-        })?;
-        crate::front::refuse_divergent_barrier(&kernel)?;
-        verify(&kernel)?;
-        Ok(kernel)
+        })
     }
 
     fn lower(&self, at: usize) -> Taken<Kernel> {

@@ -104,6 +104,7 @@ impl Body<'_> {
         let length = match inner {
             TypeInner::Array { size: naga::ArraySize::Constant(n), .. } => n.get(),
             TypeInner::Vector { size, .. } => *size as u32,
+            TypeInner::Matrix { columns, .. } => *columns as u32,
             _ => return,
         };
         let bound = self.b.constant(length);
@@ -225,6 +226,22 @@ impl Body<'_> {
         let index = self.word(place, Leaf { ty, offset: 0 }, ty);
         self.b.check_bounds(param, index);
         Ok(self.b.value(ty, Inst::Atomic(op, param, index, operand)))
+    }
+
+    /// Compares the one scalar of a place with what is expected and replaces it; gives the value before.
+    pub(super) fn compare_swap(
+        &mut self,
+        place: &Place,
+        [expected, new]: [Value; 2],
+        span: naga::Span,
+    ) -> Taken<Value> {
+        let Root::Memory(param, ty) = place.root else {
+            let message = "an atomic operation on a variable".to_owned();
+            return Err(Refusal { message, span });
+        };
+        let index = self.word(place, Leaf { ty, offset: 0 }, ty);
+        self.b.check_bounds(param, index);
+        Ok(self.b.value(ty, Inst::CompareSwap(param, index, expected, new)))
     }
 
     /// The elements of the array without a size that a place is.
