@@ -20,16 +20,16 @@ use crate::report::model::Row;
 const PLACED_CALLS: usize = 6;
 
 /// Repetitions on each side, at least and at most.
-const REPETITIONS: [usize; 2] = [3, 25];
+const REPETITIONS: [usize; 2] = [3, 51];
 
 /// Time for the repetitions of one side.
-const BUDGET: Duration = Duration::from_millis(250);
+const BUDGET: Duration = Duration::from_millis(500);
 
 /// Calls that take longer than this are made only once before they are timed.
 const LONG: f64 = 0.5;
 
 /// Calls that take less than this are made once before each that is timed.
-pub(crate) const QUICK: f64 = 1e-3;
+pub(crate) const QUICK: f64 = 5e-3;
 
 /// The two sides, then the baselines.
 const SIDES: usize = Device::ALL.len() + Baseline::ALL.len();
