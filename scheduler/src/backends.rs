@@ -5,10 +5,10 @@ use std::sync::Arc;
 use crossover_kernels::error::RunError;
 use crossover_kernels::exec::Executor;
 use crossover_kernels::ir::Kernel;
-use crossover_shaders::{Gpu, GpuExecutor, GpuOptions};
+use crossover_shaders::{Gpu, GpuExecutor, GpuOptions, Sharing};
 use crossover_wasm::{Schedule, WasmExecutor, WasmOptions, Workers};
 
-use crate::config::{GpuUse, Settings};
+use crate::config::{GpuMemory, GpuUse, Settings};
 use crate::error::Error;
 use crate::version::Code;
 
@@ -95,7 +95,12 @@ fn open_gpu(settings: &Settings) -> Result<GpuBackend, Arc<str>> {
         GpuUse::Off => Err("the GPU is switched off (setting `gpu`)".into()),
         GpuUse::Auto | GpuUse::Require => {
             let adapter = settings.adapter.clone();
-            Gpu::open(&GpuOptions { adapter, ..GpuOptions::default() })
+            let sharing = Some(match settings.gpu_memory {
+                GpuMemory::Imported => Sharing::Imported,
+                GpuMemory::Mapped => Sharing::Mapped,
+                GpuMemory::Staged => Sharing::Staged,
+            });
+            Gpu::open(&GpuOptions { adapter, sharing, ..GpuOptions::default() })
                 .map(|gpu| GpuBackend::Gpu(GpuExecutor::new(gpu)))
                 .map_err(|error| error.to_string().into())
         }

@@ -1,5 +1,5 @@
-//! Buffers: one allocation that is a Rust slice, a wasm memory and, through a copy that is made when
-//! needed, a GPU buffer.
+//! Buffers: one allocation that is a Rust slice, a wasm memory and, in place where the driver can import
+//! host memory and else through a copy that is made when needed, a GPU buffer.
 
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
@@ -76,12 +76,25 @@ pub(crate) struct Storage {
     device: Mutex<DeviceSide>,
 }
 
-/// The copy on the GPU.
+/// The buffer on the GPU: a copy, or the slot itself.
 #[derive(Debug, Default)]
 struct DeviceSide {
     copy: Option<Arc<DeviceBuffer>>,
     /// Whether the copy is the newest content, perhaps beside the host's.
     is_current: bool,
+    shared: Shared,
+}
+
+/// Whether the GPU works on the slot in place.
+#[derive(Debug, Default)]
+enum Shared {
+    /// Nobody has tried.
+    #[default]
+    Untried,
+    /// It does.
+    Yes(Arc<DeviceBuffer>),
+    /// Its driver refuses.
+    No,
 }
 
 /// Where the newest content of a buffer is.
@@ -101,7 +114,9 @@ impl Storage {
     }
 
     pub(crate) fn residency(&self) -> Residency {
-        match (self.slot.is_pending(), self.device().is_current) {
+        let device = self.device();
+        let is_current = device.is_current || matches!(device.shared, Shared::Yes(_));
+        match (self.slot.is_pending(), is_current) {
             (true, _) => Residency::Gpu,
             (false, true) => Residency::Both,
             (false, false) => Residency::Host,
@@ -111,6 +126,27 @@ impl Storage {
     /// The host's content is about to change: the copy on the GPU is no longer the newest.
     pub(crate) fn host_changes(&self) {
         self.device().is_current = false;
+    }
+
+    /// Whether the GPU will work on the slot in place.
+    pub(crate) fn will_share(&self, gpu: &Gpu) -> bool {
+        gpu.can_share(&self.slot) && !matches!(self.device().shared, Shared::No)
+    }
+
+    /// The slot as a buffer of the GPU; `None` where a copy is needed.
+    pub(crate) fn shared(&self, gpu: &Arc<Gpu>) -> Result<Option<Arc<DeviceBuffer>>, DeviceError> {
+        if !gpu.can_share(&self.slot) {
+            return Ok(None);
+        }
+        let mut device = self.device();
+        if let Shared::Untried = device.shared {
+            let over = DeviceBuffer::over(gpu, &self.slot, self.slot.bytes() as u64)?;
+            device.shared = over.map_or(Shared::No, |buffer| Shared::Yes(Arc::new(buffer)));
+        }
+        match &device.shared {
+            Shared::Yes(buffer) => Ok(Some(buffer.clone())),
+            Shared::No | Shared::Untried => Ok(None),
+        }
     }
 
     /// The copy on the GPU, current; `upload` brings the host's content there if it must.

@@ -20,6 +20,20 @@ pub enum GpuUse {
     Require,
 }
 
+/// The best way in which the GPU may get at host memory; it takes a lesser one where its driver lacks
+/// this.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum GpuMemory {
+    /// In place: nothing is copied.
+    #[default]
+    Imported,
+    /// Copies that the host writes and reads directly.
+    Mapped,
+    /// Copies that are moved through staging memory.
+    Staged,
+}
+
 /// Everything that can be set.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -28,6 +42,8 @@ pub struct Settings {
     pub gpu: GpuUse,
     /// Part of the name of the adapter to use.
     pub adapter: Option<String>,
+    /// The best way in which the GPU may get at host memory.
+    pub gpu_memory: GpuMemory,
     /// Worker threads of the CPU side; 0 for one on each core.
     pub threads: usize,
     /// The routing policy's name.
@@ -50,6 +66,7 @@ impl Default for Settings {
         Settings {
             gpu: GpuUse::Auto,
             adapter: None,
+            gpu_memory: GpuMemory::Imported,
             threads: 0,
             policy: "learned".to_owned(),
             model: None,
@@ -73,7 +90,7 @@ impl Settings {
     }
 
     /// Changes the settings that environment variables name: `CROSSOVER_GPU` (auto, off, require),
-    /// `CROSSOVER_ADAPTER`, `CROSSOVER_THREADS`, `CROSSOVER_POLICY`, `CROSSOVER_MODEL`,
+    /// `CROSSOVER_ADAPTER`, `CROSSOVER_GPU_MEMORY` (imported, mapped, staged), `CROSSOVER_THREADS`, `CROSSOVER_POLICY`, `CROSSOVER_MODEL`,
     /// `CROSSOVER_CALIBRATION`, `CROSSOVER_CACHE` (a folder, or `off`; unless the settings name one,
     /// that of [`Settings::user_cache`]), `CROSSOVER_LEARN` (0 or 1), `CROSSOVER_DEADLINE_S`.
     ///
@@ -98,6 +115,17 @@ impl Settings {
         }
         if let Some(value) = get("CROSSOVER_ADAPTER") {
             self.adapter = Some(value).filter(|v| !v.is_empty());
+        }
+        if let Some(value) = get("CROSSOVER_GPU_MEMORY") {
+            self.gpu_memory = match value.as_str() {
+                "imported" | "" => GpuMemory::Imported,
+                "mapped" => GpuMemory::Mapped,
+                "staged" => GpuMemory::Staged,
+                other => {
+                    let message = format!("`{other}` is none of imported, mapped and staged");
+                    return Err(bad("CROSSOVER_GPU_MEMORY", message));
+                }
+            };
         }
         if let Some(value) = get("CROSSOVER_THREADS") {
             self.threads = value

@@ -62,7 +62,7 @@ mod words;
 pub use buffer::{Buffer, Element, ReadSlice, Residency, WriteSlice};
 pub use calibration::{Calibration, CpuRates, GpuRates};
 pub use call::{Bound, Call, Outcome};
-pub use config::{GpuUse, Settings};
+pub use config::{GpuMemory, GpuUse, Settings};
 pub use device::Device;
 pub use dynamic::{DynArg, Handle};
 pub use error::Error;

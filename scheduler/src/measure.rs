@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use crossover_kernels::{Id, kernel};
+use crossover_shaders::Sharing;
 
 use crate::buffer::Buffer;
 use crate::calibration::Calibration;
@@ -89,7 +90,10 @@ pub(crate) fn measure(rt: &Runtime) -> Result<Calibration, Error> {
         gpu.dispatch_s = probe.small(Device::Gpu, 1)?;
         gpu.flops = ops / probe.arithmetic(Device::Gpu, 1)?;
         gpu.bandwidth = stream_bytes / probe.stream(Device::Gpu, 1)?;
-        (gpu.upload, gpu.download) = probe.links()?;
+        // Where the GPU works on host memory, nothing goes up and down that could be timed.
+        if rt.inner().gpu().is_none_or(|gpu| gpu.sharing() != Sharing::Imported) {
+            (gpu.upload, gpu.download) = probe.links()?;
+        }
     }
     found.is_measured = true;
     Ok(found)

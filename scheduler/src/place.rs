@@ -97,7 +97,7 @@ pub(crate) fn decide(
     let threads = threads.unwrap_or(choice.map_or(1, |choice| choice.crew.threads(all)));
     // Without a GPU nothing is ever moved.
     let moves = match inner.has_gpu() {
-        true => moves(prepared, args, known.prior.blank),
+        true => moves(inner, prepared, args, known.prior.blank),
         false => Moves::default(),
     };
     let estimates = estimates(inner, &known.answer, &moves, threads, choice);
@@ -159,7 +159,7 @@ fn know(inner: &Inner, prepared: &Prepared, args: &[BoundArg], plain: &[Arg], gr
     let mut learned = prepared.learned();
     let (prior, answer) = learned.expect(shape(plain, grid), generation, || {
         let blank = blank(prepared, plain, grid);
-        let moves = moves(prepared, args, blank);
+        let moves = moves(inner, prepared, args, blank);
         let call = featurize::featurize(&inner.calibration(), prepared, plain, grid, &moves);
         let prediction = inner.model().predict(&call.features);
         let (features, log2_work) = (call.features.into(), call.log2_work);
@@ -221,12 +221,16 @@ pub(crate) fn items(grid: Grid) -> u64 {
 }
 
 /// What would have to be moved; `blank` buffers need no upload.
-fn moves(prepared: &Prepared, args: &[BoundArg], blank: u64) -> Moves {
+fn moves(inner: &Inner, prepared: &Prepared, args: &[BoundArg], blank: u64) -> Moves {
     let kernel = &prepared.kernel;
     let mut moves = Moves::default();
+    let gpu = inner.gpu();
     for (param, _, access) in kernel.entry.buffers() {
         let Some(BoundArg::Buffer(storage, _)) = args.get(param.index()) else { continue };
         let bytes = storage.slot.bytes() as u64;
+        if gpu.is_some_and(|gpu| storage.will_share(gpu)) {
+            continue;
+        }
         match storage.residency() {
             Residency::Host if blank.checked_shr(param.0).unwrap_or(0) & 1 == 0 => {
                 moves.upload += bytes;

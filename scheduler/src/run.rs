@@ -113,14 +113,15 @@ fn run_gpu(
         match arg {
             BoundArg::Scalar(c) => args.push(DeviceArg::Scalar(*c)),
             BoundArg::Buffer(_, len) => {
-                let copy = buffers.next().expect("there is a copy of every buffer");
-                args.push(DeviceArg::Buffer { buffer: &copy.buffer, len: *len });
+                let OnGpu { buffer, is_blank } =
+                    buffers.next().expect("there is a buffer on the GPU for each");
+                args.push(DeviceArg::Buffer { buffer, len: *len, is_blank: *is_blank });
             }
             BoundArg::Unfit(_) => {}
         }
     }
     let start = Instant::now();
-    let ran = version.dispatch(&args, job.grid, deadline);
+    let ran = version.dispatch(&args, job.grid, claim, deadline);
     let run_s = start.elapsed().as_secs_f64();
     // A device that is gone has no content; after any other error what it wrote is the newest.
     if matches!(ran, Err(RunError::Device { .. })) {
@@ -137,14 +138,14 @@ fn run_gpu(
     Ok((Measured { run_s, device_s, transfer_s, total_s: 0.0 }, Instant::now()))
 }
 
-/// A buffer on the GPU.
+/// A buffer on the GPU: a copy, or the host's memory.
 struct OnGpu {
     buffer: Arc<DeviceBuffer>,
-    /// It holds nothing of the buffer's content: the call will overwrite all of it.
+    /// The call will overwrite all of it: a copy need not hold the buffer's content before.
     is_blank: bool,
 }
 
-/// A copy of every buffer on the GPU, in parameter order, and the time that copying took.
+/// Every buffer on the GPU, in parameter order, and the time that copying took.
 fn upload(job: &Job, version: &GpuVersion, claim: &Claim) -> Result<(Vec<OnGpu>, Duration), Error> {
     let gpu = version.gpu();
     let kernel = &job.prepared.kernel;
@@ -158,8 +159,13 @@ fn upload(job: &Job, version: &GpuVersion, claim: &Claim) -> Result<(Vec<OnGpu>,
             error.of_kernel(&kernel.entry.name, &gpu.info().name, &format!("buffer `{name}`"))
         };
         let param = Param(at as u32);
-        if storage.residency() == Residency::Host && overwrites(kernel, param, &job.plain, job.grid)
-        {
+        let is_overwritten = || overwrites(kernel, param, &job.plain, job.grid);
+        if let Some(buffer) = storage.shared(gpu).map_err(fail)? {
+            storage.slot.settle(claim)?;
+            copies.push(OnGpu { buffer, is_blank: is_overwritten() });
+            continue;
+        }
+        if storage.residency() == Residency::Host && is_overwritten() {
             let buffer = storage.room_on_gpu(|| room(gpu, bytes)).map_err(fail)?;
             copies.push(OnGpu { buffer, is_blank: true });
             continue;
@@ -185,7 +191,8 @@ fn leave_results(job: &Job, device: &str, copies: &[OnGpu], claim: &mut Claim, i
     let buffers = job.prepared.kernel.entry.buffers();
     for ((param, _, access), copy) in buffers.zip(copies) {
         let Some(storage) = job.storage(param) else { continue };
-        if access == Access::Read || (copy.is_blank && !is_complete) {
+        let is_shared = copy.buffer.slot().is_some();
+        if access == Access::Read || is_shared || (copy.is_blank && !is_complete) {
             continue;
         }
         let (kernel, device) = (job.prepared.name.to_string(), device.to_owned());

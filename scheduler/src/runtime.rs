@@ -11,6 +11,7 @@ use crossover_kernels::ir::Type;
 use crossover_kernels::{Def, Host, Scalar};
 use crossover_ml::learner::{Learner, LearnerOptions};
 use crossover_ml::{CostModel, Ensemble};
+use crossover_shaders::{Gpu, Sharing};
 use crossover_wasm::Workers;
 
 use crate::backends::{Backends, CpuBackend, GpuBackend};
@@ -247,6 +248,12 @@ pub struct Adapter {
     pub driver: String,
     /// Whether it computes on the CPU.
     pub software: bool,
+    /// Whether it works on host memory in place, so that nothing is copied.
+    #[serde(default)]
+    pub in_place: bool,
+    /// How it gets at host memory, and why not in a better way.
+    #[serde(default)]
+    pub memory: String,
 }
 
 impl Runtime {
@@ -307,11 +314,17 @@ impl Runtime {
             Ok(GpuBackend::Gpu(executor)) => {
                 let info = executor.gpu().info();
                 let (name, driver) = (info.name.clone(), info.driver.clone());
-                Some(Adapter { name, driver, software: info.is_software() })
+                let memory = match &info.sharing_why {
+                    why if why.is_empty() => info.sharing.to_string(),
+                    why => format!("{}: {why}", info.sharing),
+                };
+                let (software, in_place) = (info.is_software(), info.sharing == Sharing::Imported);
+                Some(Adapter { name, driver, software, in_place, memory })
             }
             Ok(GpuBackend::Host(executor)) => {
                 let name = executor.name().to_owned();
-                Some(Adapter { name, driver: String::new(), software: true })
+                let (driver, memory) = (String::new(), Sharing::Imported.to_string());
+                Some(Adapter { name, driver, software: true, in_place: true, memory })
             }
             Err(_) => None,
         }
@@ -442,6 +455,14 @@ impl Inner {
 
     pub(crate) fn has_gpu(&self) -> bool {
         self.gpu.is_ok()
+    }
+
+    /// The GPU itself; `None` where there is none, or something stands in for it.
+    pub(crate) fn gpu(&self) -> Option<&Arc<Gpu>> {
+        match &self.gpu {
+            Ok(GpuBackend::Gpu(executor)) => Some(executor.gpu()),
+            Ok(GpuBackend::Host(_)) | Err(_) => None,
+        }
     }
 
     /// Whether the GPU side works on host memory, so that nothing has to be copied.

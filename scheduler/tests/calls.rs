@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use common::{cpu_only, with_gpu};
 use crossover::kernels::error::{Cause, RunError};
-use crossover::{Atomic, Device, Error, Id, Job, Reason, Residency, Runtime, kernel};
+use crossover::{Atomic, Device, Error, Id, Job, Runtime, kernel};
 use rayon::iter::ParallelIterator;
 
 #[kernel]
@@ -90,40 +90,6 @@ fn a_buffer_dropped_in_flight_and_a_runtime_dropped_with_work_lose_nothing() {
         ticket.wait().expect("what was submitted runs");
     }
     assert_eq!(y.read().expect("content")[199_999], 5.0);
-}
-
-#[test]
-fn data_moves_once_and_every_byte_is_counted() {
-    let Some(rt) = with_gpu() else { return };
-    let n = 4096;
-    let bytes = (n * 4) as u64;
-    let x = rt.buffer_from(&vec![1.0; n]).expect("memory");
-    let mut y = rt.buffer_from(&vec![0.0; n]).expect("memory");
-    let on_gpu = |y: &mut _| axpy::on(&rt).args(1.0, &x, y).device(Device::Gpu).run();
-    on_gpu(&mut y).expect("runs");
-    assert_eq!(rt.copied(Reason::Upload).bytes, 2 * bytes);
-    assert_eq!((x.residency(), y.residency()), (Residency::Both, Residency::Gpu));
-    for _ in 0..5 {
-        on_gpu(&mut y).expect("runs");
-    }
-    assert_eq!(rt.copied(Reason::Upload).bytes, 2 * bytes, "a chain on the GPU moves nothing");
-    assert_eq!(rt.copied(Reason::HostRead).bytes, 0);
-    assert_eq!(y.read().expect("content")[n - 1], 6.0);
-    assert_eq!(rt.copied(Reason::HostRead).bytes, bytes);
-    assert_eq!(y.residency(), Residency::Both);
-    let row = rt.ledger().last().expect("a row");
-    assert_eq!((row.upload_bytes, row.readback_bytes), (0, bytes));
-    // The CPU changes it: the copy on the GPU is stale, and goes there again when needed.
-    axpy::on(&rt).args(1.0, &x, &mut y).device(Device::Cpu).run().expect("runs");
-    assert_eq!(y.residency(), Residency::Host);
-    on_gpu(&mut y).expect("runs");
-    assert_eq!(rt.copied(Reason::Upload).bytes, 3 * bytes);
-    assert_eq!(y.to_vec().expect("content"), vec![8.0; n]);
-    // What a call overwrites without looking is not uploaded.
-    let mut fresh = rt.alloc(n).expect("memory");
-    copy::on(&rt).args(&x, &mut fresh).device(Device::Gpu).run().expect("runs");
-    assert_eq!(rt.copied(Reason::Upload).bytes, 3 * bytes);
-    assert_eq!(fresh.to_vec().expect("content"), vec![1.0; n]);
 }
 
 #[test]

@@ -124,7 +124,8 @@ fn a_delay_on_the_cpu_sends_real_kernels_to_the_gpu() {
     delay.set(8 * MS);
     assert!(settles(&rt, Device::Gpu, 100), "the CPU is delayed by 8 ms a call");
     delay.set(Duration::ZERO);
-    assert!(settles(&rt, Device::Cpu, 2000), "the delay is gone");
+    // A trial that is expected to take 8 ms is paid by 270 ms of calls.
+    assert!(settles(&rt, Device::Cpu, 20_000), "the delay is gone");
 }
 
 #[test]

@@ -1,13 +1,16 @@
 //! Copies of buffers on the device, and the pools that their memory comes from: creating memory
 //! costs far more than a small dispatch.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use crossover_kernels::exec::Deadline;
+use crossover_memory::Slot;
 
-use crate::device::{DeviceError, Gpu};
+use crate::device::{DeviceError, Gpu, Sharing};
+use crate::import;
 
 /// Memory is asked for in powers of two from this size on, so that a freed buffer fits the next.
 const BYTES_MIN: u64 = 256;
@@ -17,9 +20,10 @@ const POOL_BUFFERS_MAX: usize = 64;
 /// Bytes that are staged at once on the way to the device.
 const UPLOAD_BYTES_MAX: usize = 64 << 20;
 
-const STORAGE: wgpu::BufferUsages = wgpu::BufferUsages::STORAGE
-    .union(wgpu::BufferUsages::COPY_SRC)
-    .union(wgpu::BufferUsages::COPY_DST);
+const STORAGE: wgpu::BufferUsages = import::USAGE;
+/// Storage that the host maps: where the adapter shares memory so.
+const MAPPED: wgpu::BufferUsages =
+    STORAGE.union(wgpu::BufferUsages::MAP_READ).union(wgpu::BufferUsages::MAP_WRITE);
 const READBACK: wgpu::BufferUsages =
     wgpu::BufferUsages::MAP_READ.union(wgpu::BufferUsages::COPY_DST);
 
@@ -32,7 +36,7 @@ pub(crate) struct Pool {
 
 impl Pool {
     fn shelf(&mut self, usage: wgpu::BufferUsages) -> &mut Vec<wgpu::Buffer> {
-        if usage == STORAGE { &mut self.storage } else { &mut self.readback }
+        if usage == READBACK { &mut self.readback } else { &mut self.storage }
     }
 
     fn take(&mut self, bytes: u64, usage: wgpu::BufferUsages) -> Option<wgpu::Buffer> {
@@ -94,12 +98,15 @@ impl Gpu {
     }
 }
 
-/// The copy of a buffer on the device. Its memory goes back to a pool when it is dropped.
+/// A buffer of the device: a copy, whose memory goes back to a pool when it is dropped, or host memory
+/// itself.
 #[derive(Debug)]
 pub struct DeviceBuffer {
     gpu: Arc<Gpu>,
     buffer: Option<wgpu::Buffer>,
     bytes: u64,
+    /// The host memory that it is.
+    slot: Option<Arc<Slot>>,
 }
 
 impl DeviceBuffer {
@@ -108,8 +115,44 @@ impl DeviceBuffer {
     /// # Errors
     /// [`DeviceError::Memory`] beyond the device's limits or memory.
     pub fn new(gpu: &Arc<Gpu>, bytes: u64) -> Result<DeviceBuffer, DeviceError> {
-        let buffer = Some(gpu.take_buffer(bytes, STORAGE)?);
-        Ok(DeviceBuffer { gpu: gpu.clone(), buffer, bytes })
+        let usage = if gpu.sharing() == Sharing::Mapped { MAPPED } else { STORAGE };
+        let buffer = Some(gpu.take_buffer(bytes, usage)?);
+        Ok(DeviceBuffer { gpu: gpu.clone(), buffer, bytes, slot: None })
+    }
+
+    /// The slot itself as a buffer of the device, the first `bytes` bytes of it in use; `None` where that
+    /// cannot be had, and a copy is needed.
+    ///
+    /// # Errors
+    /// [`DeviceError::Failed`] when the device is lost.
+    pub fn over(
+        gpu: &Arc<Gpu>,
+        slot: &Arc<Slot>,
+        bytes: u64,
+    ) -> Result<Option<DeviceBuffer>, DeviceError> {
+        let Some(importer) = gpu.importer().filter(|_| gpu.can_share(slot)) else {
+            return Ok(None);
+        };
+        gpu.healthy()?;
+        match gpu.catching(|| importer.import(gpu.device(), slot)) {
+            Ok(Ok(buffer)) => {
+                let (gpu, slot) = (gpu.clone(), Some(slot.clone()));
+                Ok(Some(DeviceBuffer { gpu, buffer: Some(buffer), bytes, slot }))
+            }
+            Ok(Err(message)) => {
+                tracing::debug!(message, "a buffer is copied to the GPU, not shared");
+                Ok(None)
+            }
+            Err(error) => {
+                tracing::debug!(%error, "a buffer is copied to the GPU, not shared");
+                Ok(None)
+            }
+        }
+    }
+
+    /// The host memory that it is; `None` for a copy. Its content is touched only under a claim.
+    pub fn slot(&self) -> Option<&Arc<Slot>> {
+        self.slot.as_ref()
     }
 
     /// Bytes in use.
@@ -134,9 +177,17 @@ impl DeviceBuffer {
     /// [`DeviceError::Failed`] when the device is lost.
     ///
     /// # Panics
-    /// When the range is not within the buffer.
+    /// When the range is not within the buffer, or the buffer is host memory.
     pub fn upload(&self, offset: u64, data: &[u8]) -> Result<(), DeviceError> {
         assert!(offset + data.len() as u64 <= self.bytes, "an upload stays within its buffer");
+        assert!(self.slot.is_none(), "host memory is written by the host");
+        if self.raw().usage().contains(wgpu::BufferUsages::MAP_WRITE) {
+            return self.mapped(wgpu::MapMode::Write, offset, data.len(), None, |range| {
+                let mut view = self.raw().get_mapped_range_mut(range)?;
+                view.slice(view.len() - data.len()..).copy_from_slice(data);
+                Ok(())
+            });
+        }
         let queue = self.gpu.queue();
         let mut at = offset;
         for part in data.chunks(UPLOAD_BYTES_MAX) {
@@ -158,7 +209,7 @@ impl DeviceBuffer {
     /// memory to copy through, [`DeviceError::Deadline`].
     ///
     /// # Panics
-    /// When the range is not within the buffer.
+    /// When the range is not within the buffer, or the buffer is host memory.
     pub fn read(
         &self,
         offset: u64,
@@ -168,19 +219,66 @@ impl DeviceBuffer {
         if out.is_empty() {
             return Ok(());
         }
+        assert!(self.slot.is_none(), "host memory is read by the host");
         let bytes = out.len() as u64;
+        if self.raw().usage().contains(wgpu::BufferUsages::MAP_READ) {
+            return self.mapped(wgpu::MapMode::Read, offset, out.len(), deadline, |range| {
+                let view = self.raw().get_mapped_range(range)?;
+                out.copy_from_slice(&view[view.len() - out.len()..]);
+                Ok(())
+            });
+        }
         let mut readbacks = Readbacks::new(&self.gpu);
         readbacks.add(self, offset, bytes)?;
         readbacks.run(deadline)?;
         readbacks.take(0, out)
     }
+
+    /// Has the host reach the bytes from `offset` on while `copy` runs; it gets the range to look at, which
+    /// begins a little before where the offset is not one of a mapping.
+    fn mapped(
+        &self,
+        mode: wgpu::MapMode,
+        offset: u64,
+        bytes: usize,
+        deadline: Option<Deadline>,
+        copy: impl FnOnce(Range<u64>) -> Result<(), wgpu::MapRangeError>,
+    ) -> Result<(), DeviceError> {
+        if bytes == 0 {
+            return Ok(());
+        }
+        let start = offset / wgpu::MAP_ALIGNMENT * wgpu::MAP_ALIGNMENT;
+        let range = start..offset + bytes as u64;
+        let mapped = Mapped::of(self.raw(), mode, range.clone());
+        let waited = self.gpu.wait(&self.gpu.queue().submit([]), deadline);
+        let done = waited
+            .and_then(|()| mapped.check())
+            .and_then(|()| copy(range).map_err(|error| DeviceError::Failed(error.to_string())));
+        if !self.gpu.is_lost() {
+            self.raw().unmap();
+        }
+        done
+    }
 }
 
 impl Drop for DeviceBuffer {
     fn drop(&mut self) {
-        if let Some(buffer) = self.buffer.take() {
-            self.gpu.give_buffer(buffer);
+        match (self.buffer.take(), &self.slot) {
+            // A cached bind group may still name it; the slot is let go once the GPU is through.
+            (Some(buffer), Some(_)) => buffer.destroy(),
+            (Some(buffer), None) => self.gpu.give_buffer(buffer),
+            (None, _) => {}
         }
+    }
+}
+
+impl Gpu {
+    /// Whether a slot can be a buffer of the device as it is.
+    pub fn can_share(&self, slot: &Slot) -> bool {
+        let bytes = slot.bytes() as u64;
+        self.importer().is_some()
+            && bytes > 0
+            && bytes <= self.capabilities().storage_buffer_bytes_max
     }
 }
 
@@ -219,7 +317,7 @@ impl<'g> Readbacks<'g> {
         let Some(encoder) = self.encoder.take() else { return Ok(()) };
         let submission = self.gpu.queue().submit([encoder.finish()]);
         let mapped: Vec<Mapped> =
-            self.staged.iter().map(|(staging, bytes)| Mapped::of(staging, *bytes)).collect();
+            self.staged.iter().map(|(staging, bytes)| Mapped::read(staging, *bytes)).collect();
         self.gpu.wait(&submission, deadline)?;
         mapped.iter().try_for_each(Mapped::check)?;
         self.are_mapped = true;
@@ -255,9 +353,14 @@ pub(crate) struct Mapped(Receiver<Result<(), wgpu::BufferAsyncError>>);
 const CALLBACK_MAX: Duration = Duration::from_secs(10);
 
 impl Mapped {
-    pub(crate) fn of(buffer: &wgpu::Buffer, bytes: u64) -> Mapped {
+    /// Of the first bytes of a buffer, to read.
+    pub(crate) fn read(buffer: &wgpu::Buffer, bytes: u64) -> Mapped {
+        Mapped::of(buffer, wgpu::MapMode::Read, 0..bytes)
+    }
+
+    fn of(buffer: &wgpu::Buffer, mode: wgpu::MapMode, range: Range<u64>) -> Mapped {
         let (tell, told) = channel();
-        buffer.map_async(wgpu::MapMode::Read, ..bytes, move |result| {
+        buffer.map_async(mode, range, move |result| {
             // Nobody listens where the wait has failed.
             let _ = tell.send(result);
         });

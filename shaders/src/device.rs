@@ -12,6 +12,7 @@ use crossover_kernels::error::RunError;
 use crossover_kernels::exec::Deadline;
 
 use crate::buffer::Pool;
+use crate::import::Importer;
 use crate::legality::Capabilities;
 
 /// How long a wait with a deadline spins before it sleeps: a tiny dispatch takes less.
@@ -68,6 +69,29 @@ pub struct GpuOptions {
     pub without_wide_types: bool,
     /// Pretend that the adapter measures no time.
     pub without_timestamps: bool,
+    /// Share host memory in no better way than this.
+    pub sharing: Option<Sharing>,
+}
+
+/// How a device gets at what is in host memory; the best first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Sharing {
+    /// It works on host memory in place (`VK_EXT_external_memory_host`): nothing is copied.
+    Imported,
+    /// It has copies that the host writes and reads directly: copied once on the way.
+    Mapped,
+    /// It has copies that are moved through staging memory: copied twice on the way.
+    Staged,
+}
+
+impl fmt::Display for Sharing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Sharing::Imported => "works on host memory in place",
+            Sharing::Mapped => "has copies that the host reaches directly",
+            Sharing::Staged => "has copies that are moved through staging memory",
+        })
+    }
 }
 
 /// What kind of machine an adapter is; the fastest first.
@@ -108,6 +132,10 @@ pub struct AdapterInfo {
     pub kind: AdapterKind,
     /// Whether it measures the time that shaders take.
     pub timestamps: bool,
+    /// How it gets at host memory.
+    pub sharing: Sharing,
+    /// Why not in a better way; empty where there is none.
+    pub sharing_why: String,
     /// What its shaders can do.
     pub capabilities: Capabilities,
 }
@@ -143,7 +171,10 @@ impl AdapterInfo {
                 .min(limits.max_buffer_size),
             uniform_alignment: limits.min_uniform_buffer_offset_alignment,
         };
+        let (sharing, sharing_why) = best_sharing(adapter, kind);
         AdapterInfo {
+            sharing,
+            sharing_why: sharing_why.to_owned(),
             driver: format!("{} {}", info.driver, info.driver_info).trim().to_owned(),
             name: info.name,
             kind,
@@ -155,6 +186,21 @@ impl AdapterInfo {
     /// Whether the adapter computes on the CPU.
     pub fn is_software(&self) -> bool {
         self.kind == AdapterKind::Software
+    }
+}
+
+/// The best way for an adapter to get at host memory, and why there is no better one.
+fn best_sharing(adapter: &wgpu::Adapter, kind: AdapterKind) -> (Sharing, &'static str) {
+    if !matches!(kind, AdapterKind::Integrated | AdapterKind::Software) {
+        // Each pass over host memory would go across the bus.
+        return (Sharing::Staged, "it has memory of its own");
+    }
+    if Importer::is_supported(adapter) {
+        (Sharing::Imported, "")
+    } else if adapter.features().contains(wgpu::Features::MAPPABLE_PRIMARY_BUFFERS) {
+        (Sharing::Mapped, "its driver has no VK_EXT_external_memory_host")
+    } else {
+        (Sharing::Staged, "its driver neither imports host memory nor maps that of the device")
     }
 }
 
@@ -181,6 +227,7 @@ pub struct Gpu {
     timestamp_ns: Option<f64>,
     health: Arc<Health>,
     pool: Mutex<Pool>,
+    importer: Option<Importer>,
 }
 
 /// What the device's callbacks report.
@@ -247,6 +294,12 @@ impl Gpu {
             features.remove(wgpu::Features::TIMESTAMP_QUERY);
             info.timestamps = false;
         }
+        if let Some(limit) = options.sharing.filter(|limit| *limit > info.sharing) {
+            (info.sharing, info.sharing_why) = (limit, "the settings want no better".to_owned());
+        }
+        if info.sharing == Sharing::Mapped {
+            features |= adapter.features() & wgpu::Features::MAPPABLE_PRIMARY_BUFFERS;
+        }
         if let Some(bytes) = options.buffer_bytes_max {
             caps.storage_buffer_bytes_max = caps.storage_buffer_bytes_max.min(bytes);
         }
@@ -261,10 +314,7 @@ impl Gpu {
             memory_hints: wgpu::MemoryHints::Performance,
             trace: wgpu::Trace::Off,
         };
-        let (device, queue) =
-            pollster::block_on(adapter.request_device(&descriptor)).map_err(|error| {
-                GpuError::Refused { adapter: info.name.clone(), message: error.to_string() }
-            })?;
+        let (device, queue, importer) = open(&adapter, &descriptor, &mut info)?;
         let health = Arc::new(Health::default());
         let reports = health.clone();
         device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
@@ -280,7 +330,7 @@ impl Gpu {
         let timestamp_ns = info.timestamps.then(|| f64::from(queue.get_timestamp_period()));
         tracing::debug!(name = info.name, driver = info.driver, "opened a GPU");
         let pool = Mutex::new(Pool::default());
-        Ok(Arc::new(Gpu { info, device, queue, timestamp_ns, health, pool }))
+        Ok(Arc::new(Gpu { info, device, queue, timestamp_ns, health, pool, importer }))
     }
 
     /// The adapter, with the limits that are in force.
@@ -296,6 +346,15 @@ impl Gpu {
     /// Whether the device is gone: nothing runs on it any more.
     pub fn is_lost(&self) -> bool {
         self.health.lost.load(Ordering::Acquire)
+    }
+
+    /// How it gets at host memory.
+    pub fn sharing(&self) -> Sharing {
+        self.info.sharing
+    }
+
+    pub(crate) fn importer(&self) -> Option<&Importer> {
+        self.importer.as_ref()
     }
 
     pub(crate) fn device(&self) -> &wgpu::Device {
@@ -407,6 +466,30 @@ impl Gpu {
             }
         })
     }
+}
+
+/// Opens a device so that it shares host memory as `info` says; where that fails, so that it copies.
+fn open(
+    adapter: &wgpu::Adapter,
+    descriptor: &wgpu::DeviceDescriptor<'_>,
+    info: &mut AdapterInfo,
+) -> Result<(wgpu::Device, wgpu::Queue, Option<Importer>), GpuError> {
+    if info.sharing == Sharing::Imported {
+        match Importer::open(adapter, descriptor) {
+            Ok((device, queue, importer)) => return Ok((device, queue, Some(importer))),
+            Err(message) => {
+                tracing::debug!(message, "a device that imports host memory cannot be opened");
+                info.sharing = Sharing::Staged;
+                info.sharing_why = format!("opening it to import host memory fails: {message}");
+            }
+        }
+    }
+    let opened = pollster::block_on(adapter.request_device(descriptor));
+    let (device, queue) = opened.map_err(|error| GpuError::Refused {
+        adapter: info.name.clone(),
+        message: error.to_string(),
+    })?;
+    Ok((device, queue, None))
 }
 
 /// The adapter whose name contains `wanted`; without it, the fastest kind, the first of its kind.

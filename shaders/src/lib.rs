@@ -17,13 +17,16 @@
 mod buffer;
 mod device;
 mod emit;
+mod import;
 pub mod legality;
 mod pipeline;
 mod run;
 mod schedule;
 
 pub use buffer::DeviceBuffer;
-pub use device::{AdapterInfo, AdapterKind, DeviceError, Gpu, GpuError, GpuOptions, adapters};
+pub use device::{
+    AdapterInfo, AdapterKind, DeviceError, Gpu, GpuError, GpuOptions, Sharing, adapters,
+};
 pub use emit::{Binding, Field, Layout, Member, Role, Shader, emit};
 pub use legality::Capabilities;
 pub use pipeline::{GpuExecutor, GpuVersion};

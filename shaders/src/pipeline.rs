@@ -93,6 +93,8 @@ pub(crate) struct Scratch {
     pub(crate) status: Option<wgpu::Buffer>,
     /// Whether the status still holds an earlier failure.
     pub(crate) status_is_set: bool,
+    /// Whether the dispatch at hand has submitted anything.
+    pub(crate) has_started: bool,
     /// Status and timestamps on their way to the host.
     pub(crate) readback: wgpu::Buffer,
     pub(crate) timer: Option<Timer>,
@@ -173,6 +175,7 @@ impl Scratch {
             params_content: Vec::new(),
             status,
             status_is_set: false,
+            has_started: false,
             readback,
             timer,
             bound: None,

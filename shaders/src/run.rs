@@ -1,11 +1,12 @@
 //! Running a compiled kernel: which dispatches a call becomes, and what comes back from them.
 
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use crossover_kernels::error::{Failure, RunError};
 use crossover_kernels::exec::{Arg, Call, Deadline, Grid, Measurement, Version, check_args};
 use crossover_kernels::ir::{Access, CollectiveKind, Const, Param, ParamKind, SiteId, Type};
+use crossover_memory::{Claim, Slot, Want};
 
 use crate::buffer::{DeviceBuffer, Mapped, Readbacks};
 use crate::device::DeviceError;
@@ -23,6 +24,8 @@ pub enum DeviceArg<'a> {
         buffer: &'a DeviceBuffer,
         /// Number of elements of the parameter's type.
         len: u32,
+        /// Whether the call overwrites all of it and reads none: what it holds before does not matter.
+        is_blank: bool,
     },
 }
 
@@ -35,9 +38,20 @@ struct Step<'a> {
     workgroups: [u32; 3],
 }
 
+/// What a call of a kernel runs on.
+#[derive(Clone, Copy)]
+struct Launch<'a> {
+    args: &'a [DeviceArg<'a>],
+    grid: Grid,
+    deadline: Option<Deadline>,
+}
+
 /// Why a dispatch did not do its work, without the names.
 enum Stop {
+    /// Before the device touched anything.
     Device(DeviceError),
+    /// When it may have.
+    Underway(DeviceError),
     /// A check failed: site, index, invocation.
     Failed(SiteId, u64, [u32; 3]),
     /// A loop did not end.
@@ -52,7 +66,9 @@ impl From<DeviceError> for Stop {
 
 impl GpuVersion {
     /// Runs the kernel over the grid, with all buffers on the device, to its end. Gives the time
-    /// that the device took. The arguments are distinct where the kernel writes them.
+    /// that the device took. The arguments are distinct where the kernel writes them. The claim covers
+    /// those that are host memory; where the device fails while it works on them, what it may have
+    /// changed of their content is said to be lost.
     ///
     /// # Errors
     /// As [`Version::run`].
@@ -60,12 +76,19 @@ impl GpuVersion {
         &self,
         args: &[DeviceArg<'_>],
         grid: Grid,
+        claim: &mut Claim,
         deadline: Option<Deadline>,
     ) -> Result<Duration, RunError> {
-        self.check_device_args(args)?;
+        self.check_device_args(args, claim)?;
         let start = Instant::now();
-        self.run_grid(args, grid, deadline).map_err(|stop| match stop {
-            Stop::Device(error) => self.device_error(error, "a partial result"),
+        let ran = self.run_grid(Launch { args, grid, deadline }, claim);
+        if let Err(Stop::Underway(error)) = &ran {
+            self.quarantine(args, claim, error);
+        }
+        ran.map_err(|stop| match stop {
+            Stop::Device(error) | Stop::Underway(error) => {
+                self.device_error(error, "a partial result")
+            }
             Stop::Failed(site, index, invocation) => {
                 let length = |param: Param| u64::from(length(args, param));
                 RunError::Failed(Failure::at(&self.kernel, site, invocation, index, length))
@@ -81,12 +104,45 @@ impl GpuVersion {
         error.of_kernel(&self.kernel.entry.name, &self.gpu.info().name, what)
     }
 
-    fn check_device_args(&self, args: &[DeviceArg<'_>]) -> Result<(), RunError> {
+    /// The arguments that are host memory, and whether the kernel changes them.
+    fn host_memory<'a>(
+        &self,
+        args: &'a [DeviceArg<'_>],
+    ) -> impl Iterator<Item = (&'a DeviceBuffer, &'a Arc<Slot>, bool, bool)> {
+        self.kernel.entry.buffers().filter_map(|(param, _, access)| {
+            match args.get(param.index())? {
+                DeviceArg::Buffer { buffer, is_blank, .. } => {
+                    Some((*buffer, buffer.slot()?, access != Access::Read, *is_blank))
+                }
+                DeviceArg::Scalar(_) => None,
+            }
+        })
+    }
+
+    /// After a failure of the device: what it may have changed in host memory is lost, unless it was to be
+    /// overwritten anyway, and what a device that hangs may still touch is never used again.
+    fn quarantine(&self, args: &[DeviceArg<'_>], claim: &mut Claim, error: &DeviceError) {
+        let hangs = matches!(error, DeviceError::Deadline(_)) && self.gpu.is_lost();
+        let failed = matches!(error, DeviceError::Failed(_));
+        for (_, slot, is_written, is_blank) in self.host_memory(args) {
+            if is_written && (hangs || (failed && !is_blank)) {
+                let (kernel, device) = (&self.kernel.entry.name, &self.gpu.info().name);
+                claim.lose(slot, format!("{device} failed while `{kernel}` changed it in place"));
+            }
+            if hangs {
+                std::mem::forget(slot.clone());
+            }
+        }
+    }
+
+    fn check_device_args(&self, args: &[DeviceArg<'_>], claim: &Claim) -> Result<(), RunError> {
         let entry = &self.kernel.entry;
         let fits = |(kind, arg): (ParamKind, &DeviceArg<'_>)| match (kind, arg) {
             (ParamKind::Scalar(ty), DeviceArg::Scalar(c)) => c.ty == ty,
-            (ParamKind::Buffer { element, .. }, DeviceArg::Buffer { buffer, len }) => {
+            (ParamKind::Buffer { element, access }, DeviceArg::Buffer { buffer, len, .. }) => {
+                let want = if access == Access::Read { Want::Read } else { Want::Write };
                 u64::from(*len) * element.bytes() as u64 <= buffer.bytes()
+                    && buffer.slot().is_none_or(|slot| claim.covers(slot, want))
             }
             (ParamKind::Scalar(_), DeviceArg::Buffer { .. })
             | (ParamKind::Buffer { .. }, DeviceArg::Scalar(_))
@@ -100,12 +156,8 @@ impl GpuVersion {
         Err(RunError::Arguments { kernel: entry.name.clone(), message })
     }
 
-    fn run_grid(
-        &self,
-        args: &[DeviceArg<'_>],
-        grid: Grid,
-        deadline: Option<Deadline>,
-    ) -> Result<Duration, Stop> {
+    fn run_grid(&self, launch: Launch<'_>, claim: &mut Claim) -> Result<Duration, Stop> {
+        let Launch { args, grid, deadline } = launch;
         self.gpu.healthy()?;
         if let Some(deadline) = deadline.filter(Deadline::has_passed) {
             return Err(DeviceError::Deadline(deadline.limit).into());
@@ -115,16 +167,25 @@ impl GpuVersion {
             if let Some(identity) = self.identity()
                 && let Some(DeviceArg::Buffer { buffer, .. }) = args.last()
             {
-                buffer.upload(0, &identity.bits.to_le_bytes()[..identity.ty.bytes()])?;
+                let bytes = &identity.bits.to_le_bytes()[..identity.ty.bytes()];
+                match buffer.slot() {
+                    Some(slot) => claim.slice_mut(slot)[..bytes.len()].copy_from_slice(bytes),
+                    None => buffer.upload(0, bytes)?,
+                }
             }
             return Ok(Duration::ZERO);
         }
-        let grid = self.kernel.whole_groups(grid);
+        let launch = Launch { grid: self.kernel.whole_groups(grid), ..launch };
         let mut scratch = self.scratch.lock().unwrap_or_else(PoisonError::into_inner);
-        match collective.map(|c| c.kind) {
-            None => self.run_map(&mut scratch, args, grid, deadline),
-            Some(CollectiveKind::Reduce) => self.run_reduce(&mut scratch, args, grid, deadline),
-            Some(CollectiveKind::Scan) => self.run_scan(&mut scratch, args, grid, deadline),
+        scratch.has_started = false;
+        let ran = match collective.map(|c| c.kind) {
+            None => self.run_map(&mut scratch, launch),
+            Some(CollectiveKind::Reduce) => self.run_reduce(&mut scratch, launch),
+            Some(CollectiveKind::Scan) => self.run_scan(&mut scratch, launch),
+        };
+        match ran {
+            Err(Stop::Device(error)) if scratch.has_started => Err(Stop::Underway(error)),
+            other => other,
         }
     }
 
@@ -135,13 +196,8 @@ impl GpuVersion {
             .then(|| Some(collective.op.identity(self.kernel.contribution()?)))?
     }
 
-    fn run_map(
-        &self,
-        scratch: &mut Scratch,
-        args: &[DeviceArg<'_>],
-        grid: Grid,
-        deadline: Option<Deadline>,
-    ) -> Result<Duration, Stop> {
+    fn run_map(&self, scratch: &mut Scratch, launch: Launch<'_>) -> Result<Duration, Stop> {
+        let Launch { args, grid, deadline } = launch;
         let bind_group = self.bind_main(scratch, args, None);
         let limit = self.gpu.capabilities().workgroups_per_axis_max;
         let parts: &mut dyn Iterator<Item = Piece> = if self.kernel.axes() == 1 {
@@ -167,17 +223,12 @@ impl GpuVersion {
             if let Some(deadline) = deadline.filter(Deadline::has_passed) {
                 return Err(DeviceError::Deadline(deadline.limit).into());
             }
-            total += self.run_steps(scratch, &steps, deadline)?;
+            total += self.run_steps(scratch, &steps, launch)?;
         }
     }
 
-    fn run_reduce(
-        &self,
-        scratch: &mut Scratch,
-        args: &[DeviceArg<'_>],
-        grid: Grid,
-        deadline: Option<Deadline>,
-    ) -> Result<Duration, Stop> {
+    fn run_reduce(&self, scratch: &mut Scratch, launch: Launch<'_>) -> Result<Duration, Stop> {
+        let Launch { args, grid, .. } = launch;
         let (Some(Tree::Reduce { fold }), Some(DeviceArg::Buffer { buffer: output, .. })) =
             (&self.tree, args.last())
         else {
@@ -193,16 +244,11 @@ impl GpuVersion {
             params: level(blocks, 1),
             workgroups: [1, 1, 1],
         };
-        self.run_steps(scratch, &[main, second], deadline)
+        self.run_steps(scratch, &[main, second], launch)
     }
 
-    fn run_scan(
-        &self,
-        scratch: &mut Scratch,
-        args: &[DeviceArg<'_>],
-        grid: Grid,
-        deadline: Option<Deadline>,
-    ) -> Result<Duration, Stop> {
+    fn run_scan(&self, scratch: &mut Scratch, launch: Launch<'_>) -> Result<Duration, Stop> {
+        let Launch { args, grid, .. } = launch;
         let (
             Some(Tree::Scan { scan_sums, add_sums }),
             Some(DeviceArg::Buffer { buffer: output, .. }),
@@ -238,7 +284,7 @@ impl GpuVersion {
                 workgroups: fold(counts[k + 1], limit),
             });
         }
-        self.run_steps(scratch, &steps, deadline)
+        self.run_steps(scratch, &steps, launch)
     }
 
     /// Memory for partial results.
@@ -368,8 +414,9 @@ impl GpuVersion {
         &self,
         scratch: &mut Scratch,
         steps: &[Step<'_>],
-        deadline: Option<Deadline>,
+        launch: Launch<'_>,
     ) -> Result<Duration, Stop> {
+        let deadline = launch.deadline;
         let (gpu, queue) = (&self.gpu, self.gpu.queue());
         let stride = self.params_stride as usize;
         let mut content = vec![0; stride * steps.len()];
@@ -381,11 +428,12 @@ impl GpuVersion {
             // Uploads that are still under way would count as time of the kernel.
             gpu.wait(&queue.submit([]), deadline)?;
         }
-        let encoder = self.encode(scratch, steps);
+        let encoder = self.encode(scratch, steps, launch.args);
         let start = Instant::now();
+        scratch.has_started = true;
         let submission = queue.submit([encoder.finish()]);
         let reports = scratch.timer.is_some() || scratch.status.is_some();
-        let mapped = reports.then(|| Mapped::of(&scratch.readback, REPORT_BYTES));
+        let mapped = reports.then(|| Mapped::read(&scratch.readback, REPORT_BYTES));
         let waited = gpu.wait(&submission, deadline);
         let wall = start.elapsed();
         let Some(mapped) = mapped else {
@@ -411,7 +459,12 @@ impl GpuVersion {
         Ok(measured.filter(|time| !time.is_zero() && *time <= wall).unwrap_or(wall))
     }
 
-    fn encode(&self, scratch: &Scratch, steps: &[Step<'_>]) -> wgpu::CommandEncoder {
+    fn encode(
+        &self,
+        scratch: &Scratch,
+        steps: &[Step<'_>],
+        args: &[DeviceArg<'_>],
+    ) -> wgpu::CommandEncoder {
         let mut encoder = self.gpu.device().create_command_encoder(&Default::default());
         if let Some(status) = scratch.status.as_ref().filter(|_| scratch.status_is_set) {
             encoder.clear_buffer(status, 0, None);
@@ -432,6 +485,15 @@ impl GpuVersion {
             pass.dispatch_workgroups(x, y, z);
         }
         drop(pass);
+        // What is written to host memory becomes visible to the host.
+        let written = self.host_memory(args).filter(|(_, _, is_written, _)| *is_written);
+        encoder.transition_resources(
+            written.map(|(buffer, ..)| wgpu::BufferTransition {
+                buffer: buffer.raw(),
+                state: wgpu::BufferUses::MAP_READ,
+            }),
+            std::iter::empty(),
+        );
         let readback = &scratch.readback;
         if let Some(timer) = &scratch.timer {
             encoder.resolve_query_set(&timer.queries, 0..2, &timer.resolved, 0);
@@ -543,12 +605,12 @@ impl Version for GpuVersion {
             .filter_map(|(arg, buffer)| match (arg, buffer) {
                 (Arg::Scalar(c), _) => Some(DeviceArg::Scalar(*c)),
                 (Arg::Buffer { len, .. }, Some(buffer)) => {
-                    Some(DeviceArg::Buffer { buffer, len: *len })
+                    Some(DeviceArg::Buffer { buffer, len: *len, is_blank: false })
                 }
                 (Arg::Buffer { .. }, None) => None,
             })
             .collect();
-        let outcome = self.dispatch(&args, call.grid, call.deadline);
+        let outcome = self.dispatch(&args, call.grid, call.claim, call.deadline);
         // What invocations wrote before one failed stays written.
         if let Ok(kernel) = &outcome {
             measurement.kernel = *kernel;
@@ -574,7 +636,8 @@ impl GpuVersion {
         }
     }
 
-    /// Copies the buffers to the device: all but the output of a collective, which is written whole.
+    /// Shares the buffers with the device or copies them there: all but the output of a collective, which
+    /// is written whole.
     fn upload(
         &self,
         call: &Call<'_>,
@@ -590,6 +653,12 @@ impl GpuVersion {
             };
             let bytes = u64::from(*len) * element.bytes() as u64;
             let failed = |error| self.device_error(error, &format!("buffer `{}`", param.name));
+            if let Some(shared) = DeviceBuffer::over(&self.gpu, slot, bytes).map_err(failed)? {
+                // The claim may be the first to look at it.
+                let _ = call.claim.slice::<u8>(slot);
+                buffers.push(Some(shared));
+                continue;
+            }
             let buffer = DeviceBuffer::new(&self.gpu, bytes).map_err(failed)?;
             let is_output = self.kernel.collective.is_some() && at + 1 == params.len();
             if !is_output && bytes > 0 {
@@ -618,7 +687,7 @@ impl GpuVersion {
             else {
                 continue;
             };
-            if access != Access::Read && buffer.bytes() > 0 {
+            if access != Access::Read && buffer.bytes() > 0 && buffer.slot().is_none() {
                 readbacks.add(buffer, 0, buffer.bytes()).map_err(failed)?;
                 slots.push((slot, buffer.bytes()));
             }

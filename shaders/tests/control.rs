@@ -2,6 +2,7 @@
 
 mod common;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use common::{assert_same, bits, compile, data, gpu, gpu_with, kernel, over, run_gpu};
@@ -12,7 +13,8 @@ use crossover_kernels::ir::builder::Builder;
 use crossover_kernels::ir::{
     Access, AtomicOp, Axis, BinaryOp, Const, Extent, Inst, Span, Stmt, Type, Value,
 };
-use crossover_shaders::{DeviceArg, DeviceBuffer, GpuOptions};
+use crossover_memory::{Slot, Want, claim};
+use crossover_shaders::{DeviceArg, DeviceBuffer, GpuOptions, Sharing};
 
 fn add(b: &mut Builder, a: Value, c: Value) -> Value {
     b.binary(BinaryOp::Add, a, c)
@@ -245,8 +247,8 @@ fn a_grid_beyond_one_axis_of_a_dispatch() {
     let measured = run_gpu(&version, &mut args, [len, 1, 1], None).expect("it runs");
     let Data::Narrow(got) = &args[0] else { panic!("the buffer is narrow") };
     assert!(got.iter().copied().eq(1..=len));
-    assert_eq!(measured.readback_bytes, u64::from(len) * 4);
-    assert_eq!(measured.upload_bytes, u64::from(len) * 4);
+    let copied = if gpu.sharing() == Sharing::Imported { 0 } else { u64::from(len) * 4 };
+    assert_eq!((measured.upload_bytes, measured.readback_bytes), (copied, copied));
 }
 
 /// More dispatches than one submission takes.
@@ -464,16 +466,60 @@ fn dispatches_share_buffers_on_the_device() {
     buffer.upload(400, bytemuck::cast_slice(&[2.0f32; 10])).expect("it uploads");
     for _ in 0..10 {
         let args = [
-            DeviceArg::Buffer { buffer: &buffer, len: 1000 },
-            DeviceArg::Buffer { buffer: &empty, len: 0 },
+            DeviceArg::Buffer { buffer: &buffer, len: 1000, is_blank: false },
+            DeviceArg::Buffer { buffer: &empty, len: 0, is_blank: false },
             DeviceArg::Scalar(0.5f32.into()),
         ];
-        version.dispatch(&args, [1000, 1, 1], None).expect("it runs");
+        version.dispatch(&args, [1000, 1, 1], &mut claim([]), None).expect("it runs");
     }
     let mut out = vec![0f32; 500];
     buffer.read(200, bytemuck::cast_slice_mut(&mut out), None).expect("it reads");
     assert!(out[..50].iter().all(|&v| v == 6.0));
     assert!(out[50..60].iter().all(|&v| v == 7.0));
+}
+
+/// Every way in which a device gets at host memory gives the same, moves the bytes that it says, and
+/// touches none without a claim.
+#[test]
+fn host_memory_is_shared_in_every_way_there_is() {
+    for limit in [Sharing::Imported, Sharing::Mapped, Sharing::Staged] {
+        let options = GpuOptions { sharing: Some(limit), ..GpuOptions::default() };
+        let Some(gpu) = gpu_with(&options) else { return };
+        assert!(gpu.sharing() >= limit, "{limit} was the best that was asked for");
+        let (b, y) = failing();
+        let version = compile(&gpu, &over(b, y));
+        for n in [1usize, 7, 1000, 70_001] {
+            let ones = vec![Const::from(-3i32); n];
+            let mut args = [data(&ones), Data::zeroed(Type::I32, n)];
+            let moved = run_gpu(&version, &mut args, [n as u32, 1, 1], None).expect("it runs");
+            assert_eq!(bits(&args[1]), vec![u64::from(-33i32 as u32); n], "{limit}, {n} elements");
+            let copied = if gpu.sharing() == Sharing::Imported { 0 } else { 4 * n as u64 };
+            assert_eq!((moved.upload_bytes, moved.readback_bytes), (2 * copied, copied));
+        }
+    }
+}
+
+#[test]
+fn host_memory_is_not_touched_without_a_claim() {
+    let Some(gpu) = gpu() else { return };
+    let slots = [(); 2].map(|()| Arc::new(Slot::zeroed(4000).expect("memory")));
+    let [Some(x), Some(y)] =
+        slots.each_ref().map(|slot| DeviceBuffer::over(&gpu, slot, 4000).expect("a device"))
+    else {
+        return eprintln!("skipped: {}", gpu.info().sharing_why);
+    };
+    let (b, param) = failing();
+    let version = compile(&gpu, &over(b, param));
+    let [x, y] = [&x, &y].map(|buffer| DeviceArg::Buffer { buffer, len: 1000, is_blank: false });
+    slots[0].write::<i32>().fill(5);
+    let mut only_read = claim(slots.iter().map(|slot| (slot.clone(), Want::Read)));
+    let refused = version.dispatch(&[x, y], [1000, 1, 1], &mut only_read, None);
+    assert!(matches!(refused, Err(RunError::Arguments { .. })), "{refused:?}");
+    drop(only_read);
+    let mut right = claim(slots.iter().map(|slot| (slot.clone(), Want::Write)));
+    version.dispatch(&[x, y], [1000, 1, 1], &mut right, None).expect("it runs");
+    drop(right);
+    assert!(slots[1].read::<i32>().iter().all(|&v| v == 20));
 }
 
 /// Many threads, one version.

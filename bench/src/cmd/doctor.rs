@@ -34,10 +34,9 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     println!("simd        {} (WebAssembly uses 128 bits of it)", machine.simd.join(", "));
     println!("gpu         {}", super::adapter_line(&rt));
     adapters();
-    let path = if rt.adapter().is_some() {
-        "copies on the GPU, moved when needed and counted"
-    } else {
-        "host memory alone"
+    let path = match rt.adapter() {
+        Some(adapter) => format!("the GPU {}", adapter.memory),
+        None => "no GPU that could share it".to_owned(),
     };
     println!("memory      one allocation for Rust and WebAssembly; {path}");
     let (model, generation) = rt.model();
@@ -84,14 +83,18 @@ fn speeds(rt: &Runtime) {
         cpu.inline_s * 1e6,
         cpu.wake_s * 1e6
     );
-    if rt.adapter().is_some() {
+    if let Some(adapter) = rt.adapter() {
         println!(
-            "gpu speed   {:.1} Gop/s; memory {:.1} GB/s; a dispatch {:.0} µs; up {:.1} GB/s, down {:.1} GB/s",
+            "gpu speed   {:.1} Gop/s; memory {:.1} GB/s; a dispatch {:.0} µs{}",
             gpu.flops / 1e9,
             gpu.bandwidth / 1e9,
             gpu.dispatch_s * 1e6,
-            gpu.upload.bandwidth / 1e9,
-            gpu.download.bandwidth / 1e9
+            if adapter.in_place {
+                "; nothing to copy".to_owned()
+            } else {
+                let (up, down) = (gpu.upload.bandwidth / 1e9, gpu.download.bandwidth / 1e9);
+                format!("; up {up:.1} GB/s, down {down:.1} GB/s")
+            }
         );
     }
 }

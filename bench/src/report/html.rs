@@ -302,6 +302,8 @@ mod tests {
     fn a_software_adapter_is_said_to_be_one() {
         let mut report = report(Vec::new());
         let adapter = |software| crossover::Adapter {
+            in_place: false,
+            memory: String::new(),
             name: "llvmpipe".to_owned(),
             driver: "Mesa".to_owned(),
             software,

@@ -137,6 +137,21 @@ impl Claim {
         slot.set_pending(None);
     }
 
+    /// Says that the bytes of a slot claimed for writing are lost, and why: whoever looks is told so,
+    /// until they are overwritten.
+    ///
+    /// # Panics
+    /// When the claim does not cover the slot for writing.
+    pub fn lose(&mut self, slot: &Slot, message: String) {
+        self.wait_for(slot, Want::Write);
+        slot.set_lost(message);
+    }
+
+    /// Whether the claim is for this slot, at least to read or to write, and granted.
+    pub fn covers(&self, slot: &Slot, want: Want) -> bool {
+        self.part(slot, want).is_some_and(Part::is_granted)
+    }
+
     fn granted(&self, slot: &Slot, want: Want) {
         self.wait_for(slot, want);
         // Bytes that are lost stay as they were; whoever must know has called `settle`.
@@ -144,11 +159,13 @@ impl Claim {
     }
 
     fn wait_for(&self, slot: &Slot, want: Want) {
-        let covers = |part: &&Part| {
+        self.part(slot, want).expect("a slot is touched under a claim that covers it").wait();
+    }
+
+    fn part(&self, slot: &Slot, want: Want) -> Option<&Part> {
+        self.parts.iter().find(|part| {
             std::ptr::eq(&*part.slot, slot) && (want == Want::Read || part.want == Want::Write)
-        };
-        let part = self.parts.iter().find(covers);
-        part.expect("a slot is touched under a claim that covers it").wait();
+        })
     }
 }
 

@@ -125,6 +125,11 @@ impl Map {
         self.base
     }
 
+    /// Bytes from the first one that can be touched.
+    pub(crate) fn committed(&self) -> usize {
+        self.committed
+    }
+
     /// Gives the range back, to be used again.
     pub(crate) fn recycle(self) {
         let mut pool = POOL.lock().unwrap_or_else(std::sync::PoisonError::into_inner);

@@ -63,6 +63,11 @@ impl Slot {
         self.map.as_ref().expect("a slot has its mapping until it is dropped").base()
     }
 
+    /// Bytes from the first one that can be touched: those in use, up to whole pages.
+    pub fn committed_bytes(&self) -> usize {
+        self.map.as_ref().map_or(0, Map::committed)
+    }
+
     /// Whether the newest bytes are elsewhere: the next look at the slot fetches them.
     pub fn is_pending(&self) -> bool {
         self.pending.waiting.load(Ordering::Acquire)
@@ -96,6 +101,12 @@ impl Slot {
                 Ok(())
             }
         }
+    }
+
+    pub(crate) fn set_lost(&self, message: String) {
+        let mut state = self.pending.state.lock().unwrap_or_else(PoisonError::into_inner);
+        self.pending.waiting.store(true, Ordering::Release);
+        (state.fill, state.lost) = (None, Some(message));
     }
 
     pub(crate) fn set_pending(&self, fill: Option<Fill>) {

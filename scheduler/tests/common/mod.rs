@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crossover::kernels::error::RunError;
 use crossover::kernels::exec::{Call, Executor, Measurement, Version};
 use crossover::kernels::ir::Kernel;
-use crossover::{Runtime, Settings};
+use crossover::{GpuMemory, Runtime, Settings};
 
 /// Held by one test at a time: tests that measure must not take each other's cores.
 pub fn turn() -> std::sync::MutexGuard<'static, ()> {
@@ -92,7 +92,13 @@ impl Version for DelayedVersion {
 /// A runtime on the real devices; `None`, with the reason said, where there is no GPU. With
 /// `CROSSOVER_GPU=require` that is a failure.
 pub fn with_gpu() -> Option<Runtime> {
-    let rt = Runtime::builder().settings(quiet()).build().expect("the CPU side starts");
+    with_gpu_memory(GpuMemory::Imported)
+}
+
+/// The same, sharing host memory in no better way than this.
+pub fn with_gpu_memory(gpu_memory: GpuMemory) -> Option<Runtime> {
+    let settings = Settings { gpu_memory, ..quiet() };
+    let rt = Runtime::builder().settings(settings).build().expect("the CPU side starts");
     if let Some(why) = rt.why_no_gpu() {
         let required = std::env::var("CROSSOVER_GPU").is_ok_and(|v| v == "require");
         assert!(!required, "a GPU is required: {why}");
