@@ -6,16 +6,29 @@
 //! is a reason in place of the times.
 
 mod build;
+mod raw_wgpu;
 mod server;
 
 use std::time::Instant;
 
+use crossover::Device;
 use crossover::kernels::library::{Entry, Input};
 use crossover_native::Body;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::raw_wgpu::RawWgpu;
 use self::server::Server;
 use crate::case::{self, Case};
+
+/// What to compare the two sides with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Opponent {
+    /// Plain Rust over rayon, for the default target and for this machine, and 128-bit vectors by
+    /// hand. The first run compiles them.
+    Native,
+    /// WGSL by hand through wgpu alone, on the same adapter.
+    RawWgpu,
+}
 
 /// A baseline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,12 +42,31 @@ pub(crate) enum Baseline {
     /// 128-bit vectors with fused multiply-add, by hand.
     #[serde(rename = "native_128")]
     Native128,
+    /// WGSL by hand through wgpu alone, on the adapter of the GPU side, with buffers that stay there.
+    #[serde(rename = "raw_wgpu")]
+    RawWgpu,
 }
 
 impl Baseline {
     /// All, in the order of reports.
-    pub(crate) const ALL: [Baseline; 3] =
-        [Baseline::Native, Baseline::NativeDefault, Baseline::Native128];
+    pub(crate) const ALL: [Baseline; 4] =
+        [Baseline::Native, Baseline::NativeDefault, Baseline::Native128, Baseline::RawWgpu];
+
+    /// Which of the two sides it is held against.
+    pub(crate) fn device(self) -> Device {
+        match self {
+            Baseline::Native | Baseline::NativeDefault | Baseline::Native128 => Device::Cpu,
+            Baseline::RawWgpu => Device::Gpu,
+        }
+    }
+
+    /// The opponent that it belongs to.
+    fn opponent(self) -> Opponent {
+        match self.device() {
+            Device::Cpu => Opponent::Native,
+            Device::Gpu => Opponent::RawWgpu,
+        }
+    }
 
     /// As columns and curves call it.
     pub(crate) fn name(self) -> &'static str {
@@ -42,6 +74,7 @@ impl Baseline {
             Baseline::Native => "native",
             Baseline::NativeDefault => "default",
             Baseline::Native128 => "128-bit",
+            Baseline::RawWgpu => "raw wgpu",
         }
     }
 
@@ -51,6 +84,7 @@ impl Baseline {
             Baseline::Native => "plain Rust over rayon for this machine",
             Baseline::NativeDefault => "plain Rust over rayon for the default target",
             Baseline::Native128 => "128-bit vectors by hand",
+            Baseline::RawWgpu => "WGSL by hand through wgpu, data on the device",
         }
     }
 }
@@ -75,29 +109,57 @@ pub(crate) enum Fault {
 
 /// The baselines, ready for a kernel.
 pub(crate) struct Baselines {
+    opponents: Vec<Opponent>,
     server: Result<Server, String>,
+    raw_wgpu: Result<RawWgpu, String>,
     /// Arguments of what runs in this process.
     args: Vec<Input>,
 }
 
 impl Baselines {
-    /// Builds and starts what runs elsewhere, and sets how many threads all of them use.
-    pub(crate) fn start(threads: usize, progress: &dyn Fn(&str)) -> Baselines {
-        // An error means that rayon's threads have been made, by an earlier call.
-        let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
-        let server = build::build(progress).and_then(|binary| Server::spawn(&binary, threads));
-        Baselines { server, args: Vec::new() }
+    /// Builds and starts what runs elsewhere, sets how many threads all of it uses, and opens the adapter
+    /// of that name, or none for this reason.
+    pub(crate) fn start(
+        opponents: &[Opponent],
+        threads: usize,
+        adapter: Result<&str, String>,
+        progress: &dyn Fn(&str),
+    ) -> Baselines {
+        let mut baselines = Baselines {
+            opponents: opponents.to_vec(),
+            server: Err("not asked for".to_owned()),
+            raw_wgpu: Err("not asked for".to_owned()),
+            args: Vec::new(),
+        };
+        if opponents.contains(&Opponent::Native) {
+            // An error means that rayon's threads have been made, by an earlier call.
+            let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
+            baselines.server =
+                build::build(progress).and_then(|binary| Server::spawn(&binary, threads));
+        }
+        if opponents.contains(&Opponent::RawWgpu) {
+            baselines.raw_wgpu = adapter.and_then(RawWgpu::open);
+        }
+        baselines
     }
 
     /// Only what runs in this process.
     #[cfg(test)]
     pub(crate) fn without_server(why: &str) -> Baselines {
-        Baselines { server: Err(why.to_owned()), args: Vec::new() }
+        Baselines {
+            opponents: vec![Opponent::Native],
+            server: Err(why.to_owned()),
+            raw_wgpu: Err(why.to_owned()),
+            args: Vec::new(),
+        }
     }
 
-    /// Why some baselines are missing.
+    /// Why some baselines that were asked for are missing.
     pub(crate) fn why(&self) -> Option<&str> {
-        self.server.as_ref().err().map(String::as_str)
+        let asked = |opponent| self.opponents.contains(&opponent);
+        let server = self.server.as_ref().err().filter(|_| asked(Opponent::Native));
+        let raw_wgpu = self.raw_wgpu.as_ref().err().filter(|_| asked(Opponent::RawWgpu));
+        server.or(raw_wgpu).map(String::as_str)
     }
 
     /// The machine's peak.
@@ -115,19 +177,26 @@ impl Baselines {
 
     /// Runs a baseline on fresh arguments, and holds its result against the reference.
     pub(crate) fn check(&mut self, baseline: Baseline, case: &Case<'_>) -> Result<f64, Fault> {
-        if let Some(body) = remote(baseline) {
-            return self.server()?.check(body);
+        if !self.opponents.contains(&baseline.opponent()) {
+            return Err(Fault::Missing("not asked for with --against".to_owned()));
         }
-        self.args.clone_from(&case.inputs);
-        let seconds = self.local(case.entry)?;
-        case.judge_inputs(&self.args).map_or(Ok(seconds), |wrong| Err(Fault::Wrong(wrong)))
+        match place(baseline) {
+            Place::Server(body) => self.server()?.check(body),
+            Place::Gpu => self.raw_wgpu()?.prepare(case),
+            Place::Here => {
+                self.args.clone_from(&case.inputs);
+                let seconds = self.local(case.entry)?;
+                case.judge_inputs(&self.args).map_or(Ok(seconds), |wrong| Err(Fault::Wrong(wrong)))
+            }
+        }
     }
 
     /// Runs a baseline once more.
     pub(crate) fn time(&mut self, baseline: Baseline, entry: &Entry) -> Result<f64, Fault> {
-        match remote(baseline) {
-            Some(body) => self.server()?.time(body),
-            None => self.local(entry),
+        match place(baseline) {
+            Place::Server(body) => self.server()?.time(body),
+            Place::Gpu => self.raw_wgpu()?.time().map_err(Fault::Missing),
+            Place::Here => self.local(entry),
         }
     }
 
@@ -142,6 +211,10 @@ impl Baselines {
         self.server.as_mut().map_err(|why| Fault::Missing(why.clone()))
     }
 
+    fn raw_wgpu(&mut self) -> Result<&mut RawWgpu, Fault> {
+        self.raw_wgpu.as_mut().map_err(|why| Fault::Missing(why.clone()))
+    }
+
     /// Asks the server; one that fails is not asked again.
     fn ask(&mut self, question: impl FnOnce(&mut Server) -> Result<(), String>) {
         if let Ok(server) = &mut self.server
@@ -152,12 +225,22 @@ impl Baselines {
     }
 }
 
-/// What the server is asked for; `None` for what runs here.
-fn remote(baseline: Baseline) -> Option<Body> {
+/// Where a baseline runs.
+enum Place {
+    /// In the server, and what it is asked for.
+    Server(Body),
+    /// In this process, on the CPU.
+    Here,
+    /// In this process, on the GPU.
+    Gpu,
+}
+
+fn place(baseline: Baseline) -> Place {
     match baseline {
-        Baseline::Native => Some(Body::Plain),
-        Baseline::NativeDefault => None,
-        Baseline::Native128 => Some(Body::Vector),
+        Baseline::Native => Place::Server(Body::Plain),
+        Baseline::NativeDefault => Place::Here,
+        Baseline::Native128 => Place::Server(Body::Vector),
+        Baseline::RawWgpu => Place::Gpu,
     }
 }
 

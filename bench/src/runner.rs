@@ -123,6 +123,8 @@ fn new_row(entry: &Entry, size_name: &str, size: usize, first: &Explanation) -> 
         native_default_why: None,
         native_128_s: None,
         native_128_why: None,
+        raw_wgpu_s: None,
+        raw_wgpu_why: None,
         spread: Vec::new(),
         predicted_wasm_s: total(Device::Cpu),
         predicted_wasm_interval: interval(Device::Cpu),
@@ -171,7 +173,7 @@ fn check_baselines(
     baselines: Option<&mut Baselines>,
 ) {
     let Some(baselines) = baselines else {
-        let why = "not asked for: --against native";
+        let why = "not asked for with --against";
         return sides[Device::ALL.len()..].iter_mut().for_each(|s| s.why = Some(why.to_owned()));
     };
     baselines.prepare(case);

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossover_memory::{Claim, Slot, Want, claim};
+use crossover_memory::{Claim, Slot, Stream, Want, claim_in};
 
 use crate::error::RunError;
 use crate::ir::{Access, Axis, CollectiveKind, Const, Extent, Kernel, Param, ParamKind};
@@ -44,16 +44,24 @@ pub struct Call<'a> {
 /// Queues for the buffers of a call: shared where the kernel only reads, exclusive else. The
 /// arguments have passed [`check_args`].
 pub fn claim_args(kernel: &Kernel, args: &[Arg]) -> Claim {
+    claim_args_in(None, kernel, args)
+}
+
+/// The same for a call that is issued in a stream, if in any.
+pub fn claim_args_in(stream: Option<Stream>, kernel: &Kernel, args: &[Arg]) -> Claim {
     let is = |slot: &Arc<Slot>, arg: &Arg| match arg {
         Arg::Buffer { slot: other, .. } => Arc::ptr_eq(slot, other),
         Arg::Scalar(_) => false,
     };
-    claim(kernel.entry.buffers().filter_map(|(param, _, access)| {
-        let Some(Arg::Buffer { slot, .. }) = args.get(param.index()) else { return None };
-        let want = if access == Access::Read { Want::Read } else { Want::Write };
-        let is_first = !args[..param.index()].iter().any(|arg| is(slot, arg));
-        is_first.then(|| (slot.clone(), want))
-    }))
+    claim_in(
+        stream,
+        kernel.entry.buffers().filter_map(|(param, _, access)| {
+            let Some(Arg::Buffer { slot, .. }) = args.get(param.index()) else { return None };
+            let want = if access == Access::Read { Want::Read } else { Want::Write };
+            let is_first = !args[..param.index()].iter().any(|arg| is(slot, arg));
+            is_first.then(|| (slot.clone(), want))
+        }),
+    )
 }
 
 /// Further than any deadline that matters.

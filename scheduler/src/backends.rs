@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crossover_kernels::error::RunError;
-use crossover_kernels::exec::Executor;
+use crossover_kernels::exec::{Executor, Version};
 use crossover_kernels::ir::Kernel;
 use crossover_shaders::{Gpu, GpuExecutor, GpuOptions, Sharing};
 use crossover_wasm::{Schedule, WasmExecutor, WasmOptions, Workers};
@@ -27,14 +27,14 @@ impl CpuBackend {
         &self,
         kernel: &Arc<Kernel>,
         schedule: Option<Schedule>,
-    ) -> Result<Code, RunError> {
-        Ok(Code::Host(match (self, schedule) {
+    ) -> Result<Arc<dyn Version>, RunError> {
+        match (self, schedule) {
             (CpuBackend::Wasm(executor), Some(schedule)) => {
-                executor.compile_scheduled(kernel, schedule)?
+                Ok(executor.compile_scheduled(kernel, schedule)?)
             }
-            (CpuBackend::Wasm(executor), None) => executor.compile(kernel)?,
-            (CpuBackend::Host(executor), _) => executor.compile(kernel)?,
-        }))
+            (CpuBackend::Wasm(executor), None) => executor.compile(kernel),
+            (CpuBackend::Host(executor), _) => executor.compile(kernel),
+        }
     }
 }
 

@@ -2,12 +2,12 @@
 //! host memory and else through a copy that is made when needed, a GPU buffer.
 
 use std::marker::PhantomData;
-use std::ops::{Deref, DerefMut};
+use std::ops::{Deref, DerefMut, Range};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytemuck::Pod;
 use crossover_kernels::Scalar;
-use crossover_memory::{ReadGuard, Slot, WriteGuard};
+use crossover_memory::{Ranges, ReadGuard, Slot, Want, WriteGuard, claim};
 use crossover_shaders::{DeviceBuffer, DeviceError, Gpu};
 
 use crate::error::Error;
@@ -80,8 +80,8 @@ pub(crate) struct Storage {
 #[derive(Debug, Default)]
 struct DeviceSide {
     copy: Option<Arc<DeviceBuffer>>,
-    /// Whether the copy is the newest content, perhaps beside the host's.
-    is_current: bool,
+    /// Bytes of the copy that are older than the host's.
+    stale: Ranges,
     shared: Shared,
 }
 
@@ -106,6 +106,8 @@ pub enum Residency {
     Gpu,
     /// In both.
     Both,
+    /// Some of it on the host, some on the GPU.
+    Split,
 }
 
 impl Storage {
@@ -115,17 +117,33 @@ impl Storage {
 
     pub(crate) fn residency(&self) -> Residency {
         let device = self.device();
-        let is_current = device.is_current || matches!(device.shared, Shared::Yes(_));
+        let is_current = match (&device.shared, &device.copy) {
+            (Shared::Yes(_), _) => true,
+            (_, Some(_)) => device.stale.is_empty(),
+            (_, None) => false,
+        };
         match (self.slot.is_pending(), is_current) {
-            (true, _) => Residency::Gpu,
+            (true, true) => Residency::Gpu,
+            (true, false) => Residency::Split,
             (false, true) => Residency::Both,
             (false, false) => Residency::Host,
         }
     }
 
+    /// How many of these bytes the GPU lacks.
+    pub(crate) fn stale_bytes(&self, part: &Range<usize>) -> usize {
+        let device = self.device();
+        let stale = |_| device.stale.within(part).iter().map(Range::len).sum();
+        device.copy.as_ref().map_or(part.len(), stale)
+    }
+
     /// The host's content is about to change: the copy on the GPU is no longer the newest.
     pub(crate) fn host_changes(&self) {
-        self.device().is_current = false;
+        self.host_changes_part(0..self.slot.bytes());
+    }
+
+    fn host_changes_part(&self, part: Range<usize>) {
+        self.device().stale.insert(part);
     }
 
     /// Whether the GPU will work on the slot in place.
@@ -149,11 +167,12 @@ impl Storage {
         }
     }
 
-    /// The copy on the GPU, current; `upload` brings the host's content there if it must.
+    /// The copy on the GPU, current in some bytes; `upload` brings what it lacks of them there.
     pub(crate) fn on_gpu<E>(
         &self,
+        part: &Range<usize>,
         make: impl FnOnce() -> Result<DeviceBuffer, E>,
-        upload: impl FnOnce(&DeviceBuffer) -> Result<(), E>,
+        mut upload: impl FnMut(&DeviceBuffer, Range<usize>) -> Result<(), E>,
     ) -> Result<Arc<DeviceBuffer>, E> {
         let mut device = self.device();
         let copy = match &device.copy {
@@ -161,34 +180,25 @@ impl Storage {
             None => {
                 let copy = Arc::new(make()?);
                 device.copy = Some(copy.clone());
+                device.stale = Ranges::below(self.slot.bytes());
                 copy
             }
         };
-        if !device.is_current {
-            upload(&copy)?;
-            device.is_current = true;
+        for stale in device.stale.within(part) {
+            upload(&copy, stale.clone())?;
+            device.stale.remove(&stale);
         }
         Ok(copy)
     }
 
-    /// Room for a copy on the GPU, without the content.
-    pub(crate) fn room_on_gpu<E>(
-        &self,
-        make: impl FnOnce() -> Result<DeviceBuffer, E>,
-    ) -> Result<Arc<DeviceBuffer>, E> {
-        let mut device = self.device();
-        device.is_current = false;
-        let copy = match device.copy.take() {
-            Some(copy) => copy,
-            None => Arc::new(make()?),
-        };
-        device.copy = Some(copy.clone());
-        Ok(copy)
+    /// The copy on the GPU has the newest content of some bytes.
+    pub(crate) fn gpu_is_current(&self, part: &Range<usize>) {
+        self.device().stale.remove(part);
     }
 
-    /// The copy on the GPU has the newest content.
-    pub(crate) fn gpu_is_current(&self) {
-        self.device().is_current = true;
+    /// The host has the newest content of some bytes.
+    pub(crate) fn host_is_current(&self, part: &Range<usize>) {
+        self.device().stale.insert(part.clone());
     }
 
     /// The copy on the GPU has been given up: the device is gone.
@@ -224,6 +234,75 @@ impl<T: Element> Buffer<T> {
         self.storage.slot.settle(guard.claim())?;
         self.storage.host_changes();
         Ok(WriteSlice { guard, len: self.len, buffer: PhantomData })
+    }
+
+    /// Waits for calls that change the buffer, then gives some of its elements. Only these are fetched, where
+    /// they are elsewhere.
+    ///
+    /// # Errors
+    /// [`Error::Range`] when they are not within the buffer, [`Error::Memory`] as for [`Buffer::read`].
+    ///
+    /// ```
+    /// # fn main() -> Result<(), crossover::Error> {
+    /// let rt = crossover::Runtime::new()?;
+    /// let mut x = rt.buffer_from(&[1.0f32, 2.0, 3.0, 4.0])?;
+    /// x.write_range(1..3)?.fill(0.0);
+    /// assert_eq!(*x.read_range(2..4)?, [0.0, 4.0]);
+    /// assert!(x.read_range(3..5).is_err());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn read_range(&self, range: Range<usize>) -> Result<ReadSlice<'_, T>, Error> {
+        let (part, len) = self.part(range)?;
+        let guard = self.storage.slot.read_part::<T>(part.clone());
+        self.storage.slot.settle_part(guard.claim(), &part)?;
+        Ok(ReadSlice { guard, len, buffer: PhantomData })
+    }
+
+    /// Waits for all calls that use the buffer, then gives some of its elements to change. Only these are
+    /// fetched, where they are elsewhere, and only these are moved again.
+    ///
+    /// # Errors
+    /// As [`Buffer::read_range`].
+    pub fn write_range(&mut self, range: Range<usize>) -> Result<WriteSlice<'_, T>, Error> {
+        let (part, len) = self.part(range)?;
+        let guard = self.storage.slot.write_part::<T>(part.clone());
+        self.storage.slot.settle_part(guard.claim(), &part)?;
+        self.storage.host_changes_part(part);
+        Ok(WriteSlice { guard, len, buffer: PhantomData })
+    }
+
+    /// Waits for all calls that use the buffer, then puts elements into it, from one on. What was there is not
+    /// fetched, wherever it is.
+    ///
+    /// # Errors
+    /// [`Error::Range`] when they go beyond the buffer's end.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), crossover::Error> {
+    /// let rt = crossover::Runtime::new()?;
+    /// let mut x = rt.alloc(4)?;
+    /// x.put(1, &[7u32, 8])?;
+    /// assert_eq!(x.to_vec()?, [0, 7, 8, 0]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn put(&mut self, start: usize, elements: &[T]) -> Result<(), Error> {
+        let (part, _) = self.part(start..start.saturating_add(elements.len()))?;
+        let slot = &self.storage.slot;
+        let mut claim = claim([(slot.clone(), Want::Write)]);
+        claim.overwrite(slot, &part);
+        claim.slice_part_mut(slot, &part).copy_from_slice(elements);
+        self.storage.host_changes_part(part);
+        Ok(())
+    }
+
+    /// The bytes of some elements, and how many elements they are.
+    fn part(&self, range: Range<usize>) -> Result<(Range<usize>, usize), Error> {
+        if range.start > range.end || range.end > self.len {
+            return Err(Error::Range { range, length: self.len });
+        }
+        Ok((range.start * size_of::<T>()..range.end * size_of::<T>(), range.len()))
     }
 
     /// The content as a vector.
@@ -296,11 +375,11 @@ pub(crate) fn fetch(
     copy: Arc<DeviceBuffer>,
     transfers: Arc<Transfers>,
     call: u64,
-    blame: impl FnOnce(DeviceError) -> String + Send + 'static,
+    blame: impl Fn(DeviceError) -> String + Send + 'static,
 ) -> crossover_memory::Fill {
-    Box::new(move |bytes| {
+    Box::new(move |at, bytes| {
         let start = std::time::Instant::now();
-        copy.read(0, bytes, None).map_err(blame)?;
+        copy.read(at as u64, bytes, None).map_err(&blame)?;
         transfers.count(Reason::HostRead, bytes.len() as u64, start.elapsed(), call);
         Ok(())
     })

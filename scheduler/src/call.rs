@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 use crossover_kernels::error::RunError;
 use crossover_kernels::exec::{self, Arg, Deadline, Grid};
 use crossover_kernels::ir::{Const, Param};
+use crossover_memory::Claim;
+use crossover_shaders::GpuVersion;
 
 use crate::buffer::Storage;
 use crate::device::Device;
@@ -14,11 +16,11 @@ use crate::explain::Explanation;
 use crate::learned::Trial;
 use crate::ledger::{Measured, Row, Why};
 use crate::place::{self, Decision};
-use crate::run::{self, Times};
+use crate::run::{self, Flight, Ran, Times};
 use crate::runtime::{Inner, Load, Runtime};
-use crate::shadow;
+use crate::shadow::{self, Before};
 use crate::ticket::{Ticket, ticket};
-use crate::version::Prepared;
+use crate::version::{Code, GpuCode, Prepared};
 
 /// A bound argument.
 #[derive(Clone, Debug)]
@@ -76,6 +78,29 @@ pub(crate) struct Job {
     _trial: Option<Trial>,
 }
 
+/// How far a call has come.
+enum Begun {
+    /// It is over.
+    Over(Result<Outcome, Error>),
+    /// The GPU has it.
+    Underway(Box<Waiting>),
+}
+
+/// A call that the GPU has been given.
+struct Waiting {
+    job: Job,
+    flight: Flight,
+    start: Instant,
+}
+
+impl Waiting {
+    fn finish(self: Box<Self>) -> Result<Outcome, Error> {
+        let Waiting { job, flight, start } = *self;
+        let (ran, claim) = flight.finish(&job);
+        job.end(start, ran, claim, None)
+    }
+}
+
 impl<'b> Call<'b> {
     pub(crate) fn new(
         runtime: &'b Runtime,
@@ -126,7 +151,7 @@ impl<'b> Call<'b> {
     pub fn run(self) -> Result<Outcome, Error> {
         let job = self.prepare()?;
         // Nobody waits for this call in a lane, so that its claims need no place in a lane's order.
-        let claim = exec::claim_args(&job.prepared.kernel, &job.plain);
+        let claim = job.claim();
         job.run(claim)
     }
 
@@ -146,8 +171,11 @@ impl<'b> Call<'b> {
                 let inner = job.inner.clone();
                 // Claims and the lane's queue are in one order: no job waits for one behind it.
                 let _order = inner.order();
-                let claim = exec::claim_args(&job.prepared.kernel, &job.plain);
-                lane.push(move || promise.keep(job.run(claim)));
+                let (claim, ends) = (job.claim(), runtime.ends().clone());
+                lane.push(move || match job.begin(claim) {
+                    Begun::Over(answer) => promise.keep(answer),
+                    Begun::Underway(waiting) => ends.push(move || promise.keep(waiting.finish())),
+                });
             }
         }
         ticket
@@ -258,21 +286,76 @@ impl Job {
         }
     }
 
-    pub(crate) fn run(self, mut claim: crossover_memory::Claim) -> Result<Outcome, Error> {
+    /// The claim on its buffers.
+    fn claim(&self) -> Claim {
+        let stream = self.inner.gpu().filter(|_| self.decision.device == Device::Gpu);
+        let stream = stream.map(|gpu| gpu.stream());
+        exec::claim_args_in(stream, &self.prepared.kernel, &self.plain)
+    }
+
+    /// Runs to the end.
+    fn run(self, claim: Claim) -> Result<Outcome, Error> {
+        match self.begin(claim) {
+            Begun::Over(answer) => answer,
+            Begun::Underway(waiting) => waiting.finish(),
+        }
+    }
+
+    /// Runs to the end, or to where the GPU has been given the work.
+    fn begin(self, claim: Claim) -> Begun {
+        if let Some(version) = self.code_of_gpu() {
+            claim.wait_in_stream();
+            let start = Instant::now();
+            let deadline = Some(Deadline::from(start, self.deadline));
+            return match run::issue(&self, &version, claim, deadline) {
+                Ok(flight) => Begun::Underway(Box::new(Waiting { job: self, flight, start })),
+                Err(stopped) => {
+                    let (error, claim) = *stopped;
+                    Begun::Over(self.end(start, Err(error), claim, None))
+                }
+            };
+        }
         claim.wait();
         let start = Instant::now();
-        let deadline = Some(Deadline::from(start, self.deadline));
-        let before = match self.shadow {
-            Some(_) => Some(shadow::snapshot(&self, &claim)?),
-            None => None,
+        let before = match self.shadow.map(|_| shadow::snapshot(&self, &claim)).transpose() {
+            Ok(before) => before,
+            Err(error) => return Begun::Over(Err(error)),
         };
+        let deadline = Some(Deadline::from(start, self.deadline));
         let times = Times { start, is_late: before.is_some(), deadline };
-        let ran = run::run(&self, self.decision.device, &mut claim, times);
+        let (ran, claim) = run::run(&self, self.decision.device, claim, times);
+        Begun::Over(self.end(start, ran, claim, before))
+    }
+
+    /// The code that works on the GPU, for a call that goes there and is not compared with another run.
+    fn code_of_gpu(&self) -> Option<Arc<GpuVersion>> {
+        if self.decision.device != Device::Gpu || self.shadow.is_some() {
+            return None;
+        }
+        match self.inner.compile_gpu_now(&self.prepared) {
+            GpuCode::Ready(Code::Gpu(version)) => Some(version),
+            _ => None,
+        }
+    }
+
+    /// What comes after the run: the other device, if this one failed; the ledger, the lesson, the
+    /// comparison.
+    fn end(
+        self,
+        start: Instant,
+        ran: Result<Ran, Error>,
+        mut claim: Claim,
+        before: Option<Before>,
+    ) -> Result<Outcome, Error> {
         let (device, ran) = match ran {
             Err(Error::Run(error)) if self.may_fall_back(&error) => {
                 self.note_fall_back(&error);
-                let times = Times { is_late: true, ..times };
-                (Device::Cpu, run::run(&self, Device::Cpu, &mut claim, times))
+                claim.wait();
+                let deadline = Some(Deadline::from(start, self.deadline));
+                let times = Times { start, is_late: true, deadline };
+                let (ran, back) = run::run(&self, Device::Cpu, claim, times);
+                claim = back;
+                (Device::Cpu, ran)
             }
             other => (self.decision.device, other),
         };

@@ -17,6 +17,14 @@ pub enum Error {
     /// There is no memory for a buffer, or its newest content is lost with a device.
     #[error(transparent)]
     Memory(#[from] MemoryError),
+    /// Elements that are not within the buffer.
+    #[error("elements {} to {} of a buffer that has {length}", range.start, range.end)]
+    Range {
+        /// Which elements.
+        range: std::ops::Range<usize>,
+        /// The length of the buffer.
+        length: usize,
+    },
     /// The call was forced to a GPU, and there is none.
     #[error("kernel `{kernel}` was sent to the GPU, but there is none: {why}")]
     NoGpu {

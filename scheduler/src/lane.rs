@@ -1,20 +1,36 @@
 //! A thread that runs jobs in order. Dropping it lets the jobs that wait run, then joins it.
 
-use std::sync::mpsc::{Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread::JoinHandle;
 
 type Job = Box<dyn FnOnce() + Send>;
 
 #[derive(Debug)]
+enum Queue {
+    Open(Sender<Job>),
+    Bounded(SyncSender<Job>),
+}
+
+#[derive(Debug)]
 pub(crate) struct Lane {
-    sender: Option<Sender<Job>>,
+    sender: Option<Queue>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Lane {
     /// A lane; without a thread, where the system gives none, jobs run on the caller.
     pub(crate) fn new(name: &str) -> Lane {
-        let (sender, receiver) = channel::<Job>();
+        let (sender, receiver) = channel();
+        Lane::start(name, Queue::Open(sender), receiver)
+    }
+
+    /// A lane where whoever brings more than so many jobs waits.
+    pub(crate) fn bounded(name: &str, jobs: usize) -> Lane {
+        let (sender, receiver) = sync_channel(jobs);
+        Lane::start(name, Queue::Bounded(sender), receiver)
+    }
+
+    fn start(name: &str, sender: Queue, receiver: Receiver<Job>) -> Lane {
         let spawned = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
             for job in receiver {
                 job();
@@ -28,13 +44,13 @@ impl Lane {
 
     pub(crate) fn push(&self, job: impl FnOnce() + Send + 'static) {
         let job: Job = Box::new(job);
-        match &self.sender {
-            Some(sender) => {
-                if let Err(rejected) = sender.send(job) {
-                    (rejected.0)();
-                }
-            }
-            None => job(),
+        let rejected = match &self.sender {
+            Some(Queue::Open(sender)) => sender.send(job).err(),
+            Some(Queue::Bounded(sender)) => sender.send(job).err(),
+            None => return job(),
+        };
+        if let Some(rejected) = rejected {
+            (rejected.0)();
         }
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crossover_ml::{Correction, Features, Hyper, Prediction, Side};
 
 use crate::device::Device;
+use crate::footprint::Footprint;
 use crate::threads::{Crew, Crews};
 use crate::version::Prepared;
 use crate::words::WordMap;
@@ -66,8 +67,8 @@ pub(crate) struct Prior {
     /// log2 of the operations of the call: where it lies on the kernel's size axis.
     pub(crate) log2_work: f64,
     pub(crate) generation: u64,
-    /// The buffers, by number of their parameter, that such a call overwrites.
-    pub(crate) blank: u64,
+    /// What such a call touches of its buffers.
+    pub(crate) footprints: Arc<[Footprint]>,
 }
 
 /// What is to be expected of a call on each device, in seconds.
@@ -234,7 +235,7 @@ mod tests {
     fn prior() -> Prior {
         let prediction = Prediction::new([-18.0; 2], [1.0; 2], 0.5);
         let features = Features::missing().into();
-        Prior { prediction, features, log2_work: 10.0, generation: 0, blank: 0 }
+        Prior { prediction, features, log2_work: 10.0, generation: 0, footprints: [].into() }
     }
 
     fn calls(learned: &mut Learned, count: u64, seconds: f64) {

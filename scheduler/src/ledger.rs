@@ -160,8 +160,8 @@ impl std::fmt::Display for Why {
 pub struct Measured {
     /// On the device, from the start of the work to its end, as the host felt it.
     pub run_s: f64,
-    /// The same by the device's own clock, where it has one.
-    pub device_s: f64,
+    /// The same by the device's own clock, where that was looked at.
+    pub device_s: Option<f64>,
     /// Copies before the run.
     pub transfer_s: f64,
     /// All that the caller waited.

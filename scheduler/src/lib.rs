@@ -43,6 +43,7 @@ mod error;
 mod explain;
 mod featurize;
 mod feedback;
+mod footprint;
 mod lane;
 mod learned;
 mod ledger;

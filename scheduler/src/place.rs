@@ -8,20 +8,19 @@ use std::hash::Hasher;
 use std::sync::Arc;
 
 use crossover_kernels::exec::{Arg, Grid};
-use crossover_kernels::ir::Access;
 use crossover_ml::CostModel;
 
-use crate::buffer::Residency;
 use crate::call::BoundArg;
 use crate::device::Device;
 use crate::error::Error;
 use crate::featurize;
+use crate::footprint::{Footprint, footprints};
 use crate::learned::{Answer, Prior, Seen};
 use crate::ledger::{Estimate, Estimates, Why};
 use crate::route::Question;
 use crate::runtime::Inner;
 use crate::threads::{Choice, Crew, Crews, Machine};
-use crate::version::{GpuCode, Prepared, overwrites};
+use crate::version::{GpuCode, Prepared};
 use crate::words::Words;
 
 /// The share of a kernel's time that trials of the device, or of the number of threads, that is not the
@@ -97,7 +96,7 @@ pub(crate) fn decide(
     let threads = threads.unwrap_or(choice.map_or(1, |choice| choice.crew.threads(all)));
     // Without a GPU nothing is ever moved.
     let moves = match inner.has_gpu() {
-        true => moves(inner, prepared, args, known.prior.blank),
+        true => moves(inner, args, &known.prior.footprints),
         false => Moves::default(),
     };
     let estimates = estimates(inner, &known.answer, &moves, threads, choice);
@@ -158,26 +157,18 @@ fn know(inner: &Inner, prepared: &Prepared, args: &[BoundArg], plain: &[Arg], gr
     let generation = inner.generation();
     let mut learned = prepared.learned();
     let (prior, answer) = learned.expect(shape(plain, grid), generation, || {
-        let blank = blank(prepared, plain, grid);
-        let moves = moves(inner, prepared, args, blank);
+        let footprints = footprints(&prepared.kernel, plain, grid);
+        let moves = moves(inner, args, &footprints);
         let call = featurize::featurize(&inner.calibration(), prepared, plain, grid, &moves);
         let prediction = inner.model().predict(&call.features);
         let (features, log2_work) = (call.features.into(), call.log2_work);
-        Prior { prediction, features, log2_work, generation, blank }
+        let footprints = footprints.into();
+        Prior { prediction, features, log2_work, generation, footprints }
     });
     let visits = [0, 1].map(|at| learned.visits[at] + learned.trials[at]);
     let (unseen, surprise, spent_s) = (learned.unseen, learned.surprise, learned.spent_s);
     let choice = choose_threads(inner, &learned.crews, prior.log2_work, &answer);
     Known { prior, answer, choice, visits, unseen, surprise, spent_s }
-}
-
-/// The buffers, by number of their parameter, that the call overwrites.
-fn blank(prepared: &Prepared, plain: &[Arg], grid: Grid) -> u64 {
-    let kernel = &prepared.kernel;
-    let buffers = kernel.entry.buffers().filter(|(param, ..)| param.index() < 64);
-    buffers
-        .filter(|(param, ..)| overwrites(kernel, *param, plain, grid))
-        .fold(0, |blank, (param, ..)| blank | 1 << param.index())
 }
 
 /// Why the GPU is no candidate now.
@@ -220,30 +211,30 @@ pub(crate) fn items(grid: Grid) -> u64 {
     grid.iter().map(|&n| u64::from(n)).fold(1, u64::saturating_mul)
 }
 
-/// What would have to be moved; `blank` buffers need no upload.
-fn moves(inner: &Inner, prepared: &Prepared, args: &[BoundArg], blank: u64) -> Moves {
-    let kernel = &prepared.kernel;
+/// What would have to be moved.
+fn moves(inner: &Inner, args: &[BoundArg], footprints: &[Footprint]) -> Moves {
     let mut moves = Moves::default();
     let gpu = inner.gpu();
-    for (param, _, access) in kernel.entry.buffers() {
-        let Some(BoundArg::Buffer(storage, _)) = args.get(param.index()) else { continue };
-        let bytes = storage.slot.bytes() as u64;
+    for (arg, footprint) in args.iter().zip(footprints) {
+        let BoundArg::Buffer(storage, _) = arg else { continue };
         if gpu.is_some_and(|gpu| storage.will_share(gpu)) {
             continue;
         }
-        match storage.residency() {
-            Residency::Host if blank.checked_shr(param.0).unwrap_or(0) & 1 == 0 => {
-                moves.upload += bytes;
-                moves.copies[0] += 1;
-            }
-            Residency::Gpu => {
-                moves.fetch += bytes;
-                moves.copies[2] += 1;
-            }
-            Residency::Host | Residency::Both => {}
+        let fetch = storage.slot.pending_bytes() as u64;
+        if fetch > 0 {
+            moves.fetch += fetch;
+            moves.copies[2] += 1;
         }
-        if access != Access::Read {
-            moves.results += bytes;
+        let upload = match footprint.is_blank {
+            true => 0,
+            false => storage.stale_bytes(&footprint.touched) as u64,
+        };
+        if upload > 0 {
+            moves.upload += upload;
+            moves.copies[0] += 1;
+        }
+        if footprint.is_written {
+            moves.results += footprint.touched.len() as u64;
             moves.copies[1] += 1;
         }
     }

@@ -1,20 +1,23 @@
 //! Running a call on a device: moving what has to be moved, counting it, and measuring.
 
+use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crossover_kernels::error::RunError;
 use crossover_kernels::exec::{self, Deadline};
-use crossover_kernels::ir::{Access, Param};
-use crossover_memory::Claim;
-use crossover_shaders::{DeviceArg, DeviceBuffer, DeviceError, GpuVersion};
+use crossover_kernels::ir::Access;
+use crossover_memory::{Claim, Fill};
+use crossover_shaders::{DeviceArg, DeviceBuffer, DeviceError, GpuVersion, Underway};
 
-use crate::buffer::{Residency, fetch, room};
+use crate::buffer::{Storage, fetch, room};
 use crate::call::{BoundArg, Job};
 use crate::device::Device;
 use crate::error::Error;
+use crate::footprint::Footprint;
 use crate::ledger::{Measured, Reason};
-use crate::version::{Code, GpuCode, overwrites};
+use crate::version::{Code, GpuCode};
 
 /// When a run begins and when it must end.
 #[derive(Clone, Copy)]
@@ -29,33 +32,41 @@ pub(crate) struct Times {
 /// What a run took, and when it ended.
 pub(crate) type Ran = (Measured, Instant);
 
-/// Runs the call to its end. The claim is granted.
+/// Runs the call to its end, and gives the claim back.
 pub(crate) fn run(
     job: &Job,
     device: Device,
-    claim: &mut Claim,
+    mut claim: Claim,
     times: Times,
-) -> Result<Ran, Error> {
-    match device {
+) -> (Result<Ran, Error>, Claim) {
+    let version = match device {
         Device::Cpu => {
             let is_late = times.is_late || job.prepared.cpu.get().is_none();
-            match job.inner.cpu_code(&job.prepared)? {
-                Code::Host(version) => run_host(job, &**version, claim, Times { is_late, ..times }),
-                Code::Gpu(version) => run_gpu(job, version, claim, times.deadline),
-            }
+            job.inner.cpu_code(&job.prepared).map(|version| (version.clone(), is_late))
         }
         Device::Gpu => match job.inner.compile_gpu_now(&job.prepared) {
-            GpuCode::Ready(Code::Host(version)) => {
-                run_host(job, &*version, claim, Times { is_late: true, ..times })
+            GpuCode::Ready(Code::Host(version)) => Ok((version, true)),
+            GpuCode::Ready(Code::Gpu(version)) => {
+                return match issue(job, &version, claim, times.deadline) {
+                    Ok(flight) => flight.finish(job),
+                    Err(stopped) => {
+                        let (error, claim) = *stopped;
+                        (Err(error), claim)
+                    }
+                };
             }
-            GpuCode::Ready(Code::Gpu(version)) => run_gpu(job, &version, claim, times.deadline),
-            GpuCode::Refused(error, _) => Err(error.into()),
+            GpuCode::Refused(error, _) => Err(error),
             GpuCode::Unasked | GpuCode::Compiling => {
                 let (kernel, why) = (job.prepared.name.to_string(), job.inner.no_gpu().to_string());
-                Err(Error::NoGpu { kernel, why })
+                return (Err(Error::NoGpu { kernel, why }), claim);
             }
         },
-    }
+    };
+    let ran = match version {
+        Ok((version, is_late)) => run_host(job, &*version, &mut claim, Times { is_late, ..times }),
+        Err(error) => Err(error.into()),
+    };
+    (ran, claim)
 }
 
 fn run_host(
@@ -81,7 +92,7 @@ fn run_host(
     let transfer_s = measured.transfer.as_secs_f64();
     let measured = Measured {
         run_s: (end - start).as_secs_f64() - transfer_s,
-        device_s: measured.kernel.as_secs_f64(),
+        device_s: Some(measured.kernel.as_secs_f64()),
         transfer_s,
         total_s: 0.0,
     };
@@ -100,13 +111,32 @@ pub(crate) fn settle(job: &Job, claim: &Claim) -> Result<bool, Error> {
     Ok(fetched)
 }
 
-fn run_gpu(
+/// A call that the GPU has been given.
+pub(crate) struct Flight {
+    underway: Underway<Arc<GpuVersion>, Claim>,
+    /// Those of its results that hold nothing unless it ends well.
+    blank: Vec<(Arc<Storage>, Range<usize>)>,
+    /// Whether it did not.
+    is_void: Arc<AtomicBool>,
+    start: Instant,
+    transfer_s: f64,
+}
+
+/// Gives the call to the GPU, once all that it would wait for has been given to it.
+///
+/// # Errors
+/// With the claim back.
+pub(crate) fn issue(
     job: &Job,
     version: &Arc<GpuVersion>,
-    claim: &mut Claim,
+    claim: Claim,
     deadline: Option<Deadline>,
-) -> Result<Ran, Error> {
-    let (copies, transfer) = upload(job, version, claim)?;
+) -> Result<Flight, Box<(Error, Claim)>> {
+    claim.wait_in_stream();
+    let (copies, transfer) = match upload(job, version, &claim) {
+        Ok(uploaded) => uploaded,
+        Err(error) => return Err(Box::new((error, claim))),
+    };
     let mut args = Vec::with_capacity(job.args.len());
     let mut buffers = copies.iter();
     for arg in &job.args {
@@ -121,21 +151,52 @@ fn run_gpu(
         }
     }
     let start = Instant::now();
-    let ran = version.dispatch(&args, job.grid, claim, deadline);
-    let run_s = start.elapsed().as_secs_f64();
-    // A device that is gone has no content; after any other error what it wrote is the newest.
-    if matches!(ran, Err(RunError::Device { .. })) {
-        for arg in &job.args {
-            if let BoundArg::Buffer(storage, _) = arg {
-                storage.forget_gpu();
-            }
+    let underway = match GpuVersion::issue(version.clone(), &args, job.grid, claim, deadline) {
+        Ok(underway) => underway,
+        Err((error, claim)) => {
+            forget_if_gone(job, &error);
+            return Err(Box::new((error.into(), claim)));
         }
-    } else {
-        leave_results(job, &version.gpu().info().name, &copies, claim, ran.is_ok());
-    }
-    let device_s = ran?.as_secs_f64();
+    };
     let transfer_s = transfer.as_secs_f64();
-    Ok((Measured { run_s, device_s, transfer_s, total_s: 0.0 }, Instant::now()))
+    let is_void = Arc::new(AtomicBool::new(false));
+    let mut flight = Flight { underway, blank: Vec::new(), is_void, start, transfer_s };
+    leave_results(job, &version.gpu().info().name, &copies, &mut flight);
+    Ok(flight)
+}
+
+impl Flight {
+    /// Waits for the end. The claim is granted then.
+    pub(crate) fn finish(self, job: &Job) -> (Result<Ran, Error>, Claim) {
+        let Flight { underway, blank, is_void, start, transfer_s } = self;
+        let (ran, claim) = underway.finish();
+        let end = Instant::now();
+        let free_since = job.inner.gpu_ends(end);
+        if let Err(error) = &ran {
+            // What was blank stays what it was on the host.
+            is_void.store(true, Ordering::Release);
+            blank.iter().for_each(|(storage, part)| storage.host_is_current(part));
+            forget_if_gone(job, error);
+        }
+        let ran = ran.map(|took| {
+            let run_s = (end - start.max(free_since)).as_secs_f64();
+            let device_s = took.device.map(|time| time.as_secs_f64());
+            (Measured { run_s, device_s, transfer_s, total_s: 0.0 }, end)
+        });
+        (ran.map_err(Error::from), claim)
+    }
+}
+
+/// A device that is gone has no content.
+fn forget_if_gone(job: &Job, error: &RunError) {
+    if !matches!(error, RunError::Device { .. }) {
+        return;
+    }
+    for arg in &job.args {
+        if let BoundArg::Buffer(storage, _) = arg {
+            storage.forget_gpu();
+        }
+    }
 }
 
 /// A buffer on the GPU: a copy, or the host's memory.
@@ -149,6 +210,7 @@ struct OnGpu {
 fn upload(job: &Job, version: &GpuVersion, claim: &Claim) -> Result<(Vec<OnGpu>, Duration), Error> {
     let gpu = version.gpu();
     let kernel = &job.prepared.kernel;
+    let footprints = &job.decision.prior.footprints;
     let mut copies = Vec::new();
     let mut total = Duration::ZERO;
     for (at, arg) in job.args.iter().enumerate() {
@@ -158,48 +220,56 @@ fn upload(job: &Job, version: &GpuVersion, claim: &Claim) -> Result<(Vec<OnGpu>,
         let fail = |error: DeviceError| {
             error.of_kernel(&kernel.entry.name, &gpu.info().name, &format!("buffer `{name}`"))
         };
-        let param = Param(at as u32);
-        let is_overwritten = || overwrites(kernel, param, &job.plain, job.grid);
+        let Footprint { touched, is_blank, .. } = &footprints[at];
+        let is_blank = *is_blank;
         if let Some(buffer) = storage.shared(gpu).map_err(fail)? {
             storage.slot.settle(claim)?;
-            copies.push(OnGpu { buffer, is_blank: is_overwritten() });
+            copies.push(OnGpu { buffer, is_blank });
             continue;
         }
-        if storage.residency() == Residency::Host && is_overwritten() {
-            let buffer = storage.room_on_gpu(|| room(gpu, bytes)).map_err(fail)?;
-            copies.push(OnGpu { buffer, is_blank: true });
-            continue;
-        }
+        let needed = if is_blank { 0..0 } else { touched.clone() };
         let copy = storage.on_gpu(
+            &needed,
             || room(gpu, bytes),
-            |copy| {
+            |copy, part| {
                 let start = Instant::now();
-                copy.upload(0, claim.slice::<u8>(&storage.slot))?;
-                total += start.elapsed();
-                job.inner.transfers.count(Reason::Upload, bytes as u64, start.elapsed(), job.call);
+                copy.upload(part.start as u64, claim.slice_part::<u8>(&storage.slot, &part))?;
+                let (bytes, time) = (part.len() as u64, start.elapsed());
+                total += time;
+                job.inner.transfers.count(Reason::Upload, bytes, time, job.call);
                 Ok(())
             },
         );
-        copies.push(OnGpu { buffer: copy.map_err(fail)?, is_blank: false });
+        copies.push(OnGpu { buffer: copy.map_err(fail)?, is_blank });
     }
     Ok((copies, total))
 }
 
-/// Says of every buffer that was written where its newest content is. After an error that is what
-/// the call wrote until then; but what was blank stays what it was on the host.
-fn leave_results(job: &Job, device: &str, copies: &[OnGpu], claim: &mut Claim, is_complete: bool) {
+/// Says of every buffer that is written where its newest content will be. After an error that is what the
+/// call wrote until then; but what was blank stays what it was on the host.
+fn leave_results(job: &Job, device: &str, copies: &[OnGpu], flight: &mut Flight) {
     let buffers = job.prepared.kernel.entry.buffers();
     for ((param, _, access), copy) in buffers.zip(copies) {
         let Some(storage) = job.storage(param) else { continue };
         let is_shared = copy.buffer.slot().is_some();
-        if access == Access::Read || is_shared || (copy.is_blank && !is_complete) {
+        let part = job.decision.prior.footprints[param.index()].touched.clone();
+        if access == Access::Read || is_shared || part.is_empty() {
             continue;
         }
         let (kernel, device) = (job.prepared.name.to_string(), device.to_owned());
         let blame =
             move |error: DeviceError| error.of_kernel(&kernel, &device, "a result").to_string();
-        let fill = fetch(copy.buffer.clone(), job.inner.transfers.clone(), job.call, blame);
-        claim.defer(&storage.slot, fill);
-        storage.gpu_is_current();
+        let mut fetch = fetch(copy.buffer.clone(), job.inner.transfers.clone(), job.call, blame);
+        if copy.is_blank {
+            flight.blank.push((storage.clone(), part.clone()));
+            fetch = unless(flight.is_void.clone(), fetch);
+        }
+        storage.gpu_is_current(&part);
+        flight.underway.leave(&storage.slot, part, fetch);
     }
+}
+
+/// A fill that does nothing once the flag is set.
+fn unless(flag: Arc<AtomicBool>, mut fill: Fill) -> Fill {
+    Box::new(move |at, bytes| if flag.load(Ordering::Acquire) { Ok(()) } else { fill(at, bytes) })
 }

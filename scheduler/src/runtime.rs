@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use crossover_kernels::error::RunError;
-use crossover_kernels::exec::Executor;
+use crossover_kernels::exec::{Executor, Version};
 use crossover_kernels::ir::Type;
 use crossover_kernels::{Def, Host, Scalar};
 use crossover_ml::learner::{Learner, LearnerOptions};
@@ -27,11 +27,14 @@ use crate::measure;
 use crate::model;
 use crate::route::{self, Policy};
 use crate::transfers::{Copied, Transfers};
-use crate::version::{Code, GpuCode, Key, Prepared};
+use crate::version::{GpuCode, Key, Prepared};
 use crate::words::WordMap;
 
 /// How long the GPU rests after its first failure; each further failure doubles it.
 const REST_MIN: Duration = Duration::from_secs(1);
+
+/// Calls that the GPU is given ahead.
+const UNDERWAY_MAX: usize = 32;
 
 /// The longest rest.
 const REST_MAX: Duration = Duration::from_secs(300);
@@ -59,6 +62,8 @@ const REST_MAX: Duration = Duration::from_secs(300);
 pub struct Runtime {
     inner: Arc<Inner>,
     lanes: [Lane; 2],
+    /// Waits for calls that the GPU has been given, in their order.
+    ends: Arc<Lane>,
     compiler: Lane,
 }
 
@@ -87,6 +92,8 @@ pub(crate) struct Inner {
     loads: [AtomicU64; 2],
     order: Mutex<()>,
     rest: Mutex<Rest>,
+    /// When the GPU ended the last call.
+    gpu_end: Mutex<Instant>,
 }
 
 #[derive(Debug)]
@@ -218,9 +225,11 @@ impl Builder {
             loads: [AtomicU64::new(0), AtomicU64::new(0)],
             order: Mutex::new(()),
             rest: Mutex::new(Rest { until: None, next: REST_MIN }),
+            gpu_end: Mutex::new(Instant::now()),
         });
         let lanes = [Lane::new("crossover-cpu"), Lane::new("crossover-gpu")];
-        let runtime = Runtime { inner, lanes, compiler: Lane::new("crossover-compile") };
+        let ends = Arc::new(Lane::bounded("crossover-gpu-ends", UNDERWAY_MAX));
+        let runtime = Runtime { inner, lanes, ends, compiler: Lane::new("crossover-compile") };
         if calibrate && !is_custom {
             runtime.calibrate(settings.calibration.as_deref())?;
         }
@@ -382,6 +391,10 @@ impl Runtime {
         &self.lanes[device as usize]
     }
 
+    pub(crate) fn ends(&self) -> &Arc<Lane> {
+        &self.ends
+    }
+
     /// Has the kernel compiled for the GPU in the background, if nobody has asked yet.
     pub(crate) fn compile_gpu_soon(&self, prepared: &Arc<Prepared>) {
         if self.inner.has_gpu() && prepared.begin_gpu_compile() {
@@ -411,7 +424,10 @@ impl Inner {
         Ok(kernels.entry(key).or_insert(prepared).clone())
     }
 
-    pub(crate) fn cpu_code<'p>(&self, prepared: &'p Prepared) -> Result<&'p Code, RunError> {
+    pub(crate) fn cpu_code<'p>(
+        &self,
+        prepared: &'p Prepared,
+    ) -> Result<&'p Arc<dyn Version>, RunError> {
         let compiled =
             prepared.cpu.get_or_init(|| self.cpu.compile(&prepared.kernel, prepared.schedule));
         compiled.as_ref().map_err(RunError::clone)
@@ -485,6 +501,14 @@ impl Inner {
     pub(crate) fn gpu_rests(&self) -> bool {
         let rest = self.rest.lock().unwrap_or_else(PoisonError::into_inner);
         rest.until.is_some_and(|until| Instant::now() < until)
+    }
+
+    /// The GPU ends a call now; gives when it ended the one before, since it works on one at a time.
+    pub(crate) fn gpu_ends(&self, now: Instant) -> Instant {
+        let mut end = self.gpu_end.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = *end;
+        *end = now.max(before);
+        before
     }
 
     pub(crate) fn order(&self) -> MutexGuard<'_, ()> {

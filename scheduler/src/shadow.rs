@@ -42,10 +42,7 @@ pub(crate) fn compare(
 ) -> Result<(), Error> {
     let device = ran.other();
     let version: Arc<dyn exec::Version> = match device {
-        Device::Cpu => match job.inner.cpu_code(&job.prepared)? {
-            Code::Host(version) => version.clone(),
-            Code::Gpu(version) => version.clone(),
-        },
+        Device::Cpu => job.inner.cpu_code(&job.prepared)?.clone(),
         Device::Gpu => match job.inner.compile_gpu_now(&job.prepared) {
             GpuCode::Ready(Code::Host(version)) => version,
             GpuCode::Ready(Code::Gpu(version)) => version,

@@ -3,10 +3,8 @@
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crossover_kernels::error::{KernelError, RunError};
-use crossover_kernels::exec::{Arg, Grid, Version, length};
-use crossover_kernels::ir::{
-    Access, Axis, BinaryOp, Function, Inst, Kernel, Param, Stmt, Type, Value,
-};
+use crossover_kernels::exec::Version;
+use crossover_kernels::ir::{Kernel, Type};
 use crossover_kernels::passes::{self, unroll};
 use crossover_kernels::{Def, front};
 use crossover_shaders::GpuVersion;
@@ -46,12 +44,12 @@ impl Key {
     }
 }
 
-/// Code that is ready to run.
+/// Code for the GPU that is ready to run.
 #[derive(Clone)]
 pub(crate) enum Code {
-    /// Works on host memory.
+    /// Of what stands in for the GPU: works on host memory.
     Host(Arc<dyn Version>),
-    /// Works on copies on the GPU.
+    /// Works on buffers of the GPU.
     Gpu(Arc<GpuVersion>),
 }
 
@@ -81,7 +79,7 @@ pub(crate) struct Prepared {
     pub(crate) kernel: Arc<Kernel>,
     /// How the CPU's code is laid out; `None` leaves that to the back end.
     pub(crate) schedule: Option<Schedule>,
-    pub(crate) cpu: OnceLock<Result<Code, RunError>>,
+    pub(crate) cpu: OnceLock<Result<Arc<dyn Version>, RunError>>,
     gpu: Mutex<GpuCode>,
     learned: Mutex<Learned>,
 }
@@ -161,123 +159,4 @@ fn instance_name(name: &str, types: &[Type], consts: &[usize]) -> String {
     let mut parts: Vec<String> = types.iter().map(ToString::to_string).collect();
     parts.extend(consts.iter().map(ToString::to_string));
     if parts.is_empty() { name.to_owned() } else { format!("{name}<{}>", parts.join(", ")) }
-}
-
-/// Whether the call certainly stores every element of the buffer and loads none: what it held before
-/// then does not matter. Seen where each invocation stores the element at its own position, `x` or
-/// `y * w + x`, on every path.
-pub(crate) fn overwrites(kernel: &Kernel, buffer: Param, args: &[Arg], grid: Grid) -> bool {
-    if kernel.collective.is_some() && buffer.index() + 1 == kernel.entry.params.len() {
-        return true;
-    }
-    let entry = &kernel.entry;
-    let access = entry.buffers().find(|(p, ..)| *p == buffer).map(|(_, _, access)| access);
-    let loaded = entry.values.iter().any(|v| matches!(v.inst, Inst::Load(p, _) if p == buffer));
-    let covers = grid[0].checked_mul(grid[1]) == Some(length(args, buffer)) && grid[2] == 1;
-    access == Some(Access::ReadWrite)
-        && !loaded
-        && covers
-        && stores_own(kernel, &entry.body, buffer, args, grid) == Some(true)
-}
-
-/// Whether a block stores the invocation's own element on every path; `None` when it may go on
-/// behind the block without, `Some(false)` when it may end without.
-fn stores_own(
-    kernel: &Kernel,
-    block: &[Stmt],
-    buffer: Param,
-    args: &[Arg],
-    grid: Grid,
-) -> Option<bool> {
-    for stmt in block {
-        let inside = |b: &[Stmt]| stores_own(kernel, b, buffer, args, grid);
-        match stmt {
-            Stmt::Store(p, index, _)
-                if *p == buffer && is_own(&kernel.entry, *index, args, grid) =>
-            {
-                return Some(true);
-            }
-            Stmt::If { then, otherwise, .. } => match (inside(then), inside(otherwise)) {
-                (Some(true), Some(true)) => return Some(true),
-                (Some(false), _) | (_, Some(false)) => return Some(false),
-                _ => {}
-            },
-            Stmt::Return => return Some(false),
-            Stmt::For { .. } | Stmt::Loop(_) if returns(stmt) => return Some(false),
-            _ => {}
-        }
-    }
-    None
-}
-
-/// Whether an index is the invocation's own position in row-major order.
-fn is_own(entry: &Function, index: Value, args: &[Arg], grid: Grid) -> bool {
-    let is_id = |v: Value, axis: Axis| entry.def(v).inst == Inst::Id(axis);
-    let is_width = |v: Value| match entry.def(v).inst {
-        Inst::Const(c) => c.bits == u64::from(grid[0]),
-        Inst::Param(p) => {
-            matches!(args.get(p.index()), Some(Arg::Scalar(c)) if c.bits == u64::from(grid[0]))
-        }
-        _ => false,
-    };
-    let is_row = |v: Value| match entry.def(v).inst {
-        Inst::Binary(BinaryOp::Mul, a, b) => {
-            (is_id(a, Axis::Y) && is_width(b)) || (is_id(b, Axis::Y) && is_width(a))
-        }
-        _ => false,
-    };
-    match entry.def(index).inst {
-        Inst::Id(Axis::X) => grid[1] == 1,
-        Inst::Binary(BinaryOp::Add, a, b) => {
-            (is_row(a) && is_id(b, Axis::X)) || (is_row(b) && is_id(a, Axis::X))
-        }
-        _ => false,
-    }
-}
-
-fn returns(stmt: &Stmt) -> bool {
-    matches!(stmt, Stmt::Return) || stmt.blocks().into_iter().flatten().any(returns)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::overwrites;
-    use crossover_kernels::exec::Arg;
-    use crossover_kernels::ir::Param;
-    use crossover_kernels::{Id, front, kernel, passes};
-    use crossover_memory::Slot;
-    use std::sync::Arc;
-
-    #[kernel(grid = (w, h))]
-    fn whole(id: Id, w: usize, h: usize, x: &[f32], y: &mut [f32]) {
-        let at = id.y * w + id.x;
-        if id.x == 0 || id.y == h {
-            y[at] = 0.0;
-        } else {
-            y[at] = x[at];
-        }
-    }
-
-    #[kernel(grid = (w, h))]
-    fn some(id: Id, w: usize, h: usize, x: &[f32], y: &mut [f32]) {
-        let at = id.y * w + id.x;
-        if x[at] > 0.0 {
-            y[at] = x[at];
-        }
-    }
-
-    fn is_overwritten(def: &'static crossover_kernels::Def, w: u32, len: u32) -> bool {
-        let kernel = passes::optimize(&front::kernel(def, &[], &[]).expect("typed"));
-        let slot = Arc::new(Slot::zeroed(4 * len as usize).expect("memory"));
-        let buffer = Arg::Buffer { slot, len };
-        let args = [Arg::Scalar(w.into()), Arg::Scalar(3u32.into()), buffer.clone(), buffer];
-        overwrites(&kernel, Param(3), &args, [w, 3, 1])
-    }
-
-    #[test]
-    fn only_what_is_wholly_stored_need_not_be_uploaded() {
-        assert!(is_overwritten(whole::DEF, 4, 12));
-        assert!(!is_overwritten(whole::DEF, 4, 13), "the last element keeps its content");
-        assert!(!is_overwritten(some::DEF, 4, 12), "some elements keep their content");
-    }
 }

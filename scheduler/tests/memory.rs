@@ -55,6 +55,42 @@ fn moves_once(rt: &Runtime) {
     assert_eq!(fresh.to_vec().expect("content"), vec![1.0; n]);
 }
 
+/// Parts that the host changes or looks at are all that moves.
+#[test]
+fn parts_of_a_buffer_move_alone() {
+    for memory in [GpuMemory::Mapped, GpuMemory::Staged] {
+        let Some(rt) = with_gpu_memory(memory) else { return };
+        let n = 100_000;
+        let x = rt.buffer_from(&vec![1.0; n]).expect("memory");
+        let mut y = rt.buffer_from(&vec![0.0; n]).expect("memory");
+        let on_gpu = |y: &mut _| axpy::on(&rt).args(1.0, &x, y).device(Device::Gpu).run();
+        on_gpu(&mut y).expect("runs");
+        let moved = || [Reason::Upload, Reason::HostRead].map(|reason| rt.copied(reason).bytes);
+        let [up, _] = moved();
+        assert_eq!(*y.read_range(10..20).expect("within"), [1.0; 10]);
+        assert_eq!((moved(), y.residency()), ([up, 40], Residency::Gpu));
+        y.write_range(50..60).expect("within").fill(5.0);
+        assert_eq!((moved(), y.residency()), ([up, 80], Residency::Split));
+        on_gpu(&mut y).expect("runs");
+        assert_eq!((moved(), y.residency()), ([up + 40, 80], Residency::Gpu));
+        let all = y.to_vec().expect("content");
+        assert!(
+            all.iter()
+                .enumerate()
+                .all(|(i, &v)| v == if (50..60).contains(&i) { 6.0 } else { 2.0 })
+        );
+        assert_eq!(moved(), [up + 40, 80 + 4 * n as u64]);
+        // A call on the CPU fetches what it lacks, and the parts that the host has stay.
+        on_gpu(&mut y).expect("runs");
+        y.write_range(0..1).expect("within")[0] = -1.0;
+        axpy::on(&rt).args(1.0, &x, &mut y).device(Device::Cpu).run().expect("runs");
+        let all = y.to_vec().expect("content");
+        assert_eq!((all[0], all[1], all[55], all[n - 1]), (0.0, 4.0, 8.0, 4.0));
+        let error = y.read_range(0..n + 1).expect_err("beyond the end");
+        assert!(error.to_string().contains("100001"), "{error}");
+    }
+}
+
 /// One allocation: Rust, WebAssembly and the GPU in turns change the very same bytes, and none is copied.
 #[test]
 fn the_gpu_works_on_the_bytes_of_the_slice() {
@@ -78,6 +114,58 @@ fn the_gpu_works_on_the_bytes_of_the_slice() {
     }
     assert_eq!(rt.copied(Reason::Upload).bytes + rt.copied(Reason::HostRead).bytes, 0);
     assert!(rt.ledger().rows().iter().all(|row| row.upload_bytes + row.readback_bytes == 0));
+}
+
+#[kernel]
+fn scale(id: Id, a: u32, y: &mut [u32]) {
+    y[id.x] *= a;
+}
+
+#[kernel]
+fn shift(id: Id, b: u32, x: &[u32], y: &mut [u32]) {
+    y[id.x] = x[id.x] + b;
+}
+
+/// Calls on both devices, submitted at once, see each other's results in the order in which they were made,
+/// with many on the GPU at a time.
+#[test]
+fn chains_of_tickets_keep_their_order() {
+    for memory in [GpuMemory::Imported, GpuMemory::Staged] {
+        let Some(rt) = with_gpu_memory(memory) else { return };
+        let mut random = 12345u32;
+        let mut below = |limit: u32| {
+            random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (random >> 8) % limit
+        };
+        for round in 0..20 {
+            let mut buffers = [1, 2, 3].map(|v| rt.buffer_from(&vec![v; 3000]).expect("memory"));
+            let mut expected = [1u32, 2, 3];
+            let mut tickets = Vec::new();
+            for _ in 0..40 {
+                let device = if below(4) == 0 { Device::Cpu } else { Device::Gpu };
+                let (from, to, by) = (below(3) as usize, below(3) as usize, below(9) + 1);
+                let ticket = if from == to {
+                    expected[to] = expected[to].wrapping_mul(by);
+                    scale::on(&rt).args(by, &mut buffers[to]).device(device).submit()
+                } else {
+                    expected[to] = expected[from].wrapping_add(by);
+                    let [x, y] = buffers.get_disjoint_mut([from, to]).expect("two buffers");
+                    shift::on(&rt).args(by, &*x, y).device(device).submit()
+                };
+                tickets.push(ticket);
+                if below(16) == 0 {
+                    let seen = buffers[to].read_range(7..8).expect("content")[0];
+                    assert_eq!(seen, expected[to], "{memory:?}, round {round}");
+                }
+            }
+            for (buffer, expected) in buffers.iter().zip(expected) {
+                assert!(buffer.read().expect("content").iter().all(|&v| v == expected));
+            }
+            for ticket in tickets {
+                ticket.wait().expect("it ran");
+            }
+        }
+    }
 }
 
 /// A buffer that is dropped while the GPU has it, and its memory used again for others.

@@ -134,7 +134,7 @@ impl DeviceBuffer {
             return Ok(None);
         };
         gpu.healthy()?;
-        match gpu.catching(|| importer.import(gpu.device(), slot)) {
+        match gpu.catching(|| importer.import(gpu.device(), slot, STORAGE)) {
             Ok(Ok(buffer)) => {
                 let (gpu, slot) = (gpu.clone(), Some(slot.clone()));
                 Ok(Some(DeviceBuffer { gpu, buffer: Some(buffer), bytes, slot }))
@@ -195,7 +195,7 @@ impl DeviceBuffer {
             at += part.len() as u64;
             if part.len() == UPLOAD_BYTES_MAX {
                 // Frees the staging memory of this part before the next one takes more.
-                let submission = queue.submit([]);
+                let submission = self.gpu.submit(None);
                 self.gpu.wait(&submission, None)?;
             }
         }
@@ -250,7 +250,7 @@ impl DeviceBuffer {
         let start = offset / wgpu::MAP_ALIGNMENT * wgpu::MAP_ALIGNMENT;
         let range = start..offset + bytes as u64;
         let mapped = Mapped::of(self.raw(), mode, range.clone());
-        let waited = self.gpu.wait(&self.gpu.queue().submit([]), deadline);
+        let waited = self.gpu.wait(&self.gpu.submit(None), deadline);
         let done = waited
             .and_then(|()| mapped.check())
             .and_then(|()| copy(range).map_err(|error| DeviceError::Failed(error.to_string())));
@@ -315,7 +315,7 @@ impl<'g> Readbacks<'g> {
     /// Makes the copies.
     pub(crate) fn run(&mut self, deadline: Option<Deadline>) -> Result<(), DeviceError> {
         let Some(encoder) = self.encoder.take() else { return Ok(()) };
-        let submission = self.gpu.queue().submit([encoder.finish()]);
+        let submission = self.gpu.submit(Some(encoder.finish()));
         let mapped: Vec<Mapped> =
             self.staged.iter().map(|(staging, bytes)| Mapped::read(staging, *bytes)).collect();
         self.gpu.wait(&submission, deadline)?;
@@ -346,6 +346,7 @@ impl Drop for Readbacks<'_> {
 }
 
 /// A mapping that was asked for.
+#[derive(Debug)]
 pub(crate) struct Mapped(Receiver<Result<(), wgpu::BufferAsyncError>>);
 
 /// Another thread that polls the device may be the one that calls back, a little after the wait for

@@ -4,18 +4,20 @@
 //! and a device that is lost later says so in the error of the call that notices.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crossover_kernels::error::RunError;
 use crossover_kernels::exec::Deadline;
+use crossover_memory::Stream;
 
 use crate::buffer::Pool;
 use crate::import::Importer;
 use crate::legality::Capabilities;
+use crate::timeline::{Timeline, Waited};
 
-/// How long a wait with a deadline spins before it sleeps: a tiny dispatch takes less.
+/// How long a wait by polling spins before it sleeps: a tiny dispatch takes less.
 const SPIN: Duration = Duration::from_micros(200);
 /// The longest such sleep, and how long it is in parts of the time waited so far.
 const SLEEP_MAX: Duration = Duration::from_millis(2);
@@ -69,6 +71,8 @@ pub struct GpuOptions {
     pub without_wide_types: bool,
     /// Pretend that the adapter measures no time.
     pub without_timestamps: bool,
+    /// Pretend that commands hold no numbers.
+    pub without_immediates: bool,
     /// Share host memory in no better way than this.
     pub sharing: Option<Sharing>,
 }
@@ -170,6 +174,10 @@ impl AdapterInfo {
                 .max_storage_buffer_binding_size
                 .min(limits.max_buffer_size),
             uniform_alignment: limits.min_uniform_buffer_offset_alignment,
+            immediate_bytes_max: match features.contains(wgpu::Features::IMMEDIATES) {
+                true => limits.max_immediate_size,
+                false => 0,
+            },
         };
         let (sharing, sharing_why) = best_sharing(adapter, kind);
         AdapterInfo {
@@ -228,12 +236,25 @@ pub struct Gpu {
     health: Arc<Health>,
     pool: Mutex<Pool>,
     importer: Option<Importer>,
+    /// Where the driver has them, waits go through this.
+    timeline: Option<Timeline>,
+    stream: Stream,
+}
+
+/// A submission, to wait for.
+#[derive(Clone, Debug)]
+pub(crate) struct Submission {
+    index: wgpu::SubmissionIndex,
+    /// What the timeline reaches when it is done.
+    value: Option<u64>,
 }
 
 /// What the device's callbacks report.
 #[derive(Debug, Default)]
 struct Health {
     lost: AtomicBool,
+    /// Errors so far.
+    failures: AtomicU64,
     /// The first error that no call has been told of.
     error: Mutex<Option<String>>,
 }
@@ -241,6 +262,7 @@ struct Health {
 impl Health {
     fn record(&self, message: String) {
         tracing::warn!(message, "the GPU reports an error");
+        self.failures.fetch_add(1, Ordering::AcqRel);
         lock(&self.error).get_or_insert(message);
     }
 }
@@ -284,7 +306,8 @@ impl Gpu {
         let adapter = choose(options.adapter.as_deref())?;
         let mut info = AdapterInfo::of(&adapter);
         let wide = wgpu::Features::SHADER_INT64 | wgpu::Features::SHADER_F64;
-        let mut features = adapter.features() & (wide | wgpu::Features::TIMESTAMP_QUERY);
+        let others = wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::IMMEDIATES;
+        let mut features = adapter.features() & (wide | others);
         let caps = &mut info.capabilities;
         if options.without_wide_types {
             features.remove(wide);
@@ -299,6 +322,9 @@ impl Gpu {
         }
         if info.sharing == Sharing::Mapped {
             features |= adapter.features() & wgpu::Features::MAPPABLE_PRIMARY_BUFFERS;
+        }
+        if options.without_immediates {
+            caps.immediate_bytes_max = 0;
         }
         if let Some(bytes) = options.buffer_bytes_max {
             caps.storage_buffer_bytes_max = caps.storage_buffer_bytes_max.min(bytes);
@@ -330,7 +356,19 @@ impl Gpu {
         let timestamp_ns = info.timestamps.then(|| f64::from(queue.get_timestamp_period()));
         tracing::debug!(name = info.name, driver = info.driver, "opened a GPU");
         let pool = Mutex::new(Pool::default());
-        Ok(Arc::new(Gpu { info, device, queue, timestamp_ns, health, pool, importer }))
+        let timeline = Timeline::new(&adapter, &device);
+        let stream = Stream::new();
+        Ok(Arc::new(Gpu {
+            info,
+            device,
+            queue,
+            timestamp_ns,
+            health,
+            pool,
+            importer,
+            timeline,
+            stream,
+        }))
     }
 
     /// The adapter, with the limits that are in force.
@@ -357,10 +395,21 @@ impl Gpu {
         self.importer.as_ref()
     }
 
+    /// The order in which it works: claims of calls on it are of this stream.
+    pub fn stream(&self) -> Stream {
+        self.stream
+    }
+
+    /// How many errors it has reported so far.
+    pub(crate) fn failures(&self) -> u64 {
+        self.health.failures.load(Ordering::Acquire)
+    }
+
     pub(crate) fn device(&self) -> &wgpu::Device {
         &self.device
     }
 
+    /// To write buffers; commands go through [`Gpu::submit`].
     pub(crate) fn queue(&self) -> &wgpu::Queue {
         &self.queue
     }
@@ -384,44 +433,92 @@ impl Gpu {
         Ok(())
     }
 
-    /// Waits until a submission is done. Where that takes longer than allowed, the call has failed
-    /// even if the work ends a little later; where it does not, the device is given up.
+    /// Hands commands to the device, with all that was written to buffers before.
+    pub(crate) fn submit(&self, commands: Option<wgpu::CommandBuffer>) -> Submission {
+        match &self.timeline {
+            Some(timeline) => {
+                let (index, value) = timeline.submit(&self.queue, commands);
+                Submission { index, value: Some(value) }
+            }
+            None => Submission { index: self.queue.submit(commands), value: None },
+        }
+    }
+
+    /// Waits until a submission is done and those who wait for mappings have been called. Where that takes
+    /// longer than allowed, the call has failed even if the work ends a little later; where it does not, the
+    /// device is given up.
     pub(crate) fn wait(
         &self,
-        submission: &wgpu::SubmissionIndex,
+        submission: &Submission,
         deadline: Option<Deadline>,
     ) -> Result<(), DeviceError> {
-        let Some(deadline) = deadline else {
-            let submission_index = Some(submission.clone());
-            let wait = wgpu::PollType::Wait { submission_index, timeout: None };
-            self.device.poll(wait).map_err(|error| DeviceError::Failed(error.to_string()))?;
-            return self.healthy();
-        };
-        // Not a wait with a timeout: wgpu 30.0.1 panics where that times out while another thread
-        // finishes the queue (gfx-rs/wgpu#9958).
+        self.wait_for_work(submission, deadline)?;
+        // It is done, or about to be in wgpu's eyes.
+        let submission_index = Some(submission.index.clone());
+        let done = wgpu::PollType::Wait { submission_index, timeout: None };
+        self.device.poll(done).map_err(|error| DeviceError::Failed(error.to_string()))?;
+        self.healthy()
+    }
+
+    /// The same where nobody waits for a mapping.
+    pub(crate) fn wait_for_work(
+        &self,
+        submission: &Submission,
+        deadline: Option<Deadline>,
+    ) -> Result<(), DeviceError> {
+        self.healthy()?;
+        match (&self.timeline, submission.value) {
+            (Some(timeline), Some(value)) => self.wait_for_value(timeline, value, deadline)?,
+            _ => self.wait_by_polling(deadline)?,
+        }
+        self.healthy()?;
+        match deadline.filter(Deadline::has_passed) {
+            Some(deadline) => Err(DeviceError::Deadline(deadline.limit)),
+            None => Ok(()),
+        }
+    }
+
+    fn wait_for_value(
+        &self,
+        timeline: &Timeline,
+        value: u64,
+        deadline: Option<Deadline>,
+    ) -> Result<(), DeviceError> {
+        let left =
+            |deadline: Deadline| (deadline.at + GRACE).saturating_duration_since(Instant::now());
+        let limit = deadline.map_or(Duration::MAX, left);
+        match timeline.wait(value, limit).map_err(DeviceError::Failed)? {
+            Waited::Done => Ok(()),
+            Waited::TimedOut => {
+                self.abandon();
+                Err(DeviceError::Deadline(deadline.map_or(limit, |deadline| deadline.limit)))
+            }
+        }
+    }
+
+    /// For drivers without timelines. Not a wait of wgpu's with a timeout, which panics where it times out
+    /// while another thread finishes the queue (gfx-rs/wgpu#9958).
+    fn wait_by_polling(&self, deadline: Option<Deadline>) -> Result<(), DeviceError> {
         let is_done = Arc::new(AtomicBool::new(false));
         let done = is_done.clone();
         self.queue.on_submitted_work_done(move || done.store(true, Ordering::Release));
         let start = Instant::now();
-        loop {
+        while !is_done.load(Ordering::Acquire) {
             let polled = self.device.poll(wgpu::PollType::Poll);
             polled.map_err(|error| DeviceError::Failed(error.to_string()))?;
             self.healthy()?;
-            let late = deadline.has_passed().then_some(DeviceError::Deadline(deadline.limit));
-            if is_done.load(Ordering::Acquire) {
-                return late.map_or(Ok(()), Err);
-            }
-            if let Some(late) = late
+            if let Some(deadline) = deadline.filter(Deadline::has_passed)
                 && deadline.at.elapsed() > GRACE
             {
                 self.abandon();
-                return Err(late);
+                return Err(DeviceError::Deadline(deadline.limit));
             }
             match start.elapsed() {
                 waited if waited < SPIN => std::thread::yield_now(),
                 waited => std::thread::sleep((waited / SLEEP_PART).min(SLEEP_MAX)),
             }
         }
+        Ok(())
     }
 
     /// Gives up a device that does not come back. Dropping it would wait for it, so a handle is
@@ -465,6 +562,19 @@ impl Gpu {
                 DeviceError::Failed(error.to_string())
             }
         })
+    }
+}
+
+impl Drop for Gpu {
+    fn drop(&mut self) {
+        let Some(mut timeline) = self.timeline.take() else { return };
+        if self.is_lost() {
+            // Work that still signals it may be under way for ever: it is never freed.
+            return;
+        }
+        // wgpu keeps the device until all is done that was submitted.
+        let _ = self.device.poll(wgpu::PollType::wait_indefinitely());
+        timeline.destroy();
     }
 }
 

@@ -16,6 +16,7 @@ const HOST: vk::ExternalMemoryHandleTypeFlags =
 /// Bytes of one import that every driver takes.
 const BYTES_MAX: u64 = i32::MAX as u64;
 
+/// What buffers are used for.
 pub(crate) const USAGE: wgpu::BufferUsages = wgpu::BufferUsages::STORAGE
     .union(wgpu::BufferUsages::COPY_SRC)
     .union(wgpu::BufferUsages::COPY_DST);
@@ -85,12 +86,13 @@ impl Importer {
         Ok((device, queue, importer))
     }
 
-    /// A slot as a buffer of `device`, the one that this was opened with. The buffer holds the slot until
-    /// the device is through with it.
+    /// A slot as a buffer of `device`, the one that this was opened with, for uses in shaders and copies. The
+    /// buffer holds the slot until the device is through with it.
     pub(crate) fn import(
         &self,
         device: &wgpu::Device,
         slot: &Arc<Slot>,
+        usage: wgpu::BufferUsages,
     ) -> Result<wgpu::Buffer, String> {
         let bytes = (slot.bytes() as u64).next_multiple_of(self.alignment);
         if bytes == 0 || bytes > BYTES_MAX || bytes > slot.committed_bytes() as u64 {
@@ -113,12 +115,8 @@ impl Importer {
                 Box::new(move || drop(memory)),
             )
         };
-        let descriptor = wgpu::BufferDescriptor {
-            label: None,
-            size: bytes,
-            usage: USAGE,
-            mapped_at_creation: false,
-        };
+        let descriptor =
+            wgpu::BufferDescriptor { label: None, size: bytes, usage, mapped_at_creation: false };
         // SAFETY: the buffer was made for this size and usage by this device; its bytes are committed
         // and initialised, since a slot's pages are zero at first.
         Ok(unsafe { device.create_buffer_from_hal::<Vulkan>(hal, &descriptor) })

@@ -27,6 +27,8 @@ pub struct Capabilities {
     pub storage_buffer_bytes_max: u64,
     /// Bytes between the starts of two parameter blocks in one buffer.
     pub uniform_alignment: u32,
+    /// Bytes of numbers that stand in the commands themselves.
+    pub immediate_bytes_max: u32,
 }
 
 impl Capabilities {
@@ -43,6 +45,7 @@ impl Capabilities {
             storage_buffers_max: 8,
             storage_buffer_bytes_max: 128 << 20,
             uniform_alignment: 256,
+            immediate_bytes_max: 0,
         }
     }
 
@@ -53,6 +56,7 @@ impl Capabilities {
             int64: true,
             float64: true,
             storage_buffers_max: 64,
+            immediate_bytes_max: 128,
             ..Capabilities::baseline()
         }
     }
@@ -62,6 +66,7 @@ impl Capabilities {
         let mut caps = naga::valid::Capabilities::empty();
         caps.set(naga::valid::Capabilities::SHADER_INT64, self.int64);
         caps.set(naga::valid::Capabilities::FLOAT64, self.float64);
+        caps.set(naga::valid::Capabilities::IMMEDIATES, self.immediate_bytes_max > 0);
         caps
     }
 

@@ -1,7 +1,7 @@
 //! Crossover kernels on the GPU: IR to a naga module, which people read as WGSL and wgpu runs.
 //!
 //! ```text
-//! ir::Kernel ─ legality ─► emit ─► Shader ─► pipeline: GpuVersion ─► run: dispatches
+//! ir::Kernel ─ legality ─► emit ─► Shader ─► pipeline: GpuVersion ─► run: dispatches ─► Underway
 //!                                                 ▲
 //!                          device: Gpu ───────────┘   buffer: DeviceBuffer
 //! ```
@@ -20,8 +20,11 @@ mod emit;
 mod import;
 pub mod legality;
 mod pipeline;
+mod report;
 mod run;
 mod schedule;
+mod timeline;
+mod underway;
 
 pub use buffer::DeviceBuffer;
 pub use device::{
@@ -32,3 +35,4 @@ pub use legality::Capabilities;
 pub use pipeline::{GpuExecutor, GpuVersion};
 pub use run::DeviceArg;
 pub use schedule::{SCAN_ELEMENTS, Schedule};
+pub use underway::{Took, Underway};

@@ -1,14 +1,17 @@
 //! A kernel compiled for a device: pipelines, and the buffers that every dispatch of it uses again.
 
 use std::borrow::Cow;
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use crossover_kernels::error::RunError;
 use crossover_kernels::exec::{Executor, Version};
 use crossover_kernels::ir::{CollectiveKind, Kernel};
 
 use crate::device::{DeviceError, Gpu};
-use crate::emit::{ADD_SUMS, Binding, FOLD, MAIN, Role, SCAN_SUMS, STATUS_BYTES, Shader, emit};
+use crate::emit::{ADD_SUMS, Binding, FOLD, LEVEL_BYTES, MAIN, Role, SCAN_SUMS, Shader, emit};
+use crate::report::Report;
 use crate::schedule::Schedule;
 
 /// The GPU as a back end.
@@ -64,9 +67,13 @@ pub struct GpuVersion {
     pub(crate) shader: Shader,
     pub(crate) main: Stage,
     pub(crate) tree: Option<Tree>,
-    /// Bytes between two blocks of numbers.
-    pub(crate) params_stride: u64,
-    pub(crate) scratch: Mutex<Scratch>,
+    /// Bytes between two blocks of numbers in a buffer.
+    pub(crate) numbers_stride: u64,
+    /// What no call that is under way uses.
+    scratch: Mutex<Vec<Scratch>>,
+    /// Submissions so far, and what the last one took, in nanoseconds.
+    submissions: AtomicU32,
+    last_wall_ns: AtomicU64,
 }
 
 /// A pipeline and the layout of its bindings.
@@ -83,40 +90,31 @@ pub(crate) enum Tree {
     Scan { scan_sums: Stage, add_sums: Stage },
 }
 
-/// What a dispatch uses and the next one uses again.
+/// What a call uses and the next one uses again.
 #[derive(Debug)]
 pub(crate) struct Scratch {
-    /// Blocks of numbers, one after another.
-    pub(crate) params: wgpu::Buffer,
+    /// Blocks of numbers, one after another; where they are no immediates.
+    pub(crate) numbers: Option<wgpu::Buffer>,
     /// What the blocks hold now.
-    pub(crate) params_content: Vec<u8>,
-    pub(crate) status: Option<wgpu::Buffer>,
-    /// Whether the status still holds an earlier failure.
-    pub(crate) status_is_set: bool,
-    /// Whether the dispatch at hand has submitted anything.
-    pub(crate) has_started: bool,
-    /// Status and timestamps on their way to the host.
-    pub(crate) readback: wgpu::Buffer,
-    pub(crate) timer: Option<Timer>,
-    /// The bind group of the last dispatch, and the buffers in it.
+    numbers_content: Vec<u8>,
+    pub(crate) report: Report,
+    /// The bind group of the last call, and the buffers in it.
     pub(crate) bound: Option<(Vec<(wgpu::Buffer, u64)>, wgpu::BindGroup)>,
 }
 
-#[derive(Debug)]
-pub(crate) struct Timer {
-    pub(crate) queries: wgpu::QuerySet,
-    pub(crate) resolved: wgpu::Buffer,
-}
-
-/// Bytes of the two timestamps of a pass.
-pub(crate) const TIMER_BYTES: u64 = 16;
 /// Dispatches of one submission at most: each has a block of numbers.
-pub(crate) const PARAMS_BLOCKS: usize = 64;
+pub(crate) const STEPS_MAX: usize = 64;
+
+/// The device's clock is looked at in the first submissions, in one of so many later ones, and in all that
+/// take long: looking costs as much as a small dispatch.
+const TIMED_FIRST: u32 = 4;
+const TIMED_EVERY: u32 = 16;
+const TIMED_FROM: Duration = Duration::from_millis(2);
 
 impl GpuVersion {
     fn new(gpu: Arc<Gpu>, kernel: Arc<Kernel>, shader: Shader) -> Result<GpuVersion, DeviceError> {
         gpu.healthy()?;
-        let params_stride = u64::from(shader.params.bytes().max(8))
+        let numbers_stride = u64::from(shader.params.bytes().max(8))
             .next_multiple_of(u64::from(gpu.capabilities().uniform_alignment.max(16)));
         let module = create_module(&gpu, &shader)?;
         let stage = |entry: &str, uses: &dyn Fn(Role) -> bool| {
@@ -133,9 +131,43 @@ impl GpuVersion {
                 add_sums: stage(ADD_SUMS, &in_tree)?,
             }),
         };
-        let has_status = shader.bindings.iter().any(|b| b.role == Role::Status);
-        let scratch = Mutex::new(Scratch::new(&gpu, params_stride, has_status)?);
-        Ok(GpuVersion { gpu, kernel, shader, main, tree, params_stride, scratch })
+        let version = GpuVersion {
+            gpu,
+            kernel,
+            shader,
+            main,
+            tree,
+            numbers_stride,
+            scratch: Mutex::default(),
+            submissions: AtomicU32::new(0),
+            last_wall_ns: AtomicU64::new(0),
+        };
+        // Memory that cannot be had is better known now.
+        version.give_back(Scratch::new(&version)?);
+        Ok(version)
+    }
+
+    /// What a call uses; its own until it is given back.
+    pub(crate) fn take_scratch(&self) -> Result<Scratch, DeviceError> {
+        let free = self.scratch.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        free.map_or_else(|| Scratch::new(self), Ok)
+    }
+
+    pub(crate) fn give_back(&self, scratch: Scratch) {
+        self.scratch.lock().unwrap_or_else(PoisonError::into_inner).push(scratch);
+    }
+
+    /// Whether the next submission is to be timed by the device.
+    pub(crate) fn wants_time(&self) -> bool {
+        let at = self.submissions.fetch_add(1, Ordering::Relaxed);
+        let last = Duration::from_nanos(self.last_wall_ns.load(Ordering::Relaxed));
+        let is_due = at < TIMED_FIRST || at.is_multiple_of(TIMED_EVERY) || last >= TIMED_FROM;
+        is_due && self.gpu.timestamp_ns().is_some()
+    }
+
+    pub(crate) fn note_wall(&self, wall: Duration) {
+        let nanos = u64::try_from(wall.as_nanos()).unwrap_or(u64::MAX);
+        self.last_wall_ns.store(nanos, Ordering::Relaxed);
     }
 
     /// The kernel.
@@ -155,55 +187,24 @@ impl GpuVersion {
 }
 
 impl Scratch {
-    fn new(gpu: &Gpu, params_stride: u64, has_status: bool) -> Result<Scratch, DeviceError> {
-        let params = gpu.create_buffer(
-            params_stride * PARAMS_BLOCKS as u64,
-            wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST,
-        )?;
-        let status_usage = wgpu::BufferUsages::STORAGE
-            | wgpu::BufferUsages::COPY_SRC
-            | wgpu::BufferUsages::COPY_DST;
-        let status =
-            has_status.then(|| gpu.create_buffer(STATUS_BYTES, status_usage)).transpose()?;
-        let readback = gpu.create_buffer(
-            STATUS_BYTES + TIMER_BYTES,
-            wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
-        )?;
-        let timer = gpu.timestamp_ns().map(|_| Timer::new(gpu)).transpose()?;
-        Ok(Scratch {
-            params,
-            params_content: Vec::new(),
-            status,
-            status_is_set: false,
-            has_started: false,
-            readback,
-            timer,
-            bound: None,
-        })
+    fn new(version: &GpuVersion) -> Result<Scratch, DeviceError> {
+        let (gpu, shader) = (&version.gpu, &version.shader);
+        let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
+        let bytes = version.numbers_stride * STEPS_MAX as u64;
+        let numbers = (!shader.immediates).then(|| gpu.create_buffer(bytes, usage)).transpose()?;
+        let has_status = shader.bindings.iter().any(|b| b.role == Role::Status);
+        let report = Report::new(gpu, has_status)?;
+        Ok(Scratch { numbers, numbers_content: Vec::new(), report, bound: None })
     }
 
-    /// Makes the blocks of numbers be these, at most [`PARAMS_BLOCKS`].
-    pub(crate) fn write_params(&mut self, gpu: &Gpu, content: Vec<u8>) {
-        if self.params_content != content {
-            gpu.queue().write_buffer(&self.params, 0, &content);
-            self.params_content = content;
+    /// Makes the blocks of numbers be these, at most [`STEPS_MAX`].
+    pub(crate) fn write_numbers(&mut self, gpu: &Gpu, content: Vec<u8>) {
+        if let Some(numbers) = &self.numbers
+            && self.numbers_content != content
+        {
+            gpu.queue().write_buffer(numbers, 0, &content);
+            self.numbers_content = content;
         }
-    }
-}
-
-impl Timer {
-    fn new(gpu: &Gpu) -> Result<Timer, DeviceError> {
-        let queries = gpu
-            .catching(|| {
-                gpu.device().create_query_set(&wgpu::QuerySetDescriptor {
-                    label: None,
-                    ty: wgpu::QueryType::Timestamp,
-                    count: 2,
-                })
-            })
-            .map_err(|error| DeviceError::Failed(error.to_string()))?;
-        let usage = wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC;
-        Ok(Timer { queries, resolved: gpu.create_buffer(TIMER_BYTES, usage)? })
     }
 }
 
@@ -246,7 +247,7 @@ fn create_stage(
         let pipeline_layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
             label: None,
             bind_group_layouts: &[Some(&layout)],
-            immediate_size: 0,
+            immediate_size: if shader.immediates { immediate_bytes(shader) } else { 0 },
         });
         let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
             label: None,
@@ -265,6 +266,11 @@ fn create_stage(
     gpu.catching(create).map_err(|error| DeviceError::Failed(error.to_string()))
 }
 
+/// Bytes of numbers that the commands hold, whichever the entry point.
+fn immediate_bytes(shader: &Shader) -> u32 {
+    shader.params.bytes().max(LEVEL_BYTES as u32)
+}
+
 fn layout_entry(binding: &Binding) -> wgpu::BindGroupLayoutEntry {
     let uniform = matches!(binding.role, Role::Params | Role::Level);
     let ty = if uniform {
@@ -275,7 +281,7 @@ fn layout_entry(binding: &Binding) -> wgpu::BindGroupLayoutEntry {
     wgpu::BindGroupLayoutEntry {
         binding: binding.index,
         visibility: wgpu::ShaderStages::COMPUTE,
-        ty: wgpu::BindingType::Buffer { ty, has_dynamic_offset: uniform, min_binding_size: None },
+        ty: wgpu::BindingType::Buffer { ty, has_dynamic_offset: false, min_binding_size: None },
         count: None,
     }
 }

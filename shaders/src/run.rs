@@ -1,17 +1,19 @@
-//! Running a compiled kernel: which dispatches a call becomes, and what comes back from them.
+//! Running a compiled kernel: which dispatches a call becomes.
 
-use std::sync::{Arc, PoisonError};
-use std::time::{Duration, Instant};
+use std::borrow::BorrowMut;
+use std::ops::Deref;
+use std::time::Instant;
 
-use crossover_kernels::error::{Failure, RunError};
+use crossover_kernels::error::RunError;
 use crossover_kernels::exec::{Arg, Call, Deadline, Grid, Measurement, Version, check_args};
-use crossover_kernels::ir::{Access, CollectiveKind, Const, Param, ParamKind, SiteId, Type};
-use crossover_memory::{Claim, Slot, Want};
+use crossover_kernels::ir::{Access, CollectiveKind, Const, ParamKind, Type};
+use crossover_memory::{Claim, Want};
 
-use crate::buffer::{DeviceBuffer, Mapped, Readbacks};
+use crate::buffer::{DeviceBuffer, Readbacks};
 use crate::device::DeviceError;
-use crate::emit::{Field, Role, SITE_NO_END, STATUS_BYTES};
-use crate::pipeline::{GpuVersion, PARAMS_BLOCKS, Scratch, Stage, TIMER_BYTES, Tree};
+use crate::emit::{Field, LEVEL_BYTES, Role, STATUS_BYTES};
+use crate::pipeline::{GpuVersion, STEPS_MAX, Scratch, Stage, Tree};
+use crate::underway::{Batch, HostMemory, Running, Step, Stop, Took, Underway};
 
 /// An argument of a dispatch, already on the device.
 #[derive(Clone, Copy, Debug)]
@@ -20,7 +22,7 @@ pub enum DeviceArg<'a> {
     Scalar(Const),
     /// For a buffer parameter.
     Buffer {
-        /// The copy on the device.
+        /// The copy on the device, or host memory.
         buffer: &'a DeviceBuffer,
         /// Number of elements of the parameter's type.
         len: u32,
@@ -29,46 +31,26 @@ pub enum DeviceArg<'a> {
     },
 }
 
-/// One dispatch of a batch.
-struct Step<'a> {
-    stage: &'a Stage,
-    bind_group: wgpu::BindGroup,
-    /// The block of numbers.
-    params: Vec<u8>,
-    workgroups: [u32; 3],
-}
-
 /// What a call of a kernel runs on.
 #[derive(Clone, Copy)]
 struct Launch<'a> {
     args: &'a [DeviceArg<'a>],
     grid: Grid,
-    deadline: Option<Deadline>,
 }
 
-/// Why a dispatch did not do its work, without the names.
-enum Stop {
-    /// Before the device touched anything.
-    Device(DeviceError),
-    /// When it may have.
-    Underway(DeviceError),
-    /// A check failed: site, index, invocation.
-    Failed(SiteId, u64, [u32; 3]),
-    /// A loop did not end.
-    NoEnd,
-}
-
-impl From<DeviceError> for Stop {
-    fn from(error: DeviceError) -> Stop {
-        Stop::Device(error)
-    }
+/// The submissions of a call.
+struct Batches<'a> {
+    launch: Launch<'a>,
+    /// The parts of the grid; none for a collective, which is cut otherwise.
+    pieces: Vec<Piece>,
+    count: usize,
 }
 
 impl GpuVersion {
-    /// Runs the kernel over the grid, with all buffers on the device, to its end. Gives the time
-    /// that the device took. The arguments are distinct where the kernel writes them. The claim covers
-    /// those that are host memory; where the device fails while it works on them, what it may have
-    /// changed of their content is said to be lost.
+    /// Runs the kernel over the grid, with all buffers on the device, to its end. The arguments are
+    /// distinct where the kernel writes them. The claim covers those that are host memory, and was made in
+    /// the device's [`crate::Gpu::stream`] unless it is granted to all; where the device fails while it works
+    /// on them, what it may have changed of their content is said to be lost.
     ///
     /// # Errors
     /// As [`Version::run`].
@@ -78,71 +60,78 @@ impl GpuVersion {
         grid: Grid,
         claim: &mut Claim,
         deadline: Option<Deadline>,
-    ) -> Result<Duration, RunError> {
-        self.check_device_args(args, claim)?;
-        let start = Instant::now();
-        let ran = self.run_grid(Launch { args, grid, deadline }, claim);
-        if let Err(Stop::Underway(error)) = &ran {
-            self.quarantine(args, claim, error);
+    ) -> Result<Took, RunError> {
+        match GpuVersion::issue(self, args, grid, claim, deadline) {
+            Ok(underway) => underway.finish().0,
+            Err((error, _)) => Err(error),
         }
-        ran.map_err(|stop| match stop {
-            Stop::Device(error) | Stop::Underway(error) => {
-                self.device_error(error, "a partial result")
-            }
-            Stop::Failed(site, index, invocation) => {
-                let length = |param: Param| u64::from(length(args, param));
-                RunError::Failed(Failure::at(&self.kernel, site, invocation, index, length))
-            }
-            Stop::NoEnd => RunError::Deadline {
-                kernel: self.kernel.entry.name.clone(),
-                limit: deadline.map_or_else(|| start.elapsed(), |deadline| deadline.limit),
-            },
-        })
     }
 
-    fn device_error(&self, error: DeviceError, what: &str) -> RunError {
+    /// The same, but for waiting for the end. Calls end in the order in which they were issued.
+    ///
+    /// # Errors
+    /// As [`Version::run`], with the claim back.
+    pub fn issue<V: Deref<Target = GpuVersion>, C: BorrowMut<Claim>>(
+        version: V,
+        args: &[DeviceArg<'_>],
+        grid: Grid,
+        claim: C,
+        deadline: Option<Deadline>,
+    ) -> Result<Underway<V, C>, (RunError, C)> {
+        if let Err(error) = version.check_device_args(args, claim.borrow()) {
+            return Err((error, claim));
+        }
+        let host_memory = version.host_memory(args);
+        let mut underway = Underway {
+            version,
+            claim: Some(claim),
+            running: None,
+            host_memory,
+            lengths: args.iter().map(DeviceArg::len).collect(),
+            start: Instant::now(),
+            deadline,
+            before: Took::default(),
+        };
+        match submit(Launch { args, grid }, &mut underway) {
+            Ok(()) => {
+                underway.claim().issue();
+                Ok(underway)
+            }
+            Err(stop) => match underway.stopped(stop) {
+                (Err(error), claim) => Err((error, claim)),
+                (Ok(_), _) => unreachable!("what has stopped gives an error"),
+            },
+        }
+    }
+
+    pub(crate) fn device_error(&self, error: DeviceError, what: &str) -> RunError {
         error.of_kernel(&self.kernel.entry.name, &self.gpu.info().name, what)
     }
 
-    /// The arguments that are host memory, and whether the kernel changes them.
-    fn host_memory<'a>(
-        &self,
-        args: &'a [DeviceArg<'_>],
-    ) -> impl Iterator<Item = (&'a DeviceBuffer, &'a Arc<Slot>, bool, bool)> {
-        self.kernel.entry.buffers().filter_map(|(param, _, access)| {
-            match args.get(param.index())? {
-                DeviceArg::Buffer { buffer, is_blank, .. } => {
-                    Some((*buffer, buffer.slot()?, access != Access::Read, *is_blank))
-                }
-                DeviceArg::Scalar(_) => None,
-            }
-        })
-    }
-
-    /// After a failure of the device: what it may have changed in host memory is lost, unless it was to be
-    /// overwritten anyway, and what a device that hangs may still touch is never used again.
-    fn quarantine(&self, args: &[DeviceArg<'_>], claim: &mut Claim, error: &DeviceError) {
-        let hangs = matches!(error, DeviceError::Deadline(_)) && self.gpu.is_lost();
-        let failed = matches!(error, DeviceError::Failed(_));
-        for (_, slot, is_written, is_blank) in self.host_memory(args) {
-            if is_written && (hangs || (failed && !is_blank)) {
-                let (kernel, device) = (&self.kernel.entry.name, &self.gpu.info().name);
-                claim.lose(slot, format!("{device} failed while `{kernel}` changed it in place"));
-            }
-            if hangs {
-                std::mem::forget(slot.clone());
-            }
-        }
+    /// The arguments that are host memory.
+    fn host_memory(&self, args: &[DeviceArg<'_>]) -> Vec<HostMemory> {
+        let buffers = self.kernel.entry.buffers();
+        let shared = buffers.filter_map(|(param, _, access)| match args.get(param.index())? {
+            DeviceArg::Buffer { buffer, is_blank, .. } => Some(HostMemory {
+                slot: buffer.slot()?.clone(),
+                buffer: buffer.raw().clone(),
+                is_written: access != Access::Read,
+                is_blank: *is_blank,
+            }),
+            DeviceArg::Scalar(_) => None,
+        });
+        shared.collect()
     }
 
     fn check_device_args(&self, args: &[DeviceArg<'_>], claim: &Claim) -> Result<(), RunError> {
         let entry = &self.kernel.entry;
+        let stream = self.gpu.stream();
         let fits = |(kind, arg): (ParamKind, &DeviceArg<'_>)| match (kind, arg) {
             (ParamKind::Scalar(ty), DeviceArg::Scalar(c)) => c.ty == ty,
             (ParamKind::Buffer { element, access }, DeviceArg::Buffer { buffer, len, .. }) => {
                 let want = if access == Access::Read { Want::Read } else { Want::Write };
                 u64::from(*len) * element.bytes() as u64 <= buffer.bytes()
-                    && buffer.slot().is_none_or(|slot| claim.covers(slot, want))
+                    && buffer.slot().is_none_or(|slot| claim.covers_in(stream, slot, want))
             }
             (ParamKind::Scalar(_), DeviceArg::Buffer { .. })
             | (ParamKind::Buffer { .. }, DeviceArg::Scalar(_))
@@ -156,39 +145,6 @@ impl GpuVersion {
         Err(RunError::Arguments { kernel: entry.name.clone(), message })
     }
 
-    fn run_grid(&self, launch: Launch<'_>, claim: &mut Claim) -> Result<Duration, Stop> {
-        let Launch { args, grid, deadline } = launch;
-        self.gpu.healthy()?;
-        if let Some(deadline) = deadline.filter(Deadline::has_passed) {
-            return Err(DeviceError::Deadline(deadline.limit).into());
-        }
-        let collective = self.kernel.collective;
-        if grid.contains(&0) {
-            if let Some(identity) = self.identity()
-                && let Some(DeviceArg::Buffer { buffer, .. }) = args.last()
-            {
-                let bytes = &identity.bits.to_le_bytes()[..identity.ty.bytes()];
-                match buffer.slot() {
-                    Some(slot) => claim.slice_mut(slot)[..bytes.len()].copy_from_slice(bytes),
-                    None => buffer.upload(0, bytes)?,
-                }
-            }
-            return Ok(Duration::ZERO);
-        }
-        let launch = Launch { grid: self.kernel.whole_groups(grid), ..launch };
-        let mut scratch = self.scratch.lock().unwrap_or_else(PoisonError::into_inner);
-        scratch.has_started = false;
-        let ran = match collective.map(|c| c.kind) {
-            None => self.run_map(&mut scratch, launch),
-            Some(CollectiveKind::Reduce) => self.run_reduce(&mut scratch, launch),
-            Some(CollectiveKind::Scan) => self.run_scan(&mut scratch, launch),
-        };
-        match ran {
-            Err(Stop::Device(error)) if scratch.has_started => Err(Stop::Underway(error)),
-            other => other,
-        }
-    }
-
     /// What a reduction of nothing gives.
     fn identity(&self) -> Option<Const> {
         let collective = self.kernel.collective?;
@@ -196,95 +152,106 @@ impl GpuVersion {
             .then(|| Some(collective.op.identity(self.kernel.contribution()?)))?
     }
 
-    fn run_map(&self, scratch: &mut Scratch, launch: Launch<'_>) -> Result<Duration, Stop> {
-        let Launch { args, grid, deadline } = launch;
-        let bind_group = self.bind_main(scratch, args, None);
+    /// The submissions of a call over a grid that is not empty.
+    fn batches<'a>(&self, launch: Launch<'a>) -> Batches<'a> {
+        let launch = Launch { grid: self.kernel.whole_groups(launch.grid), ..launch };
         let limit = self.gpu.capabilities().workgroups_per_axis_max;
-        let parts: &mut dyn Iterator<Item = Piece> = if self.kernel.axes() == 1 {
-            let blocks = grid[0].div_ceil(self.shader.schedule.block());
-            &mut std::iter::once(Piece { origin: [0; 3], workgroups: fold(blocks, limit) })
-        } else {
-            &mut pieces(grid, self.shader.schedule.workgroup, limit)
+        let schedule = &self.shader.schedule;
+        let pieces: Vec<Piece> = match self.kernel.collective {
+            Some(_) => Vec::new(),
+            None if self.kernel.axes() == 1 => {
+                let blocks = launch.grid[0].div_ceil(schedule.block());
+                vec![Piece { origin: [0; 3], workgroups: fold(blocks, limit) }]
+            }
+            None => pieces(launch.grid, schedule.workgroup, limit).collect(),
         };
-        let mut total = Duration::ZERO;
-        loop {
-            let steps: Vec<Step<'_>> = (&mut *parts)
-                .take(PARAMS_BLOCKS)
-                .map(|piece| Step {
-                    stage: &self.main,
-                    bind_group: bind_group.clone(),
-                    params: self.params(args, grid, piece.origin),
-                    workgroups: piece.workgroups,
-                })
-                .collect();
-            if steps.is_empty() {
-                return Ok(total);
-            }
-            if let Some(deadline) = deadline.filter(Deadline::has_passed) {
-                return Err(DeviceError::Deadline(deadline.limit).into());
-            }
-            total += self.run_steps(scratch, &steps, launch)?;
+        let count = pieces.len().div_ceil(STEPS_MAX).max(1);
+        Batches { launch, pieces, count }
+    }
+
+    /// One of them.
+    fn batch(&self, batches: &Batches<'_>, at: usize) -> Result<Batch<'_>, DeviceError> {
+        match self.kernel.collective.map(|c| c.kind) {
+            None => self.map(batches, at),
+            Some(CollectiveKind::Reduce) => self.reduce(batches.launch),
+            Some(CollectiveKind::Scan) => self.scan(batches.launch),
         }
     }
 
-    fn run_reduce(&self, scratch: &mut Scratch, launch: Launch<'_>) -> Result<Duration, Stop> {
-        let Launch { args, grid, .. } = launch;
+    fn map(&self, batches: &Batches<'_>, at: usize) -> Result<Batch<'_>, DeviceError> {
+        let launch = batches.launch;
+        let mut scratch = self.take_scratch()?;
+        let pieces = batches.pieces.iter().skip(at * STEPS_MAX).take(STEPS_MAX);
+        let steps = pieces.enumerate().map(|(at, piece)| Step {
+            stage: &self.main,
+            bind_group: self.bind_main(&mut scratch, launch.args, None, at),
+            numbers: self.numbers(launch, piece.origin),
+            workgroups: piece.workgroups,
+        });
+        let steps = steps.collect();
+        Ok(Batch { scratch, steps, kept: Vec::new() })
+    }
+
+    fn reduce(&self, launch: Launch<'_>) -> Result<Batch<'_>, DeviceError> {
         let (Some(Tree::Reduce { fold }), Some(DeviceArg::Buffer { buffer: output, .. })) =
-            (&self.tree, args.last())
+            (&self.tree, launch.args.last())
         else {
             unreachable!("a reduction has its second pass and an output");
         };
         let schedule = &self.shader.schedule;
-        let blocks = grid[0].div_ceil(schedule.block()).min(schedule.reduce_workgroups_max);
+        let blocks = launch.grid[0].div_ceil(schedule.block()).min(schedule.reduce_workgroups_max);
         let sums = self.sums(blocks)?;
-        let main = self.main_step(scratch, args, grid, &sums, [blocks, 1, 1], blocks);
+        let mut scratch = self.take_scratch()?;
+        let main = self.main_step(&mut scratch, launch, &sums, [blocks, 1, 1], blocks);
         let second = Step {
             stage: fold,
-            bind_group: self.bind_tree(scratch, fold, &sums, output),
-            params: level(blocks, 1),
+            bind_group: self.bind_tree(&scratch, fold, &sums, output, 1),
+            numbers: level(blocks, 1),
             workgroups: [1, 1, 1],
         };
-        self.run_steps(scratch, &[main, second], launch)
+        Ok(Batch { scratch, steps: vec![main, second], kept: vec![sums] })
     }
 
-    fn run_scan(&self, scratch: &mut Scratch, launch: Launch<'_>) -> Result<Duration, Stop> {
-        let Launch { args, grid, .. } = launch;
+    fn scan(&self, launch: Launch<'_>) -> Result<Batch<'_>, DeviceError> {
         let (
             Some(Tree::Scan { scan_sums, add_sums }),
             Some(DeviceArg::Buffer { buffer: output, .. }),
-        ) = (&self.tree, args.last())
+        ) = (&self.tree, launch.args.last())
         else {
             unreachable!("a scan has its further passes and an output");
         };
         let limit = self.gpu.capabilities().workgroups_per_axis_max;
         let block = self.shader.schedule.block();
         // counts[0] is the grid, counts[k + 1] the number of workgroups that scan counts[k].
-        let mut counts = vec![grid[0], grid[0].div_ceil(block)];
+        let mut counts = vec![launch.grid[0], launch.grid[0].div_ceil(block)];
         while counts.last().is_some_and(|&count| count > 1) {
             counts.push(counts[counts.len() - 1].div_ceil(block));
         }
         let sums: Vec<DeviceBuffer> =
             counts[1..].iter().map(|&count| self.sums(count)).collect::<Result<_, _>>()?;
-        let mut steps =
-            vec![self.main_step(scratch, args, grid, &sums[0], fold(counts[1], limit), counts[1])];
+        let mut scratch = self.take_scratch()?;
+        let groups = fold(counts[1], limit);
+        let mut steps = vec![self.main_step(&mut scratch, launch, &sums[0], groups, counts[1])];
         for k in 1..sums.len() {
+            let at = steps.len();
             steps.push(Step {
                 stage: scan_sums,
-                bind_group: self.bind_tree(scratch, scan_sums, &sums[k - 1], &sums[k]),
-                params: level(counts[k], counts[k + 1]),
+                bind_group: self.bind_tree(&scratch, scan_sums, &sums[k - 1], &sums[k], at),
+                numbers: level(counts[k], counts[k + 1]),
                 workgroups: fold(counts[k + 1], limit),
             });
         }
         for k in (0..sums.len()).rev().filter(|&k| counts[k + 1] > 1) {
             let data = if k == 0 { output } else { &sums[k - 1] };
+            let at = steps.len();
             steps.push(Step {
                 stage: add_sums,
-                bind_group: self.bind_tree(scratch, add_sums, data, &sums[k]),
-                params: level(counts[k], counts[k + 1]),
+                bind_group: self.bind_tree(&scratch, add_sums, data, &sums[k], at),
+                numbers: level(counts[k], counts[k + 1]),
                 workgroups: fold(counts[k + 1], limit),
             });
         }
-        self.run_steps(scratch, &steps, launch)
+        Ok(Batch { scratch, steps, kept: sums })
     }
 
     /// Memory for partial results.
@@ -296,28 +263,28 @@ impl GpuVersion {
     fn main_step(
         &self,
         scratch: &mut Scratch,
-        args: &[DeviceArg<'_>],
-        grid: Grid,
+        launch: Launch<'_>,
         sums: &DeviceBuffer,
         workgroups: [u32; 3],
         blocks: u32,
     ) -> Step<'_> {
-        let bind_group = self.bind_main(scratch, args, Some(sums));
-        let mut params = self.params(args, grid, [0; 3]);
+        let bind_group = self.bind_main(scratch, launch.args, Some(sums), 0);
+        let mut numbers = self.numbers(launch, [0; 3]);
         // A reduction may have fewer workgroups than blocks of the grid.
-        self.shader.params.write_field(&mut params, Field::Blocks, u64::from(blocks));
-        Step { stage: &self.main, bind_group, params, workgroups }
+        self.shader.params.write_field(&mut numbers, Field::Blocks, u64::from(blocks));
+        Step { stage: &self.main, bind_group, numbers, workgroups }
     }
 
     /// The block of numbers of a dispatch.
-    fn params(&self, args: &[DeviceArg<'_>], grid: Grid, origin: [u32; 3]) -> Vec<u8> {
+    fn numbers(&self, launch: Launch<'_>, origin: [u32; 3]) -> Vec<u8> {
+        let Launch { args, grid } = launch;
         let layout = &self.shader.params;
         let mut out = vec![0; layout.bytes() as usize];
         layout.write(&mut out, |field| match field {
             Field::Extent(axis) => u64::from(grid[axis.index()]),
             Field::Origin(axis) => u64::from(origin[axis.index()]),
             Field::Blocks => u64::from(grid[0].div_ceil(self.shader.schedule.block())),
-            Field::Len(param) => u64::from(length(args, param)),
+            Field::Len(param) => u64::from(args.get(param.index()).map_or(0, DeviceArg::len)),
             Field::Scalar(param) => match args.get(param.index()) {
                 Some(DeviceArg::Scalar(c)) => c.bits,
                 Some(DeviceArg::Buffer { .. }) | None => 0,
@@ -326,25 +293,31 @@ impl GpuVersion {
         out
     }
 
-    /// The bind group of the kernel's own entry point: the last one, if the buffers are the same.
+    /// The bind group of the kernel's own entry point for one step of a submission: the last first one, if
+    /// the buffers are the same. The numbers of further steps lie elsewhere, if they are no immediates.
     fn bind_main(
         &self,
         scratch: &mut Scratch,
         args: &[DeviceArg<'_>],
         sums: Option<&DeviceBuffer>,
+        step: usize,
     ) -> wgpu::BindGroup {
+        let step = if self.shader.immediates { 0 } else { step };
+        if step > 0 {
+            return self.create_main(scratch, args, sums, step);
+        }
         let buffers = args.iter().filter_map(|arg| match arg {
             DeviceArg::Buffer { buffer, .. } => Some(*buffer),
             DeviceArg::Scalar(_) => None,
         });
-        let key: Vec<(wgpu::Buffer, u64)> =
-            buffers.chain(sums).map(|buffer| (buffer.raw().clone(), buffer.bytes())).collect();
+        let bytes = |buffer: &DeviceBuffer| (buffer.raw().clone(), buffer.bytes());
+        let key: Vec<(wgpu::Buffer, u64)> = buffers.chain(sums).map(bytes).collect();
         if let Some((bound, group)) = &scratch.bound
             && *bound == key
         {
             return group.clone();
         }
-        let group = self.create_main(scratch, args, sums);
+        let group = self.create_main(scratch, args, sums, step);
         scratch.bound = Some((key, group.clone()));
         group
     }
@@ -354,29 +327,17 @@ impl GpuVersion {
         scratch: &Scratch,
         args: &[DeviceArg<'_>],
         sums: Option<&DeviceBuffer>,
+        step: usize,
     ) -> wgpu::BindGroup {
-        let entries: Vec<wgpu::BindGroupEntry<'_>> = self
-            .shader
-            .bindings
-            .iter()
-            .filter_map(|binding| {
-                let resource = match binding.role {
-                    Role::Buffer(param) => match args.get(param.index())? {
-                        DeviceArg::Buffer { buffer, .. } => buffer.binding(),
-                        DeviceArg::Scalar(_) => return None,
-                    },
-                    Role::Params => part(&scratch.params, u64::from(self.shader.params.bytes())),
-                    Role::Status => part(scratch.status.as_ref()?, STATUS_BYTES),
-                    Role::Sums => sums?.binding(),
-                    Role::Data | Role::Level => return None,
-                };
-                Some(wgpu::BindGroupEntry { binding: binding.index, resource })
-            })
-            .collect();
-        self.gpu.device().create_bind_group(&wgpu::BindGroupDescriptor {
-            label: None,
-            layout: &self.main.layout,
-            entries: &entries,
+        self.create_bind_group(&self.main, |role| match role {
+            Role::Buffer(param) => match args.get(param.index())? {
+                DeviceArg::Buffer { buffer, .. } => Some(buffer.binding()),
+                DeviceArg::Scalar(_) => None,
+            },
+            Role::Params => self.numbers_at(scratch, step, u64::from(self.shader.params.bytes())),
+            Role::Status => Some(part(scratch.report.status(), 0, STATUS_BYTES)),
+            Role::Sums => Some(sums?.binding()),
+            Role::Data | Role::Level => None,
         })
     }
 
@@ -387,18 +348,25 @@ impl GpuVersion {
         stage: &Stage,
         data: &DeviceBuffer,
         sums: &DeviceBuffer,
+        step: usize,
     ) -> wgpu::BindGroup {
-        let entries: Vec<wgpu::BindGroupEntry<'_>> = self
-            .shader
-            .bindings
-            .iter()
+        self.create_bind_group(stage, |role| match role {
+            Role::Data => Some(data.binding()),
+            Role::Sums => Some(sums.binding()),
+            Role::Level => self.numbers_at(scratch, step, LEVEL_BYTES),
+            Role::Buffer(_) | Role::Params | Role::Status => None,
+        })
+    }
+
+    /// A bind group of what there is for each role.
+    fn create_bind_group<'b>(
+        &self,
+        stage: &Stage,
+        resource: impl Fn(Role) -> Option<wgpu::BindingResource<'b>>,
+    ) -> wgpu::BindGroup {
+        let entries: Vec<wgpu::BindGroupEntry<'_>> = (self.shader.bindings.iter())
             .filter_map(|binding| {
-                let resource = match binding.role {
-                    Role::Data => data.binding(),
-                    Role::Sums => sums.binding(),
-                    Role::Level => part(&scratch.params, LEVEL_BYTES),
-                    Role::Buffer(_) | Role::Params | Role::Status => return None,
-                };
+                let resource = resource(binding.role)?;
                 Some(wgpu::BindGroupEntry { binding: binding.index, resource })
             })
             .collect();
@@ -409,153 +377,81 @@ impl GpuVersion {
         })
     }
 
-    /// Runs dispatches one after another, in one submission, and waits for them.
-    fn run_steps(
+    /// The block of numbers of a step, where it lies in a buffer.
+    fn numbers_at<'s>(
         &self,
-        scratch: &mut Scratch,
-        steps: &[Step<'_>],
-        launch: Launch<'_>,
-    ) -> Result<Duration, Stop> {
-        let deadline = launch.deadline;
-        let (gpu, queue) = (&self.gpu, self.gpu.queue());
-        let stride = self.params_stride as usize;
-        let mut content = vec![0; stride * steps.len()];
-        for (block, step) in content.chunks_mut(stride).zip(steps) {
-            block[..step.params.len()].copy_from_slice(&step.params);
-        }
-        scratch.write_params(gpu, content);
-        if scratch.timer.is_none() {
-            // Uploads that are still under way would count as time of the kernel.
-            gpu.wait(&queue.submit([]), deadline)?;
-        }
-        let encoder = self.encode(scratch, steps, launch.args);
-        let start = Instant::now();
-        scratch.has_started = true;
-        let submission = queue.submit([encoder.finish()]);
-        let reports = scratch.timer.is_some() || scratch.status.is_some();
-        let mapped = reports.then(|| Mapped::read(&scratch.readback, REPORT_BYTES));
-        let waited = gpu.wait(&submission, deadline);
-        let wall = start.elapsed();
-        let Some(mapped) = mapped else {
-            waited?;
-            return Ok(wall);
-        };
-        let report = waited.and_then(|()| mapped.check()).and_then(|()| scratch.report());
-        if !gpu.is_lost() {
-            scratch.readback.unmap();
-        }
-        // Of a call that did not end well nobody knows what the status holds.
-        scratch.status_is_set = report.as_ref().map_or(true, |report| report.failed);
-        let report = report?;
-        if report.failed {
-            return Err(match report.site {
-                SITE_NO_END => Stop::NoEnd,
-                site => Stop::Failed(SiteId(site), u64::from(report.index), report.invocation),
-            });
-        }
-        // A driver that measures nonsense is not believed.
-        let measured =
-            gpu.timestamp_ns().map(|ns| Duration::from_nanos((report.ticks as f64 * ns) as u64));
-        Ok(measured.filter(|time| !time.is_zero() && *time <= wall).unwrap_or(wall))
-    }
-
-    fn encode(
-        &self,
-        scratch: &Scratch,
-        steps: &[Step<'_>],
-        args: &[DeviceArg<'_>],
-    ) -> wgpu::CommandEncoder {
-        let mut encoder = self.gpu.device().create_command_encoder(&Default::default());
-        if let Some(status) = scratch.status.as_ref().filter(|_| scratch.status_is_set) {
-            encoder.clear_buffer(status, 0, None);
-        }
-        let timestamp_writes =
-            scratch.timer.as_ref().map(|timer| wgpu::ComputePassTimestampWrites {
-                query_set: &timer.queries,
-                beginning_of_pass_write_index: Some(0),
-                end_of_pass_write_index: Some(1),
-            });
-        let descriptor = wgpu::ComputePassDescriptor { label: None, timestamp_writes };
-        let mut pass = encoder.begin_compute_pass(&descriptor);
-        for (at, step) in steps.iter().enumerate() {
-            let offset = at as u32 * self.params_stride as u32;
-            let [x, y, z] = step.workgroups;
-            pass.set_pipeline(&step.stage.pipeline);
-            pass.set_bind_group(0, &step.bind_group, &[offset]);
-            pass.dispatch_workgroups(x, y, z);
-        }
-        drop(pass);
-        // What is written to host memory becomes visible to the host.
-        let written = self.host_memory(args).filter(|(_, _, is_written, _)| *is_written);
-        encoder.transition_resources(
-            written.map(|(buffer, ..)| wgpu::BufferTransition {
-                buffer: buffer.raw(),
-                state: wgpu::BufferUses::MAP_READ,
-            }),
-            std::iter::empty(),
-        );
-        let readback = &scratch.readback;
-        if let Some(timer) = &scratch.timer {
-            encoder.resolve_query_set(&timer.queries, 0..2, &timer.resolved, 0);
-            encoder.copy_buffer_to_buffer(&timer.resolved, 0, readback, STATUS_BYTES, TIMER_BYTES);
-        }
-        if let Some(status) = &scratch.status {
-            encoder.copy_buffer_to_buffer(status, 0, readback, 0, STATUS_BYTES);
-        }
-        encoder
+        scratch: &'s Scratch,
+        step: usize,
+        bytes: u64,
+    ) -> Option<wgpu::BindingResource<'s>> {
+        Some(part(scratch.numbers.as_ref()?, self.numbers_stride * step as u64, bytes))
     }
 }
 
-/// What a submission says when it is done.
-struct Report {
-    failed: bool,
-    site: u32,
-    index: u32,
-    invocation: [u32; 3],
-    /// The time between the timestamps, in the device's unit.
-    ticks: u64,
+/// Gives a call to the device. Where it takes several submissions, all but the last are waited for.
+fn submit<V: Deref<Target = GpuVersion>, C: BorrowMut<Claim>>(
+    launch: Launch<'_>,
+    underway: &mut Underway<V, C>,
+) -> Result<(), Stop> {
+    underway.version.gpu.healthy()?;
+    if let Some(deadline) = underway.deadline.filter(Deadline::has_passed) {
+        return Err(DeviceError::Deadline(deadline.limit).into());
+    }
+    if launch.grid.contains(&0) {
+        let identity = underway.version.identity();
+        return Ok(write_identity(identity, launch, underway.claim())?);
+    }
+    let batches = underway.version.batches(launch);
+    for at in 0..batches.count {
+        if let Some(running) = underway.running.take() {
+            let took = running.finish(&underway.version, underway.deadline)?;
+            underway.before = underway.before.and(took);
+            if let Some(deadline) = underway.deadline.filter(Deadline::has_passed) {
+                return Err(Stop::Underway(DeviceError::Deadline(deadline.limit)));
+            }
+        }
+        let version = &*underway.version;
+        let batch = version.batch(&batches, at)?;
+        underway.running = Some(Running::submit(version, batch, &underway.host_memory));
+    }
+    Ok(())
 }
 
-const REPORT_BYTES: u64 = STATUS_BYTES + TIMER_BYTES;
+/// The result of a call over nothing.
+fn write_identity(
+    identity: Option<Const>,
+    launch: Launch<'_>,
+    claim: &mut Claim,
+) -> Result<(), DeviceError> {
+    if let (Some(identity), Some(DeviceArg::Buffer { buffer, .. })) = (identity, launch.args.last())
+    {
+        let bytes = &identity.bits.to_le_bytes()[..identity.ty.bytes()];
+        match buffer.slot() {
+            Some(slot) => claim.slice_mut(slot)[..bytes.len()].copy_from_slice(bytes),
+            None => buffer.upload(0, bytes)?,
+        }
+    }
+    Ok(())
+}
 
-impl Scratch {
-    fn report(&self) -> Result<Report, DeviceError> {
-        let view = self
-            .readback
-            .get_mapped_range(..REPORT_BYTES)
-            .map_err(|error| DeviceError::Failed(error.to_string()))?;
-        let word = |at: usize| {
-            u32::from_le_bytes([view[at * 4], view[at * 4 + 1], view[at * 4 + 2], view[at * 4 + 3]])
-        };
-        let long = |at: usize| u64::from(word(at)) | u64::from(word(at + 1)) << 32;
-        let timer = STATUS_BYTES as usize / 4;
-        Ok(Report {
-            failed: self.status.is_some() && word(0) != 0,
-            site: word(1),
-            index: word(2),
-            invocation: [word(3), word(4), word(5)],
-            ticks: long(timer + 2).saturating_sub(long(timer)),
-        })
+impl DeviceArg<'_> {
+    /// The number of elements; 0 for a scalar.
+    fn len(&self) -> u32 {
+        match self {
+            DeviceArg::Buffer { len, .. } => *len,
+            DeviceArg::Scalar(_) => 0,
+        }
     }
 }
-
-const LEVEL_BYTES: u64 = 8;
 
 /// The block of numbers of a further pass.
 fn level(count: u32, blocks: u32) -> Vec<u8> {
     [count.to_le_bytes(), blocks.to_le_bytes()].concat()
 }
 
-fn part(buffer: &wgpu::Buffer, bytes: u64) -> wgpu::BindingResource<'_> {
+fn part(buffer: &wgpu::Buffer, offset: u64, bytes: u64) -> wgpu::BindingResource<'_> {
     let size = wgpu::BufferSize::new(bytes);
-    wgpu::BindingResource::Buffer(wgpu::BufferBinding { buffer, offset: 0, size })
-}
-
-fn length(args: &[DeviceArg<'_>], param: Param) -> u32 {
-    match args.get(param.index()) {
-        Some(DeviceArg::Buffer { len, .. }) => *len,
-        Some(DeviceArg::Scalar(_)) | None => 0,
-    }
+    wgpu::BindingResource::Buffer(wgpu::BufferBinding { buffer, offset, size })
 }
 
 /// Workgroups in rows, where they are more than one axis of a dispatch takes.
@@ -612,8 +508,8 @@ impl Version for GpuVersion {
             .collect();
         let outcome = self.dispatch(&args, call.grid, call.claim, call.deadline);
         // What invocations wrote before one failed stays written.
-        if let Ok(kernel) = &outcome {
-            measurement.kernel = *kernel;
+        if let Ok(took) = &outcome {
+            measurement.kernel = took.kernel();
         } else if !matches!(outcome, Err(RunError::Failed(_))) {
             return outcome.map(|_| measurement);
         }

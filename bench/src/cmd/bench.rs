@@ -15,20 +15,12 @@ use crossover::ml::dataset::Dataset;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::ablation;
-use crate::baseline::Baselines;
+use crate::baseline::{Baselines, Opponent};
 use crate::machine;
 use crate::report::model::{Ablation, Report, Row, SCHEMA, Summary};
 use crate::report::{html, markdown};
 use crate::runner::{self, Options};
 use crate::suite::{Sizes, Suite};
-
-/// What to compare the two sides with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum Opponent {
-    /// Plain Rust over rayon, for the default target and for this machine, and 128-bit vectors by
-    /// hand. The first run compiles them.
-    Native,
-}
 
 /// Arguments of `bench`.
 #[derive(Debug, clap::Args)]
@@ -83,8 +75,10 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let stop = Arc::new(AtomicBool::new(false));
     let options = Options { stop: stop.clone() };
     let _interrupt = Interrupt::listen(stop.clone());
-    let native = args.against.contains(&Opponent::Native);
-    let mut baselines = native.then(|| start_baselines(&rt, args.json)).transpose()?;
+    let mut baselines = match args.against.as_slice() {
+        [] => None,
+        opponents => Some(start_baselines(&rt, opponents, args.json)?),
+    };
     let rows = measure(&rt, &suite, &args, baselines.as_mut(), &options)?;
     let peak = baselines.as_mut().and_then(|baselines| baselines.peak(rt.threads()));
     let ablation = if args.ablate { ablate(&rt, &suite, &args, &options)? } else { Vec::new() };
@@ -166,11 +160,15 @@ fn ablate(
 }
 
 /// Compiles and starts the baselines, and says so.
-fn start_baselines(rt: &Runtime, quiet: bool) -> anyhow::Result<Baselines> {
+fn start_baselines(rt: &Runtime, opponents: &[Opponent], quiet: bool) -> anyhow::Result<Baselines> {
     let bar = ProgressBar::new_spinner();
     bar.set_style(ProgressStyle::with_template("{spinner} baselines: {wide_msg} {elapsed}")?);
     bar.enable_steady_tick(Duration::from_millis(120));
-    let baselines = Baselines::start(rt.threads(), &|what| bar.set_message(what.to_owned()));
+    let adapter = rt.adapter();
+    let name = adapter.as_ref().map(|adapter| adapter.name.as_str());
+    let name = name.ok_or_else(|| rt.why_no_gpu().unwrap_or_default().to_owned());
+    let say = |what: &str| bar.set_message(what.to_owned());
+    let baselines = Baselines::start(opponents, rt.threads(), name, &say);
     bar.finish_and_clear();
     if let Some(why) = baselines.why().filter(|_| !quiet) {
         println!("some baselines are missing: {why}\n");

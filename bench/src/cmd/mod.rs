@@ -4,6 +4,7 @@ mod bench;
 mod collect;
 mod doctor;
 mod explain;
+mod gpu;
 mod tune;
 mod ulp;
 
@@ -24,6 +25,8 @@ pub(crate) enum Command {
     Explain(explain::Args),
     /// What this machine offers: cores, adapters, memory path, model.
     Doctor(doctor::Args),
+    /// What the way to the GPU costs: an empty call, memory in place and staged, the bytes of a chain.
+    Gpu(gpu::Args),
     /// Measure random kernels on both sides and append them to a training set.
     Collect(collect::Args),
     /// Time every layout of a kernel on the CPU.
@@ -39,6 +42,7 @@ pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Report(args) => bench::report(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Doctor(args) => doctor::run(&args),
+        Command::Gpu(args) => gpu::run(&args),
         Command::Collect(args) => collect::run(args),
         Command::Tune(args) => tune::run(&args),
         Command::Ulp(args) => ulp::run(&args),

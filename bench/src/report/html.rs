@@ -42,9 +42,9 @@ pub(crate) fn render(report: &Report) -> String {
         "</header>\n<main>\n".to_owned(),
         alerts(report),
         tiles(&report.summary, report.rows.len()),
-        format!("<h2>Time against size</h2>\n{}", legend()),
+        format!("<h2>Time against size</h2>\n{}", legend(&report.rows)),
         format!("<div class=\"plots\">\n{cards}</div>\n"),
-        format!("<h2>Every measurement</h2>\n{}", table(&kernels)),
+        format!("<h2>Every measurement</h2>\n{}", table(&kernels, &report.baselines())),
         "</main>\n</body>\n</html>\n".to_owned(),
     ]
     .concat()
@@ -153,13 +153,14 @@ fn tiles(summary: &Summary, rows: usize) -> String {
 fn against(against: &Against) -> String {
     let Against { baseline, speedup_geo, wins, losses } = against;
     let (name, about, number) = (baseline.name(), baseline.about(), factor(*speedup_geo));
+    let side = table::side(*baseline);
     format!(
-        r#"<li><span class="what">WASM against {name}</span><b>{number}</b><span>{about}: WASM faster in {wins} rows, slower in {losses}; geometric mean</span></li>"#
+        r#"<li><span class="what">{side} against {name}</span><b>{number}</b><span>{about}: {side} faster in {wins} rows, slower in {losses}; geometric mean</span></li>"#
     )
 }
 
-/// What the marks of all plots mean.
-fn legend() -> String {
+/// What the marks of the plots mean.
+fn legend(rows: &[Row]) -> String {
     let sample = |class: &str, inside: &str, what: &str| {
         format!(
             "<li><svg viewBox=\"0 0 32 24\" aria-hidden=\"true\"><g class=\"{class}\">{inside}</g></svg>{what}</li>\n"
@@ -170,7 +171,8 @@ fn legend() -> String {
         Series::Gpu => "GPU, copies included",
         Series::Baseline(baseline) => baseline.about(),
     };
-    let series = Series::ALL.map(|series| {
+    let drawn = |series: &Series| rows.iter().any(|row| series.seconds(row).is_some());
+    let series = Series::ALL.into_iter().filter(drawn).map(|series| {
         let class = format!("mark {}", series.class());
         sample(&class, &series.shape(16.0, 12.0), meaning(series))
     });
@@ -179,7 +181,7 @@ fn legend() -> String {
     let ring = r#"<circle class="ring" cx="16" cy="12" r="9"/>"#;
     [
         "<ul class=\"legend\">\n".to_owned(),
-        series.concat(),
+        series.collect(),
         sample("mark cpu", bar, "least to largest of the repetitions"),
         sample(
             "hollow gpu",

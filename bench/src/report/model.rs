@@ -82,15 +82,14 @@ pub(crate) struct Summary {
     pub(crate) interrupted: bool,
 }
 
-/// WebAssembly against a baseline, over all rows where both were timed.
+/// WebAssembly, or the GPU side, against a baseline, over all rows where both were timed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Against {
     /// The baseline.
     pub(crate) baseline: Baseline,
-    /// Geometric mean of the baseline's time over that of WebAssembly: above 1, WebAssembly is
-    /// faster.
+    /// Geometric mean of the baseline's time over ours: above 1, we are faster.
     pub(crate) speedup_geo: f64,
-    /// Rows where WebAssembly is faster.
+    /// Rows where we are faster.
     pub(crate) wins: usize,
     /// Rows where it is not.
     pub(crate) losses: usize,
@@ -117,7 +116,7 @@ pub(crate) struct Row {
     pub(crate) wasm_why: Option<String>,
     /// Time on the GPU, inputs copied there and results back.
     pub(crate) gpu_s: Option<f64>,
-    /// The part of it that is the kernel.
+    /// The part of it from the call to the end of the kernel, without copies.
     pub(crate) gpu_run_s: Option<f64>,
     /// Why there is none.
     pub(crate) gpu_why: Option<String>,
@@ -138,6 +137,13 @@ pub(crate) struct Row {
     /// Why there is none.
     #[serde(default)]
     pub(crate) native_128_why: Option<String>,
+    /// WGSL by hand through wgpu alone, with buffers that stay on the device: the counterpart of
+    /// `gpu_run_s`.
+    #[serde(default)]
+    pub(crate) raw_wgpu_s: Option<f64>,
+    /// Why there is none.
+    #[serde(default)]
+    pub(crate) raw_wgpu_why: Option<String>,
     /// Least and largest of the repetitions: CPU, GPU, then the baselines, native first.
     pub(crate) spread: Vec<Option<[f64; 2]>>,
     /// Predicted before the first run at this size.
@@ -170,6 +176,13 @@ pub(crate) struct Row {
     pub(crate) repetitions: usize,
 }
 
+impl Report {
+    /// The baselines that were timed.
+    pub(crate) fn baselines(&self) -> Vec<Baseline> {
+        self.summary.against.iter().map(|against| against.baseline).collect()
+    }
+}
+
 impl Row {
     /// The time on a device.
     pub(crate) fn seconds(&self, device: Device) -> Option<f64> {
@@ -187,6 +200,7 @@ impl Row {
             Baseline::Native => self.native_s,
             Baseline::NativeDefault => self.native_default_s,
             Baseline::Native128 => self.native_128_s,
+            Baseline::RawWgpu => self.raw_wgpu_s,
         }
     }
 
@@ -196,6 +210,7 @@ impl Row {
             Baseline::Native => self.native_why.as_deref(),
             Baseline::NativeDefault => self.native_default_why.as_deref(),
             Baseline::Native128 => self.native_128_why.as_deref(),
+            Baseline::RawWgpu => self.raw_wgpu_why.as_deref(),
         }
     }
 
@@ -205,13 +220,18 @@ impl Row {
             Baseline::Native => (&mut self.native_s, &mut self.native_why),
             Baseline::NativeDefault => (&mut self.native_default_s, &mut self.native_default_why),
             Baseline::Native128 => (&mut self.native_128_s, &mut self.native_128_why),
+            Baseline::RawWgpu => (&mut self.raw_wgpu_s, &mut self.raw_wgpu_why),
         };
         (*time_of, *why_of) = (time, why);
     }
 
-    /// The baseline's time over that of WebAssembly: above 1, WebAssembly is faster.
+    /// The baseline's time over that of the side that it is held against: above 1, that side is faster.
     pub(crate) fn speedup(&self, over: Baseline) -> Option<f64> {
-        Some(self.baseline(over)? / self.wasm_s?)
+        let ours = match over.device() {
+            Device::Cpu => self.wasm_s?,
+            Device::Gpu => self.gpu_run_s?,
+        };
+        Some(self.baseline(over)? / ours)
     }
 }
 
@@ -326,7 +346,8 @@ mod tests {
         let mut value: serde_json::Value = serde_json::from_str(text).expect("json");
         for row in value["rows"].as_array_mut().expect("rows") {
             let row = row.as_object_mut().expect("a row");
-            row.retain(|name, _| !name.starts_with("native_1") && !name.starts_with("native_d"));
+            let is_new = |name: &str| name.starts_with("native_") || name.starts_with("raw_");
+            row.retain(|name, _| !is_new(name) || name == "native_s" || name == "native_why");
         }
         let report: Report = serde_json::from_value(value).expect("a report");
         assert!(report.rows.iter().all(|row| row.baseline(Baseline::Native128).is_none()));

@@ -46,6 +46,10 @@ impl Series {
             Series::Baseline(Baseline::Native128) => {
                 format!(r#"<path d="M{x:.1} {:.1}l5 5l-5 5l-5 -5z"/>"#, y - 5.0)
             }
+            Series::Baseline(Baseline::RawWgpu) => {
+                let (left, top) = (x - 4.5, y - 2.0);
+                format!(r#"<rect x="{left:.1}" y="{top:.1}" width="9" height="4"/>"#)
+            }
         }
     }
 
@@ -349,6 +353,8 @@ pub(super) mod tests {
             native_default_why: None,
             native_128_s: None,
             native_128_why: Some("no vector body".to_owned()),
+            raw_wgpu_s: None,
+            raw_wgpu_why: None,
             spread: [cpu, gpu, None].map(|t| t.map(around)).to_vec(),
             predicted_wasm_s: cpu.map(|t| 1.3 * t),
             predicted_wasm_interval: cpu.map(|t| [0.2 * t, 5.0 * t]),

@@ -4,8 +4,13 @@
 //! queue conflicts with it, so that calls see each other's results in the order in which they were
 //! made. Claims on several slots are queued under one lock: their order is the same on every slot,
 //! and no two calls can wait for each other.
+//!
+//! A device that works through what it is given in order needs no waiting between its own calls: claims of
+//! one [`Stream`] go ahead of those before them that have been issued in it. They may touch the slots only by
+//! way of that device.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use bytemuck::Pod;
@@ -30,9 +35,31 @@ pub(crate) struct Queue {
 #[derive(Debug, Default)]
 struct State {
     next: u64,
-    outstanding: Vec<(u64, Want)>,
+    outstanding: Vec<Outstanding>,
     /// Threads that wait for a claim to be released: waking nobody is a call of the system, too.
     waiting: usize,
+}
+
+/// A claim in the queue of a slot.
+#[derive(Debug)]
+struct Outstanding {
+    number: u64,
+    want: Want,
+    /// The stream that it has been issued in.
+    issued: Option<Stream>,
+}
+
+/// Work that a device does in the order in which it is issued.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stream(u64);
+
+impl Stream {
+    /// A stream unlike all others.
+    #[expect(clippy::new_without_default, reason = "each is another")]
+    pub fn new() -> Stream {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Stream(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
 }
 
 /// Held by everyone who queues claims: see the head of this file.
@@ -42,6 +69,7 @@ static ORDER: Mutex<()> = Mutex::new(());
 #[derive(Debug)]
 pub struct Claim {
     parts: Vec<Part>,
+    stream: Option<Stream>,
 }
 
 /// The claim's place in the queue of one slot.
@@ -56,6 +84,14 @@ struct Part {
 
 /// Queues for the slots, each named once. Returns at once; [`Claim::wait`] blocks until all are granted.
 pub fn claim(wants: impl IntoIterator<Item = (Arc<Slot>, Want)>) -> Claim {
+    claim_in(None, wants)
+}
+
+/// The same for work that is issued in a stream, if in any.
+pub fn claim_in(
+    stream: Option<Stream>,
+    wants: impl IntoIterator<Item = (Arc<Slot>, Want)>,
+) -> Claim {
     let _order = ORDER.lock().unwrap_or_else(PoisonError::into_inner);
     let parts = wants
         .into_iter()
@@ -64,13 +100,25 @@ pub fn claim(wants: impl IntoIterator<Item = (Arc<Slot>, Want)>) -> Claim {
             Part { slot, number, want, granted: AtomicBool::new(granted) }
         })
         .collect();
-    Claim { parts }
+    Claim { parts, stream }
 }
 
 impl Claim {
     /// Blocks until every slot is granted.
     pub fn wait(&self) {
         self.parts.iter().for_each(Part::wait);
+    }
+
+    /// Blocks until, on every slot, all that it would wait for has been issued in its stream.
+    pub fn wait_in_stream(&self) {
+        self.parts.iter().for_each(|part| part.wait_in(self.stream));
+    }
+
+    /// Says that the work has been given to the device: later claims of the stream may go on.
+    pub fn issue(&self) {
+        if self.stream.is_some() {
+            self.parts.iter().for_each(|part| part.slot.queue().issue(part.number, self.stream));
+        }
     }
 
     /// Whether every slot is granted now.
@@ -82,13 +130,24 @@ impl Claim {
 impl Part {
     fn wait(&self) {
         if !self.granted.load(Ordering::Acquire) {
-            self.slot.queue().wait(self.number, self.want);
+            self.slot.queue().wait(self.number, self.want, None);
             self.granted.store(true, Ordering::Release);
         }
     }
 
+    fn wait_in(&self, stream: Option<Stream>) {
+        if !self.granted.load(Ordering::Acquire) {
+            self.slot.queue().wait(self.number, self.want, stream);
+        }
+    }
+
     fn is_granted(&self) -> bool {
-        self.granted.load(Ordering::Acquire) || self.slot.queue().is_granted(self.number, self.want)
+        self.is_granted_in(None)
+    }
+
+    fn is_granted_in(&self, stream: Option<Stream>) -> bool {
+        self.granted.load(Ordering::Acquire)
+            || self.slot.queue().is_granted(self.number, self.want, stream)
     }
 }
 
@@ -99,11 +158,22 @@ impl Claim {
     /// # Panics
     /// When the claim does not cover the slot.
     pub fn slice<T: Pod>(&self, slot: &Slot) -> &[T] {
-        self.granted(slot, Want::Read);
-        // SAFETY: the mapping holds `bytes` committed bytes, aligned to a page, and any bits are a
-        // `T`. The claim is granted for as long as `self` lives: no other claim writes, and writing
-        // through this one takes `&mut self`.
-        unsafe { std::slice::from_raw_parts(slot.base().cast(), slot.bytes() / size_of::<T>()) }
+        self.slice_part(slot, &(0..slot.bytes()))
+    }
+
+    /// The elements in some bytes of a claimed slot, once the claim is granted; a rest shorter than an
+    /// element is left out. Other bytes may stay elsewhere.
+    ///
+    /// # Panics
+    /// When the claim does not cover the slot, or the bytes are not within it or begin amid an element.
+    pub fn slice_part<T: Pod>(&self, slot: &Slot, part: &Range<usize>) -> &[T] {
+        self.granted(slot, part, Want::Read);
+        let (first, count) = elements::<T>(slot, part);
+        // SAFETY: the mapping holds `bytes` committed bytes, aligned to a page, `elements` is within them,
+        // and any bits are a `T`. The claim is granted for as long as `self` lives: no other claim writes,
+        // writing through this one takes `&mut self`, and what is fetched from elsewhere goes to other
+        // bytes than these, which are here.
+        unsafe { std::slice::from_raw_parts(first, count) }
     }
 
     /// The elements of a slot claimed for writing, once the claim is granted; a rest shorter than
@@ -112,29 +182,38 @@ impl Claim {
     /// # Panics
     /// When the claim does not cover the slot for writing.
     pub fn slice_mut<T: Pod>(&mut self, slot: &Slot) -> &mut [T] {
-        self.granted(slot, Want::Write);
-        // SAFETY: as in `slice`, and the granted claim is the only one on the slot, borrowed
+        self.slice_part_mut(slot, &(0..slot.bytes()))
+    }
+
+    /// The elements in some bytes of a slot claimed for writing, as [`Claim::slice_part`].
+    ///
+    /// # Panics
+    /// When the claim does not cover the slot for writing, or as there.
+    pub fn slice_part_mut<T: Pod>(&mut self, slot: &Slot, part: &Range<usize>) -> &mut [T] {
+        self.granted(slot, part, Want::Write);
+        let (first, count) = elements::<T>(slot, part);
+        // SAFETY: as in `slice_part`, and the granted claim is the only one on the slot, borrowed
         // exclusively.
-        unsafe { std::slice::from_raw_parts_mut(slot.base().cast(), slot.bytes() / size_of::<T>()) }
+        unsafe { std::slice::from_raw_parts_mut(first, count) }
     }
 
-    /// Leaves the newest bytes of a slot claimed for writing elsewhere: `fill` fetches them when
-    /// somebody looks. An earlier fill that nobody needed is forgotten.
+    /// Leaves the newest of some bytes of a slot claimed for writing elsewhere: `fill` fetches them when
+    /// somebody looks. An earlier fill of the same bytes that nobody needed is forgotten.
     ///
     /// # Panics
     /// When the claim does not cover the slot for writing.
-    pub fn defer(&mut self, slot: &Slot, fill: Fill) {
-        self.wait_for(slot, Want::Write);
-        slot.set_pending(Some(fill));
+    pub fn defer(&mut self, slot: &Slot, part: Range<usize>, fill: Fill) {
+        self.wait_in_stream_for(slot);
+        slot.set_pending(part, fill);
     }
 
-    /// Declares that whatever the slot lacks will be overwritten: a waiting fill is forgotten.
+    /// Declares that some bytes of a slot claimed for writing will be overwritten: they are not fetched.
     ///
     /// # Panics
     /// When the claim does not cover the slot for writing.
-    pub fn discard_pending(&mut self, slot: &Slot) {
+    pub fn overwrite(&mut self, slot: &Slot, part: &Range<usize>) {
         self.wait_for(slot, Want::Write);
-        slot.set_pending(None);
+        slot.forget_pending(part);
     }
 
     /// Says that the bytes of a slot claimed for writing are lost, and why: whoever looks is told so,
@@ -143,23 +222,30 @@ impl Claim {
     /// # Panics
     /// When the claim does not cover the slot for writing.
     pub fn lose(&mut self, slot: &Slot, message: String) {
-        self.wait_for(slot, Want::Write);
+        self.wait_in_stream_for(slot);
         slot.set_lost(message);
     }
 
-    /// Whether the claim is for this slot, at least to read or to write, and granted.
-    pub fn covers(&self, slot: &Slot, want: Want) -> bool {
-        self.part(slot, want).is_some_and(Part::is_granted)
+    /// Whether the claim is for this slot, at least to read or to write, and granted to work that is issued
+    /// in this stream.
+    pub fn covers_in(&self, stream: Stream, slot: &Slot, want: Want) -> bool {
+        let stream = self.stream.filter(|own| *own == stream);
+        self.part(slot, want).is_some_and(|part| part.is_granted_in(stream))
     }
 
-    fn granted(&self, slot: &Slot, want: Want) {
+    fn granted(&self, slot: &Slot, part: &Range<usize>, want: Want) {
         self.wait_for(slot, want);
         // Bytes that are lost stay as they were; whoever must know has called `settle`.
-        let _ = slot.settle_pending();
+        let _ = slot.settle_pending(part);
     }
 
     fn wait_for(&self, slot: &Slot, want: Want) {
         self.part(slot, want).expect("a slot is touched under a claim that covers it").wait();
+    }
+
+    fn wait_in_stream_for(&self, slot: &Slot) {
+        let part = self.part(slot, Want::Write);
+        part.expect("a slot is touched under a claim that covers it").wait_in(self.stream);
     }
 
     fn part(&self, slot: &Slot, want: Want) -> Option<&Part> {
@@ -167,6 +253,14 @@ impl Claim {
             std::ptr::eq(&*part.slot, slot) && (want == Want::Read || part.want == Want::Write)
         })
     }
+}
+
+/// Where the elements in some bytes of a slot begin, and how many they are.
+fn elements<T>(slot: &Slot, part: &Range<usize>) -> (*mut T, usize) {
+    let within = part.start <= part.end && part.end <= slot.bytes();
+    assert!(within && part.start.is_multiple_of(align_of::<T>()), "{part:?} of a slot");
+    // The start is within the mapping, or just behind its last byte.
+    (slot.base().wrapping_add(part.start).cast(), part.len() / size_of::<T>())
 }
 
 impl Drop for Claim {
@@ -183,26 +277,38 @@ impl Queue {
         let mut state = self.lock();
         let number = state.next;
         state.next += 1;
-        state.outstanding.push((number, want));
-        (number, state.grants(number, want))
+        state.outstanding.push(Outstanding { number, want, issued: None });
+        (number, state.grants(number, want, None))
     }
 
-    fn wait(&self, number: u64, want: Want) {
+    fn wait(&self, number: u64, want: Want, stream: Option<Stream>) {
         let mut state = self.lock();
         state.waiting += 1;
-        while !state.grants(number, want) {
+        while !state.grants(number, want, stream) {
             state = self.released.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         state.waiting -= 1;
     }
 
-    fn is_granted(&self, number: u64, want: Want) -> bool {
-        self.lock().grants(number, want)
+    fn is_granted(&self, number: u64, want: Want, stream: Option<Stream>) -> bool {
+        self.lock().grants(number, want, stream)
+    }
+
+    fn issue(&self, number: u64, stream: Option<Stream>) {
+        let mut state = self.lock();
+        for held in state.outstanding.iter_mut().filter(|held| held.number == number) {
+            held.issued = stream;
+        }
+        self.wake(state);
     }
 
     fn leave(&self, number: u64) {
         let mut state = self.lock();
-        state.outstanding.retain(|(other, _)| *other != number);
+        state.outstanding.retain(|held| held.number != number);
+        self.wake(state);
+    }
+
+    fn wake(&self, state: std::sync::MutexGuard<'_, State>) {
         let waiting = state.waiting > 0;
         drop(state);
         if waiting {
@@ -216,16 +322,19 @@ impl Queue {
 }
 
 impl State {
-    fn grants(&self, number: u64, want: Want) -> bool {
-        self.outstanding
-            .iter()
-            .all(|(other, held)| *other >= number || (want == Want::Read && *held == Want::Read))
+    /// Whether a claim need not wait for any other, but for what the stream has been given before.
+    fn grants(&self, number: u64, want: Want, stream: Option<Stream>) -> bool {
+        self.outstanding.iter().all(|held| {
+            held.number >= number
+                || (want == Want::Read && held.want == Want::Read)
+                || (stream.is_some() && held.issued == stream)
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Want, claim};
+    use super::{Stream, Want, claim, claim_in};
     use crate::slot::Slot;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicU32, Ordering};
@@ -245,6 +354,27 @@ mod tests {
         assert!(writer.is_granted() && !late.is_granted());
         drop(writer);
         assert!(late.is_granted());
+    }
+
+    #[test]
+    fn claims_of_a_stream_go_ahead_of_what_it_has_been_given() {
+        let slot = Arc::new(Slot::zeroed(64).expect("64 bytes"));
+        let (ours, other) = (Stream::new(), Stream::new());
+        let first = claim_in(Some(ours), [(slot.clone(), Want::Write)]);
+        let second = claim_in(Some(ours), [(slot.clone(), Want::Write)]);
+        let host = claim([(slot.clone(), Want::Read)]);
+        assert!(first.covers_in(ours, &slot, Want::Write));
+        assert!(!second.covers_in(ours, &slot, Want::Write), "the first is not issued yet");
+        first.issue();
+        second.wait_in_stream();
+        assert!(second.covers_in(ours, &slot, Want::Write));
+        assert!(!second.covers_in(other, &slot, Want::Write) && !second.is_granted());
+        second.issue();
+        assert!(!host.is_granted(), "the host waits for what has been issued");
+        drop(first);
+        assert!(second.is_granted() && !host.is_granted());
+        drop(second);
+        assert!(host.is_granted());
     }
 
     #[test]

@@ -10,14 +10,16 @@
 //! flight lives until the call has ended.
 //!
 //! A slot's newest bytes can be elsewhere, on a GPU: [`Claim::defer`] says how to fetch them, and the
-//! next look at the slot does so.
+//! next look at them does so, for the part that is looked at.
 //!
 //! All `unsafe` of the memory path is in this crate, in `map.rs`, `slot.rs` and `claim.rs`.
 
 mod claim;
 mod map;
+mod ranges;
 mod slot;
 
-pub use claim::{Claim, Want, claim};
+pub use claim::{Claim, Stream, Want, claim, claim_in};
 pub use map::{GUARD_BYTES, MemoryError, SLOT_BYTES};
+pub use ranges::Ranges;
 pub use slot::{Fill, ReadGuard, Slot, WriteGuard};

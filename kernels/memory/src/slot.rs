@@ -1,7 +1,7 @@
 //! One slot: a mapping with a queue of claims, seen as Rust slices while a claim is held.
 
 use std::marker::PhantomData;
-use std::ops::{Deref, DerefMut};
+use std::ops::{Deref, DerefMut, Range};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -9,6 +9,7 @@ use bytemuck::Pod;
 
 use crate::claim::{Claim, Queue, Want, claim};
 use crate::map::{Map, MemoryError};
+use crate::ranges::Ranges;
 
 /// Memory of one buffer. Freed, or kept for reuse, when the last handle is dropped.
 #[derive(Debug)]
@@ -19,8 +20,9 @@ pub struct Slot {
     pending: Pending,
 }
 
-/// Writes the newest bytes into a slot; the error says why they cannot be had.
-pub type Fill = Box<dyn FnOnce(&mut [u8]) -> Result<(), String> + Send>;
+/// Writes the newest bytes of a part of a slot, which begins at the given one; the error says why they
+/// cannot be had.
+pub type Fill = Box<dyn FnMut(usize, &mut [u8]) -> Result<(), String> + Send>;
 
 /// Bytes that are elsewhere until somebody looks.
 #[derive(Default)]
@@ -31,8 +33,22 @@ struct Pending {
 
 #[derive(Default)]
 struct PendingState {
-    fill: Option<Fill>,
+    elsewhere: Vec<Elsewhere>,
     lost: Option<String>,
+}
+
+/// Bytes that one fill brings.
+struct Elsewhere {
+    missing: Ranges,
+    fill: Fill,
+}
+
+impl PendingState {
+    /// Some bytes need not come from elsewhere any more.
+    fn forget(&mut self, part: &Range<usize>) {
+        self.elsewhere.iter_mut().for_each(|elsewhere| elsewhere.missing.remove(part));
+        self.elsewhere.retain(|elsewhere| !elsewhere.missing.is_empty());
+    }
 }
 
 impl std::fmt::Debug for Pending {
@@ -68,9 +84,18 @@ impl Slot {
         self.map.as_ref().map_or(0, Map::committed)
     }
 
-    /// Whether the newest bytes are elsewhere: the next look at the slot fetches them.
+    /// Whether any of the newest bytes are elsewhere: the next look at them fetches them.
     pub fn is_pending(&self) -> bool {
         self.pending.waiting.load(Ordering::Acquire)
+    }
+
+    /// How many of the newest bytes are elsewhere.
+    pub fn pending_bytes(&self) -> usize {
+        if !self.is_pending() {
+            return 0;
+        }
+        let state = self.pending.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.elsewhere.iter().map(|elsewhere| elsewhere.missing.bytes()).sum()
     }
 
     /// Sees to it that the newest bytes are here. Looking through a claim does so by itself; whoever
@@ -78,42 +103,81 @@ impl Slot {
     ///
     /// # Errors
     /// [`MemoryError::Lost`] when they cannot be had; the slot then keeps what it held before.
-    pub fn settle(&self, _claim: &Claim) -> Result<(), MemoryError> {
-        self.settle_pending()
+    pub fn settle(&self, claim: &Claim) -> Result<(), MemoryError> {
+        self.settle_part(claim, &(0..self.bytes))
     }
 
-    pub(crate) fn settle_pending(&self) -> Result<(), MemoryError> {
+    /// The same for a part of it.
+    ///
+    /// # Errors
+    /// As [`Slot::settle`].
+    pub fn settle_part(&self, _claim: &Claim, part: &Range<usize>) -> Result<(), MemoryError> {
+        self.settle_pending(part)
+    }
+
+    pub(crate) fn settle_pending(&self, part: &Range<usize>) -> Result<(), MemoryError> {
         if !self.pending.waiting.load(Ordering::Acquire) {
             return Ok(());
         }
         let mut state = self.pending.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(fill) = state.fill.take() {
-            // SAFETY: the mapping holds `bytes` committed bytes. While a fill waits nobody has a
-            // slice of them: `defer` needs the only claim, and every later look passes through here
-            // first, under this lock.
-            let bytes = unsafe { std::slice::from_raw_parts_mut(self.base(), self.bytes) };
-            state.lost = fill(bytes).err();
-        }
-        match &state.lost {
-            Some(message) => Err(MemoryError::Lost { message: message.clone() }),
-            None => {
-                self.pending.waiting.store(false, Ordering::Release);
-                Ok(())
+        let PendingState { elsewhere, lost } = &mut *state;
+        'fetching: for Elsewhere { missing, fill } in elsewhere.iter_mut() {
+            for gap in missing.within(part) {
+                // SAFETY: the mapping holds `bytes` committed bytes, and the gap is within them. While it is
+                // missing nobody has a slice of it: `defer` needs the only claim, and whoever makes a slice
+                // passes through here first, under this lock, for all that it covers.
+                let bytes = unsafe {
+                    std::slice::from_raw_parts_mut(self.base().add(gap.start), gap.len())
+                };
+                match fill(gap.start, bytes) {
+                    Ok(()) => missing.remove(&gap),
+                    Err(message) => {
+                        *lost = Some(message);
+                        break 'fetching;
+                    }
+                }
             }
         }
+        if let Some(message) = lost {
+            let message = message.clone();
+            elsewhere.clear();
+            return Err(MemoryError::Lost { message });
+        }
+        elsewhere.retain(|elsewhere| !elsewhere.missing.is_empty());
+        if elsewhere.is_empty() {
+            self.pending.waiting.store(false, Ordering::Release);
+        }
+        Ok(())
     }
 
     pub(crate) fn set_lost(&self, message: String) {
         let mut state = self.pending.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.elsewhere.clear();
+        state.lost = Some(message);
         self.pending.waiting.store(true, Ordering::Release);
-        (state.fill, state.lost) = (None, Some(message));
     }
 
-    pub(crate) fn set_pending(&self, fill: Option<Fill>) {
+    /// Some bytes need not come from elsewhere any more.
+    pub(crate) fn forget_pending(&self, part: &Range<usize>) {
         let mut state = self.pending.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.lost = None;
-        self.pending.waiting.store(fill.is_some(), Ordering::Release);
-        state.fill = fill;
+        state.forget(part);
+        if *part == (0..self.bytes) {
+            state.lost = None;
+        }
+        let waits = !state.elsewhere.is_empty() || state.lost.is_some();
+        self.pending.waiting.store(waits, Ordering::Release);
+    }
+
+    pub(crate) fn set_pending(&self, part: Range<usize>, fill: Fill) {
+        self.forget_pending(&part);
+        if part.is_empty() {
+            return;
+        }
+        let mut missing = Ranges::default();
+        missing.insert(part);
+        let mut state = self.pending.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.elsewhere.push(Elsewhere { missing, fill });
+        self.pending.waiting.store(true, Ordering::Release);
     }
 
     pub(crate) fn queue(&self) -> &Queue {
@@ -123,15 +187,31 @@ impl Slot {
     /// Waits for earlier writers, then gives the slot as elements of `T`; a rest shorter than an
     /// element is left out.
     pub fn read<T: Pod>(self: &Arc<Self>) -> ReadGuard<T> {
+        self.read_part(0..self.bytes)
+    }
+
+    /// The same for some bytes of it, which begin at an element. Bytes beyond the slot are left out.
+    pub fn read_part<T: Pod>(self: &Arc<Self>, part: Range<usize>) -> ReadGuard<T> {
         let claim = claim([(self.clone(), Want::Read)]);
-        ReadGuard { slot: self.clone(), claim, element: PhantomData }
+        ReadGuard { slot: self.clone(), claim, part: self.clamp::<T>(part), element: PhantomData }
     }
 
     /// Waits for all earlier claims, then gives the slot as elements of `T` to change; a rest
     /// shorter than an element is left out.
     pub fn write<T: Pod>(self: &Arc<Self>) -> WriteGuard<T> {
+        self.write_part(0..self.bytes)
+    }
+
+    /// The same for some bytes of it, which begin at an element. Bytes beyond the slot are left out.
+    pub fn write_part<T: Pod>(self: &Arc<Self>, part: Range<usize>) -> WriteGuard<T> {
         let claim = claim([(self.clone(), Want::Write)]);
-        WriteGuard { slot: self.clone(), claim, element: PhantomData }
+        WriteGuard { slot: self.clone(), claim, part: self.clamp::<T>(part), element: PhantomData }
+    }
+
+    /// Bytes within the slot, from an element on.
+    fn clamp<T>(&self, part: Range<usize>) -> Range<usize> {
+        let start = part.start.min(self.bytes) / size_of::<T>().max(1) * size_of::<T>();
+        start..part.end.clamp(start, self.bytes.max(start))
     }
 }
 
@@ -148,6 +228,7 @@ impl Drop for Slot {
 pub struct ReadGuard<T> {
     slot: Arc<Slot>,
     claim: Claim,
+    part: Range<usize>,
     element: PhantomData<T>,
 }
 
@@ -162,7 +243,7 @@ impl<T: Pod> Deref for ReadGuard<T> {
     type Target = [T];
 
     fn deref(&self) -> &[T] {
-        self.claim.slice(&self.slot)
+        self.claim.slice_part(&self.slot, &self.part)
     }
 }
 
@@ -171,6 +252,7 @@ impl<T: Pod> Deref for ReadGuard<T> {
 pub struct WriteGuard<T> {
     slot: Arc<Slot>,
     claim: Claim,
+    part: Range<usize>,
     element: PhantomData<T>,
 }
 
@@ -185,13 +267,13 @@ impl<T: Pod> Deref for WriteGuard<T> {
     type Target = [T];
 
     fn deref(&self) -> &[T] {
-        self.claim.slice(&self.slot)
+        self.claim.slice_part(&self.slot, &self.part)
     }
 }
 
 impl<T: Pod> DerefMut for WriteGuard<T> {
     fn deref_mut(&mut self) -> &mut [T] {
-        self.claim.slice_mut(&self.slot)
+        self.claim.slice_part_mut(&self.slot, &self.part)
     }
 }
 
@@ -222,19 +304,66 @@ mod tests {
     #[test]
     fn deferred_bytes_are_fetched_once_when_somebody_looks() {
         let slot = Arc::new(Slot::zeroed(4).expect("memory"));
-        let defer = |fill: super::Fill| claim([(slot.clone(), Want::Write)]).defer(&slot, fill);
-        defer(Box::new(|bytes| {
+        let defer =
+            |fill: super::Fill| claim([(slot.clone(), Want::Write)]).defer(&slot, 0..4, fill);
+        defer(Box::new(|_, bytes| {
             bytes.fill(7);
             Ok(())
         }));
         assert!(slot.is_pending());
         assert_eq!(*slot.read::<u8>(), [7; 4]);
         assert!(!slot.is_pending());
-        defer(Box::new(|_| Err("the device is gone".into())));
+        defer(Box::new(|_, _| Err("the device is gone".into())));
         let claim = claim([(slot.clone(), Want::Read)]);
         let lost = MemoryError::Lost { message: "the device is gone".into() };
         assert_eq!(slot.settle(&claim), Err(lost));
         assert_eq!(claim.slice::<u8>(&slot), [7; 4], "what was here before stays");
+    }
+
+    #[test]
+    fn only_the_part_that_is_looked_at_is_fetched() {
+        let slot = Arc::new(Slot::zeroed(100).expect("memory"));
+        let fetched = Arc::new(std::sync::Mutex::new(Vec::new()));
+        let log = fetched.clone();
+        claim([(slot.clone(), Want::Write)]).defer(
+            &slot,
+            0..100,
+            Box::new(move |start, bytes| {
+                log.lock().expect("unpoisoned").push(start..start + bytes.len());
+                bytes.fill(start as u8 + 1);
+                Ok(())
+            }),
+        );
+        assert_eq!(*slot.read_part::<u8>(10..20), [11; 10]);
+        assert_eq!(slot.pending_bytes(), 90);
+        let mut guard = slot.write_part::<u32>(12..24);
+        guard.fill(0);
+        drop(guard);
+        assert_eq!(
+            slot.read_part::<u8>(0..30)[10..30],
+            [[11; 2].as_slice(), &[0; 12], &[25; 6]].concat()
+        );
+        assert_eq!(slot.read::<u8>()[99], 31);
+        assert!(!slot.is_pending());
+        assert_eq!(*fetched.lock().expect("unpoisoned"), [10..20, 20..24, 0..10, 24..30, 30..100]);
+    }
+
+    #[test]
+    fn the_newest_of_several_fills_brings_each_byte() {
+        let slot = Arc::new(Slot::zeroed(30).expect("memory"));
+        let defer = |part, value: u8| {
+            let fill = move |_: usize, bytes: &mut [u8]| {
+                bytes.fill(value);
+                Ok(())
+            };
+            claim([(slot.clone(), Want::Write)]).defer(&slot, part, Box::new(fill));
+        };
+        defer(0..20, 1);
+        defer(10..30, 2);
+        claim([(slot.clone(), Want::Write)]).overwrite(&slot, &(25..30));
+        assert_eq!(slot.pending_bytes(), 25);
+        let expected = [[1; 10].as_slice(), &[2; 15], &[0; 5]].concat();
+        assert_eq!(*slot.read::<u8>(), *expected);
     }
 
     #[test]

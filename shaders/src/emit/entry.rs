@@ -109,6 +109,7 @@ pub(super) fn emit(
 }
 
 /// ```wgsl
+/// let local = local_id.x;
 /// let block = group.y * groups.x + group.x;
 /// let i = block * 256u + local;
 /// if (block < params.blocks && i < params.extent) { kernel(i); }
@@ -241,11 +242,13 @@ pub(super) struct Place {
 impl Place {
     /// Declares the built-in inputs.
     pub(super) fn declare(code: &mut Code<'_>) -> Place {
-        Place {
-            workgroup: code.builtin("group", BuiltIn::WorkGroupId),
-            workgroups: code.builtin("groups", BuiltIn::NumWorkGroups),
-            local: code.builtin("local", BuiltIn::LocalInvocationIndex),
-        }
+        let workgroup = code.builtin("group", BuiltIn::WorkGroupId);
+        let workgroups = code.builtin("groups", BuiltIn::NumWorkGroups);
+        // Not the index, which llvmpipe computes anew from three coordinates.
+        let within = code.builtin("local_id", BuiltIn::LocalInvocationId);
+        let local = code.member(within, 0);
+        code.name(local, "local");
+        Place { workgroup, workgroups, local }
     }
 
     /// The number of the workgroup: dispatches of more than an axis takes are folded into rows.

@@ -1,5 +1,6 @@
 //! The block of numbers that a dispatch gets: the grid, the lengths, the scalars. The shader sees it
-//! as a structure in a uniform buffer; the host writes it from the same description.
+//! as a structure among the immediates, or in a uniform buffer where they have no room for it; the host
+//! writes it from the same description.
 
 use crossover_kernels::ir::{Access, Axis, Inst, Kernel, Param, Type};
 use naga::{Handle, Module, Span, StructMember, TypeInner};
@@ -153,7 +154,7 @@ pub(super) fn structure(
 pub enum Role {
     /// A buffer argument.
     Buffer(Param),
-    /// The block of numbers.
+    /// The block of numbers, where it is no immediate.
     Params,
     /// Where a failing invocation says why.
     Status,
@@ -161,7 +162,7 @@ pub enum Role {
     Sums,
     /// Collectives: the partial results that a further pass combines.
     Data,
-    /// Collectives: the block of numbers of a further pass.
+    /// Collectives: the block of numbers of a further pass, where it is no immediate.
     Level,
 }
 
@@ -179,7 +180,7 @@ pub struct Binding {
 impl Binding {
     /// The bindings of a kernel's shader, in order: those of the kernel's own entry point, then
     /// those that only the further passes of a collective use.
-    pub(super) fn of(kernel: &Kernel, needs_status: bool) -> Vec<Binding> {
+    pub(super) fn of(kernel: &Kernel, needs_status: bool, immediates: bool) -> Vec<Binding> {
         let mut roles: Vec<(Role, bool)> = kernel
             .entry
             .buffers()
@@ -192,6 +193,7 @@ impl Binding {
         if kernel.collective.is_some() {
             roles.extend([(Role::Sums, true), (Role::Data, true), (Role::Level, false)]);
         }
+        roles.retain(|(role, _)| !immediates || !matches!(role, Role::Params | Role::Level));
         let number = |(index, (role, writable))| Binding { index: index as u32, role, writable };
         roles.into_iter().enumerate().map(number).collect()
     }

@@ -48,6 +48,8 @@ pub(crate) const ADD_SUMS: &str = "add_sums";
 pub(crate) const SITE_NO_END: u32 = u32::MAX;
 /// Bytes of a status on the device: `failed`, `site`, `index`, `x`, `y`, `z`, and padding.
 pub(crate) const STATUS_BYTES: u64 = 32;
+/// Bytes of the block of numbers of a further pass: `count` and `blocks`.
+pub(crate) const LEVEL_BYTES: u64 = 8;
 /// Passages through unbounded loops after which an invocation gives up.
 const PASSAGES_MAX: u32 = 1 << 26;
 /// Passages between two looks at whether the call has failed: a power of two.
@@ -64,8 +66,10 @@ pub struct Shader {
     pub schedule: Schedule,
     /// The bindings of group 0.
     pub bindings: Vec<Binding>,
-    /// The block of numbers in the binding [`Role::Params`].
+    /// The block of numbers, among the immediates or in the binding [`Role::Params`].
     pub params: Layout,
+    /// Whether numbers are immediates.
+    pub immediates: bool,
     /// The type that a collective combines.
     pub contribution: Option<Type>,
     /// Whether an invocation goes on after a check has failed: its accesses must be held inside.
@@ -83,8 +87,9 @@ pub struct Shader {
 pub fn emit(kernel: &Kernel, caps: &Capabilities, schedule: &Schedule) -> Result<Shader, RunError> {
     legality::check(kernel, caps)?;
     let needs_status = legality::needs_status(kernel);
-    let bindings = Binding::of(kernel, needs_status);
     let params = Layout::of(kernel);
+    let immediates = params.bytes().max(LEVEL_BYTES as u32) <= caps.immediate_bytes_max;
+    let bindings = Binding::of(kernel, needs_status, immediates);
 
     let mut module = Module::default();
     let globals = Globals::declare(&mut module, kernel, &bindings, &params, schedule);
@@ -121,8 +126,19 @@ fn finish(
     let contribution = kernel.contribution();
     let goes_on = body::has_barrier(&kernel.entry.body);
     let shares = kernel.entry.shared().next().is_some();
+    let immediates = bindings.iter().all(|binding| binding.role != Role::Params);
     let schedule = *schedule;
-    Ok(Shader { module, wgsl, schedule, bindings, params, contribution, goes_on, shares })
+    Ok(Shader {
+        module,
+        wgsl,
+        schedule,
+        bindings,
+        params,
+        immediates,
+        contribution,
+        goes_on,
+        shares,
+    })
 }
 
 /// The text of a module that naga accepts.
@@ -197,7 +213,8 @@ impl Globals {
         }
         let block = params.structure(module);
         let binding = index(Role::Params);
-        let params = code::global(module, "params", AddressSpace::Uniform, binding, block);
+        let numbers = binding.map_or(AddressSpace::Immediate, |_| AddressSpace::Uniform);
+        let params = code::global(module, "params", numbers, binding, block);
         let status = index(Role::Status).map(|binding| {
             let ty = status_type(module);
             code::global(module, "status", storage(true), Some(binding), ty)
@@ -209,8 +226,7 @@ impl Globals {
                 |name: &str, role: Role| code::global(module, name, storage(true), index(role), ty);
             let (sums, data) = (plain("sums", Role::Sums), plain("data", Role::Data));
             let level = layout::words(module, "Level", &["count", "blocks"]);
-            let level = index(Role::Level)
-                .map(|at| code::global(module, "level", AddressSpace::Uniform, Some(at), level))?;
+            let level = code::global(module, "level", numbers, index(Role::Level), level);
             let shared = shared(module, kernel.contribution()?, schedule.invocations());
             Some(CollectiveGlobals { output, sums, data, level, shared })
         });

@@ -5,40 +5,33 @@ use crossover::{Device, show_seconds};
 use crate::baseline::Baseline;
 use crate::report::model::{Ablation, Against, Report, Row, Summary};
 
-/// Prints the rows, how WebAssembly does against the baselines, and the summary.
+/// Prints the rows, how the sides do against the baselines, and the summary.
 pub(super) fn print(report: &Report) {
+    let baselines = report.baselines();
+    let names: String = baselines.iter().map(|b| format!("{:>9} ", b.name())).collect();
     println!(
-        "{:<14} {:<7} {:>9} {:>9} {:>9} {:>9} {:>9} {:>19} {:>6} {:>6} {:>7}  checked",
-        "kernel",
-        "size",
-        "wasm",
-        "gpu",
-        "native",
-        "default",
-        "128-bit",
-        "predicted wasm|gpu",
-        "placed",
-        "oracle",
-        "regret"
+        "{:<14} {:<7} {:>9} {:>9} {names}{:>19} {:>6} {:>6} {:>7}  checked",
+        "kernel", "size", "wasm", "gpu", "predicted wasm|gpu", "placed", "oracle", "regret"
     );
     for row in &report.rows {
-        println!("{}", line(row));
+        println!("{}", line(row, &baselines));
     }
     print_against(report);
     print_ablation(&report.ablation);
     print_summary(&report.summary);
 }
 
-fn line(row: &Row) -> String {
+fn line(row: &Row, baselines: &[Baseline]) -> String {
     let time = |t: Option<f64>| t.map_or("–".to_owned(), show_seconds);
     let placed = if row.chosen == row.chosen_first {
         row.chosen.name().to_owned()
     } else {
         format!("{}→{}", row.chosen_first, row.chosen)
     };
-    let [native, default, by_hand] = Baseline::ALL.map(|baseline| time(row.baseline(baseline)));
+    let times: String =
+        baselines.iter().map(|b| format!("{:>9} ", time(row.baseline(*b)))).collect();
     format!(
-        "{:<14} {:<7} {:>9} {:>9} {native:>9} {default:>9} {by_hand:>9} {:>9} {:>9} {placed:>7} \
+        "{:<14} {:<7} {:>9} {:>9} {times}{:>9} {:>9} {placed:>7} \
          {:>6} {:>7}  {}",
         row.kernel,
         row.size,
@@ -52,29 +45,28 @@ fn line(row: &Row) -> String {
     )
 }
 
-/// The baseline's time over that of WebAssembly, for every row and as a mean.
+/// The baseline's time over ours, for every row and as a mean.
 fn print_against(report: &Report) {
-    if report.summary.against.is_empty() {
+    let baselines = report.baselines();
+    if baselines.is_empty() {
         return;
     }
-    println!("\nWASM against the baselines: their time over its time, so above 1 WASM is faster");
-    println!("{:<14} {:<7} {:>9} {:>9} {:>9}", "kernel", "size", "native", "default", "128-bit");
+    println!(
+        "\nWASM (and the GPU, against raw wgpu): the baseline's time over ours, so above 1 we are faster"
+    );
+    let names: String = baselines.iter().map(|b| format!(" {:>9}", b.name())).collect();
+    println!("{:<14} {:<7}{names}", "kernel", "size");
     let ratio = |r: Option<f64>| r.map_or("–".to_owned(), |r| format!("{r:.2}"));
     for row in &report.rows {
-        let [native, default, by_hand] = Baseline::ALL.map(|b| ratio(row.speedup(b)));
-        println!("{:<14} {:<7} {native:>9} {default:>9} {by_hand:>9}", row.kernel, row.size);
+        let cells = baselines.iter().map(|b| format!(" {:>9}", ratio(row.speedup(*b))));
+        println!("{:<14} {:<7}{}", row.kernel, row.size, cells.collect::<String>());
     }
-    let means = Baseline::ALL.map(|baseline| {
-        let of = report.summary.against.iter().find(|a| a.baseline == baseline);
-        let Some(Against { speedup_geo, wins, losses, .. }) = of else {
-            return ["–".to_owned(), "–".to_owned()];
-        };
-        [format!("{speedup_geo:.2}"), format!("{wins}|{losses}")]
-    });
-    for (at, name) in ["geometric mean", "faster|slower"].into_iter().enumerate() {
-        let [native, default, by_hand] = means.each_ref().map(|mean| &mean[at]);
-        println!("{name:<22} {native:>9} {default:>9} {by_hand:>9}");
-    }
+    let line = |name: &str, cell: &dyn Fn(&Against) -> String| {
+        let cells = report.summary.against.iter().map(|against| format!(" {:>9}", cell(against)));
+        println!("{name:<22}{}", cells.collect::<String>());
+    };
+    line("geometric mean", &|against| format!("{:.2}", against.speedup_geo));
+    line("faster|slower", &|against| format!("{}|{}", against.wins, against.losses));
     print_peak(report);
 }
 

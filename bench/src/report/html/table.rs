@@ -42,52 +42,68 @@ impl Notes {
     }
 }
 
-/// The table's columns; a `true` for those of words.
-const COLUMNS: [(&str, bool); 14] = [
-    ("Kernel", true),
-    ("n", false),
-    ("CPU (WASM)", false),
-    ("GPU", false),
-    ("Native", false),
-    ("Default target", false),
-    ("128-bit", false),
-    ("Predicted CPU", false),
-    ("Predicted GPU", false),
-    ("Chosen", true),
-    ("Oracle", true),
-    ("Regret", false),
-    ("Verified", true),
-    ("Copied", false),
+/// The table's columns before and behind the baselines; a `true` for those of words.
+const COLUMNS: [&[(&str, bool)]; 2] = [
+    &[("Kernel", true), ("n", false), ("CPU (WASM)", false), ("GPU", false)],
+    &[
+        ("Predicted CPU", false),
+        ("Predicted GPU", false),
+        ("Chosen", true),
+        ("Oracle", true),
+        ("Regret", false),
+        ("Verified", true),
+        ("Copied", false),
+    ],
 ];
 
-/// The table of all rows, and its notes.
-pub(super) fn table(kernels: &[Vec<&Row>]) -> String {
+fn heading(baseline: Baseline) -> &'static str {
+    match baseline {
+        Baseline::Native => "Native",
+        Baseline::NativeDefault => "Default target",
+        Baseline::Native128 => "128-bit",
+        Baseline::RawWgpu => "Raw wgpu",
+    }
+}
+
+/// The side that a baseline is held against.
+pub(super) fn side(baseline: Baseline) -> &'static str {
+    match baseline.device() {
+        Device::Cpu => "WASM",
+        Device::Gpu => "GPU",
+    }
+}
+
+/// The table of all rows, with a column for each of these baselines, and its notes.
+pub(super) fn table(kernels: &[Vec<&Row>], baselines: &[Baseline]) -> String {
     let mut notes = Notes::default();
-    let head = COLUMNS.map(|(name, word)| {
-        let class = if word { r#" class="word""# } else { "" };
+    let against = baselines.iter().map(|baseline| (heading(*baseline), false));
+    let columns: Vec<(&str, bool)> =
+        COLUMNS[0].iter().copied().chain(against).chain(COLUMNS[1].iter().copied()).collect();
+    let head = columns.iter().map(|(name, word)| {
+        let class = if *word { r#" class="word""# } else { "" };
         format!(r#"<th scope="col"{class}>{name}</th>"#)
     });
     let mut body = String::new();
     for rows in kernels {
         for (i, row) in rows.iter().enumerate() {
             let class = if i == 0 { r#" class="first""# } else { "" };
-            body += &format!("<tr{class}>{}</tr>\n", cells(row, &mut notes));
+            body += &format!("<tr{class}>{}</tr>\n", cells(row, &columns, baselines, &mut notes));
         }
     }
-    let head = head.concat();
+    let head: String = head.collect();
     format!(
         "<div class=\"scroll\" role=\"region\" aria-label=\"Every measurement\" tabindex=\"0\">\n\
          <table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}</tbody>\n</table>\n</div>\n\
          <p class=\"notes\">Times are medians, from the call to the result on the host; of the GPU's, \
          `kernel` is what its own clock counts. Predictions are from before the first run, with their \
-         90 % intervals. Under a baseline: its time over that of WebAssembly, above 1 where \
-         WebAssembly is faster.</p>\n{}",
+         90 % intervals. Under a baseline: its time over that of WebAssembly, or of the GPU's \
+         kernel for raw wgpu; above 1 the baseline is slower.</p>\n{}",
         notes.list()
     )
 }
 
-/// A row's cells, in the order of [`COLUMNS`].
-fn cells(row: &Row, notes: &mut Notes) -> String {
+/// A row's cells, in the order of the columns.
+fn cells(row: &Row, columns: &[(&str, bool)], baselines: &[Baseline], notes: &mut Notes) -> String {
     let unpredicted = Some("no prediction: the call could not be priced there");
     let one_sided = Some("one side was not measured");
     let (wasm_why, gpu_why) = (row.wasm_why.as_deref(), row.gpu_why.as_deref());
@@ -109,7 +125,7 @@ fn cells(row: &Row, notes: &mut Notes) -> String {
                 format!("<small>{} – {}</small>", seconds(low), seconds(high))
             })
     };
-    let cells = [
+    let mut cells = vec![
         format!(
             r#"<abbr title="{unit}">{}</abbr><small>{}</small>"#,
             count(row.n),
@@ -117,9 +133,9 @@ fn cells(row: &Row, notes: &mut Notes) -> String {
         ),
         notes.time(row.wasm_s, wasm_why),
         notes.time(row.gpu_s, gpu_why) + &on_device,
-        baseline(row, Baseline::Native, notes),
-        baseline(row, Baseline::NativeDefault, notes),
-        baseline(row, Baseline::Native128, notes),
+    ];
+    cells.extend(baselines.iter().map(|b| baseline(row, *b, notes)));
+    cells.extend([
         predicted(
             notes,
             row.predicted_wasm_s,
@@ -132,12 +148,12 @@ fn cells(row: &Row, notes: &mut Notes) -> String {
         row.regret.map_or_else(|| notes.none(one_sided), factor),
         verdict(row),
         bytes(row.bytes_copied),
-    ];
+    ]);
     let cell = |(cell, (_, word)): (&String, &(&str, bool))| match word {
         true => format!(r#"<td class="word">{cell}</td>"#),
         false => format!("<td>{cell}</td>"),
     };
-    let cells: String = cells.iter().zip(&COLUMNS[1..]).map(cell).collect();
+    let cells: String = cells.iter().zip(&columns[1..]).map(cell).collect();
     format!(r#"<th scope="row">{}</th>{cells}"#, escape(&row.kernel))
 }
 
@@ -147,7 +163,7 @@ fn baseline(row: &Row, baseline: Baseline, notes: &mut Notes) -> String {
     let ratio = row.speedup(baseline);
     time + &ratio.map_or(String::new(), |ratio| {
         let class = if ratio > 1.0 { "good" } else { "bad" };
-        format!(r#"<small class="{class}">WASM {}</small>"#, factor(ratio))
+        format!(r#"<small class="{class}">{} {}</small>"#, side(baseline), factor(ratio))
     })
 }
 

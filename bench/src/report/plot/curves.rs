@@ -16,12 +16,13 @@ pub(in crate::report) enum Series {
 
 impl Series {
     /// All, in the order of [`Row::spread`].
-    pub(in crate::report) const ALL: [Series; 5] = [
+    pub(in crate::report) const ALL: [Series; 6] = [
         Series::Cpu,
         Series::Gpu,
         Series::Baseline(Baseline::ALL[0]),
         Series::Baseline(Baseline::ALL[1]),
         Series::Baseline(Baseline::ALL[2]),
+        Series::Baseline(Baseline::ALL[3]),
     ];
 
     /// What the page calls it.
@@ -41,6 +42,7 @@ impl Series {
             Series::Baseline(Baseline::Native) => "native",
             Series::Baseline(Baseline::NativeDefault) => "native-default",
             Series::Baseline(Baseline::Native128) => "native-128",
+            Series::Baseline(Baseline::RawWgpu) => "raw-wgpu",
         }
     }
 

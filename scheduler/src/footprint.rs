@@ -1,0 +1,200 @@
+//! What a call touches of its buffers: how much of them has to be on the device, and how much does not.
+
+use std::ops::Range;
+
+use crossover_kernels::exec::{Arg, Grid, length};
+use crossover_kernels::ir::{Access, Axis, BinaryOp, Function, Inst, Kernel, Param, Stmt, Value};
+
+/// What a call touches of a buffer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Footprint {
+    /// Bytes that hold all that it looks at or changes.
+    pub(crate) touched: Range<usize>,
+    /// Whether it changes any.
+    pub(crate) is_written: bool,
+    /// Whether it certainly stores all of them and loads none: what they held before does not matter.
+    pub(crate) is_blank: bool,
+}
+
+/// The footprints of all parameters, empty for scalars.
+pub(crate) fn footprints(kernel: &Kernel, args: &[Arg], grid: Grid) -> Vec<Footprint> {
+    let mut found = vec![Footprint::default(); args.len()];
+    for (param, element, access) in kernel.entry.buffers() {
+        let touched = touched(kernel, param, args, grid);
+        let is_output =
+            kernel.collective.is_some() && param.index() + 1 == kernel.entry.params.len();
+        let is_blank = is_output || is_overwritten(kernel, param, access, args, grid);
+        if let Some(footprint) = found.get_mut(param.index()) {
+            *footprint = Footprint {
+                touched: 0..touched as usize * element.bytes(),
+                is_written: access != Access::Read,
+                is_blank,
+            };
+        }
+    }
+    found
+}
+
+/// How many elements from the first one on hold all that the call touches: seen where each invocation looks
+/// at, or stores, the element at its own position alone, `x` or `y * w + x`.
+fn touched(kernel: &Kernel, buffer: Param, args: &[Arg], grid: Grid) -> u32 {
+    let entry = &kernel.entry;
+    let whole = length(args, buffer);
+    let is_output = kernel.collective.is_some() && buffer.index() + 1 == entry.params.len();
+    let own = |index: Value| is_own(entry, index, args, grid);
+    let mut is_own = !is_output;
+    for def in &entry.values {
+        match def.inst {
+            Inst::Load(p, index) if p == buffer => is_own &= own(index),
+            Inst::AtomicLoad(p, _) | Inst::Atomic(_, p, ..) | Inst::CompareSwap(p, ..)
+                if p == buffer =>
+            {
+                is_own = false;
+            }
+            _ => {}
+        }
+    }
+    entry.walk(&mut |stmt| match stmt {
+        Stmt::Store(p, index, _) if *p == buffer => is_own &= own(*index),
+        Stmt::AtomicStore(p, ..) if *p == buffer => is_own = false,
+        _ => {}
+    });
+    match grid[0].checked_mul(grid[1]).filter(|_| is_own && grid[2] == 1) {
+        Some(count) => count.min(whole),
+        None => whole,
+    }
+}
+
+/// Whether every element that the call touches is certainly stored, and none loaded.
+fn is_overwritten(
+    kernel: &Kernel,
+    buffer: Param,
+    access: Access,
+    args: &[Arg],
+    grid: Grid,
+) -> bool {
+    let entry = &kernel.entry;
+    let loaded = entry.values.iter().any(|v| matches!(v.inst, Inst::Load(p, _) if p == buffer));
+    access == Access::ReadWrite
+        && !loaded
+        && grid[2] == 1
+        && stores_own(kernel, &entry.body, buffer, args, grid) == Some(true)
+}
+
+/// Whether a block stores the invocation's own element on every path; `None` when it may go on
+/// behind the block without, `Some(false)` when it may end without.
+fn stores_own(
+    kernel: &Kernel,
+    block: &[Stmt],
+    buffer: Param,
+    args: &[Arg],
+    grid: Grid,
+) -> Option<bool> {
+    for stmt in block {
+        let inside = |b: &[Stmt]| stores_own(kernel, b, buffer, args, grid);
+        match stmt {
+            Stmt::Store(p, index, _)
+                if *p == buffer && is_own(&kernel.entry, *index, args, grid) =>
+            {
+                return Some(true);
+            }
+            Stmt::If { then, otherwise, .. } => match (inside(then), inside(otherwise)) {
+                (Some(true), Some(true)) => return Some(true),
+                (Some(false), _) | (_, Some(false)) => return Some(false),
+                _ => {}
+            },
+            Stmt::Return => return Some(false),
+            Stmt::For { .. } | Stmt::Loop(_) if returns(stmt) => return Some(false),
+            _ => {}
+        }
+    }
+    None
+}
+
+/// Whether an index is the invocation's own position in row-major order.
+fn is_own(entry: &Function, index: Value, args: &[Arg], grid: Grid) -> bool {
+    let is_id = |v: Value, axis: Axis| entry.def(v).inst == Inst::Id(axis);
+    let is_width = |v: Value| match entry.def(v).inst {
+        Inst::Const(c) => c.bits == u64::from(grid[0]),
+        Inst::Param(p) => {
+            matches!(args.get(p.index()), Some(Arg::Scalar(c)) if c.bits == u64::from(grid[0]))
+        }
+        _ => false,
+    };
+    let is_row = |v: Value| match entry.def(v).inst {
+        Inst::Binary(BinaryOp::Mul, a, b) => {
+            (is_id(a, Axis::Y) && is_width(b)) || (is_id(b, Axis::Y) && is_width(a))
+        }
+        _ => false,
+    };
+    match entry.def(index).inst {
+        Inst::Id(Axis::X) => grid[1] == 1,
+        Inst::Binary(BinaryOp::Add, a, b) => {
+            (is_row(a) && is_id(b, Axis::X)) || (is_row(b) && is_id(a, Axis::X))
+        }
+        _ => false,
+    }
+}
+
+fn returns(stmt: &Stmt) -> bool {
+    matches!(stmt, Stmt::Return) || stmt.blocks().into_iter().flatten().any(returns)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::footprints;
+    use crossover_kernels::exec::Arg;
+    use crossover_kernels::{Id, front, kernel, passes};
+    use crossover_memory::Slot;
+    use std::sync::Arc;
+
+    #[kernel(grid = (w, h))]
+    fn whole(id: Id, w: usize, h: usize, x: &[f32], y: &mut [f32]) {
+        let at = id.y * w + id.x;
+        if id.x == 0 || id.y == h {
+            y[at] = 0.0;
+        } else {
+            y[at] = x[at];
+        }
+    }
+
+    #[kernel(grid = (w, h))]
+    fn some(id: Id, w: usize, h: usize, x: &[f32], y: &mut [f32]) {
+        let at = id.y * w + id.x;
+        if x[at] > 0.0 {
+            y[at] = x[at];
+        }
+    }
+
+    fn footprint(
+        def: &'static crossover_kernels::Def,
+        w: u32,
+        len: u32,
+    ) -> (std::ops::Range<usize>, bool) {
+        let kernel = passes::optimize(&front::kernel(def, &[], &[]).expect("typed"));
+        let slot = Arc::new(Slot::zeroed(4 * len as usize).expect("memory"));
+        let buffer = Arg::Buffer { slot, len };
+        let args = [Arg::Scalar(w.into()), Arg::Scalar(3u32.into()), buffer.clone(), buffer];
+        let found = footprints(&kernel, &args, [w, 3, 1]).remove(3);
+        (found.touched, found.is_blank)
+    }
+
+    #[kernel]
+    fn turned(id: Id, x: &[f32], y: &mut [f32]) {
+        y[id.x] = x[x.len() - 1 - id.x];
+    }
+
+    #[test]
+    fn only_what_is_touched_and_not_wholly_stored_need_be_uploaded() {
+        assert_eq!(footprint(whole::DEF, 4, 12), (0..48, true));
+        assert_eq!(footprint(whole::DEF, 4, 13), (0..48, true), "the last element is not touched");
+        assert_eq!(footprint(whole::DEF, 4, 11).0, 0..44, "the first invocation beyond it fails");
+        assert_eq!(footprint(some::DEF, 4, 12), (0..48, false), "some elements keep their content");
+        let kernel = passes::optimize(&front::kernel(turned::DEF, &[], &[]).expect("typed"));
+        let slot = Arc::new(Slot::zeroed(80).expect("memory"));
+        let args = [20, 10].map(|len| Arg::Buffer { slot: slot.clone(), len });
+        let found = footprints(&kernel, &args, [10, 1, 1]);
+        assert_eq!(found[0].touched, 0..80, "not its own");
+        assert_eq!((found[1].touched.clone(), found[1].is_blank), (0..40, true));
+    }
+}

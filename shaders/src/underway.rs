@@ -1,0 +1,314 @@
+//! Work that the device has been given: submitting it, waiting for it, and what came of it.
+
+use std::borrow::BorrowMut;
+use std::ops::{Deref, Range};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossover_kernels::error::{Failure, RunError};
+use crossover_kernels::exec::Deadline;
+use crossover_kernels::ir::{Param, SiteId};
+use crossover_memory::{Claim, Fill, Slot};
+
+use crate::buffer::{DeviceBuffer, Mapped};
+use crate::device::{DeviceError, Submission};
+use crate::emit::SITE_NO_END;
+use crate::pipeline::{GpuVersion, Scratch, Stage};
+
+/// One dispatch of a submission.
+pub(crate) struct Step<'a> {
+    pub(crate) stage: &'a Stage,
+    pub(crate) bind_group: wgpu::BindGroup,
+    /// The block of numbers.
+    pub(crate) numbers: Vec<u8>,
+    pub(crate) workgroups: [u32; 3],
+}
+
+/// The dispatches of one submission, what they use, and memory that must live as long.
+pub(crate) struct Batch<'a> {
+    pub(crate) scratch: Scratch,
+    pub(crate) steps: Vec<Step<'a>>,
+    pub(crate) kept: Vec<DeviceBuffer>,
+}
+
+/// What a call took on the device.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Took {
+    /// From the submission to its end, by the host's clock.
+    pub wall: Duration,
+    /// The kernel alone, by the device's clock, where that was looked at.
+    pub device: Option<Duration>,
+}
+
+impl Took {
+    /// The time of the kernel, as well as it is known.
+    pub fn kernel(&self) -> Duration {
+        self.device.unwrap_or(self.wall)
+    }
+}
+
+/// Why the device did not do its work, without the names.
+#[derive(Debug)]
+pub(crate) enum Stop {
+    /// Before it touched anything.
+    Device(DeviceError),
+    /// When it may have.
+    Underway(DeviceError),
+    /// A check failed: site, index, invocation.
+    Failed(SiteId, u64, [u32; 3]),
+    /// A loop did not end.
+    NoEnd,
+}
+
+impl From<DeviceError> for Stop {
+    fn from(error: DeviceError) -> Stop {
+        Stop::Device(error)
+    }
+}
+
+/// An argument that is host memory, while the device works on it.
+#[derive(Debug)]
+pub(crate) struct HostMemory {
+    pub(crate) slot: Arc<Slot>,
+    pub(crate) buffer: wgpu::Buffer,
+    pub(crate) is_written: bool,
+    pub(crate) is_blank: bool,
+}
+
+/// A call that the device has been given: [`Underway::finish`] waits for its end. Dropping it waits, too,
+/// since the device may be working on memory that the claim covers.
+#[derive(Debug)]
+#[must_use = "the call is over when it is finished"]
+pub struct Underway<V: Deref<Target = GpuVersion>, C: BorrowMut<Claim>> {
+    pub(crate) version: V,
+    /// Until it is given back.
+    pub(crate) claim: Option<C>,
+    /// What is left of it; nothing for a call over nothing.
+    pub(crate) running: Option<Running>,
+    pub(crate) host_memory: Vec<HostMemory>,
+    /// Of the buffers, by number of the parameter; for messages.
+    pub(crate) lengths: Vec<u32>,
+    pub(crate) start: Instant,
+    pub(crate) deadline: Option<Deadline>,
+    /// What earlier submissions of the same call took.
+    pub(crate) before: Took,
+}
+
+/// A submission, and what it needs until it is done.
+#[derive(Debug)]
+pub(crate) struct Running {
+    scratch: Scratch,
+    submission: Submission,
+    asked: Option<Mapped>,
+    is_timed: bool,
+    start: Instant,
+    /// Failures that the device had reported before.
+    failures: u64,
+    /// Memory for partial results.
+    _kept: Vec<DeviceBuffer>,
+}
+
+impl<V: Deref<Target = GpuVersion>, C: BorrowMut<Claim>> Underway<V, C> {
+    /// Leaves the newest of some bytes of a slot that is claimed for writing on the device, as
+    /// [`Claim::defer`].
+    ///
+    /// # Panics
+    /// When the claim does not cover the slot for writing.
+    pub fn leave(&mut self, slot: &Slot, part: Range<usize>, fill: Fill) {
+        self.claim().defer(slot, part, fill);
+    }
+
+    /// Waits for the end, and gives the claim back. Where the device failed while it worked on host memory, what it may have changed
+    /// there is said to be lost.
+    ///
+    /// # Errors
+    /// As [`crossover_kernels::exec::Version::run`].
+    pub fn finish(mut self) -> (Result<Took, RunError>, C) {
+        let ran = match self.running.take() {
+            Some(running) => running.finish(&self.version, self.deadline),
+            None => Ok(Took::default()),
+        };
+        match ran {
+            Ok(took) => (Ok(self.before.and(took)), self.claim_back()),
+            Err(stop) => self.stopped(stop),
+        }
+    }
+
+    /// The same for one that has stopped.
+    pub(crate) fn stopped(mut self, stop: Stop) -> (Result<Took, RunError>, C) {
+        let error = self.explain(stop);
+        (Err(error), self.claim_back())
+    }
+
+    fn claim_back(mut self) -> C {
+        self.claim.take().expect("a call has its claim until it is over")
+    }
+
+    /// The claim on its buffers.
+    pub(crate) fn claim(&mut self) -> &mut Claim {
+        self.claim.as_mut().expect("a call has its claim until it is over").borrow_mut()
+    }
+
+    /// The error of a call that stopped.
+    fn explain(&mut self, stop: Stop) -> RunError {
+        let name = &self.version.kernel.entry.name;
+        match stop {
+            Stop::Device(error) => self.version.device_error(error, "a partial result"),
+            Stop::Underway(error) => {
+                self.quarantine(&error);
+                self.version.device_error(error, "a partial result")
+            }
+            Stop::Failed(site, index, invocation) => {
+                let length = |param: Param| {
+                    u64::from(self.lengths.get(param.index()).copied().unwrap_or_default())
+                };
+                RunError::Failed(Failure::at(&self.version.kernel, site, invocation, index, length))
+            }
+            Stop::NoEnd => RunError::Deadline {
+                kernel: name.clone(),
+                limit: self
+                    .deadline
+                    .map_or_else(|| self.start.elapsed(), |deadline| deadline.limit),
+            },
+        }
+    }
+
+    /// After a failure of the device: what it may have changed in host memory is lost, unless it was to be
+    /// overwritten anyway, and what a device that hangs may still touch is never used again.
+    fn quarantine(&mut self, error: &DeviceError) {
+        let gpu = &self.version.gpu;
+        let hangs = matches!(error, DeviceError::Deadline(_)) && gpu.is_lost();
+        let failed = matches!(error, DeviceError::Failed(_));
+        let Some(claim) = self.claim.as_mut().map(BorrowMut::borrow_mut) else { return };
+        for HostMemory { slot, is_written, is_blank, .. } in &self.host_memory {
+            if *is_written && (hangs || (failed && !is_blank)) {
+                let (kernel, device) = (&self.version.kernel.entry.name, &gpu.info().name);
+                claim.lose(slot, format!("{device} failed while `{kernel}` changed it in place"));
+            }
+            if hangs {
+                std::mem::forget(slot.clone());
+            }
+        }
+    }
+}
+
+impl<V: Deref<Target = GpuVersion>, C: BorrowMut<Claim>> Drop for Underway<V, C> {
+    fn drop(&mut self) {
+        if let Some(running) = self.running.take()
+            && let Err(Stop::Device(error) | Stop::Underway(error)) =
+                running.finish(&self.version, self.deadline)
+        {
+            self.quarantine(&error);
+        }
+    }
+}
+
+impl Took {
+    pub(crate) fn and(self, other: Took) -> Took {
+        let device = match (self, other) {
+            (Took { wall: Duration::ZERO, .. }, other) => other.device,
+            (Took { device: Some(a), .. }, Took { device: Some(b), .. }) => Some(a + b),
+            _ => None,
+        };
+        Took { wall: self.wall + other.wall, device }
+    }
+}
+
+impl Running {
+    /// Gives dispatches to the device, one after another in one submission.
+    pub(crate) fn submit(
+        version: &GpuVersion,
+        Batch { mut scratch, steps, kept }: Batch<'_>,
+        host_memory: &[HostMemory],
+    ) -> Running {
+        let gpu = &version.gpu;
+        let is_timed = version.wants_time();
+        let failures = gpu.failures();
+        if !version.shader.immediates {
+            let stride = version.numbers_stride as usize;
+            let mut content = vec![0; stride * steps.len()];
+            for (block, step) in content.chunks_mut(stride).zip(&steps) {
+                block[..step.numbers.len()].copy_from_slice(&step.numbers);
+            }
+            scratch.write_numbers(gpu, content);
+        }
+        let mut encoder = gpu.device().create_command_encoder(&Default::default());
+        scratch.report.begin(&mut encoder);
+        let timestamp_writes = scratch.report.timestamps(is_timed);
+        let descriptor = wgpu::ComputePassDescriptor { label: None, timestamp_writes };
+        let mut pass = encoder.begin_compute_pass(&descriptor);
+        for step in &steps {
+            let [x, y, z] = step.workgroups;
+            pass.set_pipeline(&step.stage.pipeline);
+            pass.set_bind_group(0, &step.bind_group, &[]);
+            if version.shader.immediates {
+                pass.set_immediates(0, &step.numbers);
+            }
+            pass.dispatch_workgroups(x, y, z);
+        }
+        drop(pass);
+        let report = scratch.report.end(&mut encoder, is_timed);
+        // What is written to host memory becomes visible to the host.
+        let written = host_memory.iter().filter(|memory| memory.is_written);
+        let visible = written.map(|memory| &memory.buffer).chain(report);
+        let state = wgpu::BufferUses::MAP_READ;
+        encoder.transition_resources(
+            visible.map(|buffer| wgpu::BufferTransition { buffer, state }),
+            std::iter::empty(),
+        );
+        let commands = encoder.finish();
+        let start = Instant::now();
+        let submission = gpu.submit(Some(commands));
+        let asked = scratch.report.ask(is_timed);
+        Running { scratch, submission, asked, is_timed, start, failures, _kept: kept }
+    }
+
+    /// Waits for the end.
+    pub(crate) fn finish(
+        mut self,
+        version: &GpuVersion,
+        deadline: Option<Deadline>,
+    ) -> Result<Took, Stop> {
+        let gpu = &version.gpu;
+        let waited = match self.asked {
+            Some(_) => gpu.wait(&self.submission, deadline),
+            None => gpu.wait_for_work(&self.submission, deadline),
+        };
+        let wall = self.start.elapsed();
+        let asked = self.asked.take();
+        let is_asked = asked.is_some();
+        let said = waited
+            .and_then(|()| match gpu.failures() == self.failures {
+                true => Ok(()),
+                false => Err(DeviceError::Failed("the device failed meanwhile".to_owned())),
+            })
+            .and_then(|()| asked.as_ref().map_or(Ok(()), Mapped::check))
+            .and_then(|()| self.scratch.report.read(is_asked, self.is_timed));
+        let lost = gpu.is_lost();
+        if !lost {
+            self.scratch.report.let_go(is_asked);
+        }
+        if said.is_err() {
+            self.scratch.report.distrust();
+        }
+        let ended_well = said.is_ok();
+        // A device that hangs may still write to it.
+        match lost && !ended_well {
+            true => std::mem::forget(self.scratch),
+            false => version.give_back(self.scratch),
+        }
+        let said = said.map_err(Stop::Underway)?;
+        version.note_wall(wall);
+        if said.failed {
+            return Err(match said.site {
+                SITE_NO_END => Stop::NoEnd,
+                site => Stop::Failed(SiteId(site), u64::from(said.index), said.invocation),
+            });
+        }
+        // A driver that measures nonsense is not believed.
+        let measured =
+            gpu.timestamp_ns().map(|ns| Duration::from_nanos((said.ticks as f64 * ns) as u64));
+        let device = measured.filter(|time| !time.is_zero() && *time <= wall);
+        Ok(Took { wall, device })
+    }
+}
