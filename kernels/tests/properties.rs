@@ -10,9 +10,11 @@ use std::sync::Arc;
 use crossover_kernels::error::KernelError;
 use crossover_kernels::front::{self, Definition};
 use crossover_kernels::interp::{self, Data};
-use crossover_kernels::ir::{Kernel, ParamKind as IrParamKind, Type, text};
+use crossover_kernels::ir::{
+    Extent as IrExtent, Kernel, Param as IrParam, ParamKind as IrParamKind, Type, text,
+};
 use crossover_kernels::passes::rule::Hits;
-use crossover_kernels::passes::{PIPELINE, optimize, optimize_with};
+use crossover_kernels::passes::{PIPELINE, checks, optimize, optimize_with};
 use crossover_kernels::random::{self, Floats, Options, Random};
 use crossover_kernels::verify::verify;
 use crossover_kernels::{Atomic, Def, Float, Id, Int, kernel, library};
@@ -338,6 +340,42 @@ fn compact(kernel: &mut Kernel) {
     kernel.helpers.iter_mut().for_each(|helper| helper.compact());
 }
 
+/// Of the standard kernels, over arguments as they are meant, all but those whose indices are data.
+#[test]
+fn checks_of_standard_kernels_hold() {
+    let mut open = Vec::new();
+    for entry in library::ALL {
+        let kernel = optimize(&front::kernel(entry.def, &[], &[]).expect("typed"));
+        // From 3 on: of one point nothing is inside, and what never runs proves nothing.
+        for size in [3, 67, entry.sizes[0]] {
+            let inputs = (entry.inputs)(size, &mut Random::new(1));
+            let data: Vec<Data> = inputs.iter().map(library::Input::data).collect();
+            let scalar = |param: IrParam| match &data[param.index()] {
+                Data::Scalar(c) => Some(*c),
+                Data::Narrow(_) | Data::Wide(_) => None,
+            };
+            let len = |param: IrParam| Some(data[param.index()].len() as u32);
+            let grid: Vec<u32> = kernel
+                .grid
+                .iter()
+                .map(|extent| match *extent {
+                    IrExtent::Len(param) => data[param.index()].len() as u32,
+                    IrExtent::Scalar(param) => scalar(param).expect("a scalar").bits as u32,
+                    IrExtent::Fixed(extent) => extent,
+                    IrExtent::Given => 1,
+                })
+                .collect();
+            let grid = std::array::from_fn(|axis| grid.get(axis).copied().unwrap_or(1));
+            if !checks::hold(&kernel, &scalar, &len, kernel.whole_groups(grid)) {
+                open.push((entry.name, size));
+            }
+        }
+    }
+    open.dedup_by_key(|(name, _)| *name);
+    let names: Vec<&str> = open.iter().map(|(name, _)| *name).collect();
+    assert_eq!(names, ["spmv"], "{open:?}");
+}
+
 #[test]
 fn definitions_survive_their_encoding() {
     for (def, tree) in definitions().iter().zip(trees()) {
@@ -445,6 +483,29 @@ proptest! {
         };
         let some = optimize_with(&kernel, &wanted);
         prop_assert_eq!(&before, &outcome(&some, &data, grid), "{}\n{}", kernel, some);
+    }
+
+    /// Whatever is known of a call: where its checks are said to hold, it does not fail.
+    #[test]
+    fn checks_that_hold_do_not_fail(seed in any::<u64>(), size in 5usize..60, n in 0u32..40) {
+        let mut rng = Random::new(seed);
+        let (kernel, data, grid) = if rng.chance(50) {
+            random::failing_kernel(&mut rng)
+        } else {
+            let kernel = random::kernel(&mut rng, &Options { size, ..Options::default() });
+            let (data, grid) = random::arguments(&mut rng, &kernel, n, Floats::Normal);
+            (kernel, data, grid)
+        };
+        let kernel = optimize(&kernel);
+        let scalar = |param: IrParam| match &data[param.index()] {
+            Data::Scalar(c) => Some(*c),
+            Data::Narrow(_) | Data::Wide(_) => None,
+        };
+        let len = |param: IrParam| Some(data[param.index()].len() as u32);
+        if checks::hold(&kernel, &scalar, &len, kernel.whole_groups(grid)) {
+            let ran = interp::run(&kernel, &mut data.clone(), grid, None);
+            prop_assert!(ran.is_ok(), "{ran:?}\n{kernel}");
+        }
     }
 
     #[test]

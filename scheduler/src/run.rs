@@ -113,7 +113,7 @@ pub(crate) fn settle(job: &Job, claim: &Claim) -> Result<bool, Error> {
 
 /// A call that the GPU has been given.
 pub(crate) struct Flight {
-    underway: Underway<Arc<GpuVersion>, Claim>,
+    underway: Underway<Claim>,
     /// Those of its results that hold nothing unless it ends well.
     blank: Vec<(Arc<Storage>, Range<usize>)>,
     /// Whether it did not.
@@ -151,7 +151,7 @@ pub(crate) fn issue(
         }
     }
     let start = Instant::now();
-    let underway = match GpuVersion::issue(version.clone(), &args, job.grid, claim, deadline) {
+    let underway = match version.issue(&args, job.grid, claim, deadline) {
         Ok(underway) => underway,
         Err((error, claim)) => {
             forget_if_gone(job, &error);

@@ -73,6 +73,8 @@ pub struct GpuOptions {
     pub without_timestamps: bool,
     /// Pretend that commands hold no numbers.
     pub without_immediates: bool,
+    /// Prove that checks hold at the first call of a shape, and compile the kernel without them at once.
+    pub proves_at_once: bool,
     /// Share host memory in no better way than this.
     pub sharing: Option<Sharing>,
 }
@@ -239,6 +241,7 @@ pub struct Gpu {
     /// Where the driver has them, waits go through this.
     timeline: Option<Timeline>,
     stream: Stream,
+    proves_at_once: bool,
 }
 
 /// A submission, to wait for.
@@ -368,6 +371,7 @@ impl Gpu {
             importer,
             timeline,
             stream,
+            proves_at_once: options.proves_at_once,
         }))
     }
 
@@ -398,6 +402,11 @@ impl Gpu {
     /// The order in which it works: claims of calls on it are of this stream.
     pub fn stream(&self) -> Stream {
         self.stream
+    }
+
+    /// Whether calls are proved to need no checks when they come first, not later.
+    pub(crate) fn proves_at_once(&self) -> bool {
+        self.proves_at_once
     }
 
     /// How many errors it has reported so far.

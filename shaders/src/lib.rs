@@ -18,6 +18,7 @@ mod buffer;
 mod device;
 mod emit;
 mod import;
+mod lean;
 pub mod legality;
 mod pipeline;
 mod report;

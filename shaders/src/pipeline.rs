@@ -11,6 +11,7 @@ use crossover_kernels::ir::{CollectiveKind, Kernel};
 
 use crate::device::{DeviceError, Gpu};
 use crate::emit::{ADD_SUMS, Binding, FOLD, LEVEL_BYTES, MAIN, Role, SCAN_SUMS, Shader, emit};
+use crate::lean::Lean;
 use crate::report::Report;
 use crate::schedule::Schedule;
 
@@ -42,10 +43,9 @@ impl GpuExecutor {
     ) -> Result<Arc<GpuVersion>, RunError> {
         let caps = self.gpu.capabilities();
         let schedule = schedule.unwrap_or_else(|| Schedule::of(kernel, caps));
-        let shader = emit(kernel, caps, &schedule)?;
-        GpuVersion::new(self.gpu.clone(), kernel.clone(), shader)
-            .map(Arc::new)
-            .map_err(|error| error.of_kernel(&kernel.entry.name, &caps.device, "the pipeline"))
+        let checked = Arc::new(Compiled::of(&self.gpu, kernel, &schedule)?);
+        let lean = Lean::of(kernel, schedule, self.gpu.proves_at_once());
+        Ok(Arc::new(GpuVersion { checked, lean }))
     }
 }
 
@@ -59,9 +59,9 @@ impl Executor for GpuExecutor {
     }
 }
 
-/// A kernel compiled for one device.
+/// One compiled form of a kernel: with its checks, or without.
 #[derive(Debug)]
-pub struct GpuVersion {
+pub(crate) struct Compiled {
     pub(crate) gpu: Arc<Gpu>,
     pub(crate) kernel: Arc<Kernel>,
     pub(crate) shader: Shader,
@@ -111,8 +111,20 @@ const TIMED_FIRST: u32 = 4;
 const TIMED_EVERY: u32 = 16;
 const TIMED_FROM: Duration = Duration::from_millis(2);
 
-impl GpuVersion {
-    fn new(gpu: Arc<Gpu>, kernel: Arc<Kernel>, shader: Shader) -> Result<GpuVersion, DeviceError> {
+impl Compiled {
+    /// Compiles a kernel for a device.
+    pub(crate) fn of(
+        gpu: &Arc<Gpu>,
+        kernel: &Arc<Kernel>,
+        schedule: &Schedule,
+    ) -> Result<Compiled, RunError> {
+        let shader = emit(kernel, gpu.capabilities(), schedule)?;
+        Compiled::new(gpu.clone(), kernel.clone(), shader).map_err(|error| {
+            error.of_kernel(&kernel.entry.name, &gpu.capabilities().device, "the pipeline")
+        })
+    }
+
+    fn new(gpu: Arc<Gpu>, kernel: Arc<Kernel>, shader: Shader) -> Result<Compiled, DeviceError> {
         gpu.healthy()?;
         let numbers_stride = u64::from(shader.params.bytes().max(8))
             .next_multiple_of(u64::from(gpu.capabilities().uniform_alignment.max(16)));
@@ -131,7 +143,7 @@ impl GpuVersion {
                 add_sums: stage(ADD_SUMS, &in_tree)?,
             }),
         };
-        let version = GpuVersion {
+        let version = Compiled {
             gpu,
             kernel,
             shader,
@@ -169,25 +181,34 @@ impl GpuVersion {
         let nanos = u64::try_from(wall.as_nanos()).unwrap_or(u64::MAX);
         self.last_wall_ns.store(nanos, Ordering::Relaxed);
     }
+}
 
+/// A kernel compiled for one device.
+#[derive(Debug)]
+pub struct GpuVersion {
+    pub(crate) checked: Arc<Compiled>,
+    pub(crate) lean: Lean,
+}
+
+impl GpuVersion {
     /// The kernel.
     pub fn kernel(&self) -> &Arc<Kernel> {
-        &self.kernel
+        &self.checked.kernel
     }
 
-    /// The shader that runs it.
+    /// The shader that runs it, with its checks.
     pub fn shader(&self) -> &Shader {
-        &self.shader
+        &self.checked.shader
     }
 
     /// The device that it is compiled for.
     pub fn gpu(&self) -> &Arc<Gpu> {
-        &self.gpu
+        &self.checked.gpu
     }
 }
 
 impl Scratch {
-    fn new(version: &GpuVersion) -> Result<Scratch, DeviceError> {
+    fn new(version: &Compiled) -> Result<Scratch, DeviceError> {
         let (gpu, shader) = (&version.gpu, &version.shader);
         let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
         let bytes = version.numbers_stride * STEPS_MAX as u64;
@@ -221,7 +242,7 @@ fn create_module(gpu: &Gpu, shader: &Shader) -> Result<wgpu::ShaderModule, Devic
     };
     gpu.catching(|| {
         // SAFETY: every access of a verified, optimised kernel stands behind a check of its index
-        // or was proved to need none; where an invocation goes on after its check has failed, naga's
+        // or was proved to need none, for any call or for those that `lean.rs` gives to it; where an invocation goes on after its check has failed, naga's
         // bounds checks are on. What the emitter adds itself is guarded by the extents that
         // the host writes. Unbounded loops count their passages and end.
         unsafe { gpu.device().create_shader_module_trusted(descriptor, checks) }

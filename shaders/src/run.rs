@@ -1,7 +1,6 @@
 //! Running a compiled kernel: which dispatches a call becomes.
 
 use std::borrow::BorrowMut;
-use std::ops::Deref;
 use std::time::Instant;
 
 use crossover_kernels::error::RunError;
@@ -12,7 +11,7 @@ use crossover_memory::{Claim, Want};
 use crate::buffer::{DeviceBuffer, Readbacks};
 use crate::device::DeviceError;
 use crate::emit::{Field, LEVEL_BYTES, Role, STATUS_BYTES};
-use crate::pipeline::{GpuVersion, STEPS_MAX, Scratch, Stage, Tree};
+use crate::pipeline::{Compiled, GpuVersion, STEPS_MAX, Scratch, Stage, Tree};
 use crate::underway::{Batch, HostMemory, Running, Step, Stop, Took, Underway};
 
 /// An argument of a dispatch, already on the device.
@@ -61,7 +60,7 @@ impl GpuVersion {
         claim: &mut Claim,
         deadline: Option<Deadline>,
     ) -> Result<Took, RunError> {
-        match GpuVersion::issue(self, args, grid, claim, deadline) {
+        match self.issue(args, grid, claim, deadline) {
             Ok(underway) => underway.finish().0,
             Err((error, _)) => Err(error),
         }
@@ -71,19 +70,21 @@ impl GpuVersion {
     ///
     /// # Errors
     /// As [`Version::run`], with the claim back.
-    pub fn issue<V: Deref<Target = GpuVersion>, C: BorrowMut<Claim>>(
-        version: V,
+    pub fn issue<C: BorrowMut<Claim>>(
+        &self,
         args: &[DeviceArg<'_>],
         grid: Grid,
         claim: C,
         deadline: Option<Deadline>,
-    ) -> Result<Underway<V, C>, (RunError, C)> {
+    ) -> Result<Underway<C>, (RunError, C)> {
+        let version = &self.checked;
         if let Err(error) = version.check_device_args(args, claim.borrow()) {
             return Err((error, claim));
         }
         let host_memory = version.host_memory(args);
+        let lean = self.lean.form(version, args, grid);
         let mut underway = Underway {
-            version,
+            version: lean.unwrap_or_else(|| version.clone()),
             claim: Some(claim),
             running: None,
             host_memory,
@@ -103,7 +104,9 @@ impl GpuVersion {
             },
         }
     }
+}
 
+impl Compiled {
     pub(crate) fn device_error(&self, error: DeviceError, what: &str) -> RunError {
         error.of_kernel(&self.kernel.entry.name, &self.gpu.info().name, what)
     }
@@ -389,10 +392,7 @@ impl GpuVersion {
 }
 
 /// Gives a call to the device. Where it takes several submissions, all but the last are waited for.
-fn submit<V: Deref<Target = GpuVersion>, C: BorrowMut<Claim>>(
-    launch: Launch<'_>,
-    underway: &mut Underway<V, C>,
-) -> Result<(), Stop> {
+fn submit<C: BorrowMut<Claim>>(launch: Launch<'_>, underway: &mut Underway<C>) -> Result<(), Stop> {
     underway.version.gpu.healthy()?;
     if let Some(deadline) = underway.deadline.filter(Deadline::has_passed) {
         return Err(DeviceError::Deadline(deadline.limit).into());
@@ -484,14 +484,14 @@ fn pieces(grid: Grid, workgroup: [u32; 3], limit: u32) -> impl Iterator<Item = P
 
 impl Version for GpuVersion {
     fn run(&self, call: &mut Call<'_>) -> Result<Measurement, RunError> {
-        check_args(&self.kernel, call.args, call.grid)?;
+        check_args(self.kernel(), call.args, call.grid)?;
         let mut measurement = Measurement::default();
         if call.grid.contains(&0) {
-            self.write_identity(call);
+            self.checked.write_identity(call);
             return Ok(measurement);
         }
         let start = Instant::now();
-        let buffers = self.upload(call, &mut measurement)?;
+        let buffers = self.checked.upload(call, &mut measurement)?;
         measurement.transfer = start.elapsed();
 
         let args: Vec<DeviceArg<'_>> = call
@@ -514,13 +514,13 @@ impl Version for GpuVersion {
             return outcome.map(|_| measurement);
         }
         let start = Instant::now();
-        self.read_back(call, &buffers, &mut measurement)?;
+        self.checked.read_back(call, &buffers, &mut measurement)?;
         measurement.transfer += start.elapsed();
         outcome.map(|_| measurement)
     }
 }
 
-impl GpuVersion {
+impl Compiled {
     /// The result of a reduction over nothing.
     fn write_identity(&self, call: &mut Call<'_>) {
         if let (Some(identity), Some(Arg::Buffer { slot, .. })) =

@@ -1,7 +1,7 @@
 //! Work that the device has been given: submitting it, waiting for it, and what came of it.
 
 use std::borrow::BorrowMut;
-use std::ops::{Deref, Range};
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ use crossover_memory::{Claim, Fill, Slot};
 use crate::buffer::{DeviceBuffer, Mapped};
 use crate::device::{DeviceError, Submission};
 use crate::emit::SITE_NO_END;
-use crate::pipeline::{GpuVersion, Scratch, Stage};
+use crate::pipeline::{Compiled, Scratch, Stage};
 
 /// One dispatch of a submission.
 pub(crate) struct Step<'a> {
@@ -79,8 +79,8 @@ pub(crate) struct HostMemory {
 /// since the device may be working on memory that the claim covers.
 #[derive(Debug)]
 #[must_use = "the call is over when it is finished"]
-pub struct Underway<V: Deref<Target = GpuVersion>, C: BorrowMut<Claim>> {
-    pub(crate) version: V,
+pub struct Underway<C: BorrowMut<Claim>> {
+    pub(crate) version: Arc<Compiled>,
     /// Until it is given back.
     pub(crate) claim: Option<C>,
     /// What is left of it; nothing for a call over nothing.
@@ -108,7 +108,7 @@ pub(crate) struct Running {
     _kept: Vec<DeviceBuffer>,
 }
 
-impl<V: Deref<Target = GpuVersion>, C: BorrowMut<Claim>> Underway<V, C> {
+impl<C: BorrowMut<Claim>> Underway<C> {
     /// Leaves the newest of some bytes of a slot that is claimed for writing on the device, as
     /// [`Claim::defer`].
     ///
@@ -192,7 +192,7 @@ impl<V: Deref<Target = GpuVersion>, C: BorrowMut<Claim>> Underway<V, C> {
     }
 }
 
-impl<V: Deref<Target = GpuVersion>, C: BorrowMut<Claim>> Drop for Underway<V, C> {
+impl<C: BorrowMut<Claim>> Drop for Underway<C> {
     fn drop(&mut self) {
         if let Some(running) = self.running.take()
             && let Err(Stop::Device(error) | Stop::Underway(error)) =
@@ -217,7 +217,7 @@ impl Took {
 impl Running {
     /// Gives dispatches to the device, one after another in one submission.
     pub(crate) fn submit(
-        version: &GpuVersion,
+        version: &Compiled,
         Batch { mut scratch, steps, kept }: Batch<'_>,
         host_memory: &[HostMemory],
     ) -> Running {
@@ -266,7 +266,7 @@ impl Running {
     /// Waits for the end.
     pub(crate) fn finish(
         mut self,
-        version: &GpuVersion,
+        version: &Compiled,
         deadline: Option<Deadline>,
     ) -> Result<Took, Stop> {
         let gpu = &version.gpu;

@@ -38,7 +38,8 @@ fn library_kernels_meet_their_references() {
         ..GpuOptions::default()
     };
     let mapped = GpuOptions { sharing: Some(Sharing::Mapped), ..GpuOptions::default() };
-    for options in [GpuOptions::default(), plain, mapped] {
+    let lean = GpuOptions { proves_at_once: true, ..GpuOptions::default() };
+    for options in [GpuOptions::default(), plain, mapped, lean] {
         let Some(gpu) = gpu_with(&options) else { return };
         meet_their_references(&gpu);
     }
@@ -69,9 +70,16 @@ fn meet_their_references(gpu: &Arc<Gpu>) {
 /// Integers only: sums and products of floats may be fused, and subnormal ones be flushed.
 #[test]
 fn random_kernels_agree_with_the_interpreter() {
-    let Some(gpu) = gpu() else { return };
+    for proves_at_once in [false, true] {
+        let options = GpuOptions { proves_at_once, ..GpuOptions::default() };
+        let Some(gpu) = gpu_with(&options) else { return };
+        agree_with_the_interpreter(&gpu);
+    }
+}
+
+fn agree_with_the_interpreter(gpu: &Arc<Gpu>) {
     let integers = [Type::I32, Type::U32, Type::I64, Type::U64];
-    let types: Vec<Type> = integers.into_iter().filter(|&ty| has(&gpu, ty)).collect();
+    let types: Vec<Type> = integers.into_iter().filter(|&ty| has(gpu, ty)).collect();
     for (seed, count, size) in [(11, 20, 20), (12, 12, 60), (13, 3, 200)] {
         let mut rng = Random::new(seed);
         let options = Options { size, types: types.clone(), ..Options::default() };
@@ -84,7 +92,7 @@ fn random_kernels_agree_with_the_interpreter() {
             }
             let mut kernels = vec![optimised];
             kernels.extend(plain.helpers.is_empty().then(|| plain.clone()));
-            let versions: Vec<_> = kernels.iter().map(|kernel| compile(&gpu, kernel)).collect();
+            let versions: Vec<_> = kernels.iter().map(|kernel| compile(gpu, kernel)).collect();
             for n in [0, 1, 5, 70, 1500] {
                 let (data, grid) = random::arguments(&mut rng, &plain, n, random::Floats::Normal);
                 let mut expected = data.clone();

@@ -21,7 +21,7 @@ use std::collections::{HashMap, HashSet};
 use super::Pass;
 use super::rule::{Hits, Rule};
 use crate::ir::{
-    BinaryOp, Block, Const, Extent, Function, Inst, Kernel, Stmt, Type, UnaryOp, Value,
+    BinaryOp, Block, Const, Extent, Function, Inst, Kernel, Param, Stmt, Type, UnaryOp, Value,
 };
 
 /// The pass.
@@ -37,20 +37,54 @@ pub fn run(kernel: &mut Kernel, hits: &mut Hits) {
 pub fn run_with_grid(kernel: &mut Kernel, own_grid: bool, hits: &mut Hits) {
     let grid = if own_grid { kernel.grid.clone() } else { Vec::new() };
     let workgroup = kernel.workgroup;
-    run_function(&mut kernel.entry, &grid, workgroup, hits);
+    run_function(&mut kernel.entry, &grid, workgroup, DEPTH, hits);
     for helper in &mut kernel.helpers {
-        run_function(helper, &[], None, hits);
+        run_function(helper, &[], None, DEPTH, hits);
     }
 }
+
+/// Whether no check of the entry function can fail in a call with these arguments over this grid: `scalar`
+/// and `len` give what is known of them. All kernels that back ends get have but this one function.
+pub fn hold(
+    kernel: &Kernel,
+    scalar: &dyn Fn(Param) -> Option<Const>,
+    len: &dyn Fn(Param) -> Option<u32>,
+    grid: [u32; 3],
+) -> bool {
+    let mut entry = kernel.entry.clone();
+    for def in &mut entry.values {
+        let known = match def.inst {
+            Inst::Param(param) => scalar(param).filter(|c| c.ty == def.ty),
+            Inst::Len(param) => len(param).map(Const::from),
+            Inst::Extent(axis) => Some(Const::from(grid[axis.index()])),
+            _ => None,
+        };
+        if let Some(known) = known {
+            def.inst = Inst::Const(known);
+        }
+    }
+    let extents: Vec<Extent> =
+        grid[..kernel.axes()].iter().map(|&extent| Extent::Fixed(extent)).collect();
+    run_function(&mut entry, &extents, kernel.workgroup, DEPTH_OF_CALL, &mut Hits::ignored());
+    let mut checks = false;
+    entry.walk(&mut |stmt| checks |= matches!(stmt, Stmt::Check { .. }));
+    !checks
+}
+
+/// How many operators up the prover looks again when it asks for an interval, since conditions may have
+/// narrowed what a value was computed from: in passes, and for a call.
+const DEPTH: u32 = 0;
+const DEPTH_OF_CALL: u32 = 6;
 
 fn run_function(
     function: &mut Function,
     grid: &[Extent],
     workgroup: Option<[u32; 3]>,
+    depth: u32,
     hits: &mut Hits,
 ) {
     let body = std::mem::take(&mut function.body);
-    let mut prover = Prover { function, grid, workgroup, hits };
+    let mut prover = Prover { function, grid, workgroup, depth, hits };
     let body = prover.block(body, &mut Facts::default());
     function.body = body;
 }
@@ -79,6 +113,8 @@ struct Prover<'f> {
     grid: &'f [Extent],
     /// The size of workgroups: then the grid is made of whole ones.
     workgroup: Option<[u32; 3]>,
+    /// See [`DEPTH`].
+    depth: u32,
     hits: &'f mut Hits,
 }
 
@@ -160,16 +196,31 @@ impl Prover<'_> {
     }
 
     fn interval(&self, facts: &Facts, value: Value) -> Interval {
-        match facts.intervals.get(&value) {
+        self.interval_to(facts, value, self.depth)
+    }
+
+    /// The interval of a value, looking so many operators up.
+    fn interval_to(&self, facts: &Facts, value: Value, depth: u32) -> Interval {
+        let known = match facts.intervals.get(&value) {
             Some(interval) => *interval,
             None => whole(self.function.ty(value)),
+        };
+        if depth == 0 || !self.function.ty(value).is_int() {
+            return known;
         }
+        let Some(anew) = self.interval_from(facts, value, depth - 1) else { return known };
+        let both = (known.0.max(anew.0), known.1.min(anew.1));
+        if both.0 <= both.1 { both } else { known }
     }
 
     /// The interval of a value whose operands are known; `None` for that of its type.
     fn interval_of(&self, facts: &Facts, value: Value) -> Option<Interval> {
+        self.interval_from(facts, value, self.depth)
+    }
+
+    fn interval_from(&self, facts: &Facts, value: Value, depth: u32) -> Option<Interval> {
         let def = self.function.def(value);
-        let of = |value: Value| self.interval(facts, value);
+        let of = |value: Value| self.interval_to(facts, value, depth);
         let found = match def.inst {
             Inst::Const(c) => c.to_int().map(|c| (c, c)),
             Inst::Id(axis) => match self.grid.get(axis.index()) {
@@ -179,6 +230,12 @@ impl Prover<'_> {
                     Some((0, i128::from(whole) - 1))
                 }
                 Some(_) | None => None,
+            },
+            Inst::Group(axis) => match (self.grid.get(axis.index()), self.workgroup) {
+                (Some(Extent::Fixed(extent)), Some(size)) if *extent > 0 => {
+                    Some((0, i128::from(extent.div_ceil(size[axis.index()])) - 1))
+                }
+                _ => None,
             },
             Inst::Local(axis) => self.workgroup.map(|size| (0, i128::from(size[axis.index()]) - 1)),
             Inst::Unary(UnaryOp::CountOnes | UnaryOp::LeadingZeros | UnaryOp::TrailingZeros, _) => {
@@ -222,6 +279,8 @@ impl Prover<'_> {
                 }
                 (BinaryOp::Ne, true) | (BinaryOp::Eq, false) => {
                     facts.unequal.insert((x, y));
+                    self.narrow_unequal(facts, x, y);
+                    self.narrow_unequal(facts, y, x);
                 }
                 _ => {}
             },
@@ -252,8 +311,37 @@ impl Prover<'_> {
         let more = (y_low.max(x_low + gap), y_high);
         // Code that is never reached can assume what is false: intervals stay as they were there.
         if less.0 <= less.1 && more.0 <= more.1 {
-            facts.intervals.insert(x, less);
-            facts.intervals.insert(y, more);
+            self.narrow_to(facts, x, less);
+            self.narrow_to(facts, y, more);
+        }
+    }
+
+    /// x is not y, which may be the end of its interval.
+    fn narrow_unequal(&self, facts: &mut Facts, x: Value, y: Value) {
+        let ((low, high), other) = (self.interval(facts, x), self.interval(facts, y));
+        let (low, high) = match other {
+            (point, end) if point != end => return,
+            (point, _) => (low + i128::from(low == point), high - i128::from(high == point)),
+        };
+        if low <= high {
+            self.narrow_to(facts, x, (low, high));
+        }
+    }
+
+    /// An interval of a value, and of what it is a constant more than.
+    fn narrow_to(&self, facts: &mut Facts, value: Value, interval: Interval) {
+        facts.intervals.insert(value, interval);
+        let Inst::Binary(BinaryOp::Add, x, y) = self.function.def(value).inst else { return };
+        for (x, by) in [(x, y), (y, x)] {
+            let Some(by) = self.function.as_const(by).and_then(Const::to_int) else { continue };
+            let (low, high) = self.interval(facts, x);
+            // Where the sum may wrap, it says little of what it is the sum of.
+            let (least, greatest) = whole(self.function.ty(x));
+            let fits = least <= low + by && high + by <= greatest;
+            let narrower = (low.max(interval.0 - by), high.min(interval.1 - by));
+            if fits && narrower.0 <= narrower.1 {
+                facts.intervals.insert(x, narrower);
+            }
         }
     }
 
