@@ -3,6 +3,7 @@
 mod bench;
 mod collect;
 mod doctor;
+mod emit;
 mod explain;
 mod gpu;
 mod tune;
@@ -23,6 +24,8 @@ pub(crate) enum Command {
     Report(bench::ReportArgs),
     /// Say where a call would run, and why.
     Explain(explain::Args),
+    /// Show what a kernel became: IR, WebAssembly, WGSL or machine code, with its lines of Rust.
+    Emit(emit::Args),
     /// What this machine offers: cores, adapters, memory path, model.
     Doctor(doctor::Args),
     /// What the way to the GPU costs: an empty call, memory in place and staged, the bytes of a chain.
@@ -41,6 +44,7 @@ pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Bench(args) => bench::run(args),
         Command::Report(args) => bench::report(&args),
         Command::Explain(args) => explain::run(&args),
+        Command::Emit(args) => emit::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Gpu(args) => gpu::run(&args),
         Command::Collect(args) => collect::run(args),

@@ -449,6 +449,12 @@ impl Function {
         matches!(kind, Some(ParamKind::Buffer { access: Access::Read, .. }))
     }
 
+    /// Where a store stands, as far as its operands tell: the later place of the two, in one file.
+    pub fn span_of_store(&self, index: Value, value: Value) -> Span {
+        let (index, value) = (self.def(index).span, self.def(value).span);
+        if value.file == index.file && value.line > index.line { value } else { index }
+    }
+
     /// Number of parameters that are arguments of a call: all but the shared arrays.
     pub fn arity(&self) -> usize {
         self.params.len() - self.shared().count()

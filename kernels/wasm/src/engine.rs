@@ -71,6 +71,31 @@ fn config() -> Config {
     config
 }
 
+/// A module's machine code, for people to read.
+pub(crate) struct MachineCode {
+    /// The code of all functions.
+    pub(crate) text: Vec<u8>,
+    /// Each function's name, first byte and number of bytes.
+    pub(crate) functions: Vec<(String, usize, usize)>,
+    /// Where in the text the code for a byte of the module begins, in order.
+    pub(crate) places: Vec<(usize, Option<usize>)>,
+}
+
+/// Compiles a module, to be read.
+pub(crate) fn machine_code(engine: &Engine, bytes: &[u8]) -> wasmtime::Result<MachineCode> {
+    let module = Module::new(engine, bytes)?;
+    let name = |at: usize| {
+        let exports = module.exports().filter(|export| export.ty().func().is_some());
+        exports.map(|export| export.name().to_owned()).nth(at).unwrap_or_else(|| at.to_string())
+    };
+    let functions = module.functions().enumerate();
+    let functions = functions.map(|(at, f)| (name(at), f.offset, f.len)).collect();
+    let places = module
+        .address_map()
+        .map(|map| map.map(|(at, of)| (at, of.map(|of| of as usize))).collect::<Vec<_>>());
+    Ok(MachineCode { text: module.text().to_vec(), functions, places: places.unwrap_or_default() })
+}
+
 /// An instance of a module, kept from call to call. While it is bound it holds the slots that its
 /// memories lie over.
 pub(crate) struct Instance {

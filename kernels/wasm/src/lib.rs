@@ -9,6 +9,7 @@ mod cache;
 mod chunk;
 mod emit;
 mod engine;
+mod listing;
 mod pool;
 mod private;
 mod program;
@@ -17,6 +18,7 @@ mod schedule;
 mod task;
 
 pub use emit::{Unsupported, WasmModule, emit};
+pub use listing::Listing;
 pub use pool::{Job, Workers};
 pub use run::{WasmExecutor, WasmOptions};
 pub use schedule::Schedule;

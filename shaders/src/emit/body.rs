@@ -183,6 +183,7 @@ impl Body<'_, '_> {
     fn stmt(&mut self, stmt: &Stmt) {
         match stmt {
             Stmt::Let(value) => {
+                self.code.at(self.kernel.entry.def(*value).span);
                 let node = self.inst(*value);
                 self.values[value.index()] = Some(node);
             }
@@ -196,11 +197,15 @@ impl Body<'_, '_> {
                 self.code.store(pointer, value);
             }
             Stmt::Store(buffer, index, value) | Stmt::AtomicStore(buffer, index, value) => {
+                self.code.at(self.kernel.entry.span_of_store(*index, *value));
                 let pointer = self.element(*buffer, *index);
                 let value = self.value(*value);
                 self.code.store(pointer, value);
             }
-            Stmt::Check { condition, site, index } => self.check(*condition, *site, *index),
+            Stmt::Check { condition, site, index } => {
+                self.code.at(self.kernel.entry.sites[site.index()].span);
+                self.check(*condition, *site, *index);
+            }
             Stmt::If { condition, then, otherwise } => {
                 let condition = self.value(*condition);
                 let accept = self.nested(then);

@@ -14,6 +14,8 @@ use naga::{
     ScalarKind, Span, Statement, TypeInner, UnaryOperator,
 };
 
+use super::lines;
+
 /// A naga expression.
 pub(super) type Node = Handle<Expression>;
 
@@ -48,6 +50,8 @@ pub(super) struct Code<'m> {
     blocks: Vec<Block>,
     /// Where the expressions start that no `Emit` covers yet.
     open_from: Option<usize>,
+    /// What stands for the place in the source of the statements that are written.
+    span: Span,
     literals: HashMap<Const, Node>,
     globals: HashMap<Handle<GlobalVariable>, Node>,
 }
@@ -59,6 +63,7 @@ impl<'m> Code<'m> {
             function: Function { name: Some(name.to_owned()), ..Function::default() },
             blocks: vec![Block::new()],
             open_from: None,
+            span: Span::UNDEFINED,
             literals: HashMap::new(),
             globals: HashMap::new(),
         }
@@ -129,7 +134,14 @@ impl<'m> Code<'m> {
 
     fn push(&mut self, statement: Statement) {
         let block = self.blocks.last_mut().expect("a function has an open block until it ends");
-        block.push(statement, Span::UNDEFINED);
+        block.push(statement, self.span);
+    }
+
+    /// The statements from here on come from this line; see [`super::lines`].
+    pub(super) fn at(&mut self, span: crossover_kernels::ir::Span) {
+        if span.line > 0 {
+            self.span = lines::naga_span(span);
+        }
     }
 
     /// Adds a statement.

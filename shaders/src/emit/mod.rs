@@ -24,6 +24,7 @@ mod code;
 mod collective;
 mod entry;
 mod layout;
+mod lines;
 mod ops;
 
 use crossover_kernels::error::RunError;
@@ -76,6 +77,14 @@ pub struct Shader {
     pub goes_on: bool,
     /// Whether the kernel shares arrays, which begin as zeros.
     pub shares: bool,
+}
+
+impl Shader {
+    /// For each line of the WGSL, from the first, the number of a file of the kernel and a line in it that it
+    /// comes from, where that is known.
+    pub fn lines(&self) -> Vec<Option<(u32, u32)>> {
+        lines::lines(&self.module, &self.wgsl)
+    }
 }
 
 /// Emits a verified kernel whose helpers are inlined and whose transcendental functions are

@@ -410,6 +410,7 @@ impl<'a> Body<'a> {
 
     fn compute_group(&mut self, value: Value) -> Rep {
         let def = self.function.def(value);
+        self.code.at(def.span);
         let variance = self.variance(value);
         match &def.inst {
             Inst::Const(c) => return Rep::Const(*c),
@@ -537,9 +538,11 @@ impl<'a> Body<'a> {
                 });
             }
             Stmt::Store(buffer, index, value) => {
+                self.code.at(self.function.span_of_store(*index, *value));
                 self.each_group_of(&[*index, *value], |body| body.store(*buffer, *index, *value));
             }
             Stmt::AtomicStore(buffer, index, value) => {
+                self.code.at(self.function.span_of_store(*index, *value));
                 self.each_group(true, true, |body| body.atomic_store(*buffer, *index, *value));
             }
             Stmt::Check { condition, site, index } => {

@@ -1,7 +1,7 @@
 //! The code of one wasm function while it is written: instructions, locals, open control frames,
 //! and how a value of the IR is held in wasm locals.
 
-use crossover_kernels::ir::{Const, Type};
+use crossover_kernels::ir::{Const, Span, Type};
 use wasm_encoder::{BlockType, Function, Ieee32, Ieee64, InstructionSink, ValType};
 
 /// Lanes of a group: neighbours along x that one passage of the vector body computes together.
@@ -51,6 +51,16 @@ pub(super) struct Code {
     /// Locals of a finished body, to be used again.
     free: Vec<u32>,
     depth: u32,
+    /// Where in the bytes the code for a place in the source begins.
+    lines: Vec<(usize, Span)>,
+}
+
+/// A finished function.
+#[derive(Debug)]
+pub(crate) struct Written {
+    pub(crate) function: Function,
+    /// Bytes from the start of the function to the code for a place in the source, in order.
+    pub(crate) lines: Vec<(usize, Span)>,
 }
 
 /// The wasm type of a value of one lane.
@@ -78,15 +88,26 @@ const LOW_HALVES: [u8; 16] = [0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22
 impl Code {
     /// An empty function of so many parameters.
     pub(super) fn new(params: u32) -> Code {
-        Code { bytes: Vec::new(), params, locals: Vec::new(), free: Vec::new(), depth: 0 }
+        let (locals, free, lines) = (Vec::new(), Vec::new(), Vec::new());
+        Code { bytes: Vec::new(), params, locals, free, depth: 0, lines }
     }
 
     /// The function for the code section.
-    pub(super) fn finish(mut self) -> Function {
+    pub(super) fn finish(mut self) -> Written {
         self.sink().end();
         let mut function = Function::new_with_locals_types(self.locals);
+        let head = function.byte_len();
         function.raw(self.bytes);
-        function
+        let lines = self.lines.into_iter().map(|(at, span)| (head + at, span)).collect();
+        Written { function, lines }
+    }
+
+    /// What follows is for this place in the source.
+    pub(super) fn at(&mut self, span: Span) {
+        let same = |(_, last): &(usize, Span)| (last.file, last.line) == (span.file, span.line);
+        if span.line > 0 && !self.lines.last().is_some_and(same) {
+            self.lines.push((self.bytes.len(), span));
+        }
     }
 
     /// Appends instructions.

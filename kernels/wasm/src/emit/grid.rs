@@ -10,10 +10,10 @@
 use std::collections::HashMap;
 
 use crossover_kernels::ir::{Collective, CollectiveKind, Const, Kernel, Type, Value};
-use wasm_encoder::{Function, ValType};
+use wasm_encoder::ValType;
 
 use super::body::{Body, Context, Failing, Form, Width};
-use super::code::{Code, LANES, Rep};
+use super::code::{Code, LANES, Rep, Written};
 use super::inside::{Region, Search};
 use super::interior::Interior;
 use super::layout::Layout;
@@ -78,7 +78,7 @@ pub(super) fn emit_function(
     layout: &Layout,
     forms: Forms<'_>,
     mode: Mode,
-) -> Function {
+) -> Written {
     let carry = u32::from(mode == Mode::Scan);
     let mut code = Code::new(layout.params() + carry);
     let mut local = || code.local(ValType::I32);

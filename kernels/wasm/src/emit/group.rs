@@ -13,11 +13,11 @@
 use std::collections::HashMap;
 
 use crossover_kernels::ir::Kernel;
-use wasm_encoder::{Function, ValType};
+use wasm_encoder::ValType;
 
 use super::FENCE;
 use super::body::{Body, Context, Failing, Form, Workgroup};
-use super::code::Code;
+use super::code::{Code, Written};
 use super::grid::{range_params, report_failure};
 use super::inside::{Region, Search};
 use super::interior::Interior;
@@ -43,7 +43,7 @@ pub(super) struct Groups<'a> {
 }
 
 /// Emits `run` for a kernel in pieces.
-pub(super) fn emit_groups(groups: Groups<'_>) -> Function {
+pub(super) fn emit_groups(groups: Groups<'_>) -> Written {
     let Groups { kernel, layout, size, whole, .. } = groups;
     let mut code = Code::new(layout.params());
     let mut local = || code.local(ValType::I32);

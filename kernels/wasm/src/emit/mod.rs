@@ -49,7 +49,9 @@ mod walk;
 
 use std::collections::HashSet;
 
-use crossover_kernels::ir::{CollectiveKind, Function, Inst, Kernel, ParamKind, Stmt, Type, Value};
+use crossover_kernels::ir::{
+    CollectiveKind, Function, Inst, Kernel, ParamKind, Span, Stmt, Type, Value,
+};
 use crossover_kernels::passes::fission::fission;
 use crossover_kernels::passes::refill::{Refilled, refill};
 use wasm_encoder::{
@@ -60,7 +62,7 @@ use wasm_encoder::{
 use crate::private::{Merge, privates};
 use crate::schedule::Schedule;
 use body::{Form, Width};
-use code::val_type;
+use code::{Written, val_type};
 use divergence::Divergence;
 use fences::Fences;
 use grid::{Forms, Mode, emit_function};
@@ -99,6 +101,8 @@ pub struct Unsupported {
 pub struct WasmModule {
     /// The module.
     pub bytes: Vec<u8>,
+    /// Bytes from the start of the module to the code for a place in the source, in order.
+    pub lines: Vec<(usize, Span)>,
     /// Bytes that the memory after those of the buffers needs; without any there is no such memory.
     pub scratch_bytes: usize,
     /// Whether the kernel has loops that no counter bounds.
@@ -162,8 +166,10 @@ fn emit_grid(kernel: &Kernel, schedule: Schedule) -> Result<WasmModule, Unsuppor
     let modes = Mode::of(kernel);
     let code =
         modes.iter().map(|mode| emit_function(kernel, &layout, forms, *mode)).collect::<Vec<_>>();
+    let (bytes, lines) = module(kernel, &layout, scratch_bytes, &modes, &code);
     Ok(WasmModule {
-        bytes: module(kernel, &layout, scratch_bytes, &modes, &code),
+        bytes,
+        lines,
         scratch_bytes,
         unbounded: is_unbounded(function),
         rows: tile.rows,
@@ -222,8 +228,10 @@ fn emit_pieces(
         (&interior, GroupForms { vector, scalar })
     });
     let code = [emit_groups(Groups { kernel, layout: &layout, size, whole, inside })];
+    let (bytes, lines) = module(kernel, &layout, scratch_bytes, &[Mode::Map], &code);
     Ok(WasmModule {
-        bytes: module(kernel, &layout, scratch_bytes, &[Mode::Map], &code),
+        bytes,
+        lines,
         scratch_bytes,
         unbounded: is_unbounded(function),
         rows: 1,
@@ -251,8 +259,10 @@ fn emit_lanes(
         ..facts.scalar_form(function)
     };
     let code = [emit_refilled(kernel, refilled, &layout, vector)];
+    let (bytes, lines) = module(kernel, &layout, 0, &[Mode::Map], &code);
     Ok(WasmModule {
-        bytes: module(kernel, &layout, 0, &[Mode::Map], &code),
+        bytes,
+        lines,
         scratch_bytes: 0,
         unbounded: is_unbounded(&kernel.entry),
         rows: 1,
@@ -283,8 +293,8 @@ fn module(
     layout: &Layout,
     scratch_bytes: usize,
     modes: &[Mode],
-    functions: &[wasm_encoder::Function],
-) -> Vec<u8> {
+    functions: &[Written],
+) -> (Vec<u8>, Vec<(usize, Span)>) {
     let mut module = Module::new();
     module.section(&types(kernel, layout, modes));
     let mut section = FunctionSection::new();
@@ -296,11 +306,26 @@ fn module(
     module.section(&globals(kernel));
     module.section(&exports(kernel, memories_count(layout, scratch_bytes), modes));
     let mut code = CodeSection::new();
-    for function in functions {
-        code.function(function);
+    for written in functions {
+        code.function(&written.function);
     }
     module.section(&code);
-    module.finish()
+    let bytes = module.finish();
+    // The functions are the end of the module, each behind its length.
+    let mut end = bytes.len();
+    let mut lines = Vec::new();
+    for written in functions.iter().rev() {
+        let start = end - written.function.byte_len();
+        lines.extend(written.lines.iter().rev().map(|(at, span)| (start + at, *span)));
+        end = start - leb_bytes(written.function.byte_len());
+    }
+    lines.reverse();
+    (bytes, lines)
+}
+
+/// Bytes of a number in LEB128.
+fn leb_bytes(number: usize) -> usize {
+    (number.max(1).ilog2() as usize + 7) / 7
 }
 
 /// What is known of a kernel, whole and inside.

@@ -9,11 +9,11 @@
 
 use crossover_kernels::ir::Kernel;
 use crossover_kernels::passes::refill::Refilled;
-use wasm_encoder::{Function, ValType};
+use wasm_encoder::ValType;
 
 use super::FENCE;
 use super::body::{Body, Context, Failing, Form};
-use super::code::Code;
+use super::code::{Code, Written};
 use super::grid::{range_params, report_failure, step};
 use super::layout::{Layout, RANGE_PARAMS};
 
@@ -23,7 +23,7 @@ pub(super) fn emit_refilled(
     refilled: &Refilled,
     layout: &Layout,
     form: Form<'_>,
-) -> Function {
+) -> Written {
     let mut code = Code::new(RANGE_PARAMS + kernel.entry.arity() as u32);
     let mut local = || code.local(ValType::I32);
     // The first locals are where the layout looks for the parameters behind the arguments.

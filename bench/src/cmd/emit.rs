@@ -1,0 +1,171 @@
+//! `crossover emit`: what a kernel became, stage by stage, with the lines of Rust that it comes from.
+
+use std::collections::HashMap;
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use crossover::kernels::ir::{Kernel, Span};
+use crossover::kernels::library;
+use crossover::kernels::{front, passes};
+use crossover::shaders::{self, Capabilities};
+use crossover_wasm::{Listing, Schedule};
+
+/// Arguments of `emit`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The kernel.
+    kernel: String,
+    #[command(flatten)]
+    stage: Stage,
+}
+
+/// Which stage.
+#[derive(Clone, Copy, Debug, clap::Args)]
+#[group(required = true, multiple = false)]
+struct Stage {
+    /// The optimised intermediate representation.
+    #[arg(long)]
+    ir: bool,
+    /// The WebAssembly.
+    #[arg(long)]
+    wat: bool,
+    /// The shader.
+    #[arg(long)]
+    wgsl: bool,
+    /// The machine code.
+    #[arg(long)]
+    asm: bool,
+}
+
+pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let entry = library::find(&args.kernel).with_context(|| {
+        let names: Vec<&str> = library::ALL.iter().map(|e| e.name).collect();
+        format!("there is no kernel `{}`; there are {}", args.kernel, names.join(", "))
+    })?;
+    let kernel = passes::optimize(&front::kernel(entry.def, &[], &[])?);
+    let mut sources = Sources::of(&kernel);
+    match args.stage {
+        Stage { ir: true, .. } => print_ir(&kernel, &mut sources),
+        Stage { wat: true, .. } => print_wat(&kernel, &mut sources)?,
+        Stage { asm: true, .. } => print_asm(&kernel, &mut sources)?,
+        Stage { .. } => print_wgsl(&kernel, &mut sources)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The source files, as far as they are here to be read.
+struct Sources<'k> {
+    kernel: &'k Kernel,
+    texts: HashMap<u32, Option<String>>,
+    last: Option<(u32, u32)>,
+}
+
+impl Sources<'_> {
+    fn of(kernel: &Kernel) -> Sources<'_> {
+        Sources { kernel, texts: HashMap::new(), last: None }
+    }
+
+    /// A comment that names a line, where it is another than before.
+    fn comment(&mut self, start: &str, indent: &str, line: Option<(u32, u32)>) {
+        let Some((file, number)) = line.filter(|line| Some(*line) != self.last) else { return };
+        self.last = line;
+        let Some(path) = self.kernel.files.get(file as usize) else { return };
+        let text = self.texts.entry(file).or_insert_with(|| std::fs::read_to_string(&**path).ok());
+        let text =
+            text.as_ref().and_then(|text| text.lines().nth(number.saturating_sub(1) as usize));
+        let name = path.rsplit('/').next().unwrap_or(path);
+        match text.map(str::trim) {
+            Some(text) => println!("{indent}{start} {name}:{number}: {text}"),
+            None => println!("{indent}{start} {name}:{number}"),
+        }
+    }
+}
+
+fn place(span: Span) -> Option<(u32, u32)> {
+    (span.line > 0).then_some((span.file, span.line))
+}
+
+/// The blanks that a line begins with.
+fn indent(line: &str) -> &str {
+    &line[..line.len() - line.trim_start().len()]
+}
+
+fn print_ir(kernel: &Kernel, sources: &mut Sources<'_>) {
+    for line in kernel.to_string().lines() {
+        // A place stands at the end: ` @file:line:column`.
+        let (code, at) = match line.rsplit_once(" @") {
+            Some((code, at)) => (code, parse_place(at)),
+            None => (line, None),
+        };
+        sources.comment("//", indent(line), at);
+        println!("{}", if at.is_some() { code } else { line });
+    }
+}
+
+fn parse_place(text: &str) -> Option<(u32, u32)> {
+    let mut numbers = text.split(':').map(|number| number.parse().ok());
+    Some((numbers.next()??, numbers.next()??))
+}
+
+fn print_wgsl(kernel: &Kernel, sources: &mut Sources<'_>) -> anyhow::Result<()> {
+    let adapters = shaders::adapters();
+    let caps = adapters.first().map_or_else(Capabilities::everything, |a| a.capabilities.clone());
+    let schedule = shaders::Schedule::of(kernel, &caps);
+    let shader = shaders::emit(kernel, &caps, &schedule)?;
+    let lines = shader.lines();
+    for (at, line) in shader.wgsl.lines().enumerate() {
+        sources.comment("//", indent(line), lines.get(at).copied().flatten());
+        println!("{line}");
+    }
+    Ok(())
+}
+
+fn listing(kernel: &Kernel) -> anyhow::Result<Listing> {
+    Ok(Listing::new(kernel, Schedule::default_for(kernel))?)
+}
+
+fn print_wat(kernel: &Kernel, sources: &mut Sources<'_>) -> anyhow::Result<()> {
+    let module = listing(kernel)?.module;
+    let mut storage = String::new();
+    let config = wasmprinter::Config::new();
+    let mut lines = module.lines.iter().peekable();
+    for (offset, line) in config.offsets_and_lines(&module.bytes, &mut storage)? {
+        let mut at = None;
+        while let Some((from, span)) = lines.peek()
+            && offset.is_some_and(|offset| *from as u64 <= offset)
+        {
+            at = place(*span);
+            lines.next();
+        }
+        let line = line.trim_end();
+        sources.comment(";;", indent(line), at);
+        println!("{line}");
+    }
+    Ok(())
+}
+
+fn print_asm(kernel: &Kernel, sources: &mut Sources<'_>) -> anyhow::Result<()> {
+    use iced_x86::{Decoder, DecoderOptions, Formatter, IntelFormatter};
+    if !cfg!(target_arch = "x86_64") {
+        bail!("machine code is shown for x86-64 alone; --wat shows what it is compiled from");
+    }
+    let listing = listing(kernel)?;
+    let mut formatter = IntelFormatter::new();
+    formatter.options_mut().set_space_after_operand_separator(true);
+    for (name, start, bytes) in &listing.functions {
+        println!("{name}:");
+        let code = &listing.text[*start..*start + *bytes];
+        let mut decoder = Decoder::with_ip(64, code, *start as u64, DecoderOptions::NONE);
+        let mut text = String::new();
+        for instruction in &mut decoder {
+            let at = instruction.ip() as usize;
+            let next = listing.lines.partition_point(|(from, _)| *from <= at);
+            let line = next.checked_sub(1).and_then(|before| listing.lines[before].1);
+            sources.comment(";", "  ", line.and_then(place));
+            text.clear();
+            formatter.format(&instruction, &mut text);
+            println!("  {at:6x}  {text}");
+        }
+    }
+    Ok(())
+}
