@@ -11,10 +11,11 @@ use crossover_kernels::error::KernelError;
 use crossover_kernels::front::{self, Definition};
 use crossover_kernels::interp::{self, Data};
 use crossover_kernels::ir::{
-    Extent as IrExtent, Kernel, Param as IrParam, ParamKind as IrParamKind, Type, text,
+    Block as IrBlock, Extent as IrExtent, Kernel, Param as IrParam, ParamKind as IrParamKind,
+    Stmt as IrStmt, Type, text,
 };
 use crossover_kernels::passes::rule::Hits;
-use crossover_kernels::passes::{PIPELINE, checks, optimize, optimize_with};
+use crossover_kernels::passes::{PIPELINE, checks, optimize, optimize_with, privatize, tile};
 use crossover_kernels::random::{self, Floats, Options, Random};
 use crossover_kernels::verify::verify;
 use crossover_kernels::{Atomic, Def, Float, Id, Int, kernel, library};
@@ -376,6 +377,97 @@ fn checks_of_standard_kernels_hold() {
     assert_eq!(names, ["spmv"], "{open:?}");
 }
 
+/// The kernel without its checks.
+fn strip(block: &mut IrBlock) {
+    block.retain(|stmt| !matches!(stmt, IrStmt::Check { .. }));
+    block.iter_mut().flat_map(IrStmt::blocks_mut).for_each(strip);
+}
+
+/// Products and sums over all pairs are tiled, since neighbours load the same; others are not.
+#[test]
+fn tiles_are_where_neighbours_load_the_same() {
+    for entry in library::ALL {
+        let kernel = optimize(&front::kernel(entry.def, &[], &[]).expect("typed"));
+        let mut plain = kernel.clone();
+        strip(&mut plain.entry.body);
+        let size = tile::best(&plain);
+        let expected = match entry.name {
+            "matmul" => [4, 4],
+            "nbody" => [4, 1],
+            _ => [1, 1],
+        };
+        assert_eq!(size, expected, "{}", entry.name);
+        let Some(tiled) = tile::run(&plain, size) else { continue };
+        for n in [1usize, 2, 5, 19] {
+            let inputs = (entry.inputs)(n, &mut Random::new(3));
+            let data: Vec<Data> = inputs.iter().map(library::Input::data).collect();
+            let n = n as u32;
+            let grid = if kernel.axes() == 1 { [n, 1, 1] } else { [n, n, 1] };
+            let before = outcome(&kernel, &data, grid);
+            let mut args = data.clone();
+            args.extend([grid[0], grid[1]].map(|extent| Data::Scalar(extent.into())));
+            let after = outcome(&tiled, &args, tile::grid(grid, size));
+            assert_eq!(before.1[..], after.1[..data.len()], "{} of {n}\n{tiled}", entry.name);
+        }
+    }
+}
+
+#[kernel(grid = (x.len()))]
+fn counts(id: Id, n: usize, x: &[u32], seen: &mut [u32], bins: &[Atomic<u32>]) {
+    let v = x[id.x];
+    let mut many = 0;
+    for _ in 0..v & 3 {
+        many += v;
+    }
+    if v > 7 {
+        bins[v as usize % n].fetch_add(many);
+    }
+    bins[0].fetch_add(1);
+    seen[id.x] = many;
+}
+
+#[kernel(grid = (x.len()))]
+fn looks(id: Id, x: &[u32], seen: &mut [u32], bins: &[Atomic<u32>]) {
+    seen[id.x] = bins[(x[id.x] % 8) as usize].fetch_add(1);
+}
+
+/// Counting in a workgroup's own memory gives the same counts.
+#[test]
+fn private_counts_are_the_same() {
+    let stripped = |def: &'static Def| {
+        let kernel = optimize(&front::kernel(def, &[], &[]).expect("typed"));
+        let mut plain = kernel.clone();
+        strip(&mut plain.entry.body);
+        (kernel, plain)
+    };
+    assert!(privatize::run(&stripped(looks::DEF).1).is_none(), "somebody looks");
+    assert!(privatize::run(&stripped(counts::DEF).0).is_none(), "it has checks");
+    let histogram = library::find("histogram").expect("a kernel").def;
+    for (def, bins) in [(counts::DEF, 37usize), (counts::DEF, 1), (histogram, 256)] {
+        let (kernel, plain) = stripped(def);
+        let private = privatize::run(&plain).expect("it only counts");
+        verify(&private.kernel).expect("valid");
+        let mut rng = Random::new(9);
+        for n in [1usize, 255, 5000, 70_000] {
+            let x = Data::Narrow((0..n).map(|_| rng.next_u32() >> 16).collect());
+            let data = match def.name {
+                "histogram" => vec![x, Data::zeroed(Type::U32, bins)],
+                _ => {
+                    let n_bins = Data::Scalar((bins as u32).into());
+                    vec![n_bins, x, Data::zeroed(Type::U32, n), Data::zeroed(Type::U32, bins)]
+                }
+            };
+            let before = outcome(&kernel, &data, [n as u32, 1, 1]);
+            let (points, rounds) = privatize::grid(n as u32);
+            let mut args = data.clone();
+            args.extend([n as u32, rounds].map(|number| Data::Scalar(number.into())));
+            let after = outcome(&private.kernel, &args, [points, 1, 1]);
+            assert_eq!(after.0, None);
+            assert!(before.1[..] == after.1[..data.len()], "{} of {n}", def.name);
+        }
+    }
+}
+
 #[test]
 fn definitions_survive_their_encoding() {
     for (def, tree) in definitions().iter().zip(trees()) {
@@ -483,6 +575,27 @@ proptest! {
         };
         let some = optimize_with(&kernel, &wanted);
         prop_assert_eq!(&before, &outcome(&some, &data, grid), "{}\n{}", kernel, some);
+    }
+
+    /// A tile of points for each invocation gives what single points give.
+    #[test]
+    fn tiles_change_no_result(seed in any::<u64>(), size in 5usize..60, n in 1u32..30) {
+        let mut rng = Random::new(seed);
+        let options = Options { size, atomics: false, collectives: false, ..Options::default() };
+        let kernel = optimize(&random::kernel(&mut rng, &options));
+        let (data, grid) = random::arguments(&mut rng, &kernel, n, Floats::Normal);
+        let mut plain = kernel.clone();
+        strip(&mut plain.entry.body);
+        let before = outcome(&kernel, &data, grid);
+        prop_assume!(before.0.is_none() && !grid.contains(&0));
+        for size in [[2, 1], [1, 2], [4, 1], [2, 2], [4, 4]] {
+            let Some(tiled) = tile::run(&plain, size) else { continue };
+            verify(&tiled).map_err(|error| TestCaseError::fail(error.to_string()))?;
+            let mut args = data.clone();
+            args.extend([grid[0], grid[1]].map(|extent| Data::Scalar(extent.into())));
+            let after = outcome(&tiled, &args, tile::grid(grid, size));
+            prop_assert_eq!(&before.1[..], &after.1[..data.len()], "{:?}\n{}\n{}", size, kernel, tiled);
+        }
     }
 
     /// Whatever is known of a call: where its checks are said to hold, it does not fail.

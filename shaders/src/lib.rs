@@ -20,6 +20,7 @@ mod emit;
 mod import;
 mod lean;
 pub mod legality;
+mod pace;
 mod pipeline;
 mod report;
 mod run;

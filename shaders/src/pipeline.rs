@@ -12,6 +12,7 @@ use crossover_kernels::ir::{CollectiveKind, Kernel};
 use crate::device::{DeviceError, Gpu};
 use crate::emit::{ADD_SUMS, Binding, FOLD, LEVEL_BYTES, MAIN, Role, SCAN_SUMS, Shader, emit};
 use crate::lean::Lean;
+use crate::pace::Pace;
 use crate::report::Report;
 use crate::schedule::Schedule;
 
@@ -74,6 +75,7 @@ pub(crate) struct Compiled {
     /// Submissions so far, and what the last one took, in nanoseconds.
     submissions: AtomicU32,
     last_wall_ns: AtomicU64,
+    pub(crate) pace: Pace,
 }
 
 /// A pipeline and the layout of its bindings.
@@ -153,6 +155,7 @@ impl Compiled {
             scratch: Mutex::default(),
             submissions: AtomicU32::new(0),
             last_wall_ns: AtomicU64::new(0),
+            pace: Pace::default(),
         };
         // Memory that cannot be had is better known now.
         version.give_back(Scratch::new(&version)?);

@@ -11,6 +11,7 @@ use crossover_memory::{Claim, Want};
 use crate::buffer::{DeviceBuffer, Readbacks};
 use crate::device::DeviceError;
 use crate::emit::{Field, LEVEL_BYTES, Role, STATUS_BYTES};
+use crate::lean::points;
 use crate::pipeline::{Compiled, GpuVersion, STEPS_MAX, Scratch, Stage, Tree};
 use crate::underway::{Batch, HostMemory, Running, Step, Stop, Took, Underway};
 
@@ -82,15 +83,20 @@ impl GpuVersion {
             return Err((error, claim));
         }
         let host_memory = version.host_memory(args);
+        let points = points(grid);
         let lean = self.lean.form(version, args, grid);
+        let adapted = lean.as_ref().map(|lean| lean.adapt(args, grid));
+        let (args, grid) =
+            adapted.as_ref().map_or((args, grid), |(args, grid)| (args.as_slice(), *grid));
         let mut underway = Underway {
-            version: lean.unwrap_or_else(|| version.clone()),
+            version: lean.map_or_else(|| version.clone(), |lean| lean.compiled),
             claim: Some(claim),
             running: None,
             host_memory,
             lengths: args.iter().map(DeviceArg::len).collect(),
             start: Instant::now(),
             deadline,
+            points,
             before: Took::default(),
         };
         match submit(Launch { args, grid }, &mut underway) {

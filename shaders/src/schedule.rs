@@ -1,6 +1,9 @@
 //! How a kernel is spread over the device: part of what a version is.
 
 use crossover_kernels::ir::{CollectiveKind, Kernel};
+#[cfg(doc)]
+use crossover_kernels::passes::tile;
+use crossover_kernels::passes::tile::Size;
 
 use crate::legality::Capabilities;
 
@@ -17,6 +20,9 @@ pub struct Schedule {
     pub elements: u32,
     /// The most workgroups of a reduction's first pass; beyond that each takes more grid points.
     pub reduce_workgroups_max: u32,
+    /// Points of an invocation along x and y in large calls whose checks are proved, for kernels that allow it
+    /// ([`tile`]); `None` for what saves most loads.
+    pub tile: Option<[u32; 2]>,
 }
 
 impl Schedule {
@@ -35,7 +41,35 @@ impl Schedule {
         };
         let scan = kernel.collective.is_some_and(|c| c.kind == CollectiveKind::Scan);
         let elements = if scan { SCAN_ELEMENTS } else { 1 };
-        Schedule { workgroup, elements, reduce_workgroups_max: 256 }
+        Schedule { workgroup, elements, reduce_workgroups_max: 256, tile: None }
+    }
+
+    /// All schedules that make sense for a kernel: what models and tuners choose from, the usual one first.
+    pub fn space(kernel: &Kernel, caps: &Capabilities) -> Vec<Schedule> {
+        let usual = Schedule::of(kernel, caps);
+        let limit = caps.workgroup_invocations_max.clamp(1, 1024);
+        let sizes = [32, 64, 128, 256, 512, 1024].into_iter().filter(|size| *size <= limit);
+        let workgroups: Vec<[u32; 3]> = match (kernel.workgroup, kernel.axes()) {
+            (Some(size), _) => vec![size],
+            (None, 1) => sizes.map(|size| [size, 1, 1]).collect(),
+            (None, _) => sizes
+                .flat_map(|size| [8, 16, 32, 64].map(|x| [x, size / x, 1]))
+                .filter(|[_, y, _]| (1..=caps.workgroup_size_max[1]).contains(y))
+                .collect(),
+        };
+        let tiles: &[Size] = match kernel.axes() {
+            _ if kernel.collective.is_some() || kernel.workgroup.is_some() => &[[1, 1]],
+            1 => &[[1, 1], [2, 1], [4, 1]],
+            _ => &[[1, 1], [2, 1], [1, 2], [2, 2], [4, 2], [2, 4], [4, 4]],
+        };
+        let mut space = vec![usual];
+        for workgroup in workgroups {
+            for tile in tiles {
+                let schedule = Schedule { workgroup, tile: Some(*tile), ..usual };
+                space.push(schedule);
+            }
+        }
+        space
     }
 
     /// Invocations of a workgroup.

@@ -90,6 +90,8 @@ pub struct Underway<C: BorrowMut<Claim>> {
     pub(crate) lengths: Vec<u32>,
     pub(crate) start: Instant,
     pub(crate) deadline: Option<Deadline>,
+    /// Points of the call's grid.
+    pub(crate) points: u64,
     /// What earlier submissions of the same call took.
     pub(crate) before: Took,
 }
@@ -129,7 +131,13 @@ impl<C: BorrowMut<Claim>> Underway<C> {
             None => Ok(Took::default()),
         };
         match ran {
-            Ok(took) => (Ok(self.before.and(took)), self.claim_back()),
+            Ok(took) => {
+                let took = self.before.and(took);
+                if !took.wall.is_zero() {
+                    self.version.pace.note(self.points, took.wall);
+                }
+                (Ok(took), self.claim_back())
+            }
             Err(stop) => self.stopped(stop),
         }
     }

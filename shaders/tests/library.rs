@@ -12,7 +12,7 @@ use crossover_kernels::ir::{Const, Extent, Kernel, Type};
 use crossover_kernels::library;
 use crossover_kernels::passes::optimize;
 use crossover_kernels::random::{self, Options, Random};
-use crossover_shaders::{Gpu, GpuOptions, Sharing, legality};
+use crossover_shaders::{Gpu, GpuExecutor, GpuOptions, Schedule, Sharing, legality};
 
 /// The grid that a kernel's own extents give.
 fn grid(kernel: &Kernel, data: &[Data]) -> [u32; 3] {
@@ -61,6 +61,38 @@ fn meet_their_references(gpu: &Arc<Gpu>) {
                 let found = found.into_iter().map(|bits| Const::new(ty, bits).to_f64());
                 if let Some((i, e, f)) = entry.tolerance.judge(&expected.values, found) {
                     panic!("{} of {size} at {i}: {f}, expected {e}", entry.name);
+                }
+            }
+        }
+    }
+}
+
+/// Every schedule of every standard kernel gives the reference's result, at sizes that fill no tile.
+#[test]
+fn every_schedule_gives_the_same() {
+    let options = GpuOptions { proves_at_once: true, ..GpuOptions::default() };
+    let Some(gpu) = gpu_with(&options) else { return };
+    for entry in library::ALL {
+        let kernel = front::kernel(entry.def, &[], &[]).expect("library kernels are valid");
+        let kernel = Arc::new(optimize(&kernel));
+        let space = Schedule::space(&kernel, gpu.capabilities());
+        let inputs = (entry.inputs)(37, &mut Random::new(5));
+        for (at, schedule) in space.into_iter().enumerate() {
+            // One in five: each is a pipeline, which takes its time.
+            if at % 5 != 0 {
+                continue;
+            }
+            let executor = GpuExecutor::new(gpu.clone());
+            let version = executor.prepare(&kernel, Some(schedule)).expect("it compiles");
+            let mut data: Vec<Data> = inputs.iter().map(library::Input::data).collect();
+            let grid = grid(&kernel, &data);
+            run_gpu(&version, &mut data, grid, None).expect("library kernels do not fail");
+            for expected in (entry.reference)(&inputs) {
+                let ty = kernel.entry.params[expected.param].kind.ty();
+                let found = bits(&data[expected.param]);
+                let found = found.into_iter().map(|bits| Const::new(ty, bits).to_f64());
+                if let Some((i, e, f)) = entry.tolerance.judge(&expected.values, found) {
+                    panic!("{} with {schedule:?} at {i}: {f}, expected {e}", entry.name);
                 }
             }
         }

@@ -18,6 +18,7 @@ mod math;
 mod math_table;
 mod num;
 pub mod pass;
+pub mod privatize;
 pub mod refill;
 mod rewrite;
 pub mod rule;
@@ -25,6 +26,7 @@ pub mod strength;
 pub mod tail;
 #[cfg(test)]
 mod testing;
+pub mod tile;
 pub mod unroll;
 pub mod unswitch;
 

@@ -1,0 +1,414 @@
+//! Several grid points for one invocation, for devices that are not cut into vectors here.
+//!
+//! ```text
+//! kernel(x, y)  ==  for each i < Tx, j < Ty: the point (min(x + i gx, ex - 1), min(y + j gy, ey - 1))
+//! ```
+//!
+//! where g is the extent of the smaller grid and e that of the whole one. What depends on both axes is
+//! computed for each point of the tile, what depends on one for each position along it, what depends on none
+//! once: loads and sums that neighbours share are made once for all of them. Points of a tile lie a grid
+//! apart, so that neighbouring invocations still touch neighbouring elements. At the end of an axis the last
+//! point is computed again, which changes nothing: only kernels are taken that load nothing they store. All
+//! points of a tile take the same way, so conditions and ends of loops may not depend on an axis of it.
+
+use std::collections::HashSet;
+
+use crate::ir::{
+    Axis, BinaryOp, Block, Const, Function, Inst, Kernel, Local, Param, ParamDef, ParamKind, Span,
+    Stmt, Type, Value, ValueDef,
+};
+
+/// Points of a tile along x and y.
+pub type Size = [u32; 2];
+
+/// Points of a tile at most: each has variables of its own.
+const POINTS_MAX: u32 = 16;
+
+/// Elements of variables of a tile at most.
+const REGISTERS_MAX: u32 = 64;
+
+/// A tile is worth it where it loads at most so much of what single points load.
+const GAIN: f64 = 0.7;
+
+/// The kernel for tiles of this size, whose arguments are followed by the whole extents of x and y; `None`
+/// where it is none of those that can be tiled.
+pub fn run(kernel: &Kernel, size: Size) -> Option<Kernel> {
+    let deps = Dependences::of(kernel, size)?;
+    let old = &kernel.entry;
+    let mut params = old.params.clone();
+    let whole = ["whole_x", "whole_y"].map(|name| {
+        let name = unlike(name, &params);
+        params.push(ParamDef { name, kind: ParamKind::Scalar(Type::U32) });
+        Param(params.len() as u32 - 1)
+    });
+    let function = Function {
+        name: old.name.clone(),
+        params,
+        sites: old.sites.clone(),
+        ..Function::default()
+    };
+    let points = (size[0] * size[1]) as usize;
+    let map = vec![vec![None; points]; old.values.len()];
+    let axes = kernel.axes();
+    let mut tiler = Tiler { old, axes, deps, size, whole, new: function, map, locals: Vec::new() };
+    tiler.locals();
+    let mut body = tiler.points();
+    tiler.block(&old.body, &mut body);
+    tiler.new.body = body;
+    let mut tiled = Kernel { entry: tiler.new, ..kernel.clone() };
+    tiled.grid.fill(crate::ir::Extent::Given);
+    tiled.entry.compact();
+    Some(tiled)
+}
+
+/// The size of tiles that saves most loads, where it saves enough.
+pub fn best(kernel: &Kernel) -> Size {
+    let sides: &[Size] = if kernel.axes() == 1 {
+        &[[2, 1], [4, 1]]
+    } else {
+        &[[2, 1], [1, 2], [2, 2], [4, 2], [2, 4], [4, 4]]
+    };
+    let loads =
+        |size: Size| Dependences::of(kernel, size).map(|deps| deps.loads(&kernel.entry, size));
+    // As if there were two axes, so that each load has its class.
+    let Some(alone) = Dependences::of(kernel, [2, 1]).map(|deps| deps.loads(&kernel.entry, [1, 1]))
+    else {
+        return [1, 1];
+    };
+    let best = sides.iter().filter_map(|size| Some((loads(*size)?, *size)));
+    let best = best.min_by(|a, b| a.0.total_cmp(&b.0));
+    match best {
+        Some((cost, size)) if alone > 0.0 && cost <= GAIN * alone => size,
+        _ => [1, 1],
+    }
+}
+
+/// The grid of the tiled kernel.
+pub fn grid(whole: [u32; 3], size: Size) -> [u32; 3] {
+    [whole[0].div_ceil(size[0]), whole[1].div_ceil(size[1]), whole[2]]
+}
+
+fn unlike(name: &str, params: &[ParamDef]) -> String {
+    let mut name = name.to_owned();
+    while params.iter().any(|param| param.name == name) {
+        name.push('_');
+    }
+    name
+}
+
+/// Depends on the position along x, along y: of the axes of the tile.
+type Deps = u8;
+
+fn bit(axis: Axis, size: Size) -> Deps {
+    match axis {
+        Axis::X if size[0] > 1 => 1,
+        Axis::Y if size[1] > 1 => 2,
+        Axis::X | Axis::Y | Axis::Z => 0,
+    }
+}
+
+/// What depends on which axis of the tile.
+struct Dependences {
+    values: Vec<Deps>,
+    locals: Vec<Deps>,
+}
+
+impl Dependences {
+    /// `None` for a kernel that cannot be tiled.
+    fn of(kernel: &Kernel, size: Size) -> Option<Dependences> {
+        let entry = &kernel.entry;
+        let points = size[0].checked_mul(size[1])?;
+        let plain = kernel.collective.is_none()
+            && kernel.workgroup.is_none()
+            && entry.result.is_none()
+            && entry.shared().next().is_none();
+        let fits = size.iter().all(|side| *side > 0) && (2..=POINTS_MAX).contains(&points);
+        if !plain || !fits || (kernel.axes() == 1 && size[1] > 1) || !is_idempotent(entry) {
+            return None;
+        }
+        let mut deps = Dependences {
+            values: vec![0; entry.values.len()],
+            locals: vec![0; entry.locals.len()],
+        };
+        loop {
+            let before = deps.locals.clone();
+            deps.look(entry, &entry.body, size)?;
+            if deps.locals == before {
+                break;
+            }
+        }
+        let elements = |(at, local): (usize, &crate::ir::LocalDef)| {
+            let copies = deps.copies(deps.locals[at], size);
+            u64::from(local.array.unwrap_or(1)) * u64::from(copies)
+        };
+        let registers: u64 = entry.locals.iter().enumerate().map(elements).sum();
+        (registers <= u64::from(REGISTERS_MAX)).then_some(deps)
+    }
+
+    fn copies(&self, of: Deps, size: Size) -> u32 {
+        let along = |bit: Deps, side: u32| if of & bit != 0 { side } else { 1 };
+        along(1, size[0]) * along(2, size[1])
+    }
+
+    /// Takes down what the statements say; `None` where points of a tile could part.
+    fn look(&mut self, entry: &Function, block: &Block, size: Size) -> Option<()> {
+        for stmt in block {
+            match stmt {
+                Stmt::Let(value) => self.values[value.index()] = self.of_inst(entry, *value, size),
+                Stmt::Set(local, value) => {
+                    self.locals[local.index()] |= self.values[value.index()];
+                }
+                Stmt::SetElement(local, index, value) => {
+                    self.locals[local.index()] |=
+                        self.values[index.index()] | self.values[value.index()];
+                }
+                Stmt::Store(..) | Stmt::Break | Stmt::Continue | Stmt::Return => {}
+                Stmt::If { condition, then, otherwise } => {
+                    if self.values[condition.index()] != 0 {
+                        return None;
+                    }
+                    self.look(entry, then, size)?;
+                    self.look(entry, otherwise, size)?;
+                }
+                Stmt::For { counter, start, end, body, .. } => {
+                    if self.values[start.index()] | self.values[end.index()] != 0 {
+                        return None;
+                    }
+                    self.values[counter.index()] = 0;
+                    self.look(entry, body, size)?;
+                }
+                Stmt::Loop(body) => self.look(entry, body, size)?,
+                Stmt::AtomicStore(..)
+                | Stmt::Check { .. }
+                | Stmt::CallVoid(..)
+                | Stmt::Barrier(_)
+                | Stmt::Each(_) => return None,
+            }
+        }
+        Some(())
+    }
+
+    fn of_inst(&self, entry: &Function, value: Value, size: Size) -> Deps {
+        let inst = &entry.def(value).inst;
+        let mut deps = match inst {
+            Inst::Id(axis) => bit(*axis, size),
+            Inst::Get(local) | Inst::GetElement(local, _) => self.locals[local.index()],
+            _ => 0,
+        };
+        let mut inst = inst.clone();
+        inst.map_operands(&mut |v| {
+            deps |= self.values[v.index()];
+            v
+        });
+        deps
+    }
+
+    /// Loads inside of loops for each point of a tile of this size.
+    fn loads(&self, entry: &Function, size: Size) -> f64 {
+        let mut loads = 0.0;
+        entry.walk(&mut |stmt| {
+            let (Stmt::For { body, .. } | Stmt::Loop(body)) = stmt else { return };
+            for stmt in body {
+                if let Stmt::Let(value) = stmt
+                    && matches!(entry.def(*value).inst, Inst::Load(..))
+                {
+                    loads += f64::from(self.copies(self.values[value.index()], size));
+                }
+            }
+        });
+        loads / f64::from(size[0] * size[1])
+    }
+}
+
+/// Whether to run a point twice is to run it once: it loads nothing that the kernel stores, and has no effect
+/// but stores.
+fn is_idempotent(entry: &Function) -> bool {
+    let (mut loaded, mut stored) = (HashSet::new(), HashSet::new());
+    let mut atomic = false;
+    entry.walk(&mut |stmt| match stmt {
+        Stmt::Store(buffer, ..) => drop(stored.insert(*buffer)),
+        Stmt::AtomicStore(..) => atomic = true,
+        Stmt::Let(value) => match entry.def(*value).inst {
+            Inst::Load(buffer, _) => drop(loaded.insert(buffer)),
+            Inst::AtomicLoad(..) | Inst::Atomic(..) | Inst::CompareSwap(..) => atomic = true,
+            _ => {}
+        },
+        _ => {}
+    });
+    !atomic && loaded.is_disjoint(&stored)
+}
+
+struct Tiler<'k> {
+    old: &'k Function,
+    axes: usize,
+    deps: Dependences,
+    size: Size,
+    /// The whole extents.
+    whole: [Param; 2],
+    new: Function,
+    /// For each old value, its new one at each point of the tile that tells it from others.
+    map: Vec<Vec<Option<Value>>>,
+    /// The same of variables.
+    locals: Vec<Vec<Local>>,
+}
+
+impl Tiler<'_> {
+    /// The number of the point that stands for point `at`, for what depends on this.
+    fn of(&self, at: usize, deps: Deps) -> usize {
+        let width = self.size[0] as usize;
+        let (i, j) = (at % width, at / width);
+        let (i, j) = (if deps & 1 != 0 { i } else { 0 }, if deps & 2 != 0 { j } else { 0 });
+        j * width + i
+    }
+
+    /// The points that are told apart by what depends on this.
+    fn each(&self, deps: Deps) -> Vec<usize> {
+        let points = (self.size[0] * self.size[1]) as usize;
+        (0..points).filter(|&at| self.of(at, deps) == at).collect()
+    }
+
+    fn locals(&mut self) {
+        for (at, def) in self.old.locals.iter().enumerate() {
+            let deps = self.deps.locals[at];
+            let mut copies = Vec::new();
+            for point in 0..(self.size[0] * self.size[1]) as usize {
+                if self.of(point, deps) == point {
+                    self.new.locals.push(def.clone());
+                    copies.push(Local(self.new.locals.len() as u32 - 1));
+                } else {
+                    copies.push(copies[self.of(point, deps)]);
+                }
+            }
+            self.locals.push(copies);
+        }
+    }
+
+    fn push(&mut self, body: &mut Block, ty: Type, inst: Inst, span: Span) -> Value {
+        let value = Value(self.new.values.len() as u32);
+        self.new.values.push(ValueDef { ty, inst, span });
+        body.push(Stmt::Let(value));
+        value
+    }
+
+    /// Where the points of the tile lie: in place of `id.x` and `id.y`, and of the extents.
+    fn points(&mut self) -> Block {
+        let mut body = Block::new();
+        for (side, axis) in [Axis::X, Axis::Y].into_iter().enumerate().take(self.axes) {
+            let whole = self.whole[side];
+            let span = Span::default();
+            let mut push = |inst: Inst| self.push(&mut body, Type::U32, inst, span);
+            let own = push(Inst::Id(axis));
+            let (extent, apart) = (push(Inst::Param(whole)), push(Inst::Extent(axis)));
+            let one = push(Inst::Const(Const::from(1u32)));
+            let last = push(Inst::Binary(BinaryOp::Sub, extent, one));
+            let mut along = vec![own];
+            for _ in 1..self.size[side] {
+                let next = self.push(
+                    &mut body,
+                    Type::U32,
+                    Inst::Binary(BinaryOp::Add, along[along.len() - 1], apart),
+                    span,
+                );
+                along.push(next);
+            }
+            for value in &mut along[1..] {
+                let within = Inst::Binary(BinaryOp::Min, *value, last);
+                *value = self.push(&mut body, Type::U32, within, span);
+            }
+            let width = self.size[0] as usize;
+            for (def, map) in self.old.values.iter().zip(&mut self.map) {
+                if def.inst == Inst::Id(axis) {
+                    for (point, new) in map.iter_mut().enumerate() {
+                        *new = Some(along[[point % width, point / width][side]]);
+                    }
+                }
+            }
+        }
+        body
+    }
+
+    fn value(&self, value: Value, at: usize) -> Value {
+        let point = self.of(at, self.deps.values[value.index()]);
+        self.map[value.index()][point]
+            .expect("a verified kernel defines every value before its use")
+    }
+
+    fn block(&mut self, block: &Block, into: &mut Block) {
+        for stmt in block {
+            self.stmt(stmt, into);
+        }
+    }
+
+    fn nested(&mut self, block: &Block) -> Block {
+        let mut into = Block::new();
+        self.block(block, &mut into);
+        into
+    }
+
+    fn stmt(&mut self, stmt: &Stmt, into: &mut Block) {
+        match stmt {
+            Stmt::Let(value) => self.compute(*value, into),
+            Stmt::Set(local, value) => {
+                for at in self.each(self.deps.locals[local.index()]) {
+                    into.push(Stmt::Set(self.locals[local.index()][at], self.value(*value, at)));
+                }
+            }
+            Stmt::SetElement(local, index, value) => {
+                for at in self.each(self.deps.locals[local.index()]) {
+                    let (index, value) = (self.value(*index, at), self.value(*value, at));
+                    into.push(Stmt::SetElement(self.locals[local.index()][at], index, value));
+                }
+            }
+            Stmt::Store(buffer, index, value) => {
+                let deps = &self.deps.values;
+                for at in self.each(deps[index.index()] | deps[value.index()]) {
+                    into.push(Stmt::Store(*buffer, self.value(*index, at), self.value(*value, at)));
+                }
+            }
+            Stmt::If { condition, then, otherwise } => {
+                let (then, otherwise) = (self.nested(then), self.nested(otherwise));
+                into.push(Stmt::If { condition: self.value(*condition, 0), then, otherwise });
+            }
+            Stmt::For { counter, start, end, step, body } => {
+                let new = Value(self.new.values.len() as u32);
+                self.new.values.push(self.old.def(*counter).clone());
+                self.map[counter.index()][0] = Some(new);
+                let (start, end) = (self.value(*start, 0), self.value(*end, 0));
+                let body = self.nested(body);
+                into.push(Stmt::For { counter: new, start, end, step: *step, body });
+            }
+            Stmt::Loop(body) => {
+                let body = self.nested(body);
+                into.push(Stmt::Loop(body));
+            }
+            Stmt::Break => into.push(Stmt::Break),
+            Stmt::Continue => into.push(Stmt::Continue),
+            Stmt::Return => into.push(Stmt::Return),
+            Stmt::AtomicStore(..)
+            | Stmt::Check { .. }
+            | Stmt::CallVoid(..)
+            | Stmt::Barrier(_)
+            | Stmt::Each(_) => unreachable!("kernels with these are not tiled"),
+        }
+    }
+
+    fn compute(&mut self, value: Value, into: &mut Block) {
+        let def = self.old.def(value).clone();
+        for at in self.each(self.deps.values[value.index()]) {
+            let mut inst = match &def.inst {
+                // Known since the tile began.
+                Inst::Id(Axis::X | Axis::Y) => return,
+                Inst::Extent(Axis::X) => Inst::Param(self.whole[0]),
+                Inst::Extent(Axis::Y) => Inst::Param(self.whole[1]),
+                Inst::Get(local) => Inst::Get(self.locals[local.index()][at]),
+                Inst::GetElement(local, index) => {
+                    Inst::GetElement(self.locals[local.index()][at], *index)
+                }
+                other => other.clone(),
+            };
+            inst.map_operands(&mut |v| self.value(v, at));
+            let new = self.push(into, def.ty, inst, def.span);
+            self.map[value.index()][at] = Some(new);
+        }
+    }
+}
