@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crossover::kernels::library::Entry;
-use crossover::{Device, Error, Explanation, Runtime};
+use crossover::{Device, Error, Explanation, Runtime, Why};
 
 use crate::baseline::{Baseline, Baselines, Fault};
 use crate::case::Case;
@@ -18,6 +18,9 @@ use crate::report::model::Row;
 
 /// Calls that the scheduler places before its choice is taken down.
 const PLACED_CALLS: usize = 6;
+
+/// Trials in a row that are waited for.
+const TRIALS_MAX: usize = 16;
 
 /// Repetitions on each side, at least and at most.
 const REPETITIONS: [usize; 2] = [3, 51];
@@ -202,7 +205,15 @@ fn place(case: &mut Case<'_>, row: &mut Row, options: &Options) -> Result<(), Er
             break;
         }
     }
-    let settled = case.call().explain()?;
+    let mut settled = case.call().explain()?;
+    // A trial is no choice: the one after it is.
+    for _ in 0..TRIALS_MAX {
+        if settled.why != Why::Explore || options.is_stopped() {
+            break;
+        }
+        case.round_trip(|call| call)?;
+        settled = case.call().explain()?;
+    }
     row.chosen = settled.chosen;
     row.why = settled.why.to_string();
     Ok(())

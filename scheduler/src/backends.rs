@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use crossover_kernels::error::RunError;
 use crossover_kernels::exec::{Executor, Version};
 use crossover_kernels::ir::Kernel;
-use crossover_shaders::{Gpu, GpuExecutor, GpuOptions, Sharing};
+use crossover_shaders::{Gpu, GpuError, GpuExecutor, GpuOptions, Sharing};
 use crossover_wasm::{Schedule, WasmExecutor, WasmOptions, Workers};
 
 use crate::config::{GpuMemory, GpuUse, Settings};
@@ -38,11 +39,39 @@ impl CpuBackend {
     }
 }
 
+/// Opens the GPU, at first and again when it was lost.
+pub(crate) type OpenGpu = Arc<dyn Fn() -> Result<Arc<Gpu>, GpuError> + Send + Sync>;
+
+/// The GPU, which is opened again where it was lost.
+pub(crate) struct OpenedGpu {
+    executor: ArcSwap<GpuExecutor>,
+    open: OpenGpu,
+}
+
+impl OpenedGpu {
+    fn open(open: OpenGpu) -> Result<OpenedGpu, GpuError> {
+        let executor = ArcSwap::from_pointee(GpuExecutor::new(open()?));
+        Ok(OpenedGpu { executor, open })
+    }
+
+    /// The device that is in use now.
+    pub(crate) fn gpu(&self) -> Arc<Gpu> {
+        self.executor.load().gpu().clone()
+    }
+
+    /// Opens the device anew, if the one in use is lost.
+    pub(crate) fn reopen(&self) -> Result<(), GpuError> {
+        if self.gpu().is_lost() {
+            self.executor.store(Arc::new(GpuExecutor::new((self.open)()?)));
+        }
+        Ok(())
+    }
+}
+
 /// Makes code for the GPU, or what stands in for it.
-#[derive(Clone)]
 pub(crate) enum GpuBackend {
-    /// Code that works on copies on the GPU.
-    Gpu(GpuExecutor),
+    /// Code that works on buffers of the GPU.
+    Gpu(OpenedGpu),
     /// The caller's, which works on host memory.
     Host(Arc<dyn Executor>),
 }
@@ -50,7 +79,7 @@ pub(crate) enum GpuBackend {
 impl GpuBackend {
     pub(crate) fn compile(&self, kernel: &Arc<Kernel>) -> Result<Code, RunError> {
         Ok(match self {
-            GpuBackend::Gpu(executor) => Code::Gpu(executor.prepare(kernel, None)?),
+            GpuBackend::Gpu(opened) => Code::Gpu(opened.executor.load().prepare(kernel, None)?),
             GpuBackend::Host(executor) => Code::Host(executor.compile(kernel)?),
         })
     }
@@ -69,6 +98,7 @@ impl Backends {
         settings: &Settings,
         [cpu, gpu]: [Option<Arc<dyn Executor>>; 2],
         workers: Option<Arc<dyn Workers>>,
+        open: Option<OpenGpu>,
     ) -> Result<Backends, Error> {
         let cpu = match cpu {
             Some(executor) => CpuBackend::Host(executor),
@@ -79,7 +109,7 @@ impl Backends {
         };
         let gpu = match gpu {
             Some(executor) => Ok(GpuBackend::Host(executor)),
-            None => open_gpu(settings),
+            None => open_gpu(settings, open),
         };
         if let (GpuUse::Require, Err(why)) = (settings.gpu, &gpu) {
             let message = format!("a GPU is required, but there is none: {why}");
@@ -90,19 +120,19 @@ impl Backends {
 }
 
 /// The GPU, or why there is none.
-fn open_gpu(settings: &Settings) -> Result<GpuBackend, Arc<str>> {
-    match settings.gpu {
-        GpuUse::Off => Err("the GPU is switched off (setting `gpu`)".into()),
-        GpuUse::Auto | GpuUse::Require => {
-            let adapter = settings.adapter.clone();
-            let sharing = Some(match settings.gpu_memory {
-                GpuMemory::Imported => Sharing::Imported,
-                GpuMemory::Mapped => Sharing::Mapped,
-                GpuMemory::Staged => Sharing::Staged,
-            });
-            Gpu::open(&GpuOptions { adapter, sharing, ..GpuOptions::default() })
-                .map(|gpu| GpuBackend::Gpu(GpuExecutor::new(gpu)))
-                .map_err(|error| error.to_string().into())
-        }
+fn open_gpu(settings: &Settings, open: Option<OpenGpu>) -> Result<GpuBackend, Arc<str>> {
+    if settings.gpu == GpuUse::Off {
+        return Err("the GPU is switched off (setting `gpu`)".into());
     }
+    let open = open.unwrap_or_else(|| {
+        let adapter = settings.adapter.clone();
+        let sharing = Some(match settings.gpu_memory {
+            GpuMemory::Imported => Sharing::Imported,
+            GpuMemory::Mapped => Sharing::Mapped,
+            GpuMemory::Staged => Sharing::Staged,
+        });
+        let options = GpuOptions { adapter, sharing, ..GpuOptions::default() };
+        Arc::new(move || Gpu::open(&options))
+    });
+    OpenedGpu::open(open).map(GpuBackend::Gpu).map_err(|error| error.to_string().into())
 }

@@ -157,6 +157,9 @@ impl Storage {
             return Ok(None);
         }
         let mut device = self.device();
+        if matches!(&device.shared, Shared::Yes(buffer) if !Arc::ptr_eq(buffer.gpu(), gpu)) {
+            device.shared = Shared::Untried;
+        }
         if let Shared::Untried = device.shared {
             let over = DeviceBuffer::over(gpu, &self.slot, self.slot.bytes() as u64)?;
             device.shared = over.map_or(Shared::No, |buffer| Shared::Yes(Arc::new(buffer)));
@@ -170,14 +173,16 @@ impl Storage {
     /// The copy on the GPU, current in some bytes; `upload` brings what it lacks of them there.
     pub(crate) fn on_gpu<E>(
         &self,
+        gpu: &Arc<Gpu>,
         part: &Range<usize>,
         make: impl FnOnce() -> Result<DeviceBuffer, E>,
         mut upload: impl FnMut(&DeviceBuffer, Range<usize>) -> Result<(), E>,
     ) -> Result<Arc<DeviceBuffer>, E> {
         let mut device = self.device();
         let copy = match &device.copy {
-            Some(copy) => copy.clone(),
-            None => {
+            Some(copy) if Arc::ptr_eq(copy.gpu(), gpu) => copy.clone(),
+            // None yet, or one on a device that is gone.
+            Some(_) | None => {
                 let copy = Arc::new(make()?);
                 device.copy = Some(copy.clone());
                 device.stale = Ranges::below(self.slot.bytes());

@@ -192,13 +192,14 @@ impl Missing {
     }
 }
 
-fn available(inner: &Inner, prepared: &Prepared) -> Result<(), Missing> {
+fn available(inner: &Arc<Inner>, prepared: &Prepared) -> Result<(), Missing> {
     if !inner.has_gpu() {
         return Err(Missing::NoGpu);
     }
-    if inner.gpu_rests() {
+    if inner.gpu_rests() || inner.gpu_is_gone() {
         return Err(Missing::Resting);
     }
+    prepared.forget_gpu_unless(inner.gpu().as_ref());
     match &*prepared.gpu_code() {
         GpuCode::Ready(_) => Ok(()),
         GpuCode::Unasked | GpuCode::Compiling => Err(Missing::Compiling),
@@ -217,7 +218,7 @@ fn moves(inner: &Inner, args: &[BoundArg], footprints: &[Footprint]) -> Moves {
     let gpu = inner.gpu();
     for (arg, footprint) in args.iter().zip(footprints) {
         let BoundArg::Buffer(storage, _) = arg else { continue };
-        if gpu.is_some_and(|gpu| storage.will_share(gpu)) {
+        if gpu.as_ref().is_some_and(|gpu| storage.will_share(gpu)) {
             continue;
         }
         let fetch = storage.slot.pending_bytes() as u64;

@@ -177,6 +177,8 @@ impl Flight {
             is_void.store(true, Ordering::Release);
             blank.iter().for_each(|(storage, part)| storage.host_is_current(part));
             forget_if_gone(job, error);
+        } else {
+            job.inner.gpu_works();
         }
         let ran = ran.map(|took| {
             let run_s = (end - start.max(free_since)).as_secs_f64();
@@ -229,6 +231,7 @@ fn upload(job: &Job, version: &GpuVersion, claim: &Claim) -> Result<(Vec<OnGpu>,
         }
         let needed = if is_blank { 0..0 } else { touched.clone() };
         let copy = storage.on_gpu(
+            gpu,
             &needed,
             || room(gpu, bytes),
             |copy, part| {

@@ -1,6 +1,6 @@
 //! The runtime: devices, model, policy and ledger of one embedding.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -11,10 +11,10 @@ use crossover_kernels::ir::Type;
 use crossover_kernels::{Def, Host, Scalar};
 use crossover_ml::learner::{Learner, LearnerOptions};
 use crossover_ml::{CostModel, Ensemble};
-use crossover_shaders::{Gpu, Sharing};
+use crossover_shaders::{Gpu, GpuError, Sharing};
 use crossover_wasm::Workers;
 
-use crate::backends::{Backends, CpuBackend, GpuBackend};
+use crate::backends::{Backends, CpuBackend, GpuBackend, OpenGpu};
 use crate::buffer::{Buffer, Element};
 use crate::calibration::Calibration;
 use crate::call::{Bound, BoundArg, Call};
@@ -94,6 +94,8 @@ pub(crate) struct Inner {
     rest: Mutex<Rest>,
     /// When the GPU ended the last call.
     gpu_end: Mutex<Instant>,
+    /// Whether a thread is opening the GPU anew.
+    reopening: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -113,6 +115,7 @@ pub struct Builder {
     model: Option<Vec<u8>>,
     learner: Option<LearnerOptions>,
     workers: Option<Arc<dyn Workers>>,
+    open_gpu: Option<OpenGpu>,
 }
 
 impl Builder {
@@ -184,6 +187,16 @@ impl Builder {
         self
     }
 
+    /// Opens the GPU in this way, at first and again when it was lost, instead of as the settings say: for
+    /// applications that choose the device themselves.
+    pub fn gpu(
+        mut self,
+        open: impl Fn() -> Result<Arc<Gpu>, GpuError> + Send + Sync + 'static,
+    ) -> Builder {
+        self.open_gpu = Some(Arc::new(open));
+        self
+    }
+
     /// The runtime.
     ///
     /// # Errors
@@ -191,9 +204,10 @@ impl Builder {
     /// [`Error::File`] for a model that cannot be used, [`Error::Run`] if the CPU side does not
     /// start. A missing GPU is no error otherwise.
     pub fn build(self) -> Result<Runtime, Error> {
-        let Builder { settings, executors, policy, calibrate, model, learner, workers } = self;
+        let Builder { settings, executors, policy, calibrate, model, learner, workers, open_gpu } =
+            self;
         let is_custom = executors.iter().any(Option::is_some);
-        let backends = Backends::open(&settings, executors, workers)?;
+        let backends = Backends::open(&settings, executors, workers, open_gpu)?;
         let policy = match policy {
             Some(policy) => policy,
             None => route::by_name(&settings.policy)?,
@@ -226,6 +240,7 @@ impl Builder {
             order: Mutex::new(()),
             rest: Mutex::new(Rest { until: None, next: REST_MIN }),
             gpu_end: Mutex::new(Instant::now()),
+            reopening: AtomicBool::new(false),
         });
         let lanes = [Lane::new("crossover-cpu"), Lane::new("crossover-gpu")];
         let ends = Arc::new(Lane::bounded("crossover-gpu-ends", UNDERWAY_MAX));
@@ -239,13 +254,13 @@ impl Builder {
 
 fn assumed(settings: &Settings, gpu: &Result<GpuBackend, Arc<str>>) -> Calibration {
     let (name, is_software) = match gpu {
-        Ok(GpuBackend::Gpu(executor)) => {
-            let info = executor.gpu().info();
-            (Some(info.name.as_str()), info.is_software())
+        Ok(GpuBackend::Gpu(opened)) => {
+            let gpu = opened.gpu();
+            (Some(gpu.info().name.clone()), gpu.info().is_software())
         }
         Ok(GpuBackend::Host(_)) | Err(_) => (None, false),
     };
-    Calibration::assumed(settings.threads(), name, is_software)
+    Calibration::assumed(settings.threads(), name.as_deref(), is_software)
 }
 
 /// The GPU that a runtime uses.
@@ -320,8 +335,9 @@ impl Runtime {
     /// The GPU in use; `None` where there is none.
     pub fn adapter(&self) -> Option<Adapter> {
         match &self.inner.gpu {
-            Ok(GpuBackend::Gpu(executor)) => {
-                let info = executor.gpu().info();
+            Ok(GpuBackend::Gpu(opened)) => {
+                let gpu = opened.gpu();
+                let info = gpu.info();
                 let (name, driver) = (info.name.clone(), info.driver.clone());
                 let memory = match &info.sharing_why {
                     why if why.is_empty() => info.sharing.to_string(),
@@ -439,7 +455,11 @@ impl Inner {
         if !self.has_gpu() {
             return GpuCode::Unasked;
         }
+        if self.gpu().is_some_and(|gpu| gpu.is_lost()) {
+            self.reopen_gpu();
+        }
         loop {
+            prepared.forget_gpu_unless(self.gpu().as_ref());
             let code = prepared.gpu_code().clone();
             match code {
                 GpuCode::Ready(_) | GpuCode::Refused(..) => return code,
@@ -474,10 +494,47 @@ impl Inner {
     }
 
     /// The GPU itself; `None` where there is none, or something stands in for it.
-    pub(crate) fn gpu(&self) -> Option<&Arc<Gpu>> {
+    pub(crate) fn gpu(&self) -> Option<Arc<Gpu>> {
         match &self.gpu {
-            Ok(GpuBackend::Gpu(executor)) => Some(executor.gpu()),
+            Ok(GpuBackend::Gpu(opened)) => Some(opened.gpu()),
             Ok(GpuBackend::Host(_)) | Err(_) => None,
+        }
+    }
+
+    /// Opens a GPU that was lost anew, on this thread.
+    fn reopen_gpu(&self) {
+        if let Ok(GpuBackend::Gpu(opened)) = &self.gpu
+            && let Err(error) = opened.reopen()
+        {
+            tracing::warn!(%error, "the GPU cannot be opened again yet");
+            self.rest_gpu();
+        }
+    }
+
+    /// Whether the GPU is lost. Then it is opened anew in the background, once it has rested.
+    pub(crate) fn gpu_is_gone(self: &Arc<Self>) -> bool {
+        if !self.gpu().is_some_and(|gpu| gpu.is_lost()) {
+            return false;
+        }
+        if !self.reopening.swap(true, Ordering::AcqRel) {
+            let inner = self.clone();
+            let thread = std::thread::Builder::new().name("crossover-reopen".to_owned());
+            let spawned = thread.spawn(move || {
+                inner.reopen_gpu();
+                inner.reopening.store(false, Ordering::Release);
+            });
+            if spawned.is_err() {
+                self.reopening.store(false, Ordering::Release);
+            }
+        }
+        true
+    }
+
+    /// A call on the GPU has succeeded: the next failure is a first one again.
+    pub(crate) fn gpu_works(&self) {
+        let mut rest = self.rest.lock().unwrap_or_else(PoisonError::into_inner);
+        if rest.until.is_some() {
+            (rest.until, rest.next) = (None, REST_MIN);
         }
     }
 

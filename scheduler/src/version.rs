@@ -7,7 +7,7 @@ use crossover_kernels::exec::Version;
 use crossover_kernels::ir::{Kernel, Type};
 use crossover_kernels::passes::{self, unroll};
 use crossover_kernels::{Def, front};
-use crossover_shaders::GpuVersion;
+use crossover_shaders::{Gpu, GpuVersion};
 use crossover_wasm::Schedule;
 
 use crate::learned::Learned;
@@ -138,6 +138,16 @@ impl Prepared {
 
     pub(crate) fn set_gpu_code(&self, code: GpuCode) {
         *self.gpu_code() = code;
+    }
+
+    /// Code of another device than this is of no use.
+    pub(crate) fn forget_gpu_unless(&self, gpu: Option<&Arc<Gpu>>) {
+        let mut code = self.gpu_code();
+        if let (GpuCode::Ready(Code::Gpu(version)), Some(gpu)) = (&*code, gpu)
+            && !Arc::ptr_eq(version.gpu(), gpu)
+        {
+            *code = GpuCode::Unasked;
+        }
     }
 
     /// True for the one caller that is to compile for the GPU now.

@@ -180,10 +180,13 @@ fn a_kernel_that_never_ends_on_the_gpu_is_given_up() {
     let mut y = rt.alloc(2).expect("memory");
     let call = spin::on(&rt).args(&mut y).device(Device::Gpu).deadline(Duration::from_secs(20));
     let error = call.run().expect_err("it never ends");
-    assert!(
-        matches!(error, Error::Run(RunError::Deadline { .. } | RunError::Device { .. })),
-        "{error}"
-    );
+    let given_up = match &error {
+        Error::Run(RunError::Deadline { .. } | RunError::Device { .. }) => true,
+        // A driver that cuts long loops in silence is not given any.
+        Error::Run(RunError::Unsupported { what, .. }) => what.contains("cuts in silence"),
+        _ => false,
+    };
+    assert!(given_up, "{error}");
 }
 
 #[test]

@@ -207,6 +207,7 @@ fn kernels_everywhere(count: u64, options: impl FnOnce(&Gpu) -> Options) {
     let Some(gpu) = gpu() else { return };
     let name: u64 = gpu.info().name.bytes().map(u64::from).sum();
     let options = options(&gpu);
+    let refused_max = refused_max(&gpu, count);
     let sides =
         Sides { wasm: WasmExecutor::new().expect("wasmtime starts"), gpu: GpuExecutor::new(gpu) };
     let mut coverage = Coverage::default();
@@ -221,8 +222,23 @@ fn kernels_everywhere(count: u64, options: impl FnOnce(&Gpu) -> Options) {
         refused += u64::from(!kernel_everywhere(&sides, &source, &mut rng, options.floats, seed));
     }
     eprintln!("{refused} of {count} kernels bind more than this adapter can");
-    assert!(refused < count / 10, "{refused} kernels were refused");
+    assert!(refused <= refused_max, "{refused} kernels were refused");
     assert_eq!(coverage.missing(&options), Vec::<String>::new(), "every operator was tried");
+}
+
+/// How many of so many kernels an adapter may refuse: a tenth, or most where it gets no long loops.
+fn refused_max(gpu: &Gpu, count: u64) -> u64 {
+    match gpu.capabilities().loop_passages_max {
+        None => count / 10,
+        Some(_) => count * 4 / 5,
+    }
+}
+
+/// Whether a kernel is refused for what adapters differ in: how many buffers they bind, how large their
+/// workgroups are, whether they cut long loops in silence (Mesa 22).
+fn is_a_limit(error: &RunError) -> bool {
+    let limits = ["storage buffers", "a workgroup of", "cuts in silence"];
+    matches!(error, RunError::Unsupported { what, .. } if limits.iter().any(|l| what.contains(l)))
 }
 
 /// Runs a kernel on both back ends and compares; false where it has more buffers than the adapter
@@ -237,9 +253,7 @@ fn kernel_everywhere(
     let optimised = Arc::new(passes::optimize(source));
     let gpu = match sides.gpu.compile(&optimised) {
         Ok(version) => version,
-        Err(RunError::Unsupported { what, .. }) if what.contains("storage buffers") => {
-            return false;
-        }
+        Err(error) if is_a_limit(&error) => return false,
         Err(error) => panic!("seed {seed}: {error}\n{optimised}"),
     };
     let wasm = sides.wasm.compile(&optimised).expect("every kernel compiles for the CPU");
@@ -283,10 +297,7 @@ fn random_workgroups_are_equal_everywhere() {
         if let Some(gpu) = &gpu {
             match gpu.compile(&optimised) {
                 Ok(version) => versions.push(("gpu", version)),
-                // The limits of adapters differ.
-                Err(RunError::Unsupported { what, .. }) if what.contains("a workgroup of") => {
-                    refused += 1;
-                }
+                Err(error) if is_a_limit(&error) => refused += 1,
                 Err(error) => panic!("seed {seed}: {error}\n{optimised}"),
             }
         }
@@ -298,7 +309,8 @@ fn random_workgroups_are_equal_everywhere() {
             }
         }
     }
-    assert!(refused < 25, "{refused} kernels were refused");
+    let refused_max = gpu.map_or(0, |gpu| refused_max(gpu.gpu(), 250));
+    assert!(refused <= refused_max, "{refused} kernels were refused");
 }
 
 #[test]
@@ -362,8 +374,10 @@ fn ranges_of_all_numbers_run_everywhere() {
     let early = [[0, u32::MAX, 9], [0, 4, 9], [1, u32::MAX, 1], [5, 4, 0], [0, 0, 7]];
     let expected = [vec![9, 5, 0, 0, 1], vec![9, 4, 1, 0, 0]].map(Data::Narrow);
     if let Some(gpu) = gpu().map(GpuExecutor::new) {
-        let version = gpu.compile(&optimised).expect("compiles for the GPU");
-        assert_eq!(outcome(&*version, &early), expected);
+        match gpu.compile(&optimised) {
+            Ok(version) => assert_eq!(outcome(&*version, &early), expected),
+            Err(error) => assert!(is_a_limit(&error), "{error}"),
+        }
     }
     let wasm = WasmExecutor::new().expect("wasmtime starts");
     let version = wasm.compile(&optimised).expect("compiles for the CPU");
@@ -401,7 +415,10 @@ fn library_kernels_meet_their_references_everywhere() {
         let mut sides: Vec<(&str, Arc<dyn Version>)> =
             vec![("wasm", wasm.compile(&optimised).expect("compiles for the CPU"))];
         if let Some(gpu) = &gpu {
-            sides.push(("gpu", gpu.compile(&optimised).expect("compiles for the GPU")));
+            match gpu.compile(&optimised) {
+                Ok(version) => sides.push(("gpu", version)),
+                Err(error) => assert!(is_a_limit(&error), "{error}"),
+            }
         }
         for size in [0, 1, 2, 3, 5, 33, 64, 100] {
             let mut rng = Random::new(size as u64);

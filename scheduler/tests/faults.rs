@@ -4,11 +4,13 @@ mod common;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use common::quiet;
 use crossover::kernels::error::RunError;
 use crossover::kernels::exec::{Call, Executor, Measurement, Version};
 use crossover::kernels::ir::Kernel;
+use crossover::shaders::{self, Gpu, GpuOptions, Sharing};
 use crossover::{Device, Error, Id, Runtime, Why, kernel, route};
 
 #[kernel]
@@ -121,4 +123,93 @@ fn a_forced_call_reports_the_fault() {
     let (rt, _) = runtime(Fault::Device);
     let error = call(&rt, Some(Device::Gpu)).expect_err("it was forced");
     assert!(matches!(error, Error::Run(RunError::Device { .. })), "{error}");
+}
+
+// Faults of a real device, on purpose.
+
+#[kernel]
+fn axpy(id: Id, a: f32, x: &[f32], y: &mut [f32]) {
+    y[id.x] += a * x[id.x];
+}
+
+/// A runtime whose GPU has this fault when it is first opened, and none later; `None` without a GPU.
+fn faulty(fault: shaders::Fault, sharing: Sharing) -> Option<(Runtime, Arc<AtomicUsize>)> {
+    common::with_gpu()?;
+    let opened = Arc::new(AtomicUsize::new(0));
+    let times = opened.clone();
+    let open = move || {
+        let is_first = times.fetch_add(1, Ordering::Relaxed) == 0;
+        let (fault, sharing) = (is_first.then_some(fault), Some(sharing));
+        Gpu::open(&GpuOptions { fault, sharing, ..GpuOptions::default() })
+    };
+    let rt = Runtime::builder()
+        .settings(quiet())
+        .gpu(open)
+        .policy(route::by_name("always-gpu").expect("a policy"))
+        .build()
+        .expect("starts");
+    Some((rt, opened))
+}
+
+/// Every way to fail, at every submission or allocation of some calls: each call gives the right result, the
+/// ledger says where it fell back, and a lost device is opened again and used.
+#[test]
+fn faults_of_the_device_cost_no_call() {
+    let faults: [fn(u32) -> shaders::Fault; 4] = [
+        shaders::Fault::LostBefore,
+        shaders::Fault::LostAfter,
+        shaders::Fault::Invalid,
+        shaders::Fault::Memory,
+    ];
+    for sharing in [Sharing::Imported, Sharing::Staged] {
+        for (kind, fault) in faults.into_iter().enumerate() {
+            for at in 0..4 {
+                let fault = fault(at);
+                let Some((rt, opened)) = faulty(fault, sharing) else { return };
+                let mut lost = 0;
+                for turn in 0..6 {
+                    match call(&rt, None) {
+                        Ok(y) => assert_eq!(y, [2.0, 4.0, 6.0], "{fault:?}, {sharing}, {turn}"),
+                        // A result that was left on the device goes with it, and whoever looks is told.
+                        Err(Error::Memory(_)) if sharing == Sharing::Staged => lost += 1,
+                        Err(error) => panic!("{fault:?}, {sharing}, {turn}: {error}"),
+                    }
+                }
+                assert!(lost <= 1, "{fault:?}, {sharing}: {lost} results are lost");
+                let fell_back = |row: &crossover::Row| matches!(row.why, Why::FellBack(_));
+                let falls = rt.ledger().rows().iter().filter(|row| fell_back(row)).count();
+                assert!(falls <= 1, "{fault:?}, {sharing}: {falls} calls fell back");
+                if kind < 2 && falls == 1 && at == 0 {
+                    // A second's rest, then the device is opened anew.
+                    let start = Instant::now();
+                    while rt.ledger().last().expect("a row").chosen != Device::Gpu {
+                        assert!(start.elapsed() < Duration::from_secs(20), "{fault:?}, {sharing}");
+                        std::thread::sleep(Duration::from_millis(20));
+                        assert_eq!(call(&rt, None).expect("runs"), [2.0, 4.0, 6.0]);
+                    }
+                    assert_eq!(opened.load(Ordering::Relaxed), 2);
+                }
+            }
+        }
+    }
+}
+
+/// What a lost device may have changed in place is not passed off as a result.
+#[test]
+fn content_that_was_changed_in_place_is_lost_with_the_device() {
+    let Some((rt, _)) = faulty(shaders::Fault::LostAfter(0), Sharing::Imported) else { return };
+    if !rt.adapter().is_some_and(|adapter| adapter.in_place) {
+        return;
+    }
+    let x = rt.buffer_from(&[1.0f32; 100]).expect("memory");
+    let mut y = rt.buffer_from(&[1.0f32; 100]).expect("memory");
+    axpy::on(&rt).args(1.0, &x, &mut y).compile().expect("compiles");
+    let error = axpy::on(&rt).args(1.0, &x, &mut y).run().expect_err("half of it may be done");
+    assert!(error.to_string().contains("axpy"), "{error}");
+    assert!(matches!(y.read(), Err(Error::Memory(_))));
+    // The input is untouched, and new content ends the loss.
+    assert_eq!(x.to_vec().expect("content"), [1.0; 100]);
+    y.put(0, &[3.0; 100]).expect("within");
+    axpy::on(&rt).args(1.0, &x, &mut y).run().expect("runs");
+    assert_eq!(y.to_vec().expect("content"), [4.0; 100]);
 }

@@ -155,6 +155,11 @@ impl DeviceBuffer {
         self.slot.as_ref()
     }
 
+    /// The device.
+    pub fn gpu(&self) -> &Arc<Gpu> {
+        &self.gpu
+    }
+
     /// Bytes in use.
     pub fn bytes(&self) -> u64 {
         self.bytes

@@ -4,7 +4,7 @@
 //! and a device that is lost later says so in the error of the call that notices.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -75,8 +75,26 @@ pub struct GpuOptions {
     pub without_immediates: bool,
     /// Prove that checks hold at the first call of a shape, and compile the kernel without them at once.
     pub proves_at_once: bool,
+    /// Pretend that the driver ends an invocation's loops after so many passages.
+    pub loop_passages_max: Option<u32>,
+    /// Fail in this way, to see what comes of it.
+    pub fault: Option<Fault>,
     /// Share host memory in no better way than this.
     pub sharing: Option<Sharing>,
+}
+
+/// A failure to be had on purpose: each happens once, at the submission or the allocation of this number, from
+/// 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The device is lost before the submission.
+    LostBefore(u32),
+    /// The device is lost behind the submission, whose result nobody knows.
+    LostAfter(u32),
+    /// The driver reports an error at the submission.
+    Invalid(u32),
+    /// There is no memory for a buffer.
+    Memory(u32),
 }
 
 /// How a device gets at what is in host memory; the best first.
@@ -176,6 +194,7 @@ impl AdapterInfo {
                 .max_storage_buffer_binding_size
                 .min(limits.max_buffer_size),
             uniform_alignment: limits.min_uniform_buffer_offset_alignment,
+            loop_passages_max: cuts_loops(&info).then_some(LOOP_PASSAGES_MAX),
             immediate_bytes_max: match features.contains(wgpu::Features::IMMEDIATES) {
                 true => limits.max_immediate_size,
                 false => 0,
@@ -197,6 +216,16 @@ impl AdapterInfo {
     pub fn is_software(&self) -> bool {
         self.kind == AdapterKind::Software
     }
+}
+
+/// What llvmpipe lets an invocation loop before Mesa 23.
+const LOOP_PASSAGES_MAX: u32 = 65_535;
+
+/// Whether the driver ends long loops in silence: Mesa's llvmpipe did before version 23.
+fn cuts_loops(info: &wgpu::AdapterInfo) -> bool {
+    let version = info.driver_info.strip_prefix("Mesa ").and_then(|text| text.split('.').next());
+    let major = version.and_then(|major| major.parse::<u32>().ok());
+    info.driver == "llvmpipe" && major.is_some_and(|major| major < 23)
 }
 
 /// The best way for an adapter to get at host memory, and why there is no better one.
@@ -242,6 +271,9 @@ pub struct Gpu {
     timeline: Option<Timeline>,
     stream: Stream,
     proves_at_once: bool,
+    fault: Option<Fault>,
+    submissions: AtomicU32,
+    allocations: AtomicU32,
 }
 
 /// A submission, to wait for.
@@ -326,6 +358,7 @@ impl Gpu {
         if info.sharing == Sharing::Mapped {
             features |= adapter.features() & wgpu::Features::MAPPABLE_PRIMARY_BUFFERS;
         }
+        caps.loop_passages_max = options.loop_passages_max.or(caps.loop_passages_max);
         if options.without_immediates {
             caps.immediate_bytes_max = 0;
         }
@@ -372,6 +405,9 @@ impl Gpu {
             timeline,
             stream,
             proves_at_once: options.proves_at_once,
+            fault: options.fault,
+            submissions: AtomicU32::new(0),
+            allocations: AtomicU32::new(0),
         }))
     }
 
@@ -444,6 +480,28 @@ impl Gpu {
 
     /// Hands commands to the device, with all that was written to buffers before.
     pub(crate) fn submit(&self, commands: Option<wgpu::CommandBuffer>) -> Submission {
+        let at = self.submissions.fetch_add(1, Ordering::Relaxed);
+        if self.fault == Some(Fault::LostBefore(at)) {
+            self.lose();
+        }
+        if self.fault == Some(Fault::Invalid(at)) {
+            self.health.record("an error on purpose".to_owned());
+        }
+        let submission = self.hand_over(commands);
+        if self.fault == Some(Fault::LostAfter(at)) {
+            self.lose();
+        }
+        submission
+    }
+
+    /// Loses the device on purpose.
+    fn lose(&self) {
+        self.device.destroy();
+        self.health.lost.store(true, Ordering::Release);
+        self.health.record("the device is lost on purpose".to_owned());
+    }
+
+    fn hand_over(&self, commands: Option<wgpu::CommandBuffer>) -> Submission {
         match &self.timeline {
             Some(timeline) => {
                 let (index, value) = timeline.submit(&self.queue, commands);
@@ -565,6 +623,10 @@ impl Gpu {
         let descriptor =
             wgpu::BufferDescriptor { label: None, size: bytes, usage, mapped_at_creation: false };
         let limit = self.info.capabilities.storage_buffer_bytes_max;
+        let at = self.allocations.fetch_add(1, Ordering::Relaxed);
+        if self.fault == Some(Fault::Memory(at)) {
+            return Err(DeviceError::Memory { needed: bytes, limit });
+        }
         self.catching(|| self.device.create_buffer(&descriptor)).map_err(|error| match error {
             wgpu::Error::OutOfMemory { .. } => DeviceError::Memory { needed: bytes, limit },
             wgpu::Error::Validation { .. } | wgpu::Error::Internal { .. } => {

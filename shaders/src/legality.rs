@@ -2,7 +2,7 @@
 //! naga's validator and the drivers are no help here, as they accept more than they compute.
 
 use crossover_kernels::error::RunError;
-use crossover_kernels::ir::{Access, Inst, Kernel, Span, Stmt, Type};
+use crossover_kernels::ir::{Access, Block, Const, Inst, Kernel, Span, Stmt, Type, Value};
 
 /// What an adapter can do, as far as kernels can tell.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +29,9 @@ pub struct Capabilities {
     pub uniform_alignment: u32,
     /// Bytes of numbers that stand in the commands themselves.
     pub immediate_bytes_max: u32,
+    /// Passages of all loops of an invocation together after which the driver ends them in silence; `None` where
+    /// it does not.
+    pub loop_passages_max: Option<u32>,
 }
 
 impl Capabilities {
@@ -46,6 +49,7 @@ impl Capabilities {
             storage_buffer_bytes_max: 128 << 20,
             uniform_alignment: 256,
             immediate_bytes_max: 0,
+            loop_passages_max: None,
         }
     }
 
@@ -145,6 +149,18 @@ pub fn check(kernel: &Kernel, caps: &Capabilities) -> Result<(), RunError> {
     if let Some(span) = call {
         return refuse(format!("a call that was not inlined{}", at(span)));
     }
+    if let Some(limit) = caps.loop_passages_max
+        && let Err(span) = passages(kernel, &entry.body).and_then(|all| match all {
+            all if all <= u64::from(limit) => Ok(()),
+            _ => Err(Span::default()),
+        })
+    {
+        return refuse(format!(
+            "a loop of more than {limit} passages, or of unknown length, which this driver cuts in \
+             silence{}",
+            at(span)
+        ));
+    }
     let needed = storage_buffers(kernel);
     if needed > caps.storage_buffers_max {
         let limit = caps.storage_buffers_max;
@@ -153,6 +169,29 @@ pub fn check(kernel: &Kernel, caps: &Capabilities) -> Result<(), RunError> {
         ));
     }
     Ok(())
+}
+
+/// Passages of all loops of an invocation together, at most; in the error, a loop of unknown length.
+fn passages(kernel: &Kernel, block: &Block) -> Result<u64, Span> {
+    let entry = &kernel.entry;
+    let constant = |value: Value| entry.as_const(value).and_then(Const::to_int);
+    let mut all = 0u64;
+    for stmt in block {
+        let inside = stmt.blocks().into_iter().map(|block| passages(kernel, block));
+        let inside: u64 = inside.sum::<Result<u64, Span>>()?;
+        all = all.saturating_add(match stmt {
+            Stmt::For { counter, start, end, step, .. } => {
+                let (Some(start), Some(end)) = (constant(*start), constant(*end)) else {
+                    return Err(entry.def(*counter).span);
+                };
+                let trips = (end - start).max(0).unsigned_abs().div_ceil(u128::from(*step));
+                u64::try_from(trips).unwrap_or(u64::MAX).saturating_mul(inside.saturating_add(1))
+            }
+            Stmt::Loop(_) => return Err(Span::default()),
+            _ => inside,
+        });
+    }
+    Ok(all)
 }
 
 /// What of the kernel's workgroups is beyond the device, in words.

@@ -30,7 +30,7 @@ mod underway;
 
 pub use buffer::DeviceBuffer;
 pub use device::{
-    AdapterInfo, AdapterKind, DeviceError, Gpu, GpuError, GpuOptions, Sharing, adapters,
+    AdapterInfo, AdapterKind, DeviceError, Fault, Gpu, GpuError, GpuOptions, Sharing, adapters,
 };
 pub use emit::{Binding, Field, Layout, Member, Role, Shader, emit};
 pub use legality::Capabilities;

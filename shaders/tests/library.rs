@@ -6,6 +6,7 @@ mod common;
 use std::sync::Arc;
 
 use common::{bits, compile, gpu, gpu_with, has, run_gpu};
+use crossover_kernels::error::RunError;
 use crossover_kernels::front;
 use crossover_kernels::interp::{self, Data};
 use crossover_kernels::ir::{Const, Extent, Kernel, Type};
@@ -65,6 +66,26 @@ fn meet_their_references(gpu: &Arc<Gpu>) {
             }
         }
     }
+}
+
+/// A driver that cuts long loops gets none: what may be longer is refused with its line, the rest runs.
+#[test]
+fn loops_are_kept_from_drivers_that_cut_them() {
+    let options = GpuOptions { loop_passages_max: Some(65_535), ..GpuOptions::default() };
+    let Some(gpu) = gpu_with(&options) else { return };
+    let mut refused = Vec::new();
+    for entry in library::ALL {
+        let kernel = front::kernel(entry.def, &[], &[]).expect("library kernels are valid");
+        let kernel = Arc::new(optimize(&kernel));
+        match GpuExecutor::new(gpu.clone()).prepare(&kernel, None) {
+            Ok(_) => {}
+            Err(RunError::Unsupported { what, .. }) if what.contains("loop") => {
+                refused.push(entry.name);
+            }
+            Err(error) => panic!("{}: {error}", entry.name),
+        }
+    }
+    assert_eq!(refused, ["matmul", "mandelbrot", "nbody", "spmv"]);
 }
 
 /// Every schedule of every standard kernel gives the reference's result, at sizes that fill no tile.
