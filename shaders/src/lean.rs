@@ -114,10 +114,12 @@ impl Lean {
             let private = privatize::run(&plain)?;
             Some((private.kernel, Layout::Private(private.bins)))
         };
-        let large = tiled.or_else(private);
+        let large = tiled.or_else(|| schedule.tile.is_none().then(private)?);
         let form = |kernel, layout| Form { kernel, layout, compiled: OnceLock::new() };
         let mut forms = Vec::new();
-        forms.extend(has_checks.then(|| form(plain, Layout::Points)));
+        // A schedule that asks for a tile gets no other form, where there is one.
+        let only = schedule.tile.is_some() && large.is_some();
+        forms.extend((has_checks && !only).then(|| form(plain, Layout::Points)));
         forms.extend(large.map(|(kernel, layout)| form(Arc::new(kernel), layout)));
         Lean { has_checks, forms, schedule, at_once, shapes: Mutex::default() }
     }
@@ -145,8 +147,15 @@ impl Lean {
             let slot = form.compiled.get_or_init(|| self.start(checked, form));
             Some(Fit { compiled: slot.get()?.clone()?, layout: form.layout })
         });
-        let pace = |fit: &Fit| fit.compiled.pace.of(points).unwrap_or(0.0);
-        ready.min_by(|a, b| pace(a).total_cmp(&pace(b)))
+        let ready: Vec<Fit> = ready.collect();
+        let pace = |at: &usize| ready[*at].compiled.pace.of(points).unwrap_or(0.0);
+        let best = (0..ready.len()).min_by(|a, b| pace(a).total_cmp(&pace(b)))?;
+        for (at, fit) in ready.iter().enumerate() {
+            if at != best {
+                fit.compiled.pace.pass_over(points);
+            }
+        }
+        ready.into_iter().nth(best)
     }
 
     /// Whether a call is of the size that a layout is for.

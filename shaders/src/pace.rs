@@ -1,39 +1,66 @@
 //! How long calls of a form of a kernel have taken, so that the fastest form is found.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// Of each class of sizes, a factor of two each: runs, and the least time for a point, in nanoseconds.
+/// Of each class of sizes, a factor of two each, what runs have taken.
 #[derive(Debug, Default)]
 pub(crate) struct Pace(Mutex<Vec<Class>>);
 
 #[derive(Clone, Copy, Debug)]
 struct Class {
     runs: u32,
-    least_ns: f64,
+    /// Nanoseconds for a point: the least of the first runs, then followed.
+    point_ns: f64,
+    /// Calls since the last run that another form ran.
+    passed_over: u32,
 }
 
-/// Runs after which the least time of a form is believed.
+/// Runs after which the time of a form is believed.
 const RUNS_MIN: u32 = 3;
+
+/// How fast a later run moves the time.
+const BLEND: f64 = 0.25;
+
+/// Calls after which a form that is passed over is given the benefit of the doubt, and how much of its time it
+/// then counts with: it may have been measured at a bad moment.
+const PASSED_OVER_MAX: u32 = 64;
+const DOUBT: f64 = 0.5;
 
 impl Pace {
     /// Takes down a run over so many points.
     pub(crate) fn note(&self, points: u64, wall: Duration) {
-        let at = class(points);
-        let mut classes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if classes.len() <= at {
-            classes.resize(at + 1, Class { runs: 0, least_ns: f64::INFINITY });
-        }
-        let own = &mut classes[at];
+        let mut classes = self.classes(points);
+        let own = &mut classes[class(points)];
+        let seen = wall.as_nanos() as f64 / points.max(1) as f64;
+        own.point_ns = match own.runs {
+            runs if runs < RUNS_MIN => own.point_ns.min(seen),
+            _ => own.point_ns + BLEND * (seen - own.point_ns),
+        };
         own.runs = own.runs.saturating_add(1);
-        own.least_ns = own.least_ns.min(wall.as_nanos() as f64 / points.max(1) as f64);
+        own.passed_over = 0;
     }
 
-    /// The time for a point of a call of this size; `None` where it has not run often enough to say.
+    /// The time for a point of a call of this size, as far as the form is to be judged by it; `None` where it
+    /// has not run often enough to say.
     pub(crate) fn of(&self, points: u64) -> Option<f64> {
-        let classes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let own = classes.get(class(points))?;
-        (own.runs >= RUNS_MIN).then_some(own.least_ns)
+        let own = self.classes(points)[class(points)];
+        let doubt = if own.passed_over >= PASSED_OVER_MAX { DOUBT } else { 1.0 };
+        (own.runs >= RUNS_MIN).then_some(own.point_ns * doubt)
+    }
+
+    /// Another form runs a call of this size.
+    pub(crate) fn pass_over(&self, points: u64) {
+        let own = &mut self.classes(points)[class(points)];
+        own.passed_over = own.passed_over.saturating_add(1);
+    }
+
+    /// All classes, up to that of this size at least.
+    fn classes(&self, points: u64) -> MutexGuard<'_, Vec<Class>> {
+        let mut classes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = classes.len().max(class(points) + 1);
+        classes.resize(count, Class { runs: 0, point_ns: f64::INFINITY, passed_over: 0 });
+        classes
     }
 }
 
@@ -47,12 +74,21 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn a_pace_is_the_least_of_some_runs_of_its_size() {
+    fn a_pace_is_the_least_of_the_first_runs_and_follows_later_ones() {
         let pace = Pace::default();
         for nanos in [4000, 2000, 3000] {
             assert_eq!(pace.of(1000), None);
             pace.note(1000, Duration::from_nanos(nanos));
         }
         assert_eq!((pace.of(1000), pace.of(1023), pace.of(1024)), (Some(2.0), Some(2.0), None));
+        pace.note(1000, Duration::from_nanos(6000));
+        assert_eq!(pace.of(1000), Some(3.0));
+        for _ in 0..64 {
+            assert_eq!(pace.of(1000), Some(3.0));
+            pace.pass_over(1000);
+        }
+        assert_eq!(pace.of(1000), Some(1.5), "it may have been a bad moment");
+        pace.note(1000, Duration::from_nanos(3000));
+        assert_eq!(pace.of(1000), Some(3.0));
     }
 }

@@ -32,7 +32,7 @@ pub(crate) enum Command {
     Gpu(gpu::Args),
     /// Measure random kernels on both sides and append them to a training set.
     Collect(collect::Args),
-    /// Time every layout of a kernel on the CPU.
+    /// Time every layout of a kernel on the CPU, or on the GPU.
     Tune(tune::Args),
     /// Worst errors of the functions of one `f32`, over every number there is.
     Ulp(ulp::Args),

@@ -1,5 +1,5 @@
-//! `crossover tune`: every layout of a library kernel on the CPU, checked and timed against the one
-//! that is taken by default.
+//! `crossover tune`: every layout of a library kernel on the CPU, or on the GPU, checked and timed against
+//! the one that is taken by default.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -12,6 +12,7 @@ use crossover::kernels::ir::Kernel;
 use crossover::kernels::library::{self, Entry, Input};
 use crossover::kernels::passes::optimize;
 use crossover::kernels::random::Random;
+use crossover::shaders::{self, Gpu, GpuExecutor, GpuOptions};
 use crossover_memory::Slot;
 use crossover_wasm::{Schedule, WasmExecutor};
 
@@ -28,6 +29,9 @@ pub(crate) struct Args {
     /// Only these layouts: vectors,rows,unroll,depth and, if lanes are refilled, `,refill`.
     #[arg(long)]
     layout: Vec<Layout>,
+    /// On the GPU: workgroups, and points of an invocation.
+    #[arg(long, conflicts_with_all = ["layout", "threads"])]
+    gpu: bool,
     /// Worker threads.
     #[arg(long, default_value_t = 1)]
     threads: usize,
@@ -60,7 +64,8 @@ impl std::str::FromStr for Layout {
 
 /// A layout and what its runs took.
 struct Candidate {
-    schedule: Schedule,
+    /// Its numbers, under [`CPU_HEAD`] or [`GPU_HEAD`].
+    layout: String,
     version: Arc<dyn Version>,
     compile_s: f64,
     seconds: Vec<f64>,
@@ -71,16 +76,11 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         .with_context(|| format!("there is no kernel `{}`", args.kernel))?;
     let size = args.n.map_or(entry.sizes[1], |n| n as usize);
     let kernel = Arc::new(optimize(&front::kernel(entry.def, &[], &[])?));
-    let executor = WasmExecutor::new()?;
     let inputs = (entry.inputs)(size, &mut Random::new(seed(size)));
-    let mut candidates = Vec::new();
-    let asked: Vec<Schedule> = args.layout.iter().map(|layout| layout.0).collect();
-    for schedule in if asked.is_empty() { Schedule::space(&kernel) } else { asked } {
-        let start = Instant::now();
-        let version = executor.compile_scheduled(&kernel, schedule)?;
-        let compile_s = start.elapsed().as_secs_f64();
-        candidates.push(Candidate { schedule, version, compile_s, seconds: Vec::new() });
-    }
+    let mut candidates = match args.gpu {
+        true => on_gpu(&kernel)?,
+        false => on_cpu(&kernel, &args.layout)?,
+    };
     let right = check(entry, &kernel, &inputs, &candidates, args.threads)?;
     let held = slots(&inputs)?;
     for _ in 0..args.repetitions {
@@ -89,8 +89,51 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             candidate.seconds.push(seconds);
         }
     }
-    print(entry, size, &mut candidates);
+    print(entry, size, if args.gpu { GPU_HEAD } else { CPU_HEAD }, &mut candidates);
     Ok(if right { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The numbers of a layout on the CPU.
+const CPU_HEAD: &str = "vectors  rows  unroll  depth  refill";
+
+/// The numbers of a layout on the GPU.
+const GPU_HEAD: &str = "workgroup       points  ";
+
+fn on_cpu(kernel: &Arc<Kernel>, asked: &[Layout]) -> anyhow::Result<Vec<Candidate>> {
+    let executor = WasmExecutor::new()?;
+    let asked: Vec<Schedule> = asked.iter().map(|layout| layout.0).collect();
+    let space = if asked.is_empty() { Schedule::space(kernel) } else { asked };
+    let candidate = |schedule: Schedule| {
+        let start = Instant::now();
+        let version: Arc<dyn Version> = executor.compile_scheduled(kernel, schedule)?;
+        let compile_s = start.elapsed().as_secs_f64();
+        let Schedule { vectors, rows, unroll, depth, refill } = schedule;
+        let layout = format!("{vectors:>7}  {rows:>4}  {unroll:>6}  {depth:>5}  {refill:>6}");
+        Ok(Candidate { layout, version, compile_s, seconds: Vec::new() })
+    };
+    space.into_iter().map(candidate).collect()
+}
+
+fn on_gpu(kernel: &Arc<Kernel>) -> anyhow::Result<Vec<Candidate>> {
+    let adapter = std::env::var("CROSSOVER_ADAPTER").ok().filter(|name| !name.is_empty());
+    let options = GpuOptions { adapter, proves_at_once: true, ..GpuOptions::default() };
+    let gpu = Gpu::open(&options)?;
+    println!("{} ({})", gpu.info().name, gpu.info().driver);
+    let space = shaders::Schedule::space(kernel, gpu.capabilities());
+    let executor = GpuExecutor::new(gpu);
+    let candidate = |schedule: shaders::Schedule| {
+        let start = Instant::now();
+        let version: Arc<dyn Version> = executor.prepare(kernel, Some(schedule))?;
+        let compile_s = start.elapsed().as_secs_f64();
+        let workgroup = schedule.workgroup.map(|n| n.to_string()).join(" × ");
+        let points = match schedule.tile {
+            Some([x, y]) => format!("{x} × {y}"),
+            None => "as usual".to_owned(),
+        };
+        let layout = format!("{workgroup:<14}  {points:<8}");
+        Ok(Candidate { layout, version, compile_s, seconds: Vec::new() })
+    };
+    space.into_iter().map(candidate).collect()
 }
 
 /// Whether every layout computes the reference.
@@ -115,7 +158,7 @@ fn check(
             };
             if let Some(wrong) = entry.tolerance.judge(&output.values, found.into_iter()) {
                 right = false;
-                println!("{:?}: wrong result: {wrong:?}", candidate.schedule);
+                println!("{}: wrong result: {wrong:?}", candidate.layout);
             }
         }
     }
@@ -149,22 +192,20 @@ fn time(
     Ok(version.run(&mut call)?.kernel.as_secs_f64())
 }
 
-fn print(entry: &Entry, size: usize, candidates: &mut [Candidate]) {
+fn print(entry: &Entry, size: usize, head: &str, candidates: &mut [Candidate]) {
     for candidate in candidates.iter_mut() {
         candidate.seconds.sort_by(f64::total_cmp);
     }
     let median = |candidate: &Candidate| candidate.seconds[candidate.seconds.len() / 2];
     let default = candidates.first().map_or(0.0, median);
     println!("{} at {size}: {}", entry.name, entry.about);
-    println!(
-        "vectors  rows  unroll  depth  refill  compile ms   median ms   Gop/s   default / this"
-    );
+    println!("{head}  compile ms   median ms   Gop/s   default / this");
     for candidate in candidates.iter() {
-        let Schedule { vectors, rows, unroll, depth, refill } = candidate.schedule;
+        let layout = &candidate.layout;
         let seconds = median(candidate);
         let rate = (entry.operations)(size) / seconds / 1e9;
         println!(
-            "{vectors:>7}  {rows:>4}  {unroll:>6}  {depth:>5}  {refill:>6}  {:>10.2}  {:>10.4}  {rate:>6.2}   {:>14.2}",
+            "{layout}  {:>10.2}  {:>10.4}  {rate:>6.2}   {:>14.2}",
             candidate.compile_s * 1e3,
             seconds * 1e3,
             default / seconds,
