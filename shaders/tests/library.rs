@@ -13,7 +13,7 @@ use crossover_kernels::ir::{Const, Extent, Kernel, Type};
 use crossover_kernels::library;
 use crossover_kernels::passes::optimize;
 use crossover_kernels::random::{self, Options, Random};
-use crossover_shaders::{Gpu, GpuExecutor, GpuOptions, Schedule, Sharing, legality};
+use crossover_shaders::{Gpu, GpuExecutor, GpuOptions, GpuVersion, Schedule, Sharing, legality};
 
 /// The grid that a kernel's own extents give.
 fn grid(kernel: &Kernel, data: &[Data]) -> [u32; 3] {
@@ -53,17 +53,23 @@ fn meet_their_references(gpu: &Arc<Gpu>) {
         let version = compile(gpu, &kernel);
         for size in [1, 3, entry.sizes[0]] {
             let inputs = (entry.inputs)(size, &mut Random::new(7));
-            let mut data: Vec<Data> = inputs.iter().map(library::Input::data).collect();
-            let grid = grid(&kernel, &data);
-            run_gpu(&version, &mut data, grid, None).expect("library kernels do not fail");
-            for expected in (entry.reference)(&inputs) {
-                let ty = kernel.entry.params[expected.param].kind.ty();
-                let found = bits(&data[expected.param]);
-                let found = found.into_iter().map(|bits| Const::new(ty, bits).to_f64());
-                if let Some((i, e, f)) = entry.tolerance.judge(&expected.values, found) {
-                    panic!("{} of {size} at {i}: {f}, expected {e}", entry.name);
-                }
-            }
+            meets_its_reference(&version, entry, &inputs);
+        }
+    }
+}
+
+fn meets_its_reference(version: &GpuVersion, entry: &library::Entry, inputs: &[library::Input]) {
+    let kernel = version.kernel();
+    let mut data: Vec<Data> = inputs.iter().map(library::Input::data).collect();
+    let grid = grid(kernel, &data);
+    run_gpu(version, &mut data, grid, None).expect("library kernels do not fail");
+    for expected in (entry.reference)(inputs) {
+        let ty = kernel.entry.params[expected.param].kind.ty();
+        let found = bits(&data[expected.param]);
+        let found = found.into_iter().map(|bits| Const::new(ty, bits).to_f64());
+        if let Some((i, e, f)) = entry.tolerance.judge(&expected.values, found) {
+            let schedule = version.shader().schedule;
+            panic!("{} over {grid:?}, {schedule:?}, at {i}: {f}, expected {e}", entry.name);
         }
     }
 }
@@ -105,17 +111,7 @@ fn every_schedule_gives_the_same() {
             }
             let executor = GpuExecutor::new(gpu.clone());
             let version = executor.prepare(&kernel, Some(schedule)).expect("it compiles");
-            let mut data: Vec<Data> = inputs.iter().map(library::Input::data).collect();
-            let grid = grid(&kernel, &data);
-            run_gpu(&version, &mut data, grid, None).expect("library kernels do not fail");
-            for expected in (entry.reference)(&inputs) {
-                let ty = kernel.entry.params[expected.param].kind.ty();
-                let found = bits(&data[expected.param]);
-                let found = found.into_iter().map(|bits| Const::new(ty, bits).to_f64());
-                if let Some((i, e, f)) = entry.tolerance.judge(&expected.values, found) {
-                    panic!("{} with {schedule:?} at {i}: {f}, expected {e}", entry.name);
-                }
-            }
+            meets_its_reference(&version, entry, &inputs);
         }
     }
 }

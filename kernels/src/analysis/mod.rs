@@ -5,7 +5,9 @@ pub mod uniform;
 
 pub use profile::{Profile, profile};
 
-use crate::ir::{Kernel, Stmt};
+use std::collections::HashSet;
+
+use crate::ir::{Function, Inst, Kernel, Stmt};
 
 /// Whether some loop's end is decided only by what it computes: such a kernel may never end.
 pub fn has_unbounded_loop(kernel: &Kernel) -> bool {
@@ -14,4 +16,22 @@ pub fn has_unbounded_loop(kernel: &Kernel) -> bool {
         function.walk(&mut |stmt| found |= matches!(stmt, Stmt::Loop(_)));
     }
     found
+}
+
+/// Whether to run an invocation twice is to run it once: it loads nothing that the function stores, and has no
+/// effect but stores.
+pub fn is_idempotent(function: &Function) -> bool {
+    let (mut loaded, mut stored) = (HashSet::new(), HashSet::new());
+    let mut atomic = false;
+    function.walk(&mut |stmt| match stmt {
+        Stmt::Store(buffer, ..) => drop(stored.insert(*buffer)),
+        Stmt::AtomicStore(..) => atomic = true,
+        Stmt::Let(value) => match function.def(*value).inst {
+            Inst::Load(buffer, _) => drop(loaded.insert(buffer)),
+            Inst::AtomicLoad(..) | Inst::Atomic(..) | Inst::CompareSwap(..) => atomic = true,
+            _ => {}
+        },
+        _ => {}
+    });
+    !atomic && loaded.is_disjoint(&stored)
 }

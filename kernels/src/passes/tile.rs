@@ -11,8 +11,7 @@
 //! point is computed again, which changes nothing: only kernels are taken that load nothing they store. All
 //! points of a tile take the same way, so conditions and ends of loops may not depend on an axis of it.
 
-use std::collections::HashSet;
-
+use crate::analysis::is_idempotent;
 use crate::ir::{
     Axis, BinaryOp, Block, Const, Function, Inst, Kernel, Local, Param, ParamDef, ParamKind, Span,
     Stmt, Type, Value, ValueDef,
@@ -218,24 +217,6 @@ impl Dependences {
         });
         loads / f64::from(size[0] * size[1])
     }
-}
-
-/// Whether to run a point twice is to run it once: it loads nothing that the kernel stores, and has no effect
-/// but stores.
-fn is_idempotent(entry: &Function) -> bool {
-    let (mut loaded, mut stored) = (HashSet::new(), HashSet::new());
-    let mut atomic = false;
-    entry.walk(&mut |stmt| match stmt {
-        Stmt::Store(buffer, ..) => drop(stored.insert(*buffer)),
-        Stmt::AtomicStore(..) => atomic = true,
-        Stmt::Let(value) => match entry.def(*value).inst {
-            Inst::Load(buffer, _) => drop(loaded.insert(buffer)),
-            Inst::AtomicLoad(..) | Inst::Atomic(..) | Inst::CompareSwap(..) => atomic = true,
-            _ => {}
-        },
-        _ => {}
-    });
-    !atomic && loaded.is_disjoint(&stored)
 }
 
 struct Tiler<'k> {

@@ -47,8 +47,7 @@ mod tile;
 mod unroll;
 mod walk;
 
-use std::collections::HashSet;
-
+use crossover_kernels::analysis::is_idempotent;
 use crossover_kernels::ir::{
     CollectiveKind, Function, Inst, Kernel, ParamKind, Span, Stmt, Type, Value,
 };
@@ -148,7 +147,7 @@ fn emit_grid(kernel: &Kernel, schedule: Schedule) -> Result<WasmModule, Unsuppor
     forms.panels = panels.as_ref();
     let fences = Fences::of(forms.interior);
     forms.interior.fences = Some(&fences);
-    forms.idempotent = is_idempotent(kernel);
+    forms.idempotent = kernel.collective.is_none() && is_idempotent(function);
     let scratch_bytes = match &panels {
         Some(panels) => addressable(panels.end)?,
         None => addressable(layout.array_bytes(tile.groups()))?,
@@ -177,24 +176,6 @@ fn emit_grid(kernel: &Kernel, schedule: Schedule) -> Result<WasmModule, Unsuppor
         has_extents: layout.has_extents,
         privates,
     })
-}
-
-/// Whether to run an invocation twice is to run it once: it loads nothing that the kernel stores.
-fn is_idempotent(kernel: &Kernel) -> bool {
-    let function = &kernel.entry;
-    let (mut loaded, mut stored) = (HashSet::new(), HashSet::new());
-    let mut atomic = false;
-    function.walk(&mut |stmt| match stmt {
-        Stmt::Store(buffer, ..) => drop(stored.insert(*buffer)),
-        Stmt::AtomicStore(..) => atomic = true,
-        Stmt::Let(value) => match function.def(*value).inst {
-            Inst::Load(buffer, _) => drop(loaded.insert(buffer)),
-            Inst::AtomicLoad(..) | Inst::Atomic(..) | Inst::CompareSwap(..) => atomic = true,
-            _ => {}
-        },
-        _ => {}
-    });
-    kernel.collective.is_none() && !atomic && loaded.is_disjoint(&stored)
 }
 
 /// A kernel cut at its barriers.
