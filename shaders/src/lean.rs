@@ -17,9 +17,9 @@ use crossover_kernels::passes::rule::Hits;
 use crossover_kernels::passes::tile::{self, Size};
 use crossover_kernels::passes::{checks, dce, privatize};
 
+use crate::arg::DeviceArg;
+use crate::compiled::Compiled;
 use crate::device::Gpu;
-use crate::pipeline::Compiled;
-use crate::run::DeviceArg;
 use crate::schedule::Schedule;
 
 /// Shapes of calls that are remembered; beyond that all are forgotten.

@@ -1,40 +1,42 @@
 //! Crossover kernels on the GPU: IR to a naga module, which people read as WGSL and wgpu runs.
 //!
 //! ```text
-//! ir::Kernel ─ legality ─► emit ─► Shader ─► pipeline: GpuVersion ─► run: dispatches ─► Underway
-//!                                                 ▲
-//!                          device: Gpu ───────────┘   buffer: DeviceBuffer
+//! ir::Kernel ─ legality ─► emit ─► Shader ─► compiled, lean: GpuVersion ─► run ─► Underway
+//!                                                 ▲                        ▲
+//!                          device: Gpu ───────────┘   buffer: DeviceBuffer ┘ host memory, or a copy
 //! ```
 //!
 //! - [`legality`] is the one table of what an adapter can do;
 //! - [`emit`] turns a kernel into a [`Shader`] and decides nothing: the [`Schedule`] does;
-//! - [`Gpu`] is an open device, [`DeviceBuffer`] the copy of a buffer on it;
+//! - [`Gpu`] is an open device, [`DeviceBuffer`] a buffer on it, host memory or a copy;
 //! - [`GpuExecutor`] is the back end, [`GpuVersion`] a compiled kernel that runs on arguments of
 //!   the host, or through [`GpuVersion::dispatch`] on arguments that are on the device already.
 //!
 //! A missing adapter, a lost device and exhausted memory are values, never panics.
 
+mod arg;
 mod buffer;
+mod compiled;
 mod device;
 mod emit;
 mod import;
 mod lean;
 pub mod legality;
 mod pace;
-mod pipeline;
 mod report;
 mod run;
 mod schedule;
 mod timeline;
 mod underway;
+mod version;
 
+pub use arg::DeviceArg;
 pub use buffer::DeviceBuffer;
 pub use device::{
     AdapterInfo, AdapterKind, DeviceError, Fault, Gpu, GpuError, GpuOptions, Sharing, adapters,
 };
 pub use emit::{Binding, Field, Layout, Member, Role, Shader, emit};
 pub use legality::Capabilities;
-pub use pipeline::{GpuExecutor, GpuVersion};
-pub use run::DeviceArg;
 pub use schedule::{SCAN_ELEMENTS, Schedule};
 pub use underway::{Took, Underway};
+pub use version::{GpuExecutor, GpuVersion};

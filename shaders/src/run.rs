@@ -8,28 +8,14 @@ use crossover_kernels::exec::{Arg, Call, Deadline, Grid, Measurement, Version, c
 use crossover_kernels::ir::{Access, CollectiveKind, Const, ParamKind, Type};
 use crossover_memory::{Claim, Want};
 
+use crate::arg::DeviceArg;
 use crate::buffer::{DeviceBuffer, Readbacks};
+use crate::compiled::{Compiled, STEPS_MAX, Scratch, Stage, Tree};
 use crate::device::DeviceError;
 use crate::emit::{Field, LEVEL_BYTES, Role, STATUS_BYTES};
 use crate::lean::points;
-use crate::pipeline::{Compiled, GpuVersion, STEPS_MAX, Scratch, Stage, Tree};
 use crate::underway::{Batch, HostMemory, Running, Step, Stop, Took, Underway};
-
-/// An argument of a dispatch, already on the device.
-#[derive(Clone, Copy, Debug)]
-pub enum DeviceArg<'a> {
-    /// For a scalar parameter.
-    Scalar(Const),
-    /// For a buffer parameter.
-    Buffer {
-        /// The copy on the device, or host memory.
-        buffer: &'a DeviceBuffer,
-        /// Number of elements of the parameter's type.
-        len: u32,
-        /// Whether the call overwrites all of it and reads none: what it holds before does not matter.
-        is_blank: bool,
-    },
-}
+use crate::version::GpuVersion;
 
 /// What a call of a kernel runs on.
 #[derive(Clone, Copy)]
@@ -438,16 +424,6 @@ fn write_identity(
         }
     }
     Ok(())
-}
-
-impl DeviceArg<'_> {
-    /// The number of elements; 0 for a scalar.
-    fn len(&self) -> u32 {
-        match self {
-            DeviceArg::Buffer { len, .. } => *len,
-            DeviceArg::Scalar(_) => 0,
-        }
-    }
 }
 
 /// The block of numbers of a further pass.

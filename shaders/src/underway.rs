@@ -11,9 +11,9 @@ use crossover_kernels::ir::{Param, SiteId};
 use crossover_memory::{Claim, Fill, Slot};
 
 use crate::buffer::{DeviceBuffer, Mapped};
+use crate::compiled::{Compiled, Scratch, Stage};
 use crate::device::{DeviceError, Submission};
 use crate::emit::SITE_NO_END;
-use crate::pipeline::{Compiled, Scratch, Stage};
 
 /// One dispatch of a submission.
 pub(crate) struct Step<'a> {

@@ -1,4 +1,4 @@
-//! A kernel compiled for a device: pipelines, and the buffers that every dispatch of it uses again.
+//! One form of a kernel compiled for a device: pipelines, and the buffers that every dispatch of it uses again.
 
 use std::borrow::Cow;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -6,59 +6,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crossover_kernels::error::RunError;
-use crossover_kernels::exec::{Executor, Version};
 use crossover_kernels::ir::{CollectiveKind, Kernel};
 
 use crate::device::{DeviceError, Gpu};
 use crate::emit::{ADD_SUMS, Binding, FOLD, LEVEL_BYTES, MAIN, Role, SCAN_SUMS, Shader, emit};
-use crate::lean::Lean;
 use crate::pace::Pace;
 use crate::report::Report;
 use crate::schedule::Schedule;
-
-/// The GPU as a back end.
-#[derive(Clone, Debug)]
-pub struct GpuExecutor {
-    gpu: Arc<Gpu>,
-}
-
-impl GpuExecutor {
-    /// An executor on an open device.
-    pub fn new(gpu: Arc<Gpu>) -> GpuExecutor {
-        GpuExecutor { gpu }
-    }
-
-    /// The device.
-    pub fn gpu(&self) -> &Arc<Gpu> {
-        &self.gpu
-    }
-
-    /// Compiles a kernel, as [`Executor::compile`] does, for a schedule if one is given.
-    ///
-    /// # Errors
-    /// As [`Executor::compile`].
-    pub fn prepare(
-        &self,
-        kernel: &Arc<Kernel>,
-        schedule: Option<Schedule>,
-    ) -> Result<Arc<GpuVersion>, RunError> {
-        let caps = self.gpu.capabilities();
-        let schedule = schedule.unwrap_or_else(|| Schedule::of(kernel, caps));
-        let checked = Arc::new(Compiled::of(&self.gpu, kernel, &schedule)?);
-        let lean = Lean::of(kernel, schedule, self.gpu.proves_at_once());
-        Ok(Arc::new(GpuVersion { checked, lean }))
-    }
-}
-
-impl Executor for GpuExecutor {
-    fn name(&self) -> &str {
-        "gpu"
-    }
-
-    fn compile(&self, kernel: &Arc<Kernel>) -> Result<Arc<dyn Version>, RunError> {
-        Ok(self.prepare(kernel, None)?)
-    }
-}
 
 /// One compiled form of a kernel: with its checks, or without.
 #[derive(Debug)]
@@ -183,30 +137,6 @@ impl Compiled {
     pub(crate) fn note_wall(&self, wall: Duration) {
         let nanos = u64::try_from(wall.as_nanos()).unwrap_or(u64::MAX);
         self.last_wall_ns.store(nanos, Ordering::Relaxed);
-    }
-}
-
-/// A kernel compiled for one device.
-#[derive(Debug)]
-pub struct GpuVersion {
-    pub(crate) checked: Arc<Compiled>,
-    pub(crate) lean: Lean,
-}
-
-impl GpuVersion {
-    /// The kernel.
-    pub fn kernel(&self) -> &Arc<Kernel> {
-        &self.checked.kernel
-    }
-
-    /// The shader that runs it, with its checks.
-    pub fn shader(&self) -> &Shader {
-        &self.checked.shader
-    }
-
-    /// The device that it is compiled for.
-    pub fn gpu(&self) -> &Arc<Gpu> {
-        &self.checked.gpu
     }
 }
 
