@@ -226,6 +226,7 @@ impl<T: Element> Buffer<T> {
     /// [`Error::Memory`] when the newest content was on a device that is gone.
     pub fn read(&self) -> Result<ReadSlice<'_, T>, Error> {
         let guard = self.storage.slot.read::<T>();
+        guard.claim().wait();
         self.storage.slot.settle(guard.claim())?;
         Ok(ReadSlice { guard, len: self.len, buffer: PhantomData })
     }
@@ -236,6 +237,7 @@ impl<T: Element> Buffer<T> {
     /// [`Error::Memory`] when the newest content was on a device that is gone.
     pub fn write(&mut self) -> Result<WriteSlice<'_, T>, Error> {
         let guard = self.storage.slot.write::<T>();
+        guard.claim().wait();
         self.storage.slot.settle(guard.claim())?;
         self.storage.host_changes();
         Ok(WriteSlice { guard, len: self.len, buffer: PhantomData })
@@ -260,6 +262,7 @@ impl<T: Element> Buffer<T> {
     pub fn read_range(&self, range: Range<usize>) -> Result<ReadSlice<'_, T>, Error> {
         let (part, len) = self.part(range)?;
         let guard = self.storage.slot.read_part::<T>(part.clone());
+        guard.claim().wait();
         self.storage.slot.settle_part(guard.claim(), &part)?;
         Ok(ReadSlice { guard, len, buffer: PhantomData })
     }
@@ -272,6 +275,7 @@ impl<T: Element> Buffer<T> {
     pub fn write_range(&mut self, range: Range<usize>) -> Result<WriteSlice<'_, T>, Error> {
         let (part, len) = self.part(range)?;
         let guard = self.storage.slot.write_part::<T>(part.clone());
+        guard.claim().wait();
         self.storage.slot.settle_part(guard.claim(), &part)?;
         self.storage.host_changes_part(part);
         Ok(WriteSlice { guard, len, buffer: PhantomData })
@@ -281,7 +285,8 @@ impl<T: Element> Buffer<T> {
     /// fetched, wherever it is.
     ///
     /// # Errors
-    /// [`Error::Range`] when they go beyond the buffer's end.
+    /// [`Error::Range`] when they go beyond the buffer's end, [`Error::Memory`] when content beside them is lost,
+    /// or a device that hangs may still write there.
     ///
     /// ```
     /// # fn main() -> Result<(), crossover::Error> {
@@ -297,6 +302,7 @@ impl<T: Element> Buffer<T> {
         let slot = &self.storage.slot;
         let mut claim = claim([(slot.clone(), Want::Write)]);
         claim.overwrite(slot, &part);
+        slot.settle_part(&claim, &part)?;
         claim.slice_part_mut(slot, &part).copy_from_slice(elements);
         self.storage.host_changes_part(part);
         Ok(())

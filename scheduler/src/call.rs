@@ -304,7 +304,7 @@ impl Job {
     /// Runs to the end, or to where the GPU has been given the work.
     fn begin(self, claim: Claim) -> Begun {
         if let Some(version) = self.code_of_gpu() {
-            claim.wait_in_stream();
+            run::wait_for(&version, &claim);
             let start = Instant::now();
             let deadline = Some(Deadline::from(start, self.deadline));
             return match run::issue(&self, &version, claim, deadline) {

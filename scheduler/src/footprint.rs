@@ -18,12 +18,17 @@ pub(crate) struct Footprint {
 
 /// The footprints of all parameters, empty for scalars.
 pub(crate) fn footprints(kernel: &Kernel, args: &[Arg], grid: Grid) -> Vec<Footprint> {
+    // What runs is whole workgroups.
+    let grid = kernel.whole_groups(grid);
     let mut found = vec![Footprint::default(); args.len()];
     for (param, element, access) in kernel.entry.buffers() {
         let touched = touched(kernel, param, args, grid);
         let is_output =
             kernel.collective.is_some() && param.index() + 1 == kernel.entry.params.len();
-        let is_blank = is_output || is_overwritten(kernel, param, access, args, grid);
+        // Stores of one's own element fill no more than one for each invocation.
+        let count = grid[0].checked_mul(grid[1]).filter(|_| grid[2] == 1);
+        let covers = count.is_some_and(|count| count >= touched);
+        let is_blank = is_output || (covers && is_overwritten(kernel, param, access, args, grid));
         if let Some(footprint) = found.get_mut(param.index()) {
             *footprint = Footprint {
                 touched: 0..touched as usize * element.bytes(),
@@ -182,6 +187,30 @@ mod tests {
     #[kernel]
     fn turned(id: Id, x: &[f32], y: &mut [f32]) {
         y[id.x] = x[x.len() - 1 - id.x];
+    }
+
+    #[kernel(grid = n)]
+    fn twice_as_many(id: Id, n: usize, y: &mut [f32]) {
+        y[id.x] = 1.0;
+        y[id.x + n] = 2.0;
+    }
+
+    #[kernel(workgroup = 8, grid = n)]
+    fn in_groups(id: Id, n: usize, y: &mut [f32]) {
+        y[id.x] = n as f32;
+    }
+
+    #[test]
+    fn what_lies_beyond_the_grid_counts() {
+        let found = |def, len: u32| {
+            let kernel = passes::optimize(&front::kernel(def, &[], &[]).expect("typed"));
+            let slot = Arc::new(Slot::zeroed(4 * len as usize).expect("memory"));
+            let args = [Arg::Scalar(10u32.into()), Arg::Buffer { slot, len }];
+            let found = footprints(&kernel, &args, [10, 1, 1]).remove(1);
+            (found.touched, found.is_blank)
+        };
+        assert_eq!(found(twice_as_many::DEF, 30), (0..120, false), "ten are never stored");
+        assert_eq!(found(in_groups::DEF, 30), (0..64, true), "two whole groups run");
     }
 
     #[test]

@@ -116,8 +116,14 @@ pub(crate) struct Flight {
     underway: Underway<Claim>,
     /// Those of its results that hold nothing unless it ends well.
     blank: Vec<(Arc<Storage>, Range<usize>)>,
-    /// Whether it did not.
+    /// Those of which the host has what they held before.
+    kept: Vec<(Arc<Storage>, Range<usize>)>,
+    /// Those of which only the GPU had it.
+    changed: Vec<Arc<Storage>>,
+    /// Whether it did not end well.
     is_void: Arc<AtomicBool>,
+    /// Whether that is the device's fault.
+    is_undone: Arc<AtomicBool>,
     start: Instant,
     transfer_s: f64,
 }
@@ -132,7 +138,7 @@ pub(crate) fn issue(
     claim: Claim,
     deadline: Option<Deadline>,
 ) -> Result<Flight, Box<(Error, Claim)>> {
-    claim.wait_in_stream();
+    wait_for(version, &claim);
     let (copies, transfer) = match upload(job, version, &claim) {
         Ok(uploaded) => uploaded,
         Err(error) => return Err(Box::new((error, claim))),
@@ -153,29 +159,61 @@ pub(crate) fn issue(
     let start = Instant::now();
     let underway = match version.issue(&args, job.grid, claim, deadline) {
         Ok(underway) => underway,
-        Err((error, claim)) => {
+        Err(stopped) => {
+            let (error, claim) = *stopped;
             forget_if_gone(job, &error);
             return Err(Box::new((error.into(), claim)));
         }
     };
     let transfer_s = transfer.as_secs_f64();
-    let is_void = Arc::new(AtomicBool::new(false));
-    let mut flight = Flight { underway, blank: Vec::new(), is_void, start, transfer_s };
+    let mut flight = Flight {
+        underway,
+        blank: Vec::new(),
+        kept: Vec::new(),
+        changed: Vec::new(),
+        is_void: Arc::default(),
+        is_undone: Arc::default(),
+        start,
+        transfer_s,
+    };
     leave_results(job, &version.gpu().info().name, &copies, &mut flight);
+    // Only now: who goes ahead finds where the results will be.
+    if job.shadow.is_none() {
+        flight.underway.hand_on(flight.blank.is_empty());
+    }
     Ok(flight)
+}
+
+/// Waits until the call may be given to the device: not for what the device has been given before, if that is
+/// still the one that the claim was made for.
+pub(crate) fn wait_for(version: &GpuVersion, claim: &Claim) {
+    if claim.stream() == Some(version.gpu().stream()) {
+        claim.wait_in_stream();
+    } else {
+        claim.wait();
+    }
 }
 
 impl Flight {
     /// Waits for the end. The claim is granted then.
     pub(crate) fn finish(self, job: &Job) -> (Result<Ran, Error>, Claim) {
-        let Flight { underway, blank, is_void, start, transfer_s } = self;
-        let (ran, claim) = underway.finish();
+        let Flight { mut underway, blank, kept, changed, is_void, is_undone, start, transfer_s } =
+            self;
+        underway.count_from(job.inner.gpu_end());
+        let (ran, mut claim) = underway.finish();
         let end = Instant::now();
         let free_since = job.inner.gpu_ends(end);
         if let Err(error) = &ran {
             // What was blank stays what it was on the host.
             is_void.store(true, Ordering::Release);
             blank.iter().for_each(|(storage, part)| storage.host_is_current(part));
+            // What a device that failed was to change on copies is still on the host as it was.
+            if matches!(error, RunError::Device { .. } | RunError::Memory { .. }) {
+                is_undone.store(true, Ordering::Release);
+                kept.iter().for_each(|(storage, part)| storage.host_is_current(part));
+                // Of the rest nobody knows how far it was changed.
+                changed.iter().for_each(|storage| claim.lose(&storage.slot, error.to_string()));
+            }
             forget_if_gone(job, error);
         } else {
             job.inner.gpu_works();
@@ -230,6 +268,12 @@ fn upload(job: &Job, version: &GpuVersion, claim: &Claim) -> Result<(Vec<OnGpu>,
             continue;
         }
         let needed = if is_blank { 0..0 } else { touched.clone() };
+        if storage.stale_bytes(&needed) > 0 {
+            // Before the storage is locked: who waits here waits for others that may want it. And what is lost is
+            // not uploaded for what it was.
+            claim.wait();
+            storage.slot.held()?;
+        }
         let copy = storage.on_gpu(
             gpu,
             &needed,
@@ -263,6 +307,12 @@ fn leave_results(job: &Job, device: &str, copies: &[OnGpu], flight: &mut Flight)
         let blame =
             move |error: DeviceError| error.of_kernel(&kernel, &device, "a result").to_string();
         let mut fetch = fetch(copy.buffer.clone(), job.inner.transfers.clone(), job.call, blame);
+        if storage.slot.pending_bytes() == 0 {
+            flight.kept.push((storage.clone(), part.clone()));
+            fetch = unless(flight.is_undone.clone(), fetch);
+        } else if !copy.is_blank {
+            flight.changed.push(storage.clone());
+        }
         if copy.is_blank {
             flight.blank.push((storage.clone(), part.clone()));
             fetch = unless(flight.is_void.clone(), fetch);

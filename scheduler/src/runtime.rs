@@ -480,6 +480,11 @@ impl Inner {
                 Ok(code) => GpuCode::Ready(code),
                 Err(error) => {
                     let why = error.to_string().into();
+                    // A device that is lost meanwhile has said nothing of the kernel.
+                    if self.gpu().is_some_and(|gpu| gpu.is_lost()) {
+                        prepared.set_gpu_code(GpuCode::Unasked);
+                        return GpuCode::Refused(error, why);
+                    }
                     GpuCode::Refused(error, why)
                 }
             },
@@ -566,6 +571,11 @@ impl Inner {
         let before = *end;
         *end = now.max(before);
         before
+    }
+
+    /// When the GPU ended the last call.
+    pub(crate) fn gpu_end(&self) -> Instant {
+        *self.gpu_end.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn order(&self) -> MutexGuard<'_, ()> {

@@ -213,3 +213,41 @@ fn content_that_was_changed_in_place_is_lost_with_the_device() {
     axpy::on(&rt).args(1.0, &x, &mut y).run().expect("runs");
     assert_eq!(y.to_vec().expect("content"), [4.0; 100]);
 }
+
+/// A call that changes what it reads, on copies: the host has what was there before, so that the CPU begins
+/// from that, whatever the device has done.
+#[test]
+fn a_call_that_falls_back_is_not_made_twice() {
+    for fault in
+        [shaders::Fault::Invalid(0), shaders::Fault::LostAfter(0), shaders::Fault::LostBefore(0)]
+    {
+        let Some((rt, _)) = faulty(fault, Sharing::Staged) else { return };
+        let x = rt.buffer_from(&[1.0f32; 100]).expect("memory");
+        let mut y = rt.buffer_from(&[1.0f32; 100]).expect("memory");
+        axpy::on(&rt).args(1.0, &x, &mut y).compile().expect("compiles");
+        axpy::on(&rt).args(1.0, &x, &mut y).run().unwrap_or_else(|e| panic!("{fault:?}: {e}"));
+        assert_eq!(y.to_vec().expect("content"), [2.0; 100], "{fault:?}");
+    }
+}
+
+/// Calls that were given to a device before it failed, and calls behind them, come out as if it had not.
+#[test]
+fn a_chain_that_a_fault_breaks_is_right_in_the_end() {
+    for at in 0..6 {
+        for fault in [shaders::Fault::Invalid(at), shaders::Fault::LostBefore(at)] {
+            let Some((rt, _)) = faulty(fault, Sharing::Staged) else { return };
+            let x = rt.buffer_from(&[1.0f32; 1000]).expect("memory");
+            let mut y = rt.buffer_from(&[0.0f32; 1000]).expect("memory");
+            axpy::on(&rt).args(1.0, &x, &mut y).compile().expect("compiles");
+            let tickets: Vec<_> =
+                (0..6).map(|_| axpy::on(&rt).args(1.0, &x, &mut y).submit()).collect();
+            let done = tickets.into_iter().map(|ticket| ticket.wait());
+            let failed = done.filter(Result::is_err).count();
+            // A result that only the device had goes with it, and every call behind says so: none is wrong.
+            match y.to_vec() {
+                Ok(found) => assert_eq!((found[0], failed), (6.0, 0), "{fault:?}"),
+                Err(error) => assert!(matches!(error, Error::Memory(_)), "{fault:?}: {error}"),
+            }
+        }
+    }
+}

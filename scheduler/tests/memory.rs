@@ -168,6 +168,37 @@ fn chains_of_tickets_keep_their_order() {
     }
 }
 
+#[kernel(grid = n)]
+fn grows(id: Id, n: usize, y: &mut [u32]) {
+    y[id.x] += n as u32;
+}
+
+/// Prefixes of one buffer that grow from call to call, many in flight: each waits for the part that the host
+/// still has to give, and nobody waits for ever.
+#[test]
+fn growing_prefixes_of_a_buffer_in_flight() {
+    for memory in [GpuMemory::Mapped, GpuMemory::Staged] {
+        let Some(rt) = with_gpu_memory(memory) else { return };
+        let mut y = rt.buffer_from(&vec![0u32; 4096]).expect("memory");
+        grows::on(&rt).args(1, &mut y).compile().expect("compiles");
+        let mut expected = vec![0u32; 4096];
+        let mut tickets = Vec::new();
+        for n in (0..64).map(|turn| 64 * (turn % 32 + 1)) {
+            tickets.push(grows::on(&rt).args(n, &mut y).device(Device::Gpu).submit());
+            expected[..n].iter_mut().for_each(|v| *v += n as u32);
+        }
+        // Writing waits for them all, and what is written stays.
+        y.write().expect("content")[0] = 7;
+        expected[0] = 7;
+        grows::on(&rt).args(1, &mut y).device(Device::Gpu).run().expect("runs");
+        expected[0] += 1;
+        assert!(y.to_vec().expect("content") == expected, "{memory:?}");
+        for ticket in tickets {
+            ticket.wait().expect("it ran");
+        }
+    }
+}
+
 /// A buffer that is dropped while the GPU has it, and its memory used again for others.
 #[test]
 fn memory_of_dropped_buffers_is_used_again() {

@@ -2,8 +2,8 @@
 //! costs far more than a small dispatch.
 
 use std::ops::Range;
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use crossover_kernels::exec::Deadline;
@@ -252,6 +252,7 @@ impl DeviceBuffer {
         if bytes == 0 {
             return Ok(());
         }
+        let _alone = self.gpu.mapping().write().unwrap_or_else(PoisonError::into_inner);
         let start = offset / wgpu::MAP_ALIGNMENT * wgpu::MAP_ALIGNMENT;
         let range = start..offset + bytes as u64;
         let mapped = Mapped::of(self.raw(), mode, range.clone());

@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use crossover_kernels::error::RunError;
@@ -22,6 +22,10 @@ const SPIN: Duration = Duration::from_micros(200);
 /// The longest such sleep, and how long it is in parts of the time waited so far.
 const SLEEP_MAX: Duration = Duration::from_millis(2);
 const SLEEP_PART: u32 = 16;
+/// How long a wait sleeps before it looks whether the device is still there.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+/// How long a device that has failed is waited for before its calls run elsewhere.
+const DRAIN_MAX: Duration = Duration::from_secs(10);
 /// How long after its deadline a dispatch may still end before the device is given up for hung.
 const GRACE: Duration = Duration::from_millis(500);
 
@@ -274,6 +278,8 @@ pub struct Gpu {
     fault: Option<Fault>,
     submissions: AtomicU32,
     allocations: AtomicU32,
+    /// Buffers that the host has mapped are in no submission: held for writing while one is.
+    mapping: RwLock<()>,
 }
 
 /// A submission, to wait for.
@@ -288,6 +294,8 @@ pub(crate) struct Submission {
 #[derive(Debug, Default)]
 struct Health {
     lost: AtomicBool,
+    /// Whether it was given up while it worked, and may still be at it.
+    abandoned: AtomicBool,
     /// Errors so far.
     failures: AtomicU64,
     /// The first error that no call has been told of.
@@ -408,6 +416,7 @@ impl Gpu {
             fault: options.fault,
             submissions: AtomicU32::new(0),
             allocations: AtomicU32::new(0),
+            mapping: RwLock::new(()),
         }))
     }
 
@@ -450,6 +459,20 @@ impl Gpu {
         self.health.failures.load(Ordering::Acquire)
     }
 
+    /// Whether it was given up while it worked, and may still be at it.
+    pub(crate) fn is_abandoned(&self) -> bool {
+        self.health.abandoned.load(Ordering::Acquire)
+    }
+
+    /// A call has failed: those that were given to the device before this cannot be trusted.
+    pub(crate) fn distrust(&self) {
+        self.health.failures.fetch_add(1, Ordering::AcqRel);
+    }
+
+    pub(crate) fn mapping(&self) -> &RwLock<()> {
+        &self.mapping
+    }
+
     pub(crate) fn device(&self) -> &wgpu::Device {
         &self.device
     }
@@ -489,6 +512,8 @@ impl Gpu {
         }
         let submission = self.hand_over(commands);
         if self.fault == Some(Fault::LostAfter(at)) {
+            // A device that is really lost does nothing any more.
+            self.drain();
             self.lose();
         }
         submission
@@ -533,7 +558,7 @@ impl Gpu {
         submission: &Submission,
         deadline: Option<Deadline>,
     ) -> Result<(), DeviceError> {
-        self.healthy()?;
+        // Whatever else has gone wrong: while the device works, nobody may touch what it works on.
         match (&self.timeline, submission.value) {
             (Some(timeline), Some(value)) => self.wait_for_value(timeline, value, deadline)?,
             _ => self.wait_by_polling(deadline)?,
@@ -545,20 +570,38 @@ impl Gpu {
         }
     }
 
+    /// Waits until the device does nothing any more that it has been given so far.
+    pub fn drain(&self) {
+        if let Some(timeline) = &self.timeline {
+            let deadline = Deadline::after(DRAIN_MAX);
+            // A device that fails to is lost, which its next call will see.
+            let _ = self.wait_for_value(timeline, timeline.last(), Some(deadline));
+        }
+    }
+
     fn wait_for_value(
         &self,
         timeline: &Timeline,
         value: u64,
         deadline: Option<Deadline>,
     ) -> Result<(), DeviceError> {
-        let left =
-            |deadline: Deadline| (deadline.at + GRACE).saturating_duration_since(Instant::now());
-        let limit = deadline.map_or(Duration::MAX, left);
-        match timeline.wait(value, limit).map_err(DeviceError::Failed)? {
-            Waited::Done => Ok(()),
-            Waited::TimedOut => {
+        loop {
+            // A device that was given up in the meantime reaches nothing.
+            if self.is_lost() {
+                return self.healthy();
+            }
+            let left = deadline
+                .map(|deadline| (deadline.at + GRACE).saturating_duration_since(Instant::now()));
+            let slice = left.unwrap_or(LOOK_AGAIN).min(LOOK_AGAIN);
+            match timeline.wait(value, slice).map_err(DeviceError::Failed)? {
+                Waited::Done => return Ok(()),
+                Waited::TimedOut => {}
+            }
+            if let Some(deadline) = deadline
+                && left.is_some_and(|left| left <= slice)
+            {
                 self.abandon();
-                Err(DeviceError::Deadline(deadline.map_or(limit, |deadline| deadline.limit)))
+                return Err(DeviceError::Deadline(deadline.limit));
             }
         }
     }
@@ -591,6 +634,7 @@ impl Gpu {
     /// Gives up a device that does not come back. Dropping it would wait for it, so a handle is
     /// kept for ever.
     fn abandon(&self) {
+        self.health.abandoned.store(true, Ordering::Release);
         if !self.health.lost.swap(true, Ordering::AcqRel) {
             tracing::warn!(name = self.info.name, "the GPU did not end in time and is given up");
             std::mem::forget((self.device.clone(), self.queue.clone()));

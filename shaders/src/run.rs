@@ -47,7 +47,7 @@ impl GpuVersion {
         claim: &mut Claim,
         deadline: Option<Deadline>,
     ) -> Result<Took, RunError> {
-        match self.issue(args, grid, claim, deadline) {
+        match self.begin(args, grid, claim, deadline) {
             Ok(underway) => underway.finish().0,
             Err((error, _)) => Err(error),
         }
@@ -57,7 +57,17 @@ impl GpuVersion {
     ///
     /// # Errors
     /// As [`Version::run`], with the claim back.
-    pub fn issue<C: BorrowMut<Claim>>(
+    pub fn issue(
+        &self,
+        args: &[DeviceArg<'_>],
+        grid: Grid,
+        claim: Claim,
+        deadline: Option<Deadline>,
+    ) -> Result<Underway<Claim>, Box<(RunError, Claim)>> {
+        self.begin(args, grid, claim, deadline).map_err(Box::new)
+    }
+
+    fn begin<C: BorrowMut<Claim>>(
         &self,
         args: &[DeviceArg<'_>],
         grid: Grid,
@@ -86,10 +96,7 @@ impl GpuVersion {
             before: Took::default(),
         };
         match submit(Launch { args, grid }, &mut underway) {
-            Ok(()) => {
-                underway.claim().issue();
-                Ok(underway)
-            }
+            Ok(()) => Ok(underway),
             Err(stop) => match underway.stopped(stop) {
                 (Err(error), claim) => Err((error, claim)),
                 (Ok(_), _) => unreachable!("what has stopped gives an error"),
@@ -403,7 +410,10 @@ fn submit<C: BorrowMut<Claim>>(launch: Launch<'_>, underway: &mut Underway<C>) -
             }
         }
         let version = &*underway.version;
-        let batch = version.batch(&batches, at)?;
+        let batch = version.batch(&batches, at).map_err(|error| match at {
+            0 => Stop::Device(error),
+            _ => Stop::Underway(error),
+        })?;
         underway.running = Some(Running::submit(version, batch, &underway.host_memory));
     }
     Ok(())

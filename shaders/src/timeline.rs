@@ -74,12 +74,16 @@ impl Timeline {
         if let Some(hal) = &hal
             && hal.remove_signal_semaphore(self.semaphore)
         {
-            // The submission was refused: nobody will signal the value but this.
-            let info = vk::SemaphoreSignalInfo::default().semaphore(self.semaphore).value(*last);
-            // SAFETY: all smaller values have been left for submissions before, on the one queue.
-            let _ = unsafe { self.raw.signal_semaphore(&info) };
+            // The submission was refused, and nobody will signal its value: there is nothing to wait for but
+            // what came before.
+            *last -= 1;
         }
         (index, *last)
+    }
+
+    /// The value of the last submission.
+    pub(crate) fn last(&self) -> u64 {
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits until the value is reached, at most this long.

@@ -2,7 +2,7 @@
 
 use std::borrow::BorrowMut;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use crossover_kernels::error::{Failure, RunError};
@@ -111,6 +111,27 @@ pub(crate) struct Running {
 }
 
 impl<C: BorrowMut<Claim>> Underway<C> {
+    /// Lets later calls of the stream go ahead: they will see what this one does. Not where the device has
+    /// failed meanwhile, nor where a failing check may leave less than the stream would be told.
+    pub fn hand_on(&mut self, is_whole: bool) {
+        let gpu = &self.version.gpu;
+        let fails = |running: &Running| running.failures != gpu.failures();
+        let may_fail = !is_whole && self.version.shader.has_status();
+        if !may_fail && !self.running.as_ref().is_some_and(fails) {
+            self.claim().issue();
+        }
+    }
+
+    /// Counts the time that the call is allowed from here, if that is later than its start: the device was
+    /// at others before.
+    pub fn count_from(&mut self, start: Instant) {
+        if let Some(deadline) = &mut self.deadline
+            && let Some(at) = start.checked_add(deadline.limit)
+        {
+            deadline.at = deadline.at.max(at);
+        }
+    }
+
     /// Leaves the newest of some bytes of a slot that is claimed for writing on the device, as
     /// [`Claim::defer`].
     ///
@@ -184,14 +205,23 @@ impl<C: BorrowMut<Claim>> Underway<C> {
     /// After a failure of the device: what it may have changed in host memory is lost, unless it was to be
     /// overwritten anyway, and what a device that hangs may still touch is never used again.
     fn quarantine(&mut self, error: &DeviceError) {
-        let gpu = &self.version.gpu;
-        let hangs = matches!(error, DeviceError::Deadline(_)) && gpu.is_lost();
-        let failed = matches!(error, DeviceError::Failed(_));
+        let gpu = self.version.gpu.clone();
+        // What was given to the device until now may rest on what this call has not done.
+        gpu.distrust();
+        let hangs = gpu.is_abandoned();
+        if !hangs {
+            gpu.drain();
+        }
+        let failed = matches!(error, DeviceError::Failed(_) | DeviceError::Memory { .. });
         let Some(claim) = self.claim.as_mut().map(BorrowMut::borrow_mut) else { return };
+        claim.take_back();
         for HostMemory { slot, is_written, is_blank, .. } in &self.host_memory {
-            if *is_written && (hangs || (failed && !is_blank)) {
-                let (kernel, device) = (&self.version.kernel.entry.name, &gpu.info().name);
-                claim.lose(slot, format!("{device} failed while `{kernel}` changed it in place"));
+            let (kernel, device) = (&self.version.kernel.entry.name, &gpu.info().name);
+            let message = format!("{device} failed while `{kernel}` changed it in place");
+            if hangs && *is_written {
+                claim.forfeit(slot, message);
+            } else if *is_written && failed && !is_blank {
+                claim.lose(slot, message);
             }
             if hangs {
                 std::mem::forget(slot.clone());
@@ -230,6 +260,7 @@ impl Running {
         host_memory: &[HostMemory],
     ) -> Running {
         let gpu = &version.gpu;
+        let _unmapped = gpu.mapping().read().unwrap_or_else(PoisonError::into_inner);
         let is_timed = version.wants_time();
         let failures = gpu.failures();
         if !version.shader.immediates {

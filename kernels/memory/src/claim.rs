@@ -70,6 +70,8 @@ static ORDER: Mutex<()> = Mutex::new(());
 pub struct Claim {
     parts: Vec<Part>,
     stream: Option<Stream>,
+    /// Whether the device has the work: nobody looks at the bytes by way of this claim meanwhile.
+    is_issued: bool,
 }
 
 /// The claim's place in the queue of one slot.
@@ -100,7 +102,7 @@ pub fn claim_in(
             Part { slot, number, want, granted: AtomicBool::new(granted) }
         })
         .collect();
-    Claim { parts, stream }
+    Claim { parts, stream, is_issued: false }
 }
 
 impl Claim {
@@ -114,11 +116,25 @@ impl Claim {
         self.parts.iter().for_each(|part| part.wait_in(self.stream));
     }
 
-    /// Says that the work has been given to the device: later claims of the stream may go on.
-    pub fn issue(&self) {
+    /// The stream of the work.
+    pub fn stream(&self) -> Option<Stream> {
+        self.stream
+    }
+
+    /// Says that the work has been given to the device: later claims of the stream may go on. Until the claim
+    /// is given up, or taken back, it is the device's alone.
+    pub fn issue(&mut self) {
         if self.stream.is_some() {
+            self.is_issued = true;
             self.parts.iter().for_each(|part| part.slot.queue().issue(part.number, self.stream));
         }
+    }
+
+    /// Says that the device has not done the work, and does nothing any more that it was given before: later
+    /// claims of the stream wait again.
+    pub fn take_back(&mut self) {
+        self.is_issued = false;
+        self.parts.iter().for_each(|part| part.slot.queue().issue(part.number, None));
     }
 
     /// Whether every slot is granted now.
@@ -226,6 +242,16 @@ impl Claim {
         slot.set_lost(message);
     }
 
+    /// The same, for ever: a device that hangs may still write there.
+    ///
+    /// # Panics
+    /// When the claim does not cover the slot.
+    pub fn forfeit(&mut self, slot: &Slot, message: String) {
+        let part = self.part(slot, Want::Read);
+        part.expect("a slot is touched under a claim that covers it").wait_in(self.stream);
+        slot.forfeit(message);
+    }
+
     /// Whether the claim is for this slot, at least to read or to write, and granted to work that is issued
     /// in this stream.
     pub fn covers_in(&self, stream: Stream, slot: &Slot, want: Want) -> bool {
@@ -234,6 +260,7 @@ impl Claim {
     }
 
     fn granted(&self, slot: &Slot, part: &Range<usize>, want: Want) {
+        assert!(!self.is_issued, "what a device has been given is looked at under another claim");
         self.wait_for(slot, want);
         // Bytes that are lost stay as they were; whoever must know has called `settle`.
         let _ = slot.settle_pending(part);
@@ -360,8 +387,8 @@ mod tests {
     fn claims_of_a_stream_go_ahead_of_what_it_has_been_given() {
         let slot = Arc::new(Slot::zeroed(64).expect("64 bytes"));
         let (ours, other) = (Stream::new(), Stream::new());
-        let first = claim_in(Some(ours), [(slot.clone(), Want::Write)]);
-        let second = claim_in(Some(ours), [(slot.clone(), Want::Write)]);
+        let mut first = claim_in(Some(ours), [(slot.clone(), Want::Write)]);
+        let mut second = claim_in(Some(ours), [(slot.clone(), Want::Write)]);
         let host = claim([(slot.clone(), Want::Read)]);
         assert!(first.covers_in(ours, &slot, Want::Write));
         assert!(!second.covers_in(ours, &slot, Want::Write), "the first is not issued yet");

@@ -35,6 +35,8 @@ struct Pending {
 struct PendingState {
     elsewhere: Vec<Elsewhere>,
     lost: Option<String>,
+    /// Whether the loss is for ever.
+    is_forfeited: bool,
 }
 
 /// Bytes that one fill brings.
@@ -98,6 +100,21 @@ impl Slot {
         state.elsewhere.iter().map(|elsewhere| elsewhere.missing.bytes()).sum()
     }
 
+    /// Whether the newest bytes can be had, here or elsewhere, as far as is known.
+    ///
+    /// # Errors
+    /// [`MemoryError::Lost`] when they cannot.
+    pub fn held(&self) -> Result<(), MemoryError> {
+        if !self.is_pending() {
+            return Ok(());
+        }
+        let state = self.pending.state.lock().unwrap_or_else(PoisonError::into_inner);
+        match &state.lost {
+            Some(message) => Err(MemoryError::Lost { message: message.clone() }),
+            None => Ok(()),
+        }
+    }
+
     /// Sees to it that the newest bytes are here. Looking through a claim does so by itself; whoever
     /// goes through [`Slot::base`] calls this first, holding a granted claim.
     ///
@@ -120,7 +137,7 @@ impl Slot {
             return Ok(());
         }
         let mut state = self.pending.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let PendingState { elsewhere, lost } = &mut *state;
+        let PendingState { elsewhere, lost, .. } = &mut *state;
         'fetching: for Elsewhere { missing, fill } in elsewhere.iter_mut() {
             for gap in missing.within(part) {
                 // SAFETY: the mapping holds `bytes` committed bytes, and the gap is within them. While it is
@@ -157,11 +174,16 @@ impl Slot {
         self.pending.waiting.store(true, Ordering::Release);
     }
 
+    pub(crate) fn forfeit(&self, message: String) {
+        self.set_lost(message);
+        self.pending.state.lock().unwrap_or_else(PoisonError::into_inner).is_forfeited = true;
+    }
+
     /// Some bytes need not come from elsewhere any more.
     pub(crate) fn forget_pending(&self, part: &Range<usize>) {
         let mut state = self.pending.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.forget(part);
-        if *part == (0..self.bytes) {
+        if *part == (0..self.bytes) && !state.is_forfeited {
             state.lost = None;
         }
         let waits = !state.elsewhere.is_empty() || state.lost.is_some();

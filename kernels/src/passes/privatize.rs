@@ -88,7 +88,9 @@ fn counted(entry: &Function) -> Option<Param> {
                     v
                 });
             }
-            Stmt::AtomicStore(..)
+            // Passages of loops without end are counted over all points.
+            Stmt::Loop(_)
+            | Stmt::AtomicStore(..)
             | Stmt::Check { .. }
             | Stmt::Return
             | Stmt::CallVoid(..)

@@ -80,6 +80,11 @@ pub struct Shader {
 }
 
 impl Shader {
+    /// Whether an invocation can end otherwise than well, and says so.
+    pub(crate) fn has_status(&self) -> bool {
+        self.bindings.iter().any(|binding| binding.role == Role::Status)
+    }
+
     /// For each line of the WGSL, from the first, the number of a file of the kernel and a line in it that it
     /// comes from, where that is known.
     pub fn lines(&self) -> Vec<Option<(u32, u32)>> {
