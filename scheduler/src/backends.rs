@@ -131,7 +131,8 @@ fn open_gpu(settings: &Settings, open: Option<OpenGpu>) -> Result<GpuBackend, Ar
             GpuMemory::Mapped => Sharing::Mapped,
             GpuMemory::Staged => Sharing::Staged,
         });
-        let options = GpuOptions { adapter, sharing, ..GpuOptions::default() };
+        let cache = settings.cache();
+        let options = GpuOptions { adapter, sharing, cache, ..GpuOptions::default() };
         Arc::new(move || Gpu::open(&options))
     });
     OpenedGpu::open(open).map(GpuBackend::Gpu).map_err(|error| error.to_string().into())

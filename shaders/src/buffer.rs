@@ -87,7 +87,9 @@ impl Gpu {
                 self.pool().clear();
                 self.create_buffer(size, usage)
             }
-            DeviceError::Deadline(_) | DeviceError::Failed(_) => Err(error),
+            DeviceError::Deadline(_) | DeviceError::Failed(_) | DeviceError::Refused(_) => {
+                Err(error)
+            }
         })
     }
 

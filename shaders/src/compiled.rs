@@ -10,6 +10,7 @@ use crossover_kernels::ir::{CollectiveKind, Kernel};
 
 use crate::device::{DeviceError, Gpu};
 use crate::emit::{ADD_SUMS, Binding, FOLD, LEVEL_BYTES, MAIN, Role, SCAN_SUMS, Shader, emit};
+use crate::kept::{FormCache, Tried};
 use crate::pace::Pace;
 use crate::report::Report;
 use crate::schedule::Schedule;
@@ -30,6 +31,7 @@ pub(crate) struct Compiled {
     submissions: AtomicU32,
     last_wall_ns: AtomicU64,
     pub(crate) pace: Pace,
+    tried: Tried,
 }
 
 /// A pipeline and the layout of its bindings.
@@ -75,18 +77,27 @@ impl Compiled {
         schedule: &Schedule,
     ) -> Result<Compiled, RunError> {
         let shader = emit(kernel, gpu.capabilities(), schedule)?;
-        Compiled::new(gpu.clone(), kernel.clone(), shader).map_err(|error| {
+        Compiled::new(gpu.clone(), kernel.clone(), shader, schedule).map_err(|error| {
             error.of_kernel(&kernel.entry.name, &gpu.capabilities().device, "the pipeline")
         })
     }
 
-    fn new(gpu: Arc<Gpu>, kernel: Arc<Kernel>, shader: Shader) -> Result<Compiled, DeviceError> {
+    fn new(
+        gpu: Arc<Gpu>,
+        kernel: Arc<Kernel>,
+        shader: Shader,
+        schedule: &Schedule,
+    ) -> Result<Compiled, DeviceError> {
         gpu.healthy()?;
         let numbers_stride = u64::from(shader.params.bytes().max(8))
             .next_multiple_of(u64::from(gpu.capabilities().uniform_alignment.max(16)));
+        let (form, tried) =
+            gpu.kept().map(|kept| kept.begin(&gpu, &kernel, schedule)).transpose()?.unzip();
+        gpu.maybe_crash(&kernel.entry.name);
         let module = create_module(&gpu, &shader)?;
+        let cache = form.as_ref().and_then(FormCache::cache);
         let stage = |entry: &str, uses: &dyn Fn(Role) -> bool| {
-            create_stage(&gpu, &module, &shader, entry, uses)
+            create_stage(&gpu, &module, &shader, entry, cache, uses)
         };
         let in_main = |role| !matches!(role, Role::Data | Role::Level);
         let in_tree = |role| matches!(role, Role::Sums | Role::Data | Role::Level);
@@ -99,6 +110,9 @@ impl Compiled {
                 add_sums: stage(ADD_SUMS, &in_tree)?,
             }),
         };
+        if let (Some(kept), Some(form)) = (gpu.kept(), &form) {
+            kept.end(form);
+        }
         let version = Compiled {
             gpu,
             kernel,
@@ -110,6 +124,7 @@ impl Compiled {
             submissions: AtomicU32::new(0),
             last_wall_ns: AtomicU64::new(0),
             pace: Pace::default(),
+            tried: tried.unwrap_or_default(),
         };
         // Memory that cannot be had is better known now.
         version.give_back(Scratch::new(&version)?);
@@ -134,7 +149,9 @@ impl Compiled {
         is_due && self.gpu.timestamp_ns().is_some()
     }
 
+    /// A submission has ended well: it took this long.
     pub(crate) fn note_wall(&self, wall: Duration) {
+        self.tried.passed();
         let nanos = u64::try_from(wall.as_nanos()).unwrap_or(u64::MAX);
         self.last_wall_ns.store(nanos, Ordering::Relaxed);
     }
@@ -188,6 +205,7 @@ fn create_stage(
     module: &wgpu::ShaderModule,
     shader: &Shader,
     entry: &str,
+    cache: Option<&wgpu::PipelineCache>,
     uses: &dyn Fn(Role) -> bool,
 ) -> Result<Stage, DeviceError> {
     let entries: Vec<wgpu::BindGroupLayoutEntry> =
@@ -213,7 +231,7 @@ fn create_stage(
                 zero_initialize_workgroup_memory: shader.shares,
                 ..wgpu::PipelineCompilationOptions::default()
             },
-            cache: None,
+            cache,
         });
         Stage { pipeline, layout }
     };

@@ -4,6 +4,7 @@
 //! and a device that is lost later says so in the error of the call that notices.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
@@ -14,6 +15,7 @@ use crossover_memory::Stream;
 
 use crate::buffer::Pool;
 use crate::import::Importer;
+use crate::kept::Kept;
 use crate::legality::Capabilities;
 use crate::timeline::{Timeline, Waited};
 
@@ -85,6 +87,9 @@ pub struct GpuOptions {
     pub fault: Option<Fault>,
     /// Share host memory in no better way than this.
     pub sharing: Option<Sharing>,
+    /// A folder that keeps compiled pipelines from process to process, and notes of what the driver has
+    /// crashed on; none by default.
+    pub cache: Option<PathBuf>,
 }
 
 /// A failure to be had on purpose: each happens once, at the submission or the allocation of this number, from
@@ -99,6 +104,8 @@ pub enum Fault {
     Invalid(u32),
     /// There is no memory for a buffer.
     Memory(u32),
+    /// The driver crashes on the first pipeline of a kernel of this name, and takes the process with it.
+    Crash(&'static str),
 }
 
 /// How a device gets at what is in host memory; the best first.
@@ -271,6 +278,7 @@ pub struct Gpu {
     health: Arc<Health>,
     pool: Mutex<Pool>,
     importer: Option<Importer>,
+    kept: Option<Kept>,
     /// Where the driver has them, waits go through this.
     timeline: Option<Timeline>,
     stream: Stream,
@@ -324,6 +332,8 @@ pub enum DeviceError {
     Deadline(Duration),
     /// The device failed, or is gone.
     Failed(String),
+    /// It is better not asked to do it.
+    Refused(String),
 }
 
 impl DeviceError {
@@ -336,6 +346,7 @@ impl DeviceError {
             }
             DeviceError::Deadline(limit) => RunError::Deadline { kernel, limit },
             DeviceError::Failed(message) => RunError::Device { kernel, device, message },
+            DeviceError::Refused(what) => RunError::Unsupported { kernel, device, what },
         }
     }
 }
@@ -349,7 +360,9 @@ impl Gpu {
         let adapter = choose(options.adapter.as_deref())?;
         let mut info = AdapterInfo::of(&adapter);
         let wide = wgpu::Features::SHADER_INT64 | wgpu::Features::SHADER_F64;
-        let others = wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::IMMEDIATES;
+        let others = wgpu::Features::TIMESTAMP_QUERY
+            | wgpu::Features::IMMEDIATES
+            | wgpu::Features::PIPELINE_CACHE;
         let mut features = adapter.features() & (wide | others);
         let caps = &mut info.capabilities;
         if options.without_wide_types {
@@ -402,6 +415,8 @@ impl Gpu {
         let pool = Mutex::new(Pool::default());
         let timeline = Timeline::new(&adapter, &device);
         let stream = Stream::new();
+        let gives = features.contains(wgpu::Features::PIPELINE_CACHE);
+        let kept = options.cache.clone().map(|folder| Kept::new(folder, gives));
         Ok(Arc::new(Gpu {
             info,
             device,
@@ -410,6 +425,7 @@ impl Gpu {
             health,
             pool,
             importer,
+            kept,
             timeline,
             stream,
             proves_at_once: options.proves_at_once,
@@ -442,6 +458,18 @@ impl Gpu {
 
     pub(crate) fn importer(&self) -> Option<&Importer> {
         self.importer.as_ref()
+    }
+
+    /// Pipelines from process to process, where a folder is set.
+    pub(crate) fn kept(&self) -> Option<&Kept> {
+        self.kept.as_ref()
+    }
+
+    /// Crashes, if a kernel of this name is to on purpose.
+    pub(crate) fn maybe_crash(&self, kernel: &str) {
+        if matches!(self.fault, Some(Fault::Crash(name)) if name == kernel) {
+            std::process::abort();
+        }
     }
 
     /// The order in which it works: claims of calls on it are of this stream.

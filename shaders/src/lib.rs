@@ -20,6 +20,7 @@ mod compiled;
 mod device;
 mod emit;
 mod import;
+mod kept;
 mod lean;
 pub mod legality;
 mod pace;

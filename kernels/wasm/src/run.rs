@@ -18,7 +18,7 @@ use crossover_memory::Slot;
 use wasmtime::Module;
 
 use crate::alarm::Alarms;
-use crate::cache::Cache;
+use crate::cache::Modules;
 use crate::chunk::{Chunks, Grain, Pace, Points, fixed_chunks, points};
 use crate::emit::{emit, is_repeatable};
 use crate::engine::{Engines, Entry};
@@ -43,7 +43,7 @@ struct Shared {
     engines: Engines,
     pool: Pool,
     alarms: Alarms,
-    cache: Option<Cache>,
+    cache: Option<Modules>,
 }
 
 /// What an executor may be told.
@@ -84,7 +84,7 @@ impl WasmExecutor {
         let engines = Engines::new().map_err(|error| device("", &error))?;
         let (pool, alarms) =
             (options.workers.map_or_else(Pool::default, Pool::of), Alarms::default());
-        let cache = options.cache.map(Cache::new);
+        let cache = options.cache.map(Modules::new);
         Ok(WasmExecutor { shared: Arc::new(Shared { engines, pool, alarms, cache }) })
     }
 
