@@ -27,6 +27,7 @@ mod pace;
 mod report;
 mod run;
 mod schedule;
+mod steps;
 mod timeline;
 mod underway;
 mod version;
