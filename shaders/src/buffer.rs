@@ -69,7 +69,7 @@ impl Gpu {
         bytes: u64,
         usage: wgpu::BufferUsages,
     ) -> Result<wgpu::Buffer, DeviceError> {
-        let limit = self.capabilities().storage_buffer_bytes_max;
+        let limit = self.capabilities().buffer_bytes_max;
         if bytes > limit {
             return Err(DeviceError::Memory { needed: bytes, limit });
         }
@@ -174,8 +174,13 @@ impl DeviceBuffer {
 
     /// The part of the driver's buffer that shaders see.
     pub(crate) fn binding(&self) -> wgpu::BindingResource<'_> {
-        let size = wgpu::BufferSize::new(self.bytes.next_multiple_of(4).max(16));
-        wgpu::BindingResource::Buffer(wgpu::BufferBinding { buffer: self.raw(), offset: 0, size })
+        self.binding_from(0, self.bytes)
+    }
+
+    /// A part of it that they see, which begins where bindings can.
+    pub(crate) fn binding_from(&self, offset: u64, bytes: u64) -> wgpu::BindingResource<'_> {
+        let size = wgpu::BufferSize::new(bytes.next_multiple_of(4).max(16));
+        wgpu::BindingResource::Buffer(wgpu::BufferBinding { buffer: self.raw(), offset, size })
     }
 
     /// Copies bytes to the device, from `offset` on. Both are multiples of 4.
@@ -284,9 +289,7 @@ impl Gpu {
     /// Whether a slot can be a buffer of the device as it is.
     pub fn can_share(&self, slot: &Slot) -> bool {
         let bytes = slot.bytes() as u64;
-        self.importer().is_some()
-            && bytes > 0
-            && bytes <= self.capabilities().storage_buffer_bytes_max
+        self.importer().is_some() && bytes > 0 && bytes <= self.capabilities().buffer_bytes_max
     }
 }
 

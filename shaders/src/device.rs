@@ -69,8 +69,10 @@ fn no_adapter(wanted: Option<&str>, found: &[String]) -> String {
 pub struct GpuOptions {
     /// Part of the adapter's name, in any case; without it, the fastest kind there is.
     pub adapter: Option<String>,
-    /// Pretend that no storage buffer can be larger than this.
+    /// Pretend that no buffer can be larger than this.
     pub buffer_bytes_max: Option<u64>,
+    /// Pretend that shaders see no more of a buffer at once than this.
+    pub binding_bytes_max: Option<u64>,
     /// Pretend that no shader can bind more storage buffers than this.
     pub storage_buffers_max: Option<u32>,
     /// Pretend that there are no 64-bit types.
@@ -204,6 +206,8 @@ impl AdapterInfo {
             storage_buffer_bytes_max: limits
                 .max_storage_buffer_binding_size
                 .min(limits.max_buffer_size),
+            buffer_bytes_max: limits.max_buffer_size,
+            storage_alignment: limits.min_storage_buffer_offset_alignment,
             uniform_alignment: limits.min_uniform_buffer_offset_alignment,
             loop_passages_max: cuts_loops(&info).then_some(LOOP_PASSAGES_MAX),
             immediate_bytes_max: match features.contains(wgpu::Features::IMMEDIATES) {
@@ -384,8 +388,10 @@ impl Gpu {
             caps.immediate_bytes_max = 0;
         }
         if let Some(bytes) = options.buffer_bytes_max {
-            caps.storage_buffer_bytes_max = caps.storage_buffer_bytes_max.min(bytes);
+            caps.buffer_bytes_max = caps.buffer_bytes_max.min(bytes);
         }
+        let bindable = options.binding_bytes_max.unwrap_or(u64::MAX).min(caps.buffer_bytes_max);
+        caps.storage_buffer_bytes_max = caps.storage_buffer_bytes_max.min(bindable);
         if let Some(buffers) = options.storage_buffers_max {
             caps.storage_buffers_max = caps.storage_buffers_max.min(buffers);
         }
@@ -694,7 +700,7 @@ impl Gpu {
     ) -> Result<wgpu::Buffer, DeviceError> {
         let descriptor =
             wgpu::BufferDescriptor { label: None, size: bytes, usage, mapped_at_creation: false };
-        let limit = self.info.capabilities.storage_buffer_bytes_max;
+        let limit = self.info.capabilities.buffer_bytes_max;
         let at = self.allocations.fetch_add(1, Ordering::Relaxed);
         if self.fault == Some(Fault::Memory(at)) {
             return Err(DeviceError::Memory { needed: bytes, limit });

@@ -124,6 +124,18 @@ impl Lean {
         Lean { has_checks, forms, schedule, at_once, shapes: Mutex::default() }
     }
 
+    /// The kernel without its checks, if those of a call are known to hold.
+    pub(crate) fn stripped(
+        &self,
+        checked: &Compiled,
+        args: &[DeviceArg<'_>],
+        grid: Grid,
+    ) -> Option<Arc<Kernel>> {
+        let grid = checked.kernel.whole_groups(grid);
+        let form = self.forms.iter().find(|form| form.layout == Layout::Points)?;
+        self.holds(&checked.kernel, args, grid).then(|| form.kernel.clone())
+    }
+
     /// The form that a call can run, if its checks are known to hold.
     pub(crate) fn form(
         &self,

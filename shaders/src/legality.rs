@@ -23,8 +23,12 @@ pub struct Capabilities {
     pub workgroups_per_axis_max: u32,
     /// Storage buffers that one shader can bind.
     pub storage_buffers_max: u32,
-    /// Bytes of one storage buffer.
+    /// Bytes of a storage buffer that a shader sees at once.
     pub storage_buffer_bytes_max: u64,
+    /// Bytes of a buffer.
+    pub buffer_bytes_max: u64,
+    /// What a shader sees of a buffer begins at a multiple of so many bytes.
+    pub storage_alignment: u32,
     /// Bytes between the starts of two parameter blocks in one buffer.
     pub uniform_alignment: u32,
     /// Bytes of numbers that stand in the commands themselves.
@@ -47,6 +51,8 @@ impl Capabilities {
             workgroups_per_axis_max: 65_535,
             storage_buffers_max: 8,
             storage_buffer_bytes_max: 128 << 20,
+            buffer_bytes_max: 256 << 20,
+            storage_alignment: 256,
             uniform_alignment: 256,
             immediate_bytes_max: 0,
             loop_passages_max: None,

@@ -31,6 +31,7 @@ mod steps;
 mod timeline;
 mod underway;
 mod version;
+mod windows;
 
 pub use arg::DeviceArg;
 pub use buffer::DeviceBuffer;
@@ -42,3 +43,4 @@ pub use legality::Capabilities;
 pub use schedule::{SCAN_ELEMENTS, Schedule};
 pub use underway::{Took, Underway};
 pub use version::{GpuExecutor, GpuVersion};
+pub use windows::check_call;

@@ -65,12 +65,21 @@ impl GpuVersion {
         }
         let host_memory = version.host_memory(args);
         let points = points(grid);
-        let lean = self.lean.form(version, args, grid);
+        let stripped = || self.lean.stripped(version, args, grid);
+        let cut = match self.windows.of(version, stripped, args, grid) {
+            Ok(cut) => cut,
+            Err(error) => return Err((error, claim)),
+        };
+        let (version, cuts) = match cut {
+            Some((form, cuts)) => (form, cuts),
+            None => (version.clone(), Vec::new()),
+        };
+        let lean = cuts.is_empty().then(|| self.lean.form(&self.checked, args, grid)).flatten();
         let adapted = lean.as_ref().map(|lean| lean.adapt(args, grid));
         let (args, grid) =
             adapted.as_ref().map_or((args, grid), |(args, grid)| (args.as_slice(), *grid));
         let mut underway = Underway {
-            version: lean.map_or_else(|| version.clone(), |lean| lean.compiled),
+            version: lean.map_or(version, |lean| lean.compiled),
             claim: Some(claim),
             running: None,
             host_memory,
@@ -80,7 +89,7 @@ impl GpuVersion {
             points,
             before: Took::default(),
         };
-        match submit(Launch { args, grid }, &mut underway) {
+        match submit(Launch { args, grid, cuts: &cuts }, &mut underway) {
             Ok(()) => Ok(underway),
             Err(stop) => match underway.stopped(stop) {
                 (Err(error), claim) => Err((error, claim)),

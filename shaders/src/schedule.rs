@@ -23,6 +23,9 @@ pub struct Schedule {
     /// Points of an invocation along x and y in large calls whose checks are proved, for kernels that allow it
     /// ([`tile`]); `None` for what saves most loads.
     pub tile: Option<[u32; 2]>,
+    /// The shader sees parts of its buffers, and works on a part of the grid: for calls on more than a binding can
+    /// hold.
+    pub windows: bool,
 }
 
 impl Schedule {
@@ -41,7 +44,7 @@ impl Schedule {
         };
         let scan = kernel.collective.is_some_and(|c| c.kind == CollectiveKind::Scan);
         let elements = if scan { SCAN_ELEMENTS } else { 1 };
-        Schedule { workgroup, elements, reduce_workgroups_max: 256, tile: None }
+        Schedule { workgroup, elements, reduce_workgroups_max: 256, tile: None, windows: false }
     }
 
     /// All schedules that make sense for a kernel: what models and tuners choose from, the usual one first.

@@ -1,7 +1,7 @@
 //! Which dispatches a call becomes.
 
 use crossover_kernels::exec::Grid;
-use crossover_kernels::ir::{CollectiveKind, Type};
+use crossover_kernels::ir::{Access, CollectiveKind, Param, Type};
 
 use crate::arg::DeviceArg;
 use crate::buffer::DeviceBuffer;
@@ -9,12 +9,15 @@ use crate::compiled::{Compiled, STEPS_MAX, Scratch, Stage, Tree};
 use crate::device::DeviceError;
 use crate::emit::{Field, LEVEL_BYTES, Role, STATUS_BYTES};
 use crate::underway::{Batch, Step};
+use crate::windows::{Cut, Window};
 
 /// What a call of a kernel runs on.
 #[derive(Clone, Copy)]
 pub(crate) struct Launch<'a> {
     pub(crate) args: &'a [DeviceArg<'a>],
     pub(crate) grid: Grid,
+    /// Its parts, where its buffers are larger than a binding.
+    pub(crate) cuts: &'a [Cut],
 }
 
 /// The submissions of a call.
@@ -29,18 +32,37 @@ impl Compiled {
     /// The submissions of a call over a grid that is not empty.
     pub(crate) fn batches<'a>(&self, launch: Launch<'a>) -> Batches<'a> {
         let launch = Launch { grid: self.kernel.whole_groups(launch.grid), ..launch };
-        let limit = self.gpu.capabilities().workgroups_per_axis_max;
-        let schedule = &self.shader.schedule;
         let pieces: Vec<Piece> = match self.kernel.collective {
             Some(_) => Vec::new(),
-            None if self.kernel.axes() == 1 => {
-                let blocks = launch.grid[0].div_ceil(schedule.block());
-                vec![Piece { origin: [0; 3], workgroups: fold(blocks, limit) }]
+            None if launch.cuts.is_empty() => self.pieces([0; 3], launch.grid, None).collect(),
+            None => {
+                let cuts = launch.cuts.iter().enumerate();
+                cuts.flat_map(|(at, cut)| self.pieces(cut.start, cut.extent, Some(at))).collect()
             }
-            None => pieces(launch.grid, schedule.workgroup, limit).collect(),
         };
         let count = pieces.len().div_ceil(STEPS_MAX).max(1);
         Batches { launch, pieces, count }
+    }
+
+    /// The parts of a part of the grid that one dispatch can take each.
+    fn pieces(
+        &self,
+        start: Grid,
+        extent: Grid,
+        cut: Option<usize>,
+    ) -> Box<dyn Iterator<Item = Piece>> {
+        let limit = self.gpu.capabilities().workgroups_per_axis_max;
+        let schedule = &self.shader.schedule;
+        if self.kernel.axes() == 1 {
+            let workgroups = fold(extent[0].div_ceil(schedule.block()), limit);
+            return Box::new(std::iter::once(Piece { origin: start, workgroups, cut }));
+        }
+        let from = move |at: [u32; 3]| [0, 1, 2].map(|axis| start[axis] + at[axis]);
+        Box::new(pieces(extent, schedule.workgroup, limit).map(move |piece| Piece {
+            origin: from(piece.origin),
+            cut,
+            ..piece
+        }))
     }
 
     /// One of them.
@@ -58,8 +80,13 @@ impl Compiled {
         let pieces = batches.pieces.iter().skip(at * STEPS_MAX).take(STEPS_MAX);
         let steps = pieces.enumerate().map(|(at, piece)| Step {
             stage: &self.main,
-            bind_group: self.bind_main(&mut scratch, launch.args, None, at),
-            numbers: self.numbers(launch, piece.origin),
+            bind_group: match piece.cut {
+                Some(cut) => {
+                    self.create_main(&scratch, launch.args, None, at, Some(&launch.cuts[cut]))
+                }
+                None => self.bind_main(&mut scratch, launch.args, None, at),
+            },
+            numbers: self.numbers(launch, piece.origin, piece.cut.map(|cut| &launch.cuts[cut])),
             workgroups: piece.workgroups,
         });
         let steps = steps.collect();
@@ -73,17 +100,36 @@ impl Compiled {
             unreachable!("a reduction has its second pass and an output");
         };
         let schedule = &self.shader.schedule;
-        let blocks = launch.grid[0].div_ceil(schedule.block()).min(schedule.reduce_workgroups_max);
-        let sums = self.sums(blocks)?;
-        let mut scratch = self.take_scratch()?;
-        let main = self.main_step(&mut scratch, launch, &sums, [blocks, 1, 1], blocks);
-        let second = Step {
-            stage: fold,
-            bind_group: self.bind_tree(&scratch, fold, &sums, output, 1),
-            numbers: level(blocks, 1),
-            workgroups: [1, 1, 1],
+        let whole = [Cut { start: [0; 3], extent: launch.grid, windows: Vec::new() }];
+        let cuts = if launch.cuts.is_empty() { &whole } else { launch.cuts };
+        let blocks = |cut: &Cut| {
+            cut.extent[0].div_ceil(schedule.block()).min(schedule.reduce_workgroups_max)
         };
-        Ok(Batch { scratch, steps: vec![main, second], kept: vec![sums] })
+        let count = cuts.iter().map(blocks).sum();
+        let sums = self.sums(count)?;
+        let mut scratch = self.take_scratch()?;
+        let (mut steps, mut before) = (Vec::new(), 0);
+        for cut in cuts {
+            // Each part leaves its sums behind those of the parts before.
+            let mut step = self.main_step(&mut scratch, launch, &sums, cut, steps.len());
+            // It may have fewer workgroups than blocks of the grid; and each part has an end of its own.
+            let end = cut.start[0] + cut.extent[0];
+            for (field, number) in
+                [(Field::Blocks, blocks(cut)), (Field::End, end), (Field::FirstSum, before)]
+            {
+                self.shader.params.write_field(&mut step.numbers, field, u64::from(number));
+            }
+            step.workgroups = [blocks(cut), 1, 1];
+            before += blocks(cut);
+            steps.push(step);
+        }
+        steps.push(Step {
+            stage: fold,
+            bind_group: self.bind_tree(&scratch, fold, sums.binding(), output, steps.len()),
+            numbers: level(count, 1, 0),
+            workgroups: [1, 1, 1],
+        });
+        Ok(Batch { scratch, steps, kept: vec![sums] })
     }
 
     fn scan(&self, launch: Launch<'_>) -> Result<Batch<'_>, DeviceError> {
@@ -104,26 +150,46 @@ impl Compiled {
         let sums: Vec<DeviceBuffer> =
             counts[1..].iter().map(|&count| self.sums(count)).collect::<Result<_, _>>()?;
         let mut scratch = self.take_scratch()?;
-        let groups = fold(counts[1], limit);
-        let mut steps = vec![self.main_step(&mut scratch, launch, &sums[0], groups, counts[1])];
+        let whole = [Cut { start: [0; 3], extent: launch.grid, windows: Vec::new() }];
+        let cuts = if launch.cuts.is_empty() { &whole } else { launch.cuts };
+        let mut steps = Vec::new();
+        for cut in cuts {
+            let step = self.main_step(&mut scratch, launch, &sums[0], cut, steps.len());
+            steps.push(step);
+        }
         for k in 1..sums.len() {
             let at = steps.len();
             steps.push(Step {
                 stage: scan_sums,
-                bind_group: self.bind_tree(&scratch, scan_sums, &sums[k - 1], &sums[k], at),
-                numbers: level(counts[k], counts[k + 1]),
+                bind_group: self.bind_tree(
+                    &scratch,
+                    scan_sums,
+                    sums[k - 1].binding(),
+                    &sums[k],
+                    at,
+                ),
+                numbers: level(counts[k], counts[k + 1], 0),
                 workgroups: fold(counts[k + 1], limit),
             });
         }
-        for k in (0..sums.len()).rev().filter(|&k| counts[k + 1] > 1) {
-            let data = if k == 0 { output } else { &sums[k - 1] };
+        let mut add = |data: wgpu::BindingResource<'_>, k: usize, size: [u32; 3]| {
+            let [count, blocks, before] = size;
             let at = steps.len();
             steps.push(Step {
                 stage: add_sums,
                 bind_group: self.bind_tree(&scratch, add_sums, data, &sums[k], at),
-                numbers: level(counts[k], counts[k + 1]),
-                workgroups: fold(counts[k + 1], limit),
+                numbers: level(count, blocks, before),
+                workgroups: fold(blocks, limit),
             });
+        };
+        for k in (1..sums.len()).rev().filter(|&k| counts[k + 1] > 1) {
+            add(sums[k - 1].binding(), k, [counts[k], counts[k + 1], 0]);
+        }
+        for cut in cuts.iter().filter(|_| counts[1] > 1) {
+            let (first, count) = (cut.start[0], cut.extent[0]);
+            let bytes = self.shader.contribution.map_or(4, Type::bytes) as u64;
+            let data = output.binding_from(u64::from(first) * bytes, u64::from(count) * bytes);
+            add(data, 0, [count, count.div_ceil(block), first / block]);
         }
         Ok(Batch { scratch, steps, kept: sums })
     }
@@ -139,25 +205,34 @@ impl Compiled {
         scratch: &mut Scratch,
         launch: Launch<'_>,
         sums: &DeviceBuffer,
-        workgroups: [u32; 3],
-        blocks: u32,
+        cut: &Cut,
+        step: usize,
     ) -> Step<'_> {
-        let bind_group = self.bind_main(scratch, launch.args, Some(sums), 0);
-        let mut numbers = self.numbers(launch, [0; 3]);
-        // A reduction may have fewer workgroups than blocks of the grid.
-        self.shader.params.write_field(&mut numbers, Field::Blocks, u64::from(blocks));
+        let limit = self.gpu.capabilities().workgroups_per_axis_max;
+        let windows = Some(cut).filter(|cut| !cut.windows.is_empty());
+        let bind_group = match windows {
+            Some(cut) => self.create_main(scratch, launch.args, Some(sums), step, Some(cut)),
+            None => self.bind_main(scratch, launch.args, Some(sums), step),
+        };
+        let numbers = self.numbers(launch, cut.start, windows);
+        let blocks = cut.extent[0].div_ceil(self.shader.schedule.block());
+        let workgroups = fold(blocks, limit);
         Step { stage: &self.main, bind_group, numbers, workgroups }
     }
 
     /// The block of numbers of a dispatch.
-    fn numbers(&self, launch: Launch<'_>, origin: [u32; 3]) -> Vec<u8> {
-        let Launch { args, grid } = launch;
+    fn numbers(&self, launch: Launch<'_>, origin: [u32; 3], cut: Option<&Cut>) -> Vec<u8> {
+        let Launch { args, grid, .. } = launch;
         let layout = &self.shader.params;
+        let window = |param: Param| Some(*cut?.windows.get(param.index())?);
         let mut out = vec![0; layout.bytes() as usize];
         layout.write(&mut out, |field| match field {
             Field::Extent(axis) => u64::from(grid[axis.index()]),
             Field::Origin(axis) => u64::from(origin[axis.index()]),
             Field::Blocks => u64::from(grid[0].div_ceil(self.shader.schedule.block())),
+            Field::FirstBlock => u64::from(origin[0] / self.shader.schedule.block()),
+            Field::End | Field::FirstSum => 0,
+            Field::First(param) => u64::from(window(param).unwrap_or_default().first),
             Field::Len(param) => u64::from(args.get(param.index()).map_or(0, DeviceArg::len)),
             Field::Scalar(param) => match args.get(param.index()) {
                 Some(DeviceArg::Scalar(c)) => c.bits,
@@ -178,7 +253,7 @@ impl Compiled {
     ) -> wgpu::BindGroup {
         let step = if self.shader.immediates { 0 } else { step };
         if step > 0 {
-            return self.create_main(scratch, args, sums, step);
+            return self.create_main(scratch, args, sums, step, None);
         }
         let buffers = args.iter().filter_map(|arg| match arg {
             DeviceArg::Buffer { buffer, .. } => Some(*buffer),
@@ -191,7 +266,7 @@ impl Compiled {
         {
             return group.clone();
         }
-        let group = self.create_main(scratch, args, sums, step);
+        let group = self.create_main(scratch, args, sums, step, None);
         scratch.bound = Some((key, group.clone()));
         group
     }
@@ -202,10 +277,20 @@ impl Compiled {
         args: &[DeviceArg<'_>],
         sums: Option<&DeviceBuffer>,
         step: usize,
+        cut: Option<&Cut>,
     ) -> wgpu::BindGroup {
+        let buffers: Vec<(Param, Type, Access)> = self.kernel.entry.buffers().collect();
         self.create_bind_group(&self.main, |role| match role {
             Role::Buffer(param) => match args.get(param.index())? {
-                DeviceArg::Buffer { buffer, .. } => Some(buffer.binding()),
+                DeviceArg::Buffer { buffer, .. } => match cut {
+                    Some(cut) => {
+                        let (_, element, _) = buffers.iter().find(|(p, ..)| *p == param)?;
+                        let Window { first, count } = *cut.windows.get(param.index())?;
+                        let bytes = |elements: u32| u64::from(elements) * element.bytes() as u64;
+                        Some(buffer.binding_from(bytes(first), bytes(count)))
+                    }
+                    None => Some(buffer.binding()),
+                },
                 DeviceArg::Scalar(_) => None,
             },
             Role::Params => self.numbers_at(scratch, step, u64::from(self.shader.params.bytes())),
@@ -220,12 +305,12 @@ impl Compiled {
         &self,
         scratch: &Scratch,
         stage: &Stage,
-        data: &DeviceBuffer,
+        data: wgpu::BindingResource<'_>,
         sums: &DeviceBuffer,
         step: usize,
     ) -> wgpu::BindGroup {
         self.create_bind_group(stage, |role| match role {
-            Role::Data => Some(data.binding()),
+            Role::Data => Some(data.clone()),
             Role::Sums => Some(sums.binding()),
             Role::Level => self.numbers_at(scratch, step, LEVEL_BYTES),
             Role::Buffer(_) | Role::Params | Role::Status => None,
@@ -262,9 +347,9 @@ impl Compiled {
     }
 }
 
-/// The block of numbers of a further pass.
-fn level(count: u32, blocks: u32) -> Vec<u8> {
-    [count.to_le_bytes(), blocks.to_le_bytes()].concat()
+/// The block of numbers of a further pass: so many elements, in so many workgroups, behind so many.
+fn level(count: u32, blocks: u32, before: u32) -> Vec<u8> {
+    [count, blocks, before, 0].map(u32::to_le_bytes).concat()
 }
 
 fn part(buffer: &wgpu::Buffer, offset: u64, bytes: u64) -> wgpu::BindingResource<'_> {
@@ -283,6 +368,8 @@ fn fold(blocks: u32, limit: u32) -> [u32; 3] {
 struct Piece {
     origin: [u32; 3],
     workgroups: [u32; 3],
+    /// The part of the call that it is of, where that is cut.
+    cut: Option<usize>,
 }
 
 /// The parts of a grid, x fastest.
@@ -295,7 +382,11 @@ fn pieces(grid: Grid, workgroup: [u32; 3], limit: u32) -> impl Iterator<Item = P
     };
     along(2).flat_map(move |z| {
         along(1).flat_map(move |y| {
-            along(0).map(move |x| Piece { origin: [x.0, y.0, z.0], workgroups: [x.1, y.1, z.1] })
+            along(0).map(move |x| Piece {
+                origin: [x.0, y.0, z.0],
+                workgroups: [x.1, y.1, z.1],
+                cut: None,
+            })
         })
     })
 }
@@ -316,7 +407,7 @@ mod tests {
     #[test]
     fn large_grids_fall_into_pieces() {
         let small: Vec<Piece> = pieces([100, 7, 1], [64, 4, 1], 65_535).collect();
-        assert_eq!(small, [Piece { origin: [0; 3], workgroups: [2, 2, 1] }]);
+        assert_eq!(small, [Piece { origin: [0; 3], workgroups: [2, 2, 1], cut: None }]);
         let wide: Vec<Piece> = pieces([u32::MAX, 1, 1], [64, 4, 1], 65_535).collect();
         assert_eq!(wide.len(), 1025);
         assert_eq!(wide[1].origin, [65_535 * 64, 0, 0]);

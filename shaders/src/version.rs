@@ -11,6 +11,7 @@ use crate::device::Gpu;
 use crate::emit::Shader;
 use crate::lean::Lean;
 use crate::schedule::Schedule;
+use crate::windows::Windows;
 
 /// The GPU as a back end.
 #[derive(Clone, Debug)]
@@ -42,7 +43,8 @@ impl GpuExecutor {
         let schedule = schedule.unwrap_or_else(|| Schedule::of(kernel, caps));
         let checked = Arc::new(Compiled::of(&self.gpu, kernel, &schedule)?);
         let lean = Lean::of(kernel, schedule, self.gpu.proves_at_once());
-        Ok(Arc::new(GpuVersion { checked, lean }))
+        let windows = Windows::new(schedule);
+        Ok(Arc::new(GpuVersion { checked, lean, windows }))
     }
 }
 
@@ -61,6 +63,7 @@ impl Executor for GpuExecutor {
 pub struct GpuVersion {
     pub(crate) checked: Arc<Compiled>,
     pub(crate) lean: Lean,
+    pub(crate) windows: Windows,
 }
 
 impl GpuVersion {

@@ -397,7 +397,11 @@ impl Body<'_, '_> {
     /// A pointer to an element of a buffer.
     fn element(&mut self, buffer: Param, index: Value) -> Node {
         let pointer = self.code.global(self.globals.buffer(buffer));
-        let index = self.value(index);
+        let mut index = self.value(index);
+        if self.params.find(Field::First(buffer)).is_some() {
+            let first = self.field(Field::First(buffer));
+            index = self.code.binary(Op::Subtract, index, first);
+        }
         self.code.element(pointer, index)
     }
 

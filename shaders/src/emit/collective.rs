@@ -15,7 +15,8 @@ use crossover_kernels::ir::{CollectiveKind, CollectiveOp, Type};
 use naga::{BinaryOperator as Op, Function, Handle, Module, Span};
 
 use super::code::{Code, Node};
-use super::entry::{Place, index, push};
+use super::entry::{Place, field, in_whole, index, push};
+use super::layout::{Field, Layout};
 use super::{ADD_SUMS, CollectiveGlobals, FOLD, Globals, MAIN, SCAN_SUMS};
 use crate::schedule::Schedule;
 
@@ -51,11 +52,12 @@ pub(super) fn emit(
     kind: CollectiveKind,
     combine: Combine,
     body: Handle<Function>,
+    params: &Layout,
     globals: &Globals,
     schedule: &Schedule,
 ) {
     let collective = globals.collective.expect("a collective kernel has its variables");
-    let mut passes = Passes { module, combine, globals, collective, schedule };
+    let mut passes = Passes { module, combine, params, globals, collective, schedule };
     match kind {
         CollectiveKind::Reduce => {
             let tree = passes.tree();
@@ -74,12 +76,14 @@ pub(super) fn emit(
 struct Passes<'a> {
     module: &'a mut Module,
     combine: Combine,
+    params: &'a Layout,
     globals: &'a Globals,
     collective: CollectiveGlobals,
     schedule: &'a Schedule,
 }
 
-/// The extent and the number of workgroups of a pass: members 0 and 1 of its block.
+/// Where the elements of a pass end, and the number of its workgroups: members 0 and 1 of its block, unless a part
+/// of a call has an end of its own.
 #[derive(Clone, Copy)]
 struct Size {
     extent: Node,
@@ -97,7 +101,51 @@ impl Passes<'_> {
             let member = code.member(pointer, at);
             code.load(member)
         });
-        Size { extent, blocks }
+        let end = match source {
+            Source::Kernel(_) => self.params.find(Field::End),
+            Source::Data => None,
+        };
+        let end = end.map(|at| {
+            let member = code.member(pointer, at);
+            code.load(member)
+        });
+        Size { extent: end.unwrap_or(extent), blocks }
+    }
+
+    /// The number of a workgroup among those of the whole grid; only the kernel's own pass is ever cut.
+    fn in_whole(&self, code: &mut Code<'_>, source: Source, block: Node) -> Node {
+        match source {
+            Source::Kernel(_) => {
+                let params = code.global(self.globals.params);
+                in_whole(code, params, self.params, block)
+            }
+            Source::Data => block,
+        }
+    }
+
+    /// Where a workgroup of a reduction leaves its partial result.
+    fn in_sums(&self, code: &mut Code<'_>, source: Source, block: Node) -> Node {
+        match source {
+            Source::Kernel(_) if self.params.find(Field::FirstSum).is_some() => {
+                let params = code.global(self.globals.params);
+                let first = field(code, params, self.params, Field::FirstSum);
+                code.binary(Op::Add, first, block)
+            }
+            Source::Kernel(_) | Source::Data => block,
+        }
+    }
+
+    /// Where the element `i` of the grid stands in the output that the shader sees.
+    fn in_output(&self, code: &mut Code<'_>, source: Source, i: Node) -> Node {
+        let first = self.params.members.iter().rfind(|m| matches!(m.field, Field::First(_)));
+        match (source, first) {
+            (Source::Kernel(_), Some(first)) => {
+                let params = code.global(self.globals.params);
+                let first = field(code, params, self.params, first.field);
+                code.binary(Op::Subtract, i, first)
+            }
+            (Source::Kernel(_) | Source::Data, _) => i,
+        }
     }
 
     fn take(&self, code: &mut Code<'_>, source: Source, i: Node) -> Node {
@@ -187,7 +235,8 @@ impl Passes<'_> {
         let identity = combine.identity(&mut code);
         code.store(total, identity);
         let next = code.scalar_variable("next", Type::U32);
-        let start = index(&mut code, block, invocations, place.local);
+        let first = self.in_whole(&mut code, source, block);
+        let start = index(&mut code, first, invocations, place.local);
         code.store(next, start);
         let size = code.u32(invocations);
         let stride = code.binary(Op::Multiply, blocks, size);
@@ -215,8 +264,9 @@ impl Passes<'_> {
         let first = code.binary(Op::Equal, place.local, zero);
         let sums = self.collective.sums;
         code.when(first, |code| {
+            let at = self.in_sums(code, source, block);
             let sums = code.global(sums);
-            let pointer = code.element(sums, block);
+            let pointer = code.element(sums, at);
             code.store(pointer, sum);
         });
         code.give(None);
@@ -304,6 +354,7 @@ impl Passes<'_> {
         let mut code = Code::new(&mut module, name);
         let place = Place::declare(&mut code);
         let (local, block) = (place.local, place.block(&mut code));
+        let block = self.in_whole(&mut code, source, block);
         let Size { extent, blocks } = self.size(&mut code, source);
         Self::return_beyond(&mut code, block, blocks);
         let out = code.global(out);
@@ -315,7 +366,8 @@ impl Passes<'_> {
             let before = code.load(total);
             let both = combine.of(code, before, element);
             code.store(total, both);
-            let pointer = code.element(out, i);
+            let at = self.in_output(code, source, i);
+            let pointer = code.element(out, at);
             code.store(pointer, both);
         });
         let value = code.load(total);
@@ -328,7 +380,8 @@ impl Passes<'_> {
         let previous = code.element(shared, previous);
         let previous = code.load(previous);
         self.each(&mut code, block, local, extent, |code, i| {
-            let pointer = code.element(out, i);
+            let at = self.in_output(code, source, i);
+            let pointer = code.element(out, at);
             let own = code.load(pointer);
             let both = combine.of(code, previous, own);
             code.store(pointer, both);
@@ -351,7 +404,8 @@ impl Passes<'_> {
     }
 
     /// ```wgsl
-    /// if (block > 0u) { … data[i] = sums[block - 1u] op data[i]; … }
+    /// let whole = before + block;             // data may be a part, behind so many workgroups
+    /// if (whole > 0u) { … data[i] = sums[whole - 1u] op data[i]; … }
     /// ```
     fn add(&mut self) {
         let combine = self.combine;
@@ -363,9 +417,14 @@ impl Passes<'_> {
         let Size { extent, blocks } = self.size(&mut code, Source::Data);
         Self::return_beyond(&mut code, block, blocks);
         let (zero, one) = (code.u32(0), code.u32(1));
-        let later = code.binary(Op::Greater, block, zero);
+        let level = code.global(self.collective.level);
+        let before = code.member(level, 2);
+        let before = code.load(before);
+        let whole = code.binary(Op::Add, before, block);
+        code.name(whole, "whole");
+        let later = code.binary(Op::Greater, whole, zero);
         code.open();
-        let previous = code.binary(Op::Subtract, block, one);
+        let previous = code.binary(Op::Subtract, whole, one);
         let sums = code.global(sums);
         let pointer = code.element(sums, previous);
         let before = code.load(pointer);

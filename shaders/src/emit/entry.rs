@@ -123,9 +123,10 @@ fn linear(
 ) -> Function {
     let mut code = Code::new(module, MAIN);
     let place = Place::declare(&mut code);
-    let block = place.block(&mut code);
-    let i = index(&mut code, block, schedule.invocations(), place.local);
     let pointer = code.global(globals.params);
+    let block = place.block(&mut code);
+    let block = in_whole(&mut code, pointer, params, block);
+    let i = index(&mut code, block, schedule.invocations(), place.local);
     let blocks = field(&mut code, pointer, params, Field::Blocks);
     let extent = field(&mut code, pointer, params, Field::Extent(Axis::X));
     // Beyond the last block `i` may have wrapped around.
@@ -191,8 +192,9 @@ pub(super) fn place_on_line(
     size: u32,
 ) -> InGroup {
     let place = Place::declare(code);
-    let block = place.block(code);
     let pointer = code.global(globals.params);
+    let block = place.block(code);
+    let block = in_whole(code, pointer, params, block);
     let blocks = field(code, pointer, params, Field::Blocks);
     let beyond = code.binary(Op::GreaterEqual, block, blocks);
     code.when(beyond, |code| code.give(None));
@@ -269,6 +271,15 @@ pub(super) fn index(code: &mut Code<'_>, block: Node, size: u32, offset: Node) -
     let i = code.binary(Op::Add, start, offset);
     code.name(i, "i");
     i
+}
+
+/// The number of a workgroup among those of the whole grid.
+pub(super) fn in_whole(code: &mut Code<'_>, params: Node, layout: &Layout, block: Node) -> Node {
+    if layout.find(Field::FirstBlock).is_none() {
+        return block;
+    }
+    let first = field(code, params, layout, Field::FirstBlock);
+    code.binary(Op::Add, first, block)
 }
 
 /// The value of a field of the block of numbers.

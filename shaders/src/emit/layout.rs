@@ -2,7 +2,7 @@
 //! as a structure among the immediates, or in a uniform buffer where they have no room for it; the host
 //! writes it from the same description.
 
-use crossover_kernels::ir::{Access, Axis, Inst, Kernel, Param, Type};
+use crossover_kernels::ir::{Access, Axis, Collective, CollectiveKind, Inst, Kernel, Param, Type};
 use naga::{Handle, Module, Span, StructMember, TypeInner};
 
 use super::code::scalar_type;
@@ -16,6 +16,14 @@ pub enum Field {
     Origin(Axis),
     /// The number of workgroups; grids of one axis.
     Blocks,
+    /// Cut calls: the number of the dispatch's first workgroup; grids of one axis.
+    FirstBlock,
+    /// Cut reductions: where the dispatch's part of the grid ends.
+    End,
+    /// Cut reductions: where the dispatch's partial results begin.
+    FirstSum,
+    /// Cut calls: the element of a buffer at which the part begins that the shader sees.
+    First(Param),
     /// The length of a buffer.
     Len(Param),
     /// A scalar argument; `bool` as 0 or 1.
@@ -43,13 +51,21 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// The block of a kernel: only lengths that are asked for.
-    pub(super) fn of(kernel: &Kernel) -> Layout {
+    /// The block of a kernel: only lengths that are asked for, and places of parts where there are parts.
+    pub(super) fn of(kernel: &Kernel, windows: bool) -> Layout {
         let mut layout = Layout::default();
         let axes = &Axis::ALL[..kernel.axes()];
         if let [axis] = axes {
             layout.push("extent", Field::Extent(*axis), Type::U32);
             layout.push("blocks", Field::Blocks, Type::U32);
+            if windows {
+                layout.push("first_block", Field::FirstBlock, Type::U32);
+            }
+            let is_reduction = |c: Collective| c.kind == CollectiveKind::Reduce;
+            if windows && kernel.collective.is_some_and(is_reduction) {
+                layout.push("end", Field::End, Type::U32);
+                layout.push("first_sum", Field::FirstSum, Type::U32);
+            }
         } else {
             for &axis in axes {
                 layout.push(&format!("extent_{}", axis.name()), Field::Extent(axis), Type::U32);
@@ -61,9 +77,12 @@ impl Layout {
         let entry = &kernel.entry;
         for (param, _, _) in entry.buffers() {
             let asked = entry.values.iter().any(|def| def.inst == Inst::Len(param));
+            let name = &entry.params[param.index()].name;
             if asked {
-                let name = format!("{}_len", entry.params[param.index()].name);
-                layout.push(&name, Field::Len(param), Type::U32);
+                layout.push(&format!("{name}_len"), Field::Len(param), Type::U32);
+            }
+            if windows {
+                layout.push(&format!("{name}_first"), Field::First(param), Type::U32);
             }
         }
         for (param, ty) in entry.scalars() {
@@ -105,8 +124,13 @@ impl Layout {
 
     /// The position of a field among the members.
     pub(super) fn index(&self, field: Field) -> u32 {
-        let at = self.members.iter().position(|member| member.field == field);
-        at.expect("the block holds every field that its kernel asks for") as u32
+        self.find(field).expect("the block holds every field that its kernel asks for")
+    }
+
+    /// The position of a field that may not be there.
+    pub(super) fn find(&self, field: Field) -> Option<u32> {
+        let at = self.members.iter().position(|member| member.field == field)?;
+        Some(at as u32)
     }
 
     /// The structure type of the block.

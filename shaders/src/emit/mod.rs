@@ -49,8 +49,8 @@ pub(crate) const ADD_SUMS: &str = "add_sums";
 pub(crate) const SITE_NO_END: u32 = u32::MAX;
 /// Bytes of a status on the device: `failed`, `site`, `index`, `x`, `y`, `z`, and padding.
 pub(crate) const STATUS_BYTES: u64 = 32;
-/// Bytes of the block of numbers of a further pass: `count` and `blocks`.
-pub(crate) const LEVEL_BYTES: u64 = 8;
+/// Bytes of the block of numbers of a further pass: `count`, `blocks` and `before`, and padding.
+pub(crate) const LEVEL_BYTES: u64 = 16;
 /// Passages through unbounded loops after which an invocation gives up.
 const PASSAGES_MAX: u32 = 1 << 26;
 /// Passages between two looks at whether the call has failed: a power of two.
@@ -101,7 +101,7 @@ impl Shader {
 pub fn emit(kernel: &Kernel, caps: &Capabilities, schedule: &Schedule) -> Result<Shader, RunError> {
     legality::check(kernel, caps)?;
     let needs_status = legality::needs_status(kernel);
-    let params = Layout::of(kernel);
+    let params = Layout::of(kernel, schedule.windows);
     let immediates = params.bytes().max(LEVEL_BYTES as u32) <= caps.immediate_bytes_max;
     let bindings = Binding::of(kernel, needs_status, immediates);
 
@@ -117,7 +117,15 @@ pub fn emit(kernel: &Kernel, caps: &Capabilities, schedule: &Schedule) -> Result
     match (kernel.collective, kernel.contribution()) {
         (Some(collective), Some(ty)) => {
             let combine = collective::Combine { op: collective.op, ty };
-            collective::emit(&mut module, collective.kind, combine, body, &globals, schedule);
+            collective::emit(
+                &mut module,
+                collective.kind,
+                combine,
+                body,
+                &params,
+                &globals,
+                schedule,
+            );
         }
         _ => entry::emit(&mut module, kernel, &params, body, &globals, schedule),
     }
@@ -239,7 +247,7 @@ impl Globals {
             let mut plain =
                 |name: &str, role: Role| code::global(module, name, storage(true), index(role), ty);
             let (sums, data) = (plain("sums", Role::Sums), plain("data", Role::Data));
-            let level = layout::words(module, "Level", &["count", "blocks"]);
+            let level = layout::words(module, "Level", &["count", "blocks", "before", "unused"]);
             let level = code::global(module, "level", numbers, index(Role::Level), level);
             let shared = shared(module, kernel.contribution()?, schedule.invocations());
             Some(CollectiveGlobals { output, sums, data, level, shared })

@@ -144,15 +144,21 @@ pub(crate) fn assert_same(gpu: &Arc<Gpu>, kernel: &Arc<Kernel>, data: &[Data], g
     let outcome = interp::run(kernel, &mut expected, grid, None);
     let measured = run_gpu(&version, &mut got, grid, None);
     assert_eq!(measured.map(|_| ()), outcome, "{}", version.shader().wgsl);
-    for (at, (got, expected)) in got.iter().zip(&expected).enumerate() {
+    assert_equal(&version, &got, &expected);
+}
+
+/// Wants every bit of every buffer to be the same.
+pub(crate) fn assert_equal(version: &GpuVersion, got: &[Data], expected: &[Data]) {
+    for (at, (got, expected)) in got.iter().zip(expected).enumerate() {
         let (got, expected) = (bits(got), bits(expected));
         let wrong = (0..got.len()).find(|&i| got[i] != expected[i]);
         if let Some(i) = wrong {
             panic!(
-                "`{}`, argument {at}, element {i}: {:#x}, expected {:#x}\n{}",
-                kernel.entry.name,
+                "`{}`, argument {at}, element {i}: {:#x}, expected {:#x}\n{}\n{}",
+                version.kernel().entry.name,
                 got[i],
                 expected[i],
+                version.kernel(),
                 version.shader().wgsl
             );
         }

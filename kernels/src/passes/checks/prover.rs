@@ -464,4 +464,3 @@ fn binary_interval(op: BinaryOp, a: Interval, b: Interval) -> Option<Interval> {
         _ => None,
     }
 }
-
