@@ -69,6 +69,8 @@ pub(crate) struct Prior {
     pub(crate) generation: u64,
     /// What such a call touches of its buffers.
     pub(crate) footprints: Arc<[Footprint]>,
+    /// Why the GPU cannot run such a call, though it can run the kernel.
+    pub(crate) refusal: Option<Arc<str>>,
 }
 
 /// What is to be expected of a call on each device, in seconds.
@@ -235,7 +237,14 @@ mod tests {
     fn prior() -> Prior {
         let prediction = Prediction::new([-18.0; 2], [1.0; 2], 0.5);
         let features = Features::missing().into();
-        Prior { prediction, features, log2_work: 10.0, generation: 0, footprints: [].into() }
+        Prior {
+            prediction,
+            features,
+            log2_work: 10.0,
+            generation: 0,
+            footprints: [].into(),
+            refusal: None,
+        }
     }
 
     fn calls(learned: &mut Learned, count: u64, seconds: f64) {

@@ -100,7 +100,10 @@ pub(crate) fn decide(
         false => Moves::default(),
     };
     let estimates = estimates(inner, &known.answer, &moves, threads, choice);
-    let available = available(inner, prepared);
+    let available = available(inner, prepared).and_then(|()| match &known.prior.refusal {
+        Some(why) => Err(Missing::Refused(why.clone())),
+        None => Ok(()),
+    });
     let (device, why) = match (forced, &available) {
         (Some(Device::Gpu), Err(Missing::NoGpu)) => {
             let (kernel, why) = (prepared.name.to_string(), inner.no_gpu().to_string());
@@ -163,7 +166,12 @@ fn know(inner: &Inner, prepared: &Prepared, args: &[BoundArg], plain: &[Arg], gr
         let prediction = inner.model().predict(&call.features);
         let (features, log2_work) = (call.features.into(), call.log2_work);
         let footprints = footprints.into();
-        Prior { prediction, features, log2_work, generation, footprints }
+        let refusal = inner.gpu().and_then(|gpu| {
+            let caps = gpu.capabilities();
+            let fits = crossover_shaders::check_call(&prepared.kernel, caps, plain, grid);
+            fits.err().map(|error| error.to_string().into())
+        });
+        Prior { prediction, features, log2_work, generation, footprints, refusal }
     });
     let visits = [0, 1].map(|at| learned.visits[at] + learned.trials[at]);
     let (unseen, surprise, spent_s) = (learned.unseen, learned.surprise, learned.spent_s);

@@ -56,10 +56,11 @@ fn adapters() {
         let wide = [("f64", caps.float64), ("i64", caps.int64)];
         let wide: Vec<&str> = wide.iter().filter(|(_, has)| *has).map(|(name, _)| *name).collect();
         println!(
-            "  adapter   {} [{}], {}, buffers up to {} MiB, {}",
+            "  adapter   {} [{}], {}, buffers up to {} MiB of which shaders see {} at once, {}",
             adapter.name,
             adapter.driver,
             adapter.kind,
+            caps.buffer_bytes_max >> 20,
             caps.storage_buffer_bytes_max >> 20,
             if wide.is_empty() { "no 64-bit types".to_owned() } else { wide.join(" and ") },
         );
