@@ -78,3 +78,20 @@ fn calls_that_cannot_be_cut_run_on_the_cpu() {
     let outcome = pick::on(&rt).args(&at, &x, &mut y).run().expect("runs");
     assert_eq!((outcome.device, y.to_vec().expect("content")), (Device::Gpu, vec![6.0, 5.0]));
 }
+
+#[kernel(grid = (w, h))]
+fn corners(id: Id, w: usize, h: usize, y: &mut [u32]) {
+    if (id.x == 0 || id.x == w - 1) && (id.y == 0 || id.y == h - 1) {
+        y[id.x / (w - 1) + 2 * (id.y / (h - 1))] = 7;
+    }
+}
+
+/// A grid of 2³² invocations, more than 32 bits count.
+#[test]
+fn a_grid_of_all_numbers_runs() {
+    let Some(rt) = common::with_gpu() else { return };
+    let mut y = rt.buffer_from(&[0u32; 4]).expect("memory");
+    let call = corners::on(&rt).args(65_536, 65_536, &mut y);
+    call.device(Device::Gpu).run().expect("runs");
+    assert_eq!(y.to_vec().expect("content"), [7; 4]);
+}

@@ -12,8 +12,12 @@ use std::process::{Command, ExitCode};
 use anyhow::{Context, bail};
 
 /// Tests that compare back ends: package and test name.
-const DIFFERENTIAL: &[(&str, &str)] =
-    &[("crossover-shaders", "operators"), ("crossover", "differential")];
+const DIFFERENTIAL: &[(&str, &str)] = &[
+    ("crossover-shaders", "operators"),
+    ("crossover-shaders", "library"),
+    ("crossover-shaders", "windows"),
+    ("crossover", "differential"),
+];
 
 fn main() -> ExitCode {
     let command = std::env::args().nth(1).unwrap_or_default();
