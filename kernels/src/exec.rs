@@ -94,9 +94,23 @@ impl Deadline {
     }
 }
 
+/// By whose clock a call is timed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Clock {
+    /// The host's: whoever runs the call times it, however long the device itself was at work.
+    #[default]
+    Host,
+    /// The executor's: the call took what its measurement says, whatever went by on the host. For
+    /// simulated devices, on which a test of what follows from durations does not depend on how busy the
+    /// machine is.
+    Own,
+}
+
 /// What running a call took.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Measurement {
+    /// By whose clock.
+    pub clock: Clock,
     /// Time from the start of the work on the device to its end, without copies.
     pub kernel: Duration,
     /// Time spent copying to and from the device.

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crossover_kernels::error::RunError;
-use crossover_kernels::exec::{self, Deadline};
+use crossover_kernels::exec::{self, Clock, Deadline};
 use crossover_kernels::ir::Access;
 use crossover_memory::{Claim, Fill};
 use crossover_shaders::{DeviceArg, DeviceBuffer, DeviceError, GpuVersion, Underway};
@@ -88,7 +88,14 @@ fn run_host(
     let (threads, deadline) = (job.decision.threads, times.deadline);
     let mut call = exec::Call { args: &job.plain, grid: job.grid, threads, deadline, claim };
     let measured = version.run(&mut call)?;
-    let end = Instant::now();
+    let (start, end) = match measured.clock {
+        Clock::Host => (start, Instant::now()),
+        // Nothing but the run has taken time.
+        Clock::Own => {
+            let took = measured.transfer.saturating_add(measured.kernel);
+            (times.start, times.start.checked_add(took).unwrap_or_else(Instant::now))
+        }
+    };
     let transfer_s = measured.transfer.as_secs_f64();
     let measured = Measured {
         run_s: (end - start).as_secs_f64() - transfer_s,
