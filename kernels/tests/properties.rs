@@ -15,6 +15,7 @@ use crossover_kernels::ir::{
     Stmt as IrStmt, Type, text,
 };
 use crossover_kernels::passes::rule::Hits;
+use crossover_kernels::passes::stage::{self, Stage};
 use crossover_kernels::passes::{PIPELINE, checks, optimize, optimize_with, privatize, tile};
 use crossover_kernels::random::{self, Floats, Options, Random};
 use crossover_kernels::verify::verify;
@@ -412,6 +413,48 @@ fn tiles_are_where_neighbours_load_the_same() {
     }
 }
 
+/// Products and sums over all pairs have loads that a workgroup can make once; others have not.
+#[test]
+fn staged_loads_are_where_a_group_loads_the_same() {
+    let mut found = Vec::new();
+    for entry in library::ALL {
+        let kernel = optimize(&front::kernel(entry.def, &[], &[]).expect("typed"));
+        let mut plain = kernel.clone();
+        strip(&mut plain.entry.body);
+        let group = if kernel.axes() == 1 { [8, 1] } else { [4, 4] };
+        for (tile, depth) in [(None, 3), (None, 8), (Some([2, 1]), 5), (Some([2, 2]), 4)] {
+            let tiled = match tile {
+                Some(size) => tile::run(&plain, size),
+                None => Some(plain.clone()),
+            };
+            let staged =
+                tiled.and_then(|tiled| stage::run(&tiled, Stage { group, depth }, 1 << 14));
+            let Some(staged) = staged else { continue };
+            found.push(entry.name);
+            verify(&staged).expect("is valid");
+            for n in [1usize, 2, 5, 19] {
+                let inputs = (entry.inputs)(n, &mut Random::new(3));
+                let data: Vec<Data> = inputs.iter().map(library::Input::data).collect();
+                let n = n as u32;
+                let grid = if kernel.axes() == 1 { [n, 1, 1] } else { [n, n, 1] };
+                let before = outcome(&kernel, &data, grid);
+                let mut args = data.clone();
+                let mut small = grid;
+                if let Some(size) = tile {
+                    args.extend([grid[0], grid[1]].map(|extent| Data::Scalar(extent.into())));
+                    small = tile::grid(grid, size);
+                }
+                let extents = small[..kernel.axes()].iter();
+                args.extend(extents.map(|&extent| Data::Scalar(extent.into())));
+                let after = outcome(&staged, &args, small);
+                assert_eq!(before.1[..], after.1[..data.len()], "{} of {n}\n{staged}", entry.name);
+            }
+        }
+    }
+    found.dedup();
+    assert_eq!(found, ["matmul", "nbody"]);
+}
+
 #[kernel(grid = (x.len()))]
 fn counts(id: Id, n: usize, x: &[u32], seen: &mut [u32], bins: &[Atomic<u32>]) {
     let v = x[id.x];
@@ -595,6 +638,27 @@ proptest! {
             args.extend([grid[0], grid[1]].map(|extent| Data::Scalar(extent.into())));
             let after = outcome(&tiled, &args, tile::grid(grid, size));
             prop_assert_eq!(&before.1[..], &after.1[..data.len()], "{:?}\n{}\n{}", size, kernel, tiled);
+        }
+    }
+
+    /// Loads that a workgroup makes once for all give what each gives for itself, after tiles and without.
+    #[test]
+    fn staged_loads_change_no_result(seed in any::<u64>(), size in 5usize..60, n in 1u32..30) {
+        let mut rng = Random::new(seed);
+        let options = Options { size, atomics: false, collectives: false, ..Options::default() };
+        let kernel = optimize(&random::kernel(&mut rng, &options));
+        let (data, grid) = random::arguments(&mut rng, &kernel, n, Floats::Normal);
+        let mut plain = kernel.clone();
+        strip(&mut plain.entry.body);
+        let before = outcome(&kernel, &data, grid);
+        prop_assume!(before.0.is_none() && !grid.contains(&0));
+        for (group, depth) in [([4, 1], 3), ([8, 1], 16), ([4, 2], 5), ([3, 3], 1)] {
+            let Some(staged) = stage::run(&plain, Stage { group, depth }, u32::MAX) else { continue };
+            verify(&staged).map_err(|error| TestCaseError::fail(error.to_string()))?;
+            let mut args = data.clone();
+            args.extend(grid[..kernel.axes()].iter().map(|&extent| Data::Scalar(extent.into())));
+            let after = outcome(&staged, &args, grid);
+            prop_assert_eq!(&before.1[..], &after.1[..data.len()], "{}\n{}", kernel, staged);
         }
     }
 

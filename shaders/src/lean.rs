@@ -12,14 +12,14 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crossover_kernels::exec::Grid;
-use crossover_kernels::ir::{Block, Const, Kernel, Param, Stmt};
-use crossover_kernels::passes::rule::Hits;
-use crossover_kernels::passes::tile::{self, Size};
-use crossover_kernels::passes::{checks, dce, privatize};
+use crossover_kernels::ir::{Const, Kernel, Param};
+use crossover_kernels::passes::{checks, privatize};
 
 use crate::arg::DeviceArg;
 use crate::compiled::Compiled;
 use crate::device::Gpu;
+use crate::forms::{self, Form, Layout, without_checks};
+use crate::legality::Capabilities;
 use crate::schedule::Schedule;
 
 /// Shapes of calls that are remembered; beyond that all are forgotten.
@@ -37,8 +37,9 @@ const EXTENT_MAX: u32 = 1 << 30;
 pub(crate) struct Lean {
     has_checks: bool,
     /// Single points, then what is for large calls, where there are such forms.
-    forms: Vec<Form>,
-    schedule: Schedule,
+    forms: Vec<Own>,
+    /// The kernel without checks.
+    plain: Arc<Kernel>,
     /// Prove the first call of a shape, and compile then and there: for tests.
     at_once: bool,
     shapes: Mutex<HashMap<Vec<u64>, Verdict>>,
@@ -46,22 +47,10 @@ pub(crate) struct Lean {
 
 /// A form of the kernel.
 #[derive(Debug)]
-struct Form {
-    kernel: Arc<Kernel>,
-    layout: Layout,
+struct Own {
+    form: Form,
     /// Not there until it is asked for, nor until it is compiled, nor where that fails.
     compiled: OnceLock<Slot>,
-}
-
-/// How a form covers the grid.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Layout {
-    /// A point for each invocation.
-    Points,
-    /// So many points along x and y.
-    Tiles(Size),
-    /// Workgroups that count in memory of their own, for this buffer.
-    Private(Param),
 }
 
 type Slot = Arc<OnceLock<Option<Arc<Compiled>>>>;
@@ -79,17 +68,9 @@ impl Fit {
         args: &[DeviceArg<'a>],
         grid: Grid,
     ) -> (Vec<DeviceArg<'a>>, Grid) {
-        let mut args = args.to_vec();
-        let (numbers, grid) = match self.layout {
-            Layout::Points => return (args, grid),
-            Layout::Tiles(size) => ([grid[0], grid[1]], tile::grid(grid, size)),
-            Layout::Private(_) => {
-                let (points, rounds) = privatize::grid(grid[0]);
-                ([grid[0], rounds], [points, 1, 1])
-            }
-        };
-        args.extend(numbers.map(|number| DeviceArg::Scalar(Const::from(number))));
-        (args, grid)
+        let (numbers, grid) = self.layout.adapt(grid);
+        let numbers = numbers.into_iter().map(|number| DeviceArg::Scalar(Const::from(number)));
+        (args.iter().copied().chain(numbers).collect(), grid)
     }
 }
 
@@ -104,24 +85,16 @@ enum Verdict {
 
 impl Lean {
     /// For a kernel that back ends get.
-    pub(crate) fn of(kernel: &Arc<Kernel>, schedule: Schedule, at_once: bool) -> Lean {
-        let stripped = without_checks(kernel).map(Arc::new);
-        let has_checks = stripped.is_some();
-        let plain = stripped.unwrap_or_else(|| kernel.clone());
-        let size = schedule.tile.unwrap_or_else(|| tile::best(&plain));
-        let tiled = tile::run(&plain, size).map(|kernel| (kernel, Layout::Tiles(size)));
-        let private = || {
-            let private = privatize::run(&plain)?;
-            Some((private.kernel, Layout::Private(private.bins)))
-        };
-        let large = tiled.or_else(|| schedule.tile.is_none().then(private)?);
-        let form = |kernel, layout| Form { kernel, layout, compiled: OnceLock::new() };
-        let mut forms = Vec::new();
-        // A schedule that asks for a tile gets no other form, where there is one.
-        let only = schedule.tile.is_some() && large.is_some();
-        forms.extend((has_checks && !only).then(|| form(plain, Layout::Points)));
-        forms.extend(large.map(|(kernel, layout)| form(Arc::new(kernel), layout)));
-        Lean { has_checks, forms, schedule, at_once, shapes: Mutex::default() }
+    pub(crate) fn of(
+        kernel: &Arc<Kernel>,
+        schedule: Schedule,
+        caps: &Capabilities,
+        at_once: bool,
+    ) -> Lean {
+        let (plain, has_checks) = without_checks(kernel);
+        let forms = forms::of(&plain, has_checks, schedule, caps).into_iter();
+        let forms = forms.map(|form| Own { form, compiled: OnceLock::new() }).collect();
+        Lean { has_checks, plain, forms, at_once, shapes: Mutex::default() }
     }
 
     /// The kernel without its checks, if those of a call are known to hold.
@@ -132,8 +105,8 @@ impl Lean {
         grid: Grid,
     ) -> Option<Arc<Kernel>> {
         let grid = checked.kernel.whole_groups(grid);
-        let form = self.forms.iter().find(|form| form.layout == Layout::Points)?;
-        self.holds(&checked.kernel, args, grid).then(|| form.kernel.clone())
+        let holds = self.has_checks && self.holds(&checked.kernel, args, grid);
+        holds.then(|| self.plain.clone())
     }
 
     /// The form that a call can run, if its checks are known to hold.
@@ -154,10 +127,10 @@ impl Lean {
         // run some times at such a size.
         let points = points(grid);
         let fits = self.forms.iter().rev();
-        let fits = fits.filter(|form| self.fits(checked, args, grid, form.layout));
-        let ready = fits.filter_map(|form| {
-            let slot = form.compiled.get_or_init(|| self.start(checked, form));
-            Some(Fit { compiled: slot.get()?.clone()?, layout: form.layout })
+        let fits = fits.filter(|own| self.fits(checked, args, grid, &own.form));
+        let ready = fits.filter_map(|own| {
+            let slot = own.compiled.get_or_init(|| self.start(checked, &own.form));
+            Some(Fit { compiled: slot.get()?.clone()?, layout: own.form.layout })
         });
         let ready: Vec<Fit> = ready.collect();
         let pace = |at: &usize| ready[*at].compiled.pace.of(points).unwrap_or(0.0);
@@ -170,32 +143,37 @@ impl Lean {
         ready.into_iter().nth(best)
     }
 
-    /// Whether a call is of the size that a layout is for.
-    fn fits(&self, checked: &Compiled, args: &[DeviceArg<'_>], grid: Grid, layout: Layout) -> bool {
-        let grid_left = match layout {
-            Layout::Points => return true,
-            Layout::Tiles(size) => tile::grid(grid, size),
-            Layout::Private(bins) => match args.get(bins.index()) {
-                Some(DeviceArg::Buffer { len, .. }) if *len <= privatize::BINS_MAX => grid,
-                Some(_) | None => return false,
-            },
-        };
-        let least = match checked.gpu.info().is_software() {
+    /// Whether a call is of the size that a form is for.
+    fn fits(&self, checked: &Compiled, args: &[DeviceArg<'_>], grid: Grid, form: &Form) -> bool {
+        let is_software = checked.gpu.info().is_software();
+        let least = match is_software {
             _ if self.at_once => 1,
             true => INVOCATIONS_MIN_SOFTWARE,
             false => INVOCATIONS_MIN,
         };
-        grid[0] <= EXTENT_MAX && grid[1] <= EXTENT_MAX && points(grid_left) >= least
+        let is_large = || {
+            let (_, left) = form.layout.adapt(grid);
+            grid[0] <= EXTENT_MAX && grid[1] <= EXTENT_MAX && points(left) >= least
+        };
+        match form.layout {
+            Layout::Points => true,
+            Layout::Tiles(_) => is_large(),
+            // Drivers that compute on the CPU have nothing faster to keep loads in.
+            Layout::Staged { .. } => is_large() && (form.is_asked_for || !is_software),
+            Layout::Private(bins) => match args.get(bins.index()) {
+                Some(DeviceArg::Buffer { len, .. }) => {
+                    *len <= privatize::BINS_MAX && grid[0] <= EXTENT_MAX && points(grid) >= least
+                }
+                Some(DeviceArg::Scalar(_)) | None => false,
+            },
+        }
     }
 
     /// Begins to compile a form.
     fn start(&self, checked: &Compiled, form: &Form) -> Slot {
         let slot = Slot::default();
         let (into, gpu, kernel) = (slot.clone(), checked.gpu.clone(), form.kernel.clone());
-        let mut schedule = self.schedule;
-        if let Layout::Private(_) = form.layout {
-            schedule.workgroup = [privatize::WORKGROUP, 1, 1];
-        }
+        let schedule = form.schedule;
         let compile = move || {
             into.get_or_init(|| compile(&gpu, &kernel, &schedule));
         };
@@ -267,24 +245,4 @@ fn prove(kernel: &Kernel, args: &[DeviceArg<'_>], grid: Grid) -> bool {
         DeviceArg::Scalar(_) => None,
     };
     checks::hold(kernel, &scalar, &len, grid)
-}
-
-/// The kernel without its checks; `None` where it has none.
-fn without_checks(kernel: &Kernel) -> Option<Kernel> {
-    let mut found = false;
-    let mut kernel = kernel.clone();
-    strip(&mut kernel.entry.body, &mut found);
-    if !found {
-        return None;
-    }
-    dce::run(&mut kernel, &mut Hits::ignored());
-    kernel.entry.compact();
-    Some(kernel)
-}
-
-fn strip(block: &mut Block, found: &mut bool) {
-    let before = block.len();
-    block.retain(|stmt| !matches!(stmt, Stmt::Check { .. }));
-    *found |= block.len() < before;
-    block.iter_mut().flat_map(Stmt::blocks_mut).for_each(|block| strip(block, found));
 }

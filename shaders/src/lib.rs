@@ -19,6 +19,7 @@ mod buffer;
 mod compiled;
 mod device;
 mod emit;
+mod forms;
 mod import;
 mod kept;
 mod lean;
@@ -39,6 +40,7 @@ pub use device::{
     AdapterInfo, AdapterKind, DeviceError, Fault, Gpu, GpuError, GpuOptions, Sharing, adapters,
 };
 pub use emit::{Binding, Field, Layout, Member, Role, Shader, emit};
+pub use forms::shaders;
 pub use legality::Capabilities;
 pub use schedule::{SCAN_ELEMENTS, Schedule};
 pub use underway::{Took, Underway};

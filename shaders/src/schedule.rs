@@ -1,14 +1,19 @@
 //! How a kernel is spread over the device: part of what a version is.
 
-use crossover_kernels::ir::{CollectiveKind, Kernel};
-#[cfg(doc)]
-use crossover_kernels::passes::tile;
+use crossover_kernels::ir::{CollectiveKind, Kernel, Stmt};
+use crossover_kernels::passes::stage::Stage;
 use crossover_kernels::passes::tile::Size;
+#[cfg(doc)]
+use crossover_kernels::passes::{stage, tile};
 
 use crate::legality::Capabilities;
 
 /// Consecutive elements of a scan that one invocation combines in a register.
 pub const SCAN_ELEMENTS: u32 = 4;
+
+/// Passages that are staged at a time along one axis, where all of a group load the same, and along two; the
+/// usual ones second.
+const STAGE_DEPTHS: [[u32; 3]; 2] = [[16, 64, 256], [8, 16, 32]];
 
 /// The choices of a shader that do not change what it computes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -23,6 +28,9 @@ pub struct Schedule {
     /// Points of an invocation along x and y in large calls whose checks are proved, for kernels that allow it
     /// ([`tile`]); `None` for what saves most loads.
     pub tile: Option<[u32; 2]>,
+    /// Passages of a loop whose common loads a workgroup makes at a time and keeps in memory of its own, in large
+    /// calls whose checks are proved ([`stage`]); `None` for what is usual where the adapter is no software.
+    pub stage: Option<u32>,
     /// The shader sees parts of its buffers, and works on a part of the grid: for calls on more than a binding can
     /// hold.
     pub windows: bool,
@@ -44,7 +52,14 @@ impl Schedule {
         };
         let scan = kernel.collective.is_some_and(|c| c.kind == CollectiveKind::Scan);
         let elements = if scan { SCAN_ELEMENTS } else { 1 };
-        Schedule { workgroup, elements, reduce_workgroups_max: 256, tile: None, windows: false }
+        Schedule {
+            workgroup,
+            elements,
+            reduce_workgroups_max: 256,
+            tile: None,
+            stage: None,
+            windows: false,
+        }
     }
 
     /// All schedules that make sense for a kernel: what models and tuners choose from, the usual one first.
@@ -70,9 +85,29 @@ impl Schedule {
             for tile in tiles {
                 let schedule = Schedule { workgroup, tile: Some(*tile), ..usual };
                 space.push(schedule);
+                let depths = STAGE_DEPTHS[usize::from(kernel.axes() > 1)].iter();
+                let groups = kernel.axes() == 1 || workgroup[0] <= 32;
+                let depths = depths.filter(|_| groups && has_loops(kernel));
+                space.extend(depths.map(|&depth| Schedule { stage: Some(depth), ..schedule }));
             }
         }
         space
+    }
+
+    /// The workgroup and the depth of a form that keeps common loads.
+    pub(crate) fn staged(&self, axes: usize) -> Stage {
+        let [width, height, _] = self.workgroup;
+        let usual = STAGE_DEPTHS[usize::from(axes > 1)][1];
+        let depth = self.stage.unwrap_or(usual);
+        let group = match (self.stage, axes) {
+            // As square as can be: each side is loaded for the other.
+            (None, 2) => {
+                let side = 1 << (self.invocations().ilog2() / 2);
+                [self.invocations() / side, side]
+            }
+            _ => [width, height],
+        };
+        Stage { group, depth }
     }
 
     /// Invocations of a workgroup.
@@ -84,4 +119,10 @@ impl Schedule {
     pub fn block(&self) -> u32 {
         self.invocations() * self.elements
     }
+}
+
+fn has_loops(kernel: &Kernel) -> bool {
+    let mut found = false;
+    kernel.entry.walk(&mut |stmt| found |= matches!(stmt, Stmt::For { .. }));
+    found
 }

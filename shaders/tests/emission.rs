@@ -139,6 +139,24 @@ fn scan() {
     insta::assert_snapshot!("scan", wgsl(&k));
 }
 
+/// Two axes, each of which needs one of the factors alone: groups keep both.
+#[test]
+fn a_product_with_common_loads() {
+    let def = crossover_kernels::library::find("matmul").expect("a standard kernel").def;
+    let kernel = crossover_kernels::front::kernel(def, &[], &[]).expect("a standard kernel");
+    let kernel = crossover_kernels::passes::optimize(&kernel);
+    let caps = Capabilities::baseline();
+    let schedule = Schedule {
+        workgroup: [8, 8, 1],
+        tile: Some([1, 1]),
+        stage: Some(16),
+        ..Schedule::of(&kernel, &caps)
+    };
+    let shaders = crossover_shaders::shaders(&kernel, &caps, &schedule).expect("it emits");
+    assert_eq!(shaders.len(), 2, "a schedule that asks for a form gets that alone");
+    insta::assert_snapshot!("staged", shaders[1].1.wgsl);
+}
+
 #[test]
 fn wide_types() {
     let mut b = Builder::new("wide");

@@ -17,6 +17,9 @@ pub(crate) struct Args {
     kernel: String,
     #[command(flatten)]
     stage: Stage,
+    /// Which form of the shader, by number; the first is the one with all checks.
+    #[arg(long, default_value_t = 1, requires = "wgsl")]
+    form: usize,
 }
 
 /// Which stage.
@@ -48,7 +51,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         Stage { ir: true, .. } => print_ir(&kernel, &mut sources),
         Stage { wat: true, .. } => print_wat(&kernel, &mut sources)?,
         Stage { asm: true, .. } => print_asm(&kernel, &mut sources)?,
-        Stage { .. } => print_wgsl(&kernel, &mut sources)?,
+        Stage { .. } => print_wgsl(&kernel, args.form, &mut sources)?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -107,11 +110,19 @@ fn parse_place(text: &str) -> Option<(u32, u32)> {
     Some((numbers.next()??, numbers.next()??))
 }
 
-fn print_wgsl(kernel: &Kernel, sources: &mut Sources<'_>) -> anyhow::Result<()> {
+fn print_wgsl(kernel: &Kernel, form: usize, sources: &mut Sources<'_>) -> anyhow::Result<()> {
     let adapters = shaders::adapters();
     let caps = adapters.first().map_or_else(Capabilities::everything, |a| a.capabilities.clone());
     let schedule = shaders::Schedule::of(kernel, &caps);
-    let shader = shaders::emit(kernel, &caps, &schedule)?;
+    let forms = shaders::shaders(kernel, &caps, &schedule)?;
+    for (at, (name, _)) in (1..).zip(&forms) {
+        let shown = if at == form { " (below)" } else { "" };
+        println!("// form {at} of {}: {name}{shown}", forms.len());
+    }
+    let Some((_, shader)) = form.checked_sub(1).and_then(|at| forms.get(at)) else {
+        bail!("there is no form {form}: `{}` has {}", kernel.entry.name, forms.len());
+    };
+    println!();
     let lines = shader.lines();
     for (at, line) in shader.wgsl.lines().enumerate() {
         sources.comment("//", indent(line), lines.get(at).copied().flatten());

@@ -97,7 +97,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 const CPU_HEAD: &str = "vectors  rows  unroll  depth  refill";
 
 /// The numbers of a layout on the GPU.
-const GPU_HEAD: &str = "workgroup       points  ";
+const GPU_HEAD: &str = "workgroup       points    staged";
 
 fn on_cpu(kernel: &Arc<Kernel>, asked: &[Layout]) -> anyhow::Result<Vec<Candidate>> {
     let executor = WasmExecutor::new()?;
@@ -130,7 +130,8 @@ fn on_gpu(kernel: &Arc<Kernel>) -> anyhow::Result<Vec<Candidate>> {
             Some([x, y]) => format!("{x} × {y}"),
             None => "as usual".to_owned(),
         };
-        let layout = format!("{workgroup:<14}  {points:<8}");
+        let staged = schedule.stage.map_or_else(|| "-".to_owned(), |depth| depth.to_string());
+        let layout = format!("{workgroup:<14}  {points:<8}  {staged:>6}");
         Ok(Candidate { layout, version, compile_s, seconds: Vec::new() })
     };
     space.into_iter().map(candidate).collect()

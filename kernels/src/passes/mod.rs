@@ -22,6 +22,7 @@ pub mod privatize;
 pub mod refill;
 mod rewrite;
 pub mod rule;
+pub mod stage;
 pub mod strength;
 pub mod tail;
 #[cfg(test)]

@@ -1,0 +1,159 @@
+//! The forms of a kernel: with its checks as it is, and for calls where none can fail without them, as it is and
+//! laid out for large calls by the passes [`tile`], [`stage`] and [`privatize`].
+
+use std::sync::Arc;
+
+use crossover_kernels::error::RunError;
+use crossover_kernels::exec::Grid;
+use crossover_kernels::ir::{Block, Kernel, Param, Stmt};
+use crossover_kernels::passes::rule::Hits;
+use crossover_kernels::passes::stage::{self, Stage};
+use crossover_kernels::passes::tile::{self, Size};
+use crossover_kernels::passes::{dce, privatize};
+
+use crate::emit::{Shader, emit};
+use crate::legality::Capabilities;
+use crate::schedule::Schedule;
+
+/// A form without checks.
+#[derive(Debug)]
+pub(crate) struct Form {
+    pub(crate) kernel: Arc<Kernel>,
+    pub(crate) layout: Layout,
+    pub(crate) schedule: Schedule,
+    /// Whether the kernel's schedule names this layout.
+    pub(crate) is_asked_for: bool,
+}
+
+/// How a form covers the grid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Layout {
+    /// A point for each invocation.
+    Points,
+    /// So many points along x and y.
+    Tiles(Size),
+    /// The same, in workgroups that make common loads once.
+    Staged { size: Size, stage: Stage, axes: usize },
+    /// Workgroups that count in memory of their own, for this buffer.
+    Private(Param),
+}
+
+impl Layout {
+    /// The numbers that follow the kernel's arguments, and the form's own grid.
+    pub(crate) fn adapt(&self, grid: Grid) -> (Vec<u32>, Grid) {
+        match *self {
+            Layout::Points => (Vec::new(), grid),
+            Layout::Tiles(size) => (vec![grid[0], grid[1]], tile::grid(grid, size)),
+            Layout::Staged { size, axes, .. } => {
+                let small = tile::grid(grid, size);
+                let mut numbers = Vec::new();
+                if size != [1, 1] {
+                    numbers.extend([grid[0], grid[1]]);
+                }
+                numbers.extend(&small[..axes]);
+                (numbers, small)
+            }
+            Layout::Private(_) => {
+                let (points, rounds) = privatize::grid(grid[0]);
+                (vec![grid[0], rounds], [points, 1, 1])
+            }
+        }
+    }
+
+    /// In words, for those who look at shaders.
+    fn describe(&self) -> String {
+        match self {
+            Layout::Points => "without checks".to_owned(),
+            Layout::Tiles([x, y]) => format!("tiles of {x} × {y} points"),
+            Layout::Staged { size: [x, y], stage: Stage { group, depth }, .. } => format!(
+                "tiles of {x} × {y} points, loads kept by groups of {} × {} for {depth} passages",
+                group[0], group[1]
+            ),
+            Layout::Private(_) => "counters of each workgroup's own".to_owned(),
+        }
+    }
+}
+
+/// The forms of a kernel without checks: single points, where that is another form than the kernel itself, then
+/// those for large calls.
+pub(crate) fn of(
+    plain: &Arc<Kernel>,
+    has_checks: bool,
+    schedule: Schedule,
+    caps: &Capabilities,
+) -> Vec<Form> {
+    let size = schedule.tile.unwrap_or_else(|| tile::best(plain));
+    let tiled = tile::run(plain, size);
+    let stage = schedule.staged(plain.axes());
+    let base = tiled.as_ref().unwrap_or(plain);
+    let staged = stage::run(base, stage, caps.workgroup_bytes_max);
+    let side = if tiled.is_some() { size } else { [1, 1] };
+    let private = match tiled.is_none() && schedule.tile.is_none() {
+        true => privatize::run(plain),
+        false => None,
+    };
+    // A schedule that asks for a tile, or for common loads, gets no other form, where there is one.
+    let only_staged = schedule.stage.is_some() && staged.is_some();
+    let only_tiled = schedule.tile.is_some() && tiled.is_some();
+    let mut forms = Vec::new();
+    let mut add = |kernel: Arc<Kernel>, layout: Layout, [x, y]: [u32; 2]| {
+        let (workgroup, is_asked_for) = ([x, y, schedule.workgroup[2]], only_staged || only_tiled);
+        let schedule = Schedule { workgroup, ..schedule };
+        forms.push(Form { kernel, layout, schedule, is_asked_for });
+    };
+    let own = [schedule.workgroup[0], schedule.workgroup[1]];
+    if has_checks && !only_staged && !only_tiled {
+        add(plain.clone(), Layout::Points, own);
+    }
+    if let Some(tiled) = tiled.filter(|_| !only_staged) {
+        add(Arc::new(tiled), Layout::Tiles(size), own);
+    }
+    if let Some(private) = private {
+        let layout = Layout::Private(private.bins);
+        add(Arc::new(private.kernel), layout, [privatize::WORKGROUP, 1]);
+    }
+    if let Some(staged) = staged {
+        let layout = Layout::Staged { size: side, stage, axes: plain.axes() };
+        add(Arc::new(staged), layout, stage.group);
+    }
+    forms
+}
+
+/// The shaders of a kernel, each with what tells it from the others in words; that with its checks first.
+///
+/// # Errors
+/// As [`emit`].
+pub fn shaders(
+    kernel: &Kernel,
+    caps: &Capabilities,
+    schedule: &Schedule,
+) -> Result<Vec<(String, Shader)>, RunError> {
+    let (plain, has_checks) = without_checks(&Arc::new(kernel.clone()));
+    let first = if has_checks { "with its checks" } else { "as it is" };
+    let mut shaders = vec![(first.to_owned(), emit(kernel, caps, schedule)?)];
+    for form in of(&plain, has_checks, *schedule, caps) {
+        let shader = emit(&form.kernel, caps, &form.schedule)?;
+        shaders.push((form.layout.describe(), shader));
+    }
+    Ok(shaders)
+}
+
+/// The kernel without its checks, and whether it has any.
+pub(crate) fn without_checks(kernel: &Arc<Kernel>) -> (Arc<Kernel>, bool) {
+    let mut found = false;
+    let mut plain = Kernel::clone(kernel);
+    strip(&mut plain.entry.body, &mut found);
+    if !found {
+        return (kernel.clone(), false);
+    }
+    dce::run(&mut plain, &mut Hits::ignored());
+    plain.entry.compact();
+    (Arc::new(plain), true)
+}
+
+fn strip(block: &mut Block, found: &mut bool) {
+    let before = block.len();
+    block.retain(|stmt| !matches!(stmt, Stmt::Check { .. }));
+    *found |= block.len() < before;
+    block.iter_mut().flat_map(Stmt::blocks_mut).for_each(|block| strip(block, found));
+}
