@@ -192,6 +192,10 @@ impl AdapterInfo {
             device: info.name.clone(),
             int64: features.contains(wgpu::Features::SHADER_INT64),
             float64: features.contains(wgpu::Features::SHADER_F64),
+            float16: features.contains(wgpu::Features::SHADER_F16),
+            subgroup_sizes: features
+                .contains(wgpu::Features::SUBGROUP)
+                .then_some([info.subgroup_min_size, info.subgroup_max_size]),
             workgroup_invocations_max: limits
                 .max_compute_invocations_per_workgroup
                 .min(limits.max_compute_workgroup_size_x),
@@ -366,6 +370,7 @@ impl Gpu {
         let wide = wgpu::Features::SHADER_INT64 | wgpu::Features::SHADER_F64;
         let others = wgpu::Features::TIMESTAMP_QUERY
             | wgpu::Features::IMMEDIATES
+            | wgpu::Features::SUBGROUP
             | wgpu::Features::PIPELINE_CACHE;
         let mut features = adapter.features() & (wide | others);
         let caps = &mut info.capabilities;

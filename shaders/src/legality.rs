@@ -13,6 +13,10 @@ pub struct Capabilities {
     pub int64: bool,
     /// `f64` in shaders.
     pub float64: bool,
+    /// `f16` in shaders; the kernel language has no such type.
+    pub float16: bool,
+    /// The least and the most invocations of a subgroup, where shaders can exchange values within one.
+    pub subgroup_sizes: Option<[u32; 2]>,
     /// Invocations of one workgroup.
     pub workgroup_invocations_max: u32,
     /// Invocations of one workgroup along each axis.
@@ -45,6 +49,8 @@ impl Capabilities {
             device: "a WebGPU device".to_owned(),
             int64: false,
             float64: false,
+            float16: false,
+            subgroup_sizes: None,
             workgroup_invocations_max: 256,
             workgroup_size_max: [256, 256, 64],
             workgroup_bytes_max: 16_384,
@@ -65,6 +71,8 @@ impl Capabilities {
             device: "a full device".to_owned(),
             int64: true,
             float64: true,
+            float16: true,
+            subgroup_sizes: Some([4, 64]),
             storage_buffers_max: 64,
             immediate_bytes_max: 128,
             ..Capabilities::baseline()
@@ -76,6 +84,7 @@ impl Capabilities {
         let mut caps = naga::valid::Capabilities::empty();
         caps.set(naga::valid::Capabilities::SHADER_INT64, self.int64);
         caps.set(naga::valid::Capabilities::FLOAT64, self.float64);
+        caps.set(naga::valid::Capabilities::SUBGROUP, self.subgroup_sizes.is_some());
         caps.set(naga::valid::Capabilities::IMMEDIATES, self.immediate_bytes_max > 0);
         caps
     }

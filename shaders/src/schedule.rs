@@ -31,6 +31,8 @@ pub struct Schedule {
     /// Passages of a loop whose common loads a workgroup makes at a time and keeps in memory of its own, in large
     /// calls whose checks are proved ([`stage`]); `None` for what is usual where the adapter is no software.
     pub stage: Option<u32>,
+    /// Workgroups of a collective combine values within subgroups first, without memory.
+    pub subgroups: bool,
     /// The shader sees parts of its buffers, and works on a part of the grid: for calls on more than a binding can
     /// hold.
     pub windows: bool,
@@ -58,6 +60,7 @@ impl Schedule {
             reduce_workgroups_max: 256,
             tile: None,
             stage: None,
+            subgroups: false,
             windows: false,
         }
     }
@@ -81,6 +84,11 @@ impl Schedule {
             _ => &[[1, 1], [2, 1], [1, 2], [2, 2], [4, 2], [2, 4], [4, 4]],
         };
         let mut space = vec![usual];
+        if kernel.contribution().is_some_and(|ty| !ty.is_wide())
+            && caps.subgroup_sizes.is_some_and(|[_, most]| usual.invocations().is_multiple_of(most))
+        {
+            space.push(Schedule { subgroups: true, ..usual });
+        }
         for workgroup in workgroups {
             for tile in tiles {
                 let schedule = Schedule { workgroup, tile: Some(*tile), ..usual };

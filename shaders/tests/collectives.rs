@@ -12,6 +12,7 @@ use crossover_kernels::ir::{
     Access, Axis, BinaryOp, Collective, CollectiveKind, CollectiveOp, Const, Extent, Kernel, Stmt,
     Type,
 };
+use crossover_shaders::{GpuExecutor, Schedule};
 
 const SIZES: [usize; 8] = [0, 1, 2, 255, 256, 257, 5000, 100_000];
 
@@ -58,9 +59,14 @@ fn check(kind: CollectiveKind) {
     for &op in CollectiveOp::ALL {
         for ty in Type::ALL.into_iter().filter(|&ty| op.accepts(ty) && has(&gpu, ty)) {
             let kernel = contribute(kind, op, ty);
-            let version = compile(&gpu, &kernel);
             count += 1;
-            for size in SIZES {
+            let executor = GpuExecutor::new(gpu.clone());
+            let space = Schedule::space(&kernel, gpu.capabilities());
+            let kinds = space.into_iter().filter(|schedule| schedule.workgroup[0] == 256);
+            let versions: Vec<_> = kinds
+                .map(|schedule| executor.prepare(&kernel, Some(schedule)).expect("compiles"))
+                .collect();
+            for (version, size) in versions.iter().flat_map(|v| SIZES.map(|size| (v, size))) {
                 let x: Vec<Const> = (0..size).map(|i| element(op, ty, i)).collect();
                 let x = if size == 0 { Data::zeroed(ty, 0) } else { data(&x) };
                 let out = if kind == CollectiveKind::Reduce { 1 } else { size };
@@ -68,14 +74,15 @@ fn check(kind: CollectiveKind) {
                 let mut got = expected.clone();
                 let grid = [size as u32, 1, 1];
                 interp::run(&kernel, &mut expected, grid, None).expect("it interprets");
-                run_gpu(&version, &mut got, grid, None).expect("it runs");
+                run_gpu(version, &mut got, grid, None).expect("it runs");
                 let (got, expected) = (bits(&got[1]), bits(&expected[1]));
                 for (i, (&g, &e)) in got.iter().zip(&expected).enumerate() {
                     let (g, e) = (Const::new(ty, g), Const::new(ty, e));
                     let zeros = ty.is_float() && g.to_f64() == 0.0 && e.to_f64() == 0.0;
                     assert!(
                         g == e || (g.is_nan() && e.is_nan()) || zeros,
-                        "{kind:?} {op} {ty}, {size} elements, at {i}: {g:?}, expected {e:?}"
+                        "{kind:?} {op} {ty}, {size} elements, at {i}: {g:?}, expected {e:?}, {:?}",
+                        version.shader().schedule
                     );
                 }
             }

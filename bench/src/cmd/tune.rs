@@ -97,7 +97,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 const CPU_HEAD: &str = "vectors  rows  unroll  depth  refill";
 
 /// The numbers of a layout on the GPU.
-const GPU_HEAD: &str = "workgroup       points    staged";
+const GPU_HEAD: &str = "workgroup       points    staged  lanes";
 
 fn on_cpu(kernel: &Arc<Kernel>, asked: &[Layout]) -> anyhow::Result<Vec<Candidate>> {
     let executor = WasmExecutor::new()?;
@@ -131,7 +131,8 @@ fn on_gpu(kernel: &Arc<Kernel>) -> anyhow::Result<Vec<Candidate>> {
             None => "as usual".to_owned(),
         };
         let staged = schedule.stage.map_or_else(|| "-".to_owned(), |depth| depth.to_string());
-        let layout = format!("{workgroup:<14}  {points:<8}  {staged:>6}");
+        let lanes = if schedule.subgroups { "yes" } else { "-" };
+        let layout = format!("{workgroup:<14}  {points:<8}  {staged:>6}  {lanes:>5}");
         Ok(Candidate { layout, version, compile_s, seconds: Vec::new() })
     };
     space.into_iter().map(candidate).collect()

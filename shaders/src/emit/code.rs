@@ -78,7 +78,11 @@ impl<'m> Code<'m> {
     /// Adds a built-in input of an entry point.
     pub(super) fn builtin(&mut self, name: &str, builtin: BuiltIn) -> Node {
         let inner = match builtin {
-            BuiltIn::LocalInvocationIndex => TypeInner::Scalar(Scalar::U32),
+            BuiltIn::LocalInvocationIndex
+            | BuiltIn::SubgroupId
+            | BuiltIn::SubgroupSize
+            | BuiltIn::SubgroupInvocationId
+            | BuiltIn::NumSubgroups => TypeInner::Scalar(Scalar::U32),
             _ => TypeInner::Vector { size: naga::VectorSize::Tri, scalar: Scalar::U32 },
         };
         let ty = anonymous(self.module, inner);
@@ -226,6 +230,14 @@ impl<'m> Code<'m> {
         let ty = scalar_type(self.module, ty);
         let result = self.result(Expression::AtomicResult { ty, comparison: false });
         self.stmt(Statement::Atomic { pointer, fun, value, result: Some(result) });
+        result
+    }
+
+    /// The value that another invocation of the subgroup has.
+    pub(super) fn shuffle(&mut self, mode: naga::GatherMode, value: Node, ty: Type) -> Node {
+        let ty = scalar_type(self.module, ty);
+        let result = self.result(Expression::SubgroupOperationResult { ty });
+        self.stmt(Statement::SubgroupGather { mode, argument: value, result });
         result
     }
 

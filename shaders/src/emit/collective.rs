@@ -12,7 +12,7 @@
 //! ```
 
 use crossover_kernels::ir::{CollectiveKind, CollectiveOp, Type};
-use naga::{BinaryOperator as Op, Function, Handle, Module, Span};
+use naga::{BinaryOperator as Op, BuiltIn, Function, Handle, Module, Span};
 
 use super::code::{Code, Node};
 use super::entry::{Place, field, in_whole, index, push};
@@ -60,15 +60,44 @@ pub(super) fn emit(
     let mut passes = Passes { module, combine, params, globals, collective, schedule };
     match kind {
         CollectiveKind::Reduce => {
-            let tree = passes.tree();
+            let tree = if schedule.subgroups { passes.tree_of_subgroups() } else { passes.tree() };
             passes.reduce(MAIN, Source::Kernel(body), tree);
             passes.reduce(FOLD, Source::Data, tree);
         }
         CollectiveKind::Scan => {
-            let scan = passes.scan_workgroup();
+            let scan = match schedule.subgroups {
+                true => passes.scan_subgroups(),
+                false => passes.scan_workgroup(),
+            };
             passes.scan(MAIN, Source::Kernel(body), scan);
             passes.scan(SCAN_SUMS, Source::Data, scan);
             passes.add();
+        }
+    }
+}
+
+/// Where an invocation finds itself among those that it can exchange values with.
+#[derive(Clone, Copy)]
+struct Lane {
+    /// The number of its subgroup, and of itself in there.
+    subgroup: Node,
+    lane: Node,
+    /// Invocations of a subgroup.
+    lanes: Node,
+}
+
+impl Lane {
+    fn arguments(code: &mut Code<'_>) -> Lane {
+        let [subgroup, lane, lanes] =
+            ["subgroup", "lane", "lanes"].map(|name| code.argument(name, Type::U32));
+        Lane { subgroup, lane, lanes }
+    }
+
+    fn builtins(code: &mut Code<'_>) -> Lane {
+        Lane {
+            subgroup: code.builtin("subgroup", BuiltIn::SubgroupId),
+            lane: code.builtin("lane", BuiltIn::SubgroupInvocationId),
+            lanes: code.builtin("lanes", BuiltIn::SubgroupSize),
         }
     }
 }
@@ -218,6 +247,137 @@ impl Passes<'_> {
     }
 
     /// ```wgsl
+    /// fn tree(local: u32, value: T, subgroup: u32, lane: u32, lanes: u32) -> T {
+    ///     var total = value;
+    ///     for (var half = lanes / 2u; half > 0u; half >>= 1u) {
+    ///         total = total op subgroupShuffleDown(total, half);
+    ///     }
+    ///     if (lane == 0u) { shared_values[subgroup] = total; }
+    ///     workgroupBarrier();
+    ///     if (local == 0u) { total = shared_values[0] op shared_values[1] op …; }
+    ///     return total;                   // for invocation 0
+    /// }
+    /// ```
+    fn tree_of_subgroups(&mut self) -> Handle<Function> {
+        let (combine, shared) = (self.combine, self.collective.shared);
+        let invocations = self.schedule.invocations();
+        let mut code = Code::new(self.module, "tree");
+        let local = code.argument("local", Type::U32);
+        let value = code.argument("value", combine.ty);
+        let Lane { subgroup, lane, lanes } = Lane::arguments(&mut code);
+        code.returns(combine.ty);
+        let total = code.scalar_variable("total", combine.ty);
+        code.store(total, value);
+        let (zero, one) = (code.u32(0), code.u32(1));
+        let first = code.binary(Op::ShiftRight, lanes, one);
+        loop_over(&mut code, "half", first, Op::ShiftRight, one, Until::Is(zero), |code, half| {
+            let own = code.load(total);
+            let other = code.shuffle(naga::GatherMode::ShuffleDown(half), own, combine.ty);
+            let both = combine.of(code, own, other);
+            code.store(total, both);
+        });
+        let leads = code.binary(Op::Equal, lane, zero);
+        let sum = code.load(total);
+        let shared = code.global(shared);
+        code.when(leads, |code| {
+            let pointer = code.element(shared, subgroup);
+            code.store(pointer, sum);
+        });
+        code.barrier();
+        let is_first = code.binary(Op::Equal, local, zero);
+        let all = code.u32(invocations);
+        let subgroups = code.binary(Op::Divide, all, lanes);
+        code.when(is_first, |code| {
+            let start = code.element(shared, zero);
+            let start = code.load(start);
+            code.store(total, start);
+            loop_over(code, "at", one, Op::Add, one, Until::AtLeast(subgroups), |code, at| {
+                let next = code.element(shared, at);
+                let (before, next) = (code.load(total), code.load(next));
+                let both = combine.of(code, before, next);
+                code.store(total, both);
+            });
+        });
+        let total = code.load(total);
+        code.give(Some(total));
+        let function = code.finish();
+        self.module.functions.append(function, Span::UNDEFINED)
+    }
+
+    /// ```wgsl
+    /// fn scan_workgroup(local: u32, value: T, subgroup: u32, lane: u32, lanes: u32) {
+    ///     var total = value;
+    ///     for (var distance = 1u; distance < lanes; distance <<= 1u) {
+    ///         let before = subgroupShuffleUp(total, distance);
+    ///         if (lane >= distance) { total = before op total; }
+    ///     }
+    ///     if (lane == lanes - 1u) { shared_values[subgroup] = total; }
+    ///     workgroupBarrier();
+    ///     for (var at = subgroup; at > 0u; at -= 1u) { total = shared_values[at - 1u] op total; }
+    ///     workgroupBarrier();
+    ///     shared_values[local] = total;
+    ///     workgroupBarrier();
+    /// }
+    /// ```
+    fn scan_subgroups(&mut self) -> Handle<Function> {
+        let (combine, shared) = (self.combine, self.collective.shared);
+        let mut code = Code::new(self.module, "scan_workgroup");
+        let local = code.argument("local", Type::U32);
+        let value = code.argument("value", combine.ty);
+        let Lane { subgroup, lane, lanes } = Lane::arguments(&mut code);
+        let total = code.scalar_variable("total", combine.ty);
+        code.store(total, value);
+        let (zero, one) = (code.u32(0), code.u32(1));
+        let until = Until::AtLeast(lanes);
+        loop_over(&mut code, "distance", one, Op::ShiftLeft, one, until, |code, distance| {
+            let own = code.load(total);
+            let before = code.shuffle(naga::GatherMode::ShuffleUp(distance), own, combine.ty);
+            let reaches = code.binary(Op::GreaterEqual, lane, distance);
+            code.when(reaches, |code| {
+                let both = combine.of(code, before, own);
+                code.store(total, both);
+            });
+        });
+        let shared = code.global(shared);
+        let last = code.binary(Op::Subtract, lanes, one);
+        let is_last = code.binary(Op::Equal, lane, last);
+        let sum = code.load(total);
+        code.when(is_last, |code| {
+            let pointer = code.element(shared, subgroup);
+            code.store(pointer, sum);
+        });
+        code.barrier();
+        loop_over(&mut code, "at", subgroup, Op::Subtract, one, Until::Is(zero), |code, at| {
+            let before = code.binary(Op::Subtract, at, one);
+            let before = code.element(shared, before);
+            let (before, own) = (code.load(before), code.load(total));
+            let both = combine.of(code, before, own);
+            code.store(total, both);
+        });
+        code.barrier();
+        let own = code.element(shared, local);
+        let sum = code.load(total);
+        code.store(own, sum);
+        code.barrier();
+        code.give(None);
+        let function = code.finish();
+        self.module.functions.append(function, Span::UNDEFINED)
+    }
+
+    /// The lane of an invocation, where it is asked for, and its place in the workgroup: that of the lane, so that
+    /// neighbours are neighbours.
+    fn lane(&self, code: &mut Code<'_>, local: Node) -> (Option<Lane>, Node) {
+        if !self.schedule.subgroups {
+            return (None, local);
+        }
+        let lane = Lane::builtins(code);
+        let start = code.binary(Op::Multiply, lane.subgroup, lane.lanes);
+        let rank = code.binary(Op::Add, start, lane.lane);
+        code.name(rank, "rank");
+        (Some(lane), rank)
+    }
+
+    /// ```wgsl
     /// var total = identity;
     /// for (var i = block * 256u + local; i < extent; i += blocks * 256u) { total op= take(i); }
     /// let sum = tree(local, total);
@@ -228,6 +388,7 @@ impl Passes<'_> {
         let mut module = std::mem::take(self.module);
         let mut code = Code::new(&mut module, name);
         let place = Place::declare(&mut code);
+        let (lane, local) = self.lane(&mut code, place.local);
         let block = place.block(&mut code);
         let Size { extent, blocks } = self.size(&mut code, source);
         Self::return_beyond(&mut code, block, blocks);
@@ -236,7 +397,7 @@ impl Passes<'_> {
         code.store(total, identity);
         let next = code.scalar_variable("next", Type::U32);
         let first = self.in_whole(&mut code, source, block);
-        let start = index(&mut code, first, invocations, place.local);
+        let start = index(&mut code, first, invocations, local);
         code.store(next, start);
         let size = code.u32(invocations);
         let stride = code.binary(Op::Multiply, blocks, size);
@@ -259,9 +420,10 @@ impl Passes<'_> {
         let continuing = code.close();
         code.stmt(naga::Statement::Loop { body, continuing, break_if: Some(last) });
         let value = code.load(total);
-        let sum = code.call(tree, vec![place.local, value]).expect("`tree` returns a value");
+        let arguments = with_lane(vec![local, value], lane);
+        let sum = code.call(tree, arguments).expect("`tree` returns a value");
         let zero = code.u32(0);
-        let first = code.binary(Op::Equal, place.local, zero);
+        let first = code.binary(Op::Equal, local, zero);
         let sums = self.collective.sums;
         code.when(first, |code| {
             let at = self.in_sums(code, source, block);
@@ -353,7 +515,8 @@ impl Passes<'_> {
         let mut module = std::mem::take(self.module);
         let mut code = Code::new(&mut module, name);
         let place = Place::declare(&mut code);
-        let (local, block) = (place.local, place.block(&mut code));
+        let (lane, local) = self.lane(&mut code, place.local);
+        let block = place.block(&mut code);
         let block = self.in_whole(&mut code, source, block);
         let Size { extent, blocks } = self.size(&mut code, source);
         Self::return_beyond(&mut code, block, blocks);
@@ -371,7 +534,7 @@ impl Passes<'_> {
             code.store(pointer, both);
         });
         let value = code.load(total);
-        code.call(scan, vec![local, value]);
+        code.call(scan, with_lane(vec![local, value], lane));
         let shared = code.global(shared);
         let (zero, one) = (code.u32(0), code.u32(1));
         let later = code.binary(Op::Greater, local, zero);
@@ -473,4 +636,47 @@ impl Passes<'_> {
         let continuing = code.close();
         code.stmt(naga::Statement::Loop { body, continuing, break_if: None });
     }
+}
+
+fn with_lane(mut arguments: Vec<Node>, lane: Option<Lane>) -> Vec<Node> {
+    if let Some(Lane { subgroup, lane, lanes }) = lane {
+        arguments.extend([subgroup, lane, lanes]);
+    }
+    arguments
+}
+
+/// When a loop over numbers ends.
+#[derive(Clone, Copy)]
+enum Until {
+    Is(Node),
+    AtLeast(Node),
+}
+
+/// `for (var name = first; !until; name op= step) { … }`
+fn loop_over(
+    code: &mut Code<'_>,
+    name: &str,
+    first: Node,
+    op: Op,
+    step: Node,
+    until: Until,
+    fill: impl FnOnce(&mut Code<'_>, Node),
+) {
+    let variable = code.scalar_variable(&format!("{name}_"), Type::U32);
+    code.store(variable, first);
+    code.open();
+    let at = code.load(variable);
+    code.name(at, name);
+    let done = match until {
+        Until::Is(end) => code.binary(Op::Equal, at, end),
+        Until::AtLeast(end) => code.binary(Op::GreaterEqual, at, end),
+    };
+    code.break_when(done);
+    fill(code, at);
+    let body = code.close();
+    code.open();
+    let next = code.binary(op, at, step);
+    code.store(variable, next);
+    let continuing = code.close();
+    code.stmt(naga::Statement::Loop { body, continuing, break_if: None });
 }
