@@ -54,13 +54,18 @@ impl Schedule {
         };
         let scan = kernel.collective.is_some_and(|c| c.kind == CollectiveKind::Scan);
         let elements = if scan { SCAN_ELEMENTS } else { 1 };
+        // Values of 32 bits alone: of others drivers exchange some.
+        let subgroups = kernel.contribution().is_some_and(|ty| !ty.is_wide())
+            && caps
+                .subgroup_sizes
+                .is_some_and(|[_, most]| most > 0 && workgroup[0].is_multiple_of(most));
         Schedule {
             workgroup,
             elements,
             reduce_workgroups_max: 256,
             tile: None,
             stage: None,
-            subgroups: false,
+            subgroups,
             windows: false,
         }
     }
@@ -84,14 +89,13 @@ impl Schedule {
             _ => &[[1, 1], [2, 1], [1, 2], [2, 2], [4, 2], [2, 4], [4, 4]],
         };
         let mut space = vec![usual];
-        if kernel.contribution().is_some_and(|ty| !ty.is_wide())
-            && caps.subgroup_sizes.is_some_and(|[_, most]| usual.invocations().is_multiple_of(most))
-        {
-            space.push(Schedule { subgroups: true, ..usual });
+        if usual.subgroups {
+            space.push(Schedule { subgroups: false, ..usual });
         }
         for workgroup in workgroups {
             for tile in tiles {
-                let schedule = Schedule { workgroup, tile: Some(*tile), ..usual };
+                let subgroups = usual.subgroups && workgroup == usual.workgroup;
+                let schedule = Schedule { workgroup, tile: Some(*tile), subgroups, ..usual };
                 space.push(schedule);
                 let depths = STAGE_DEPTHS[usize::from(kernel.axes() > 1)].iter();
                 let groups = kernel.axes() == 1 || workgroup[0] <= 32;

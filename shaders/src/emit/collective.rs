@@ -496,13 +496,13 @@ impl Passes<'_> {
     }
 
     /// ```wgsl
-    /// var total = identity;
-    /// for (var k = 0u; k < 4u; k++) {
-    ///     let i = (block * 256u + local) * 4u + k;
-    ///     if (i < extent) { total op= take(i); out[i] = total; }
-    /// }
-    /// scan_workgroup(local, total);
-    /// if (local > 0u) { …  out[i] = shared_values[local - 1u] op out[i]; … }
+    /// // Own elements, for each k of 0 … 3:
+    /// let i = (block * 256u + local) * 4u + k;
+    /// var sum_k = sum_(k - 1);
+    /// if (i < extent) { sum_k = sum_(k - 1) op take(i); }
+    /// scan_workgroup(local, sum_3);
+    /// if (local > 0u) { sum_k = shared_values[local - 1u] op sum_k; … }
+    /// if (i < extent) { out[i] = sum_k; } …
     /// if (local == 255u) { sums[block] = shared_values[local]; }
     /// ```
     fn scan(&mut self, name: &str, source: Source, scan: Handle<Function>) {
@@ -521,36 +521,43 @@ impl Passes<'_> {
         let Size { extent, blocks } = self.size(&mut code, source);
         Self::return_beyond(&mut code, block, blocks);
         let out = code.global(out);
-        let total = code.scalar_variable("total", combine.ty);
-        let identity = combine.identity(&mut code);
-        code.store(total, identity);
-        self.each(&mut code, block, local, extent, |code, i| {
-            let element = self.take(code, source, i);
-            let before = code.load(total);
-            let both = combine.of(code, before, element);
-            code.store(total, both);
-            let at = self.in_output(code, source, i);
-            let pointer = code.element(out, at);
-            code.store(pointer, both);
-        });
-        let value = code.load(total);
-        code.call(scan, with_lane(vec![local, value], lane));
+        let mut before = combine.identity(&mut code);
+        let mut own = Vec::new();
+        for k in 0..self.schedule.elements {
+            let i = self.element(&mut code, block, local, k);
+            let inside = code.binary(Op::Less, i, extent);
+            let sum = code.scalar_variable(&format!("sum_{k}"), combine.ty);
+            code.store(sum, before);
+            code.when(inside, |code| {
+                let element = self.take(code, source, i);
+                let both = combine.of(code, before, element);
+                code.store(sum, both);
+            });
+            before = code.load(sum);
+            own.push((i, inside, sum));
+        }
+        code.call(scan, with_lane(vec![local, before], lane));
         let shared = code.global(shared);
         let (zero, one) = (code.u32(0), code.u32(1));
         let later = code.binary(Op::Greater, local, zero);
-        code.open();
-        let previous = code.binary(Op::Subtract, local, one);
-        let previous = code.element(shared, previous);
-        let previous = code.load(previous);
-        self.each(&mut code, block, local, extent, |code, i| {
-            let at = self.in_output(code, source, i);
-            let pointer = code.element(out, at);
-            let own = code.load(pointer);
-            let both = combine.of(code, previous, own);
-            code.store(pointer, both);
+        code.when(later, |code| {
+            let previous = code.binary(Op::Subtract, local, one);
+            let previous = code.element(shared, previous);
+            let previous = code.load(previous);
+            for (_, _, sum) in &own {
+                let value = code.load(*sum);
+                let both = combine.of(code, previous, value);
+                code.store(*sum, both);
+            }
         });
-        let accept = code.close();
-        code.stmt(naga::Statement::If { condition: later, accept, reject: naga::Block::new() });
+        for (i, inside, sum) in own {
+            let value = code.load(sum);
+            code.when(inside, |code| {
+                let at = self.in_output(code, source, i);
+                let pointer = code.element(out, at);
+                code.store(pointer, value);
+            });
+        }
         let last = code.u32(self.schedule.invocations() - 1);
         let is_last = code.binary(Op::Equal, local, last);
         code.when(is_last, |code| {
@@ -604,6 +611,14 @@ impl Passes<'_> {
         let function = code.finish();
         *self.module = module;
         push(self.module, ADD_SUMS, function, self.schedule.workgroup);
+    }
+
+    /// The element `k` of those that an invocation scans.
+    fn element(&self, code: &mut Code<'_>, block: Node, local: Node, k: u32) -> Node {
+        let (elements, k) = (code.u32(self.schedule.elements), code.u32(k));
+        let own = code.binary(Op::Multiply, local, elements);
+        let offset = code.binary(Op::Add, own, k);
+        index(code, block, self.schedule.block(), offset)
     }
 
     /// `for (var k = 0u; k < 4u; k++) { let i = …; if (i < extent) { … } }`
