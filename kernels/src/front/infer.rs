@@ -187,6 +187,9 @@ impl Infer<'_> {
     // Scopes and complaints.
 
     fn bind(&mut self, name: &str, binding: Binding) {
+        if let Binding::Variable(variable) = binding {
+            self.variables[variable.0].name.get_or_insert_with(|| name.into());
+        }
         let scope = self.scopes.last_mut().expect("the function's scope is open");
         scope.push((name.to_owned(), binding));
     }
@@ -197,7 +200,7 @@ impl Infer<'_> {
     }
 
     fn variable(&mut self, ty: TypeVar, array: Option<u32>, mutable: bool) -> Variable {
-        self.variables.push(VariableDef { ty, array, mutable });
+        self.variables.push(VariableDef { ty, array, mutable, name: None });
         Variable(self.variables.len() - 1)
     }
 
@@ -552,7 +555,7 @@ impl Infer<'_> {
     fn name(&mut self, pos: Pos, name: &str) -> (TKind, Yield) {
         match self.lookup(name) {
             Some(Binding::Variable(v)) => {
-                let def = self.variables[v.0];
+                let def = self.variables[v.0].clone();
                 let yields = match def.array {
                     Some(len) => Yield::Array(def.ty, len),
                     None => Yield::Scalar(def.ty),
@@ -728,7 +731,7 @@ impl Infer<'_> {
         match &place.kind {
             ExprKind::Var(name) => match self.lookup(name) {
                 Some(Binding::Variable(v)) if self.variables[v.0].array.is_none() => {
-                    let def = self.variables[v.0];
+                    let def = self.variables[v.0].clone();
                     if !def.mutable {
                         let message = format!("`{name}` is not mutable");
                         self.complain(place.pos, message, Some("declare it with `let mut`"));

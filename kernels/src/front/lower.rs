@@ -103,8 +103,11 @@ impl Lower<'_> {
         if let Some(Home::Local(local)) = self.variables[variable.0] {
             return local;
         }
-        let def = self.typed.variables[variable.0];
+        let def = &self.typed.variables[variable.0];
         let local = self.builder.local(self.ty(def.ty), def.array);
+        if let Some(name) = &def.name {
+            self.builder.name_local(local, name);
+        }
         self.variables[variable.0] = Some(Home::Local(local));
         local
     }
@@ -310,7 +313,7 @@ impl Lower<'_> {
     }
 
     fn let_stmt(&mut self, variable: Variable, init: &TExpr) -> Option<Value> {
-        let def = self.typed.variables[variable.0];
+        let def = &self.typed.variables[variable.0];
         match &init.kind {
             _ if def.array.is_some() => {
                 // A fresh array each time: a loop's body starts with its own.
@@ -349,7 +352,7 @@ impl Lower<'_> {
             // A copy of another array.
             TKind::Variable(other) => {
                 let from = self.variable_local(*other);
-                let LocalDef { ty, array } = self.builder.function().locals[from.index()];
+                let LocalDef { ty, array, .. } = self.builder.function().locals[from.index()];
                 let (start, end) =
                     (self.builder.constant(0u32), self.builder.constant(array.unwrap_or(0)));
                 self.builder.for_range(start, end, 1, |b, at| {

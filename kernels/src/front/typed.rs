@@ -1,6 +1,8 @@
 //! The typed tree: names resolved to what they stand for, every expression with its (perhaps still
 //! open) type.
 
+use std::sync::Arc;
+
 use crossover_syntax::tree::{BinaryOp, Pattern, Pos};
 
 use super::Request;
@@ -12,13 +14,15 @@ use crate::ir::{AtomicOp, Axis, Const, Param, Type};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Variable(pub(super) usize);
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct VariableDef {
     pub(super) ty: TypeVar,
     /// Elements, for an array.
     pub(super) array: Option<u32>,
     /// Whether it is assigned after its `let`.
     pub(super) mutable: bool,
+    /// Its name in the source.
+    pub(super) name: Option<Arc<str>>,
 }
 
 /// A function with everything known.

@@ -1,6 +1,9 @@
 //! Building a function statement by statement. The builder types each value from its operands, so a
 //! caller states types only where an operator does not fix them.
 
+use std::sync::Arc;
+
+use super::text::is_identifier;
 use super::{
     Access, Axis, BinaryOp, Block, Const, Function, Inst, Local, LocalDef, Param, ParamDef,
     ParamKind, Site, SiteId, Span, Stmt, Trap, Type, UnaryOp, Value, ValueDef,
@@ -78,8 +81,14 @@ impl Builder {
 
     /// Adds a variable; with `array`, one of that many elements.
     pub fn local(&mut self, ty: Type, array: Option<u32>) -> Local {
-        self.function.locals.push(LocalDef { ty, array });
+        self.function.locals.push(LocalDef::new(ty, array));
         Local(self.function.locals.len() as u32 - 1)
+    }
+
+    /// Gives a variable a name, if it is one that the text form has.
+    pub fn name_local(&mut self, local: Local, name: &str) {
+        let name = Some(name).filter(|name| is_identifier(name)).map(Arc::from);
+        self.function.locals[local.index()].name = name;
     }
 
     /// Adds a value and computes it here.

@@ -162,6 +162,15 @@ pub struct LocalDef {
     pub ty: Type,
     /// `None` for a plain variable, the number of elements for an array.
     pub array: Option<u32>,
+    /// The name in the source, where it has one: for those who read what becomes of a kernel.
+    pub name: Option<Arc<str>>,
+}
+
+impl LocalDef {
+    /// A variable without a name.
+    pub fn new(ty: Type, array: Option<u32>) -> LocalDef {
+        LocalDef { ty, array, name: None }
+    }
 }
 
 /// One axis of the grid.

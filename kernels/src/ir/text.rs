@@ -177,10 +177,11 @@ impl<'k> Printer<'k> {
             };
             writeln!(f, "  site #{at} {trap}{}", At(*span))?;
         }
-        for (at, LocalDef { ty, array }) in locals.iter().enumerate() {
+        for (at, LocalDef { ty, array, name }) in locals.iter().enumerate() {
+            let name = name.as_ref().map_or_else(String::new, |name| format!(" {name}"));
             match array {
-                Some(len) => writeln!(f, "  ${at}: {ty}[{len}]")?,
-                None => writeln!(f, "  ${at}: {ty}")?,
+                Some(len) => writeln!(f, "  ${at}{name}: {ty}[{len}]")?,
+                None => writeln!(f, "  ${at}{name}: {ty}")?,
             }
         }
         self.block(f, body, 1)?;
@@ -311,7 +312,7 @@ impl<'k> Printer<'k> {
     }
 }
 
-fn is_identifier(name: &str) -> bool {
+pub(super) fn is_identifier(name: &str) -> bool {
     !name.is_empty() && !name.starts_with(|c: char| c.is_ascii_digit()) && name.chars().all(in_word)
 }
 
@@ -787,6 +788,7 @@ impl<'t> Parser<'t> {
         if line.local()?.index() != next {
             return line.fail(format!("the next variable is ${next}"));
         }
+        let name = line.word().map(Arc::from);
         line.expect(":")?;
         let ty = line.ty()?;
         let mut array = None;
@@ -794,7 +796,7 @@ impl<'t> Parser<'t> {
             array = Some(line.number()?);
             line.expect("]")?;
         }
-        self.function.locals.push(LocalDef { ty, array });
+        self.function.locals.push(LocalDef { ty, array, name });
         Ok(())
     }
 

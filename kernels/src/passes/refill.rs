@@ -115,7 +115,7 @@ impl<'f> Writer<'f> {
         };
         let (step, end) = (param("step"), param("end"));
         let mut local = || {
-            function.locals.push(LocalDef { ty: Type::U32, array: None });
+            function.locals.push(LocalDef::new(Type::U32, None));
             Local(function.locals.len() as u32 - 1)
         };
         let (at, state) = (local(), local());
@@ -156,7 +156,7 @@ impl<'f> Writer<'f> {
     }
 
     fn variable(&mut self, ty: Type) -> Local {
-        self.function.locals.push(LocalDef { ty, array: None });
+        self.function.locals.push(LocalDef::new(ty, None));
         Local(self.function.locals.len() as u32 - 1)
     }
 

@@ -159,7 +159,7 @@ struct Writer<'f> {
 impl<'f> Writer<'f> {
     fn new(function: &'f mut Function, own: Helper) -> Writer<'f> {
         let mut local = |ty: Type| {
-            function.locals.push(LocalDef { ty, array: None });
+            function.locals.push(LocalDef::new(ty, None));
             Local(function.locals.len() as u32 - 1)
         };
         let kinds: Vec<ParamKind> = function.params.iter().map(|param| param.kind).collect();
@@ -219,7 +219,7 @@ impl<'f> Writer<'f> {
 
     /// As at the start of a call.
     fn clear(&mut self, out: &mut Block, local: Local) {
-        let LocalDef { ty, array } = self.function.locals[local.index()];
+        let LocalDef { ty, array, .. } = self.function.locals[local.index()];
         let zero = self.put(out, ty, Inst::Const(Const::zero(ty)));
         let Some(len) = array else { return out.push(Stmt::Set(local, zero)) };
         let start = self.put(out, Type::U32, Inst::Const(0u32.into()));

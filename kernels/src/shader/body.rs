@@ -302,6 +302,11 @@ impl<'m> Body<'m> {
             let inner = self.types.inner(variable.ty);
             let place = self.variable(inner, indexed.contains(&handle), span)?;
             let leaves = self.types.leaves(&place.inner, span)?;
+            if let (Some(name), Root::Locals(locals)) = (&variable.name, &place.root) {
+                locals.iter().for_each(|local| self.b.name_local(*local, name));
+            } else if let (Some(name), Root::Array(local)) = (&variable.name, &place.root) {
+                self.b.name_local(*local, name);
+            }
             let value = match variable.init {
                 Some(init) => self.scalars(init)?,
                 // A function that is called again finds its variables as new.

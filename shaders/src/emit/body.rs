@@ -116,10 +116,10 @@ fn variables(code: &mut Code<'_>, kernel: &Kernel) -> Vec<Node> {
     let locals = kernel.entry.locals.iter();
     locals
         .map(|local| match local.array {
-            None => code.scalar_variable("variable", local.ty),
+            None => code.scalar_variable(local.name.as_deref().unwrap_or("variable"), local.ty),
             Some(count) => {
                 let ty = array(code.module, local.ty, count);
-                code.variable("array", ty)
+                code.variable(local.name.as_deref().unwrap_or("array"), ty)
             }
         })
         .collect()

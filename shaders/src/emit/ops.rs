@@ -178,6 +178,8 @@ impl Code<'_> {
             BinaryOp::Rem => self.binary(Op::Modulo, a, b),
             BinaryOp::Min if ty.is_float() => self.extreme(Op::Less, ty, a, b),
             BinaryOp::Max if ty.is_float() => self.extreme(Op::Greater, ty, a, b),
+            BinaryOp::Min if !ty.is_wide() => self.math(naga::MathFunction::Min, &[a, b]),
+            BinaryOp::Max if !ty.is_wide() => self.math(naga::MathFunction::Max, &[a, b]),
             BinaryOp::Min => {
                 let smaller = self.binary(Op::Less, b, a);
                 self.select(smaller, b, a)
