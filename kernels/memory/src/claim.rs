@@ -5,62 +5,26 @@
 //! made. Claims on several slots are queued under one lock: their order is the same on every slot,
 //! and no two calls can wait for each other.
 //!
+//! Most claims are on slots that nobody else wants. Those take each slot by its word ([`crate::queue`]),
+//! without locks: a claim that gets all of its slots at once waits for nobody, so that its place in the
+//! order does not matter.
+//!
 //! A device that works through what it is given in order needs no waiting between its own calls: claims of
 //! one [`Stream`] go ahead of those before them that have been issued in it. They may touch the slots only by
 //! way of that device.
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytemuck::Pod;
+use smallvec::SmallVec;
 
+use crate::queue::{Stream, Want};
 use crate::slot::{Fill, Slot};
 
-/// What a claim is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Want {
-    /// Shared with other readers.
-    Read,
-    /// Exclusive.
-    Write,
-}
-
-#[derive(Debug, Default)]
-pub(crate) struct Queue {
-    state: Mutex<State>,
-    released: Condvar,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    next: u64,
-    outstanding: Vec<Outstanding>,
-    /// Threads that wait for a claim to be released: waking nobody is a call of the system, too.
-    waiting: usize,
-}
-
-/// A claim in the queue of a slot.
-#[derive(Debug)]
-struct Outstanding {
-    number: u64,
-    want: Want,
-    /// The stream that it has been issued in.
-    issued: Option<Stream>,
-}
-
-/// Work that a device does in the order in which it is issued.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stream(u64);
-
-impl Stream {
-    /// A stream unlike all others.
-    #[expect(clippy::new_without_default, reason = "each is another")]
-    pub fn new() -> Stream {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        Stream(NEXT.fetch_add(1, Ordering::Relaxed))
-    }
-}
+/// Slots of a claim that has them in itself: more than most kernels have buffers.
+const INLINE_PARTS: usize = 4;
 
 /// Held by everyone who queues claims: see the head of this file.
 static ORDER: Mutex<()> = Mutex::new(());
@@ -68,20 +32,32 @@ static ORDER: Mutex<()> = Mutex::new(());
 /// The right to touch some slots, queued for or granted. Released when dropped.
 #[derive(Debug)]
 pub struct Claim {
-    parts: Vec<Part>,
+    parts: SmallVec<[Part; INLINE_PARTS]>,
     stream: Option<Stream>,
     /// Whether the device has the work: nobody looks at the bytes by way of this claim meanwhile.
     is_issued: bool,
 }
 
-/// The claim's place in the queue of one slot.
+/// A claim's part in one slot. Small, since claims are moved about.
 #[derive(Debug)]
 struct Part {
     slot: Arc<Slot>,
+    /// Its number in the queue.
     number: u64,
     want: Want,
+    place: Place,
     /// Whether it is known to be granted. What is granted stays so.
     granted: AtomicBool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// It has not asked yet.
+    None,
+    /// It holds the slot by its word.
+    Held,
+    /// It is in the queue.
+    Queued,
 }
 
 /// Queues for the slots, each named once. Returns at once; [`Claim::wait`] blocks until all are granted.
@@ -94,15 +70,30 @@ pub fn claim_in(
     stream: Option<Stream>,
     wants: impl IntoIterator<Item = (Arc<Slot>, Want)>,
 ) -> Claim {
-    let _order = ORDER.lock().unwrap_or_else(PoisonError::into_inner);
-    let parts = wants
-        .into_iter()
-        .map(|(slot, want)| {
-            let (number, granted) = slot.queue().enter(want);
-            Part { slot, number, want, granted: AtomicBool::new(granted) }
-        })
-        .collect();
+    let mut parts = SmallVec::new();
+    for (slot, want) in wants {
+        let (number, granted) = (0, AtomicBool::new(false));
+        parts.push(Part { slot, number, want, place: Place::None, granted });
+    }
+    // What is issued in a stream is looked for in the queue.
+    if stream.is_some() || !hold(&mut parts) {
+        let _order = ORDER.lock().unwrap_or_else(PoisonError::into_inner);
+        parts.iter_mut().for_each(Part::enter);
+    }
     Claim { parts, stream, is_issued: false }
+}
+
+/// Takes all slots by their words, or none.
+fn hold(parts: &mut [Part]) -> bool {
+    for at in 0..parts.len() {
+        let part = &mut parts[at];
+        if !part.slot.queue().hold(part.want) {
+            parts[..at].iter_mut().for_each(Part::leave);
+            return false;
+        }
+        (part.place, *part.granted.get_mut()) = (Place::Held, true);
+    }
+    true
 }
 
 impl Claim {
@@ -126,7 +117,7 @@ impl Claim {
     pub fn issue(&mut self) {
         if self.stream.is_some() {
             self.is_issued = true;
-            self.parts.iter().for_each(|part| part.slot.queue().issue(part.number, self.stream));
+            self.parts.iter().for_each(|part| part.issue(self.stream));
         }
     }
 
@@ -134,7 +125,7 @@ impl Claim {
     /// claims of the stream wait again.
     pub fn take_back(&mut self) {
         self.is_issued = false;
-        self.parts.iter().for_each(|part| part.slot.queue().issue(part.number, None));
+        self.parts.iter().for_each(|part| part.issue(None));
     }
 
     /// Whether every slot is granted now.
@@ -144,6 +135,26 @@ impl Claim {
 }
 
 impl Part {
+    fn enter(&mut self) {
+        let (number, granted) = self.slot.queue().enter(self.want);
+        (self.number, self.place, *self.granted.get_mut()) = (number, Place::Queued, granted);
+    }
+
+    fn leave(&mut self) {
+        match self.place {
+            Place::None => {}
+            Place::Held => self.slot.queue().let_go(self.want),
+            Place::Queued => self.slot.queue().leave(self.number),
+        }
+        (self.place, *self.granted.get_mut()) = (Place::None, false);
+    }
+
+    fn issue(&self, stream: Option<Stream>) {
+        if self.place == Place::Queued {
+            self.slot.queue().issue(self.number, stream);
+        }
+    }
+
     fn wait(&self) {
         if !self.granted.load(Ordering::Acquire) {
             self.slot.queue().wait(self.number, self.want, None);
@@ -292,70 +303,7 @@ fn elements<T>(slot: &Slot, part: &Range<usize>) -> (*mut T, usize) {
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        for part in &self.parts {
-            part.slot.queue().leave(part.number);
-        }
-    }
-}
-
-impl Queue {
-    /// The number in the queue, and whether it is granted already.
-    fn enter(&self, want: Want) -> (u64, bool) {
-        let mut state = self.lock();
-        let number = state.next;
-        state.next += 1;
-        state.outstanding.push(Outstanding { number, want, issued: None });
-        (number, state.grants(number, want, None))
-    }
-
-    fn wait(&self, number: u64, want: Want, stream: Option<Stream>) {
-        let mut state = self.lock();
-        state.waiting += 1;
-        while !state.grants(number, want, stream) {
-            state = self.released.wait(state).unwrap_or_else(PoisonError::into_inner);
-        }
-        state.waiting -= 1;
-    }
-
-    fn is_granted(&self, number: u64, want: Want, stream: Option<Stream>) -> bool {
-        self.lock().grants(number, want, stream)
-    }
-
-    fn issue(&self, number: u64, stream: Option<Stream>) {
-        let mut state = self.lock();
-        for held in state.outstanding.iter_mut().filter(|held| held.number == number) {
-            held.issued = stream;
-        }
-        self.wake(state);
-    }
-
-    fn leave(&self, number: u64) {
-        let mut state = self.lock();
-        state.outstanding.retain(|held| held.number != number);
-        self.wake(state);
-    }
-
-    fn wake(&self, state: std::sync::MutexGuard<'_, State>) {
-        let waiting = state.waiting > 0;
-        drop(state);
-        if waiting {
-            self.released.notify_all();
-        }
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl State {
-    /// Whether a claim need not wait for any other, but for what the stream has been given before.
-    fn grants(&self, number: u64, want: Want, stream: Option<Stream>) -> bool {
-        self.outstanding.iter().all(|held| {
-            held.number >= number
-                || (want == Want::Read && held.want == Want::Read)
-                || (stream.is_some() && held.issued == stream)
-        })
+        self.parts.iter_mut().for_each(Part::leave);
     }
 }
 
@@ -402,6 +350,66 @@ mod tests {
         assert!(second.is_granted() && !host.is_granted());
         drop(second);
         assert!(host.is_granted());
+    }
+
+    #[test]
+    fn whoever_queues_waits_for_those_that_hold_and_is_passed_by_nobody() {
+        let slots: [_; 3] = std::array::from_fn(|_| Arc::new(Slot::zeroed(64).expect("64 bytes")));
+        let [a, b, c] = &slots;
+        let reads = claim([(a.clone(), Want::Read), (b.clone(), Want::Read)]);
+        assert!(reads.is_granted());
+        // It gets `c`, but not `b`, and so neither: both are queued for.
+        let writes = claim([(c.clone(), Want::Write), (b.clone(), Want::Write)]);
+        assert!(!writes.is_granted());
+        let late = claim([(b.clone(), Want::Read)]);
+        assert!(!late.is_granted(), "it would share with who reads, but the writer comes first");
+        let other = claim([(a.clone(), Want::Read)]);
+        assert!(other.is_granted(), "nobody is queued for `a`");
+        drop(reads);
+        assert!(writes.is_granted() && !late.is_granted());
+        drop(writes);
+        assert!(late.is_granted());
+        drop((late, other));
+        for slot in &slots {
+            assert!(slot.queue().is_idle(), "nobody is left behind");
+        }
+    }
+
+    #[test]
+    fn readers_and_writers_of_many_threads_exclude_each_other() {
+        let slots: [_; 3] = std::array::from_fn(|_| Arc::new(Slot::zeroed(8).expect("8 bytes")));
+        let inside: [AtomicU32; 3] = Default::default();
+        // A writer counts as more readers than there are threads.
+        let count = |want| if want == Want::Write { 100 } else { 1 };
+        std::thread::scope(|scope| {
+            for thread in 0..4u32 {
+                let (slots, inside) = (&slots, &inside);
+                scope.spawn(move || {
+                    let mut random = thread + 1;
+                    for _ in 0..3000 {
+                        random = random.wrapping_mul(747_796_405).wrapping_add(2_891_336_453);
+                        let first = (random >> 28) as usize % 3;
+                        let pair = [first, (first + 1 + (random >> 20) as usize % 2) % 3];
+                        let wants = [random >> 12, random >> 16]
+                            .map(|bits| if bits % 4 == 0 { Want::Write } else { Want::Read });
+                        let wanted = || std::iter::zip(pair, wants);
+                        let claim = claim(wanted().map(|(at, want)| (slots[at].clone(), want)));
+                        claim.wait();
+                        for (at, want) in wanted() {
+                            let before = inside[at].fetch_add(count(want), Ordering::SeqCst);
+                            let max = if want == Want::Write { 0 } else { 4 };
+                            assert!(before <= max, "{before} inside");
+                        }
+                        for (at, want) in wanted() {
+                            inside[at].fetch_sub(count(want), Ordering::SeqCst);
+                        }
+                    }
+                });
+            }
+        });
+        for slot in &slots {
+            assert!(slot.queue().is_idle(), "nobody is left behind");
+        }
     }
 
     #[test]

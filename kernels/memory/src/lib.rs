@@ -16,10 +16,12 @@
 
 mod claim;
 mod map;
+mod queue;
 mod ranges;
 mod slot;
 
-pub use claim::{Claim, Stream, Want, claim, claim_in};
+pub use claim::{Claim, claim, claim_in};
 pub use map::{GUARD_BYTES, MemoryError, SLOT_BYTES};
+pub use queue::{Stream, Want};
 pub use ranges::Ranges;
 pub use slot::{Fill, ReadGuard, Slot, WriteGuard};

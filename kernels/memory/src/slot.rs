@@ -7,8 +7,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytemuck::Pod;
 
-use crate::claim::{Claim, Queue, Want, claim};
+use crate::claim::{Claim, claim};
 use crate::map::{Map, MemoryError};
+use crate::queue::{Queue, Want};
 use crate::ranges::Ranges;
 
 /// Memory of one buffer. Freed, or kept for reuse, when the last handle is dropped.
@@ -302,8 +303,9 @@ impl<T: Pod> DerefMut for WriteGuard<T> {
 #[cfg(test)]
 mod tests {
     use super::Slot;
-    use crate::claim::{Want, claim};
+    use crate::claim::claim;
     use crate::map::{MemoryError, SLOT_BYTES};
+    use crate::queue::Want;
     use std::sync::Arc;
 
     #[test]
