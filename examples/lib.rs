@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use crossover::kernels::ir::Type;
-use crossover::{Bound, Buffer, Call, Def, Device, Host, Id, Row, Runtime, Scalar, show_seconds};
+use crossover::{
+    Args, Bound, Buffer, Call, Def, Device, Host, Id, Row, Runtime, Scalar, show_seconds,
+};
 use image::ColorType;
 
 /// What the command line says: `[--device cpu|gpu] [output folder [input file]]`.
@@ -89,7 +91,7 @@ impl Host for Placed {
         def: &'static Def,
         types: &[Type],
         consts: &[usize],
-        args: Vec<Bound<'b>>,
+        args: Args<Bound<'b>>,
     ) -> Call<'b> {
         let call = self.runtime.call(def, types, consts, args);
         match self.device {

@@ -4,7 +4,7 @@ use anyhow::bail;
 use crossover::kernels::ir::{Access, ParamKind};
 use crossover::kernels::library::{Entry, Expected, Input};
 use crossover::kernels::random::Random;
-use crossover::{Bound, Buffer, Call, DynArg, Error, Handle, Host, Outcome, Runtime, Scalar};
+use crossover::{Args, Bound, Buffer, Call, DynArg, Error, Handle, Host, Outcome, Runtime, Scalar};
 
 /// The seed of all inputs: the same on every machine and run.
 const SEED: u64 = 0x0c05_50fe;
@@ -74,7 +74,7 @@ impl<'r> Case<'r> {
         if let Some(version) = &self.version {
             return rt.call_handle(version, &mut self.held);
         }
-        let mut args: Vec<Bound<'_>> = Vec::new();
+        let mut args: Args<Bound<'_>> = Args::new();
         for (held, access) in self.held.iter_mut().zip(&self.access) {
             let reads = *access == Some(Access::Read);
             args.push(match held {

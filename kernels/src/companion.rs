@@ -2,21 +2,24 @@
 //! expands it in a small part of the time that the attribute would take to write it out.
 //!
 //! Not to be called by hand: `#[kernel]` and this file are one.
+//!
+//! Definitions are statics: hosts know a kernel by the address of its definition, and a constant may have
+//! another in each part of a program, so that a kernel would be compiled, and learned of, several times.
 
 use crate::ir::Type;
-use crate::lang::{Def, Host, Scalar};
+use crate::lang::{Args, Def, Host, Scalar};
 
 /// Binds the arguments of a call, in order.
 #[expect(missing_debug_implementations, reason = "lives within one expression")]
 pub struct Binder<'b, H: Host> {
     host: &'b H,
-    args: Vec<H::Arg<'b>>,
+    args: Args<H::Arg<'b>>,
 }
 
 #[expect(missing_docs, reason = "each method is the host's of the same name")]
 impl<'b, H: Host> Binder<'b, H> {
     pub fn new(host: &'b H) -> Self {
-        Binder { host, args: Vec::new() }
+        Binder { host, args: Args::new() }
     }
 
     pub fn scalar<T: Scalar>(mut self, value: T) -> Self {
@@ -54,15 +57,19 @@ macro_rules! Def {
 
         $($conditions)*
         #[allow(dead_code, reason = "not every helper is called")]
-        impl $name {
-            /// The kernel's definition.
-            pub const DEF: &'static $crate::Def = &$crate::Def {
+        const _: () = {
+            static DEFINITION: $crate::Def = $crate::Def {
                 name: $text,
                 file: ::core::file!(),
                 tree: $tree,
                 helpers: &[$(<$helper>::DEF),*],
             };
-        }
+
+            impl $name {
+                /// The kernel's definition.
+                pub const DEF: &'static $crate::Def = &DEFINITION;
+            }
+        };
     };
     // A kernel can be called on hosts, too: `host` is a name that no type parameter has, `args` are
     // the statements of `args`.
@@ -78,14 +85,16 @@ macro_rules! Def {
         $($conditions)*
         #[allow(dead_code, clippy::too_many_arguments, reason = "as the function is written")]
         const _: () = {
+            static DEFINITION: $crate::Def = $crate::Def {
+                name: $text,
+                file: ::core::file!(),
+                tree: $tree,
+                helpers: &[$(<$helper>::DEF),*],
+            };
+
             impl $name {
                 /// The kernel's definition.
-                pub const DEF: &'static $crate::Def = &$crate::Def {
-                    name: $text,
-                    file: ::core::file!(),
-                    tree: $tree,
-                    helpers: &[$(<$helper>::DEF),*],
-                };
+                pub const DEF: &'static $crate::Def = &DEFINITION;
 
                 /// Begins a call on a host: give the arguments next.
                 pub fn on<$host: $crate::Host>(host: &$host) -> On<'_, $host> {

@@ -7,6 +7,8 @@ use std::ops::{
 };
 use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 
+use smallvec::SmallVec;
+
 use crate::ir::{Const, Type};
 
 /// A kernel's definition, as `#[kernel]` stores it in the program.
@@ -97,6 +99,9 @@ impl<T: AtomicElement + Default> Shared for Atomic<T> {
     type Cell = Atomic<T>;
 }
 
+/// The arguments of a call: as many as most kernels have without an allocation.
+pub type Args<A> = SmallVec<[A; 4]>;
+
 /// Whoever runs kernels: what `KERNEL::on(&host)` takes. The scheduler's `Runtime` is one.
 pub trait Host: Sized {
     /// Memory for elements of `T`.
@@ -125,7 +130,7 @@ pub trait Host: Sized {
         def: &'static Def,
         types: &[Type],
         consts: &[usize],
-        args: Vec<Self::Arg<'b>>,
+        args: Args<Self::Arg<'b>>,
     ) -> Self::Call<'b>;
 }
 

@@ -36,4 +36,4 @@ pub mod shader;
 pub mod verify;
 
 pub use crossover_macros::kernel;
-pub use lang::{Atomic, Def, Float, Host, Id, Int, Num, Scalar};
+pub use lang::{Args, Atomic, Def, Float, Host, Id, Int, Num, Scalar};

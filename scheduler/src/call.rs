@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crossover_kernels::Args;
 use crossover_kernels::error::RunError;
 use crossover_kernels::exec::{self, Arg, Deadline, Grid};
 use crossover_kernels::ir::{Const, Param};
@@ -15,34 +16,42 @@ use crate::error::Error;
 use crate::explain::Explanation;
 use crate::learned::Trial;
 use crate::ledger::{Measured, Row, Why};
+use crate::lent::Lent;
 use crate::place::{self, Decision};
 use crate::run::{self, Flight, Ran, Times};
 use crate::runtime::{Inner, Load, Runtime};
 use crate::shadow::{self, Before};
-use crate::ticket::{Ticket, ticket};
+use crate::ticket::{Promise, Ticket, ticket};
 use crate::version::{Code, GpuCode, Prepared};
 
 /// A bound argument.
 #[derive(Clone, Debug)]
-pub struct Bound<'b> {
-    pub(crate) arg: BoundArg,
-    pub(crate) borrow: std::marker::PhantomData<&'b ()>,
-}
+pub struct Bound<'b>(pub(crate) BoundArg<'b>);
 
 #[derive(Clone, Debug)]
-pub(crate) enum BoundArg {
+pub(crate) enum BoundArg<'b> {
     Scalar(Const),
-    Buffer(Arc<Storage>, u32),
+    Buffer(Lent<'b, Storage>, u32),
     /// The value does not fit the kernel language, and why.
-    Unfit(String),
+    Unfit(Box<str>),
+}
+
+impl BoundArg<'_> {
+    fn share(&self) -> BoundArg<'static> {
+        match self {
+            BoundArg::Scalar(c) => BoundArg::Scalar(*c),
+            BoundArg::Buffer(storage, len) => BoundArg::Buffer(storage.share(), *len),
+            BoundArg::Unfit(why) => BoundArg::Unfit(why.clone()),
+        }
+    }
 }
 
 /// A call whose arguments are bound. [`Call::run`] runs it now, [`Call::submit`] in the background.
 #[must_use = "a call does nothing until it is run or submitted"]
 pub struct Call<'b> {
     runtime: &'b Runtime,
-    prepared: Result<Arc<Prepared>, Error>,
-    args: Vec<BoundArg>,
+    prepared: Result<Lent<'b, Prepared>, Error>,
+    args: Args<Bound<'b>>,
     grid: Option<Grid>,
     device: Option<Device>,
     threads: Option<usize>,
@@ -61,21 +70,21 @@ pub struct Outcome {
     pub call: u64,
 }
 
-/// Everything that running needs, on whatever thread.
-pub(crate) struct Job {
-    pub(crate) inner: Arc<Inner>,
-    pub(crate) prepared: Arc<Prepared>,
-    pub(crate) args: Vec<BoundArg>,
+/// Everything that running needs. Shared ([`Job::share`]), on whatever thread.
+pub(crate) struct Job<'c> {
+    pub(crate) inner: Lent<'c, Inner>,
+    pub(crate) prepared: Lent<'c, Prepared>,
+    pub(crate) args: Args<Bound<'c>>,
     /// The same arguments as back ends take them.
-    pub(crate) plain: Vec<Arg>,
+    pub(crate) plain: Args<Arg>,
     pub(crate) grid: Grid,
     pub(crate) deadline: Duration,
     pub(crate) decision: Decision,
     pub(crate) call: u64,
     pub(crate) shadow: Option<f64>,
     /// Count the call as under way from its decision to its end.
-    _load: Load,
-    _trial: Option<Trial>,
+    load: Load<'c>,
+    trial: Option<Trial>,
 }
 
 /// How far a call has come.
@@ -86,28 +95,18 @@ enum Begun {
     Underway(Box<Waiting>),
 }
 
-/// A call that the GPU has been given.
+/// What the GPU has been given, and since when.
 struct Waiting {
-    job: Job,
     flight: Flight,
     start: Instant,
-}
-
-impl Waiting {
-    fn finish(self: Box<Self>) -> Result<Outcome, Error> {
-        let Waiting { job, flight, start } = *self;
-        let (ran, claim) = flight.finish(&job);
-        job.end(start, ran, claim, None)
-    }
 }
 
 impl<'b> Call<'b> {
     pub(crate) fn new(
         runtime: &'b Runtime,
-        prepared: Result<Arc<Prepared>, Error>,
-        args: Vec<Bound<'b>>,
+        prepared: Result<Lent<'b, Prepared>, Error>,
+        args: Args<Bound<'b>>,
     ) -> Call<'b> {
-        let args = args.into_iter().map(|bound| bound.arg).collect();
         let (grid, device, threads) = (None, None, None);
         Call { runtime, prepared, args, grid, device, threads, deadline: None, shadow: None }
     }
@@ -168,13 +167,21 @@ impl<'b> Call<'b> {
             Err(error) => promise.keep(Err(error)),
             Ok(job) => {
                 let lane = runtime.lane(job.decision.device);
-                let inner = job.inner.clone();
+                let job = job.share();
                 // Claims and the lane's queue are in one order: no job waits for one behind it.
-                let _order = inner.order();
+                let _order = runtime.inner().order();
                 let (claim, ends) = (job.claim(), runtime.ends().clone());
+                // Whoever waits for the answer finds that the call no longer counts as under way.
+                let keep = |promise: Promise, job: Job<'_>, answer| {
+                    drop(job);
+                    promise.keep(answer);
+                };
                 lane.push(move || match job.begin(claim) {
-                    Begun::Over(answer) => promise.keep(answer),
-                    Begun::Underway(waiting) => ends.push(move || promise.keep(waiting.finish())),
+                    Begun::Over(answer) => keep(promise, job, answer),
+                    Begun::Underway(waiting) => ends.push(move || {
+                        let answer = job.finish(*waiting);
+                        keep(promise, job, answer);
+                    }),
                 });
             }
         }
@@ -189,8 +196,8 @@ impl<'b> Call<'b> {
         let (prepared, plain, grid) = self.resolve()?;
         let inner = self.runtime.inner();
         let decision =
-            place::decide(inner, &prepared, &self.args, &plain, grid, self.device, self.threads)?;
-        Ok(Explanation::new(inner, &prepared, grid, decision))
+            place::decide(inner, prepared, &self.args, &plain, grid, self.device, self.threads)?;
+        Ok(Explanation::new(inner, prepared, grid, decision))
     }
 
     /// Compiles the call's kernel for every device that can run it, now.
@@ -198,31 +205,31 @@ impl<'b> Call<'b> {
     /// # Errors
     /// [`Error`]: the kernel is wrong. A device that cannot run it is no error.
     pub fn compile(&self) -> Result<(), Error> {
-        let prepared = self.prepared.clone()?;
+        let prepared = self.prepared.as_ref().map_err(Error::clone)?;
         let inner = self.runtime.inner();
-        inner.cpu_code(&prepared)?;
-        inner.compile_gpu_now(&prepared);
+        inner.cpu_code(prepared)?;
+        inner.compile_gpu_now(prepared);
         Ok(())
     }
 
     /// The kernel, the arguments as back ends take them, and the grid; checked.
-    fn resolve(&self) -> Result<(Arc<Prepared>, Vec<Arg>, Grid), Error> {
-        let prepared = self.prepared.clone()?;
-        let plain = plain_args(&prepared, &self.args)?;
+    fn resolve(&self) -> Result<(&Lent<'b, Prepared>, Args<Arg>, Grid), Error> {
+        let prepared = self.prepared.as_ref().map_err(Error::clone)?;
+        let plain = plain_args(prepared, &self.args)?;
         let grid = self.grid.unwrap_or_else(|| exec::default_grid(&prepared.kernel, &plain));
         exec::check_args(&prepared.kernel, &plain, grid)?;
         Ok((prepared, plain, grid))
     }
 
-    fn prepare(self) -> Result<Job, Error> {
+    fn prepare(self) -> Result<Job<'b>, Error> {
         let (prepared, plain, grid) = self.resolve()?;
-        let (args, inner) = (self.args, self.runtime.inner().clone());
+        let inner = self.runtime.inner();
         let decision =
-            place::decide(&inner, &prepared, &args, &plain, grid, self.device, self.threads)?;
+            place::decide(inner, prepared, &self.args, &plain, grid, self.device, self.threads)?;
         if let Some(crew) = decision.tried_crew() {
             prepared.learned().crews.begin_trial(decision.prior.log2_work, crew);
         }
-        self.runtime.compile_gpu_soon(&prepared);
+        self.runtime.compile_gpu_soon(prepared.arc());
         let row = Row {
             call: 0,
             kernel: prepared.name.clone(),
@@ -242,8 +249,10 @@ impl<'b> Call<'b> {
         let call = inner.ledger.open(row, &inner.calls);
         let deadline = self.deadline.unwrap_or(inner.deadline);
         let shadow = self.shadow;
-        let _load = inner.load(decision.device, decision.predicted_s());
-        let _trial = decision.is_trial().then(|| Trial::begin(&prepared, decision.device));
+        let inner = Lent::Lent(inner);
+        let load = Load::count(inner.clone(), decision.device, decision.predicted_s());
+        let trial = decision.is_trial().then(|| Trial::begin(prepared.arc(), decision.device));
+        let (prepared, args) = (self.prepared?, self.args);
         Ok(Job {
             inner,
             prepared,
@@ -254,61 +263,93 @@ impl<'b> Call<'b> {
             decision,
             call,
             shadow,
-            _load,
-            _trial,
+            load,
+            trial,
         })
     }
 }
 
-fn plain_args(prepared: &Prepared, args: &[BoundArg]) -> Result<Vec<Arg>, Error> {
-    let entry = &prepared.kernel.entry;
-    args.iter()
-        .enumerate()
-        .map(|(at, arg)| match arg {
-            BoundArg::Scalar(c) => Ok(Arg::Scalar(*c)),
-            BoundArg::Buffer(storage, len) => {
-                Ok(Arg::Buffer { slot: storage.slot.clone(), len: *len })
-            }
+fn plain_args(prepared: &Prepared, args: &[Bound<'_>]) -> Result<Args<Arg>, Error> {
+    let mut plain = Args::new();
+    for (at, Bound(arg)) in args.iter().enumerate() {
+        plain.push(match arg {
+            BoundArg::Scalar(c) => Arg::Scalar(*c),
+            BoundArg::Buffer(storage, len) => Arg::Buffer { slot: storage.slot.clone(), len: *len },
             BoundArg::Unfit(message) => {
+                let entry = &prepared.kernel.entry;
                 let name = entry.params.get(at).map_or("?", |p| p.name.as_str());
                 let message = format!("`{name}` {message}");
-                Err(RunError::Arguments { kernel: entry.name.clone(), message }.into())
+                return Err(RunError::Arguments { kernel: entry.name.clone(), message }.into());
             }
-        })
-        .collect()
+        });
+    }
+    Ok(plain)
 }
 
-impl Job {
+impl Job<'_> {
+    /// The same for another thread.
+    fn share(self) -> Job<'static> {
+        Job {
+            inner: self.inner.share(),
+            prepared: self.prepared.share(),
+            args: self.args.iter().map(|Bound(arg)| Bound(arg.share())).collect(),
+            plain: self.plain,
+            grid: self.grid,
+            deadline: self.deadline,
+            decision: self.decision,
+            call: self.call,
+            shadow: self.shadow,
+            load: self.load.share(),
+            trial: self.trial,
+        }
+    }
+
+    /// The arguments that are buffers, in order.
+    pub(crate) fn storages(&self) -> impl Iterator<Item = &Arc<Storage>> {
+        self.args.iter().filter_map(|Bound(arg)| match arg {
+            BoundArg::Buffer(storage, _) => Some(storage.arc()),
+            BoundArg::Scalar(_) | BoundArg::Unfit(_) => None,
+        })
+    }
+
     pub(crate) fn storage(&self, param: Param) -> Option<&Arc<Storage>> {
-        match self.args.get(param.index())? {
-            BoundArg::Buffer(storage, _) => Some(storage),
+        match &self.args.get(param.index())?.0 {
+            BoundArg::Buffer(storage, _) => Some(storage.arc()),
             BoundArg::Scalar(_) | BoundArg::Unfit(_) => None,
         }
     }
 
     /// The claim on its buffers.
     fn claim(&self) -> Claim {
-        let stream = self.inner.gpu().filter(|_| self.decision.device == Device::Gpu);
-        let stream = stream.map(|gpu| gpu.stream());
+        let stream = match self.decision.device {
+            Device::Cpu => None,
+            Device::Gpu => self.inner.gpu().map(|gpu| gpu.stream()),
+        };
         exec::claim_args_in(stream, &self.prepared.kernel, &self.plain)
     }
 
     /// Runs to the end.
-    fn run(self, claim: Claim) -> Result<Outcome, Error> {
+    fn run(&self, claim: Claim) -> Result<Outcome, Error> {
         match self.begin(claim) {
             Begun::Over(answer) => answer,
-            Begun::Underway(waiting) => waiting.finish(),
+            Begun::Underway(waiting) => self.finish(*waiting),
         }
     }
 
+    /// Waits for what the GPU has been given.
+    fn finish(&self, Waiting { flight, start }: Waiting) -> Result<Outcome, Error> {
+        let (ran, claim) = flight.finish(self);
+        self.end(start, ran, claim, None)
+    }
+
     /// Runs to the end, or to where the GPU has been given the work.
-    fn begin(self, claim: Claim) -> Begun {
+    fn begin(&self, claim: Claim) -> Begun {
         if let Some(version) = self.code_of_gpu() {
             run::wait_for(&version, &claim);
             let start = Instant::now();
             let deadline = Some(Deadline::from(start, self.deadline));
-            return match run::issue(&self, &version, claim, deadline) {
-                Ok(flight) => Begun::Underway(Box::new(Waiting { job: self, flight, start })),
+            return match run::issue(self, &version, claim, deadline) {
+                Ok(flight) => Begun::Underway(Box::new(Waiting { flight, start })),
                 Err(stopped) => {
                     let (error, claim) = *stopped;
                     Begun::Over(self.end(start, Err(error), claim, None))
@@ -317,13 +358,13 @@ impl Job {
         }
         claim.wait();
         let start = Instant::now();
-        let before = match self.shadow.map(|_| shadow::snapshot(&self, &claim)).transpose() {
+        let before = match self.shadow.map(|_| shadow::snapshot(self, &claim)).transpose() {
             Ok(before) => before,
             Err(error) => return Begun::Over(Err(error)),
         };
         let deadline = Some(Deadline::from(start, self.deadline));
         let times = Times { start, is_late: before.is_some(), deadline };
-        let (ran, claim) = run::run(&self, self.decision.device, claim, times);
+        let (ran, claim) = run::run(self, self.decision.device, claim, times);
         Begun::Over(self.end(start, ran, claim, before))
     }
 
@@ -341,7 +382,7 @@ impl Job {
     /// What comes after the run: the other device, if this one failed; the ledger, the lesson, the
     /// comparison.
     fn end(
-        self,
+        &self,
         start: Instant,
         ran: Result<Ran, Error>,
         mut claim: Claim,
@@ -353,7 +394,7 @@ impl Job {
                 claim.wait();
                 let deadline = Some(Deadline::from(start, self.deadline));
                 let times = Times { start, is_late: true, deadline };
-                let (ran, back) = run::run(&self, Device::Cpu, claim, times);
+                let (ran, back) = run::run(self, Device::Cpu, claim, times);
                 claim = back;
                 (Device::Cpu, ran)
             }
@@ -368,9 +409,9 @@ impl Job {
             }
         };
         self.inner.ledger.amend(self.call, |row| row.measured = Some(measured));
-        crate::feedback::learn(&self, device, &measured);
+        crate::feedback::learn(self, device, &measured);
         if let (Some(tolerance), Some(before)) = (self.shadow, before) {
-            shadow::compare(&self, device, &mut claim, before, tolerance)?;
+            shadow::compare(self, device, &mut claim, before, tolerance)?;
         }
         Ok(Outcome { device, measured, call: self.call })
     }

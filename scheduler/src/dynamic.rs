@@ -8,6 +8,7 @@ use crate::Device;
 use crate::buffer::Buffer;
 use crate::call::{Bound, BoundArg, Call};
 use crate::error::Error;
+use crate::lent::Lent;
 use crate::runtime::{Runtime, bound};
 use crate::version::Prepared;
 
@@ -36,11 +37,9 @@ pub enum DynArg {
 }
 
 impl DynArg {
-    fn bound<'b>(&self) -> Bound<'b> {
+    fn bound(&self) -> Bound<'_> {
         match self {
-            DynArg::Scalar(c) => {
-                Bound { arg: BoundArg::Scalar(*c), borrow: std::marker::PhantomData }
-            }
+            DynArg::Scalar(c) => Bound(BoundArg::Scalar(*c)),
             DynArg::F32(b) => bound(b),
             DynArg::F64(b) => bound(b),
             DynArg::I32(b) => bound(b),
@@ -83,6 +82,6 @@ impl Runtime {
     /// when the call runs.
     pub fn call_handle<'b>(&'b self, handle: &Handle, args: &'b mut [DynArg]) -> Call<'b> {
         let args = args.iter().map(DynArg::bound).collect();
-        Call::new(self, Ok::<_, Error>(handle.0.clone()), args)
+        Call::new(self, Ok::<_, Error>(Lent::Shared(handle.0.clone())), args)
     }
 }

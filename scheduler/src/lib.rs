@@ -47,9 +47,11 @@ mod footprint;
 mod lane;
 mod learned;
 mod ledger;
+mod lent;
 mod measure;
 mod model;
 mod place;
+mod prepared;
 pub mod route;
 mod run;
 mod runtime;
@@ -76,7 +78,7 @@ pub use transfers::{Copied, Link};
 
 /// The kernel language, the IR and the standard kernels.
 pub use crossover_kernels as kernels;
-pub use crossover_kernels::{Atomic, Def, Float, Host, Id, Int, Num, Scalar, kernel};
+pub use crossover_kernels::{Args, Atomic, Def, Float, Host, Id, Int, Num, Scalar, kernel};
 /// Features, cost network and training.
 pub use crossover_ml as ml;
 /// The GPU side: adapters, and shaders as text.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use crossover_kernels::exec::{Arg, Grid};
 use crossover_ml::CostModel;
 
-use crate::call::BoundArg;
+use crate::call::{Bound, BoundArg};
 use crate::device::Device;
 use crate::error::Error;
 use crate::featurize;
@@ -83,8 +83,8 @@ pub(crate) struct Moves {
 /// Decides where a call runs.
 pub(crate) fn decide(
     inner: &Arc<Inner>,
-    prepared: &Arc<Prepared>,
-    args: &[BoundArg],
+    prepared: &Prepared,
+    args: &[Bound<'_>],
     plain: &[Arg],
     grid: Grid,
     forced: Option<Device>,
@@ -156,7 +156,13 @@ struct Known {
     spent_s: f64,
 }
 
-fn know(inner: &Inner, prepared: &Prepared, args: &[BoundArg], plain: &[Arg], grid: Grid) -> Known {
+fn know(
+    inner: &Inner,
+    prepared: &Prepared,
+    args: &[Bound<'_>],
+    plain: &[Arg],
+    grid: Grid,
+) -> Known {
     let generation = inner.generation();
     let mut learned = prepared.learned();
     let (prior, answer) = learned.expect(shape(plain, grid), generation, || {
@@ -221,10 +227,10 @@ pub(crate) fn items(grid: Grid) -> u64 {
 }
 
 /// What would have to be moved.
-fn moves(inner: &Inner, args: &[BoundArg], footprints: &[Footprint]) -> Moves {
+fn moves(inner: &Inner, args: &[Bound<'_>], footprints: &[Footprint]) -> Moves {
     let mut moves = Moves::default();
     let gpu = inner.gpu();
-    for (arg, footprint) in args.iter().zip(footprints) {
+    for (Bound(arg), footprint) in args.iter().zip(footprints) {
         let BoundArg::Buffer(storage, _) = arg else { continue };
         if gpu.as_ref().is_some_and(|gpu| storage.will_share(gpu)) {
             continue;

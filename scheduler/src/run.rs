@@ -12,7 +12,7 @@ use crossover_memory::{Claim, Fill};
 use crossover_shaders::{DeviceArg, DeviceBuffer, DeviceError, GpuVersion, Underway};
 
 use crate::buffer::{Storage, fetch, room};
-use crate::call::{BoundArg, Job};
+use crate::call::{Bound, BoundArg, Job};
 use crate::device::Device;
 use crate::error::Error;
 use crate::footprint::Footprint;
@@ -109,11 +109,9 @@ fn run_host(
 /// Brings every buffer's newest content to the host. Gives whether any was elsewhere.
 pub(crate) fn settle(job: &Job, claim: &Claim) -> Result<bool, Error> {
     let mut fetched = false;
-    for arg in &job.args {
-        if let BoundArg::Buffer(storage, _) = arg {
-            fetched |= storage.slot.is_pending();
-            storage.slot.settle(claim)?;
-        }
+    for storage in job.storages() {
+        fetched |= storage.slot.is_pending();
+        storage.slot.settle(claim)?;
     }
     Ok(fetched)
 }
@@ -152,7 +150,7 @@ pub(crate) fn issue(
     };
     let mut args = Vec::with_capacity(job.args.len());
     let mut buffers = copies.iter();
-    for arg in &job.args {
+    for Bound(arg) in &job.args {
         match arg {
             BoundArg::Scalar(c) => args.push(DeviceArg::Scalar(*c)),
             BoundArg::Buffer(_, len) => {
@@ -239,11 +237,7 @@ fn forget_if_gone(job: &Job, error: &RunError) {
     if !matches!(error, RunError::Device { .. }) {
         return;
     }
-    for arg in &job.args {
-        if let BoundArg::Buffer(storage, _) = arg {
-            storage.forget_gpu();
-        }
-    }
+    job.storages().for_each(|storage| storage.forget_gpu());
 }
 
 /// A buffer on the GPU: a copy, or the host's memory.
@@ -260,7 +254,7 @@ fn upload(job: &Job, version: &GpuVersion, claim: &Claim) -> Result<(Vec<OnGpu>,
     let footprints = &job.decision.prior.footprints;
     let mut copies = Vec::new();
     let mut total = Duration::ZERO;
-    for (at, arg) in job.args.iter().enumerate() {
+    for (at, Bound(arg)) in job.args.iter().enumerate() {
         let BoundArg::Buffer(storage, _) = arg else { continue };
         let bytes = storage.slot.bytes();
         let name = &kernel.entry.params[at].name;

@@ -1,14 +1,14 @@
 //! The runtime: devices, model, policy and ledger of one embedding.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use crossover_kernels::error::RunError;
 use crossover_kernels::exec::{Executor, Version};
 use crossover_kernels::ir::Type;
-use crossover_kernels::{Def, Host, Scalar};
+use crossover_kernels::{Args, Def, Host, Scalar};
 use crossover_ml::learner::{Learner, LearnerOptions};
 use crossover_ml::{CostModel, Ensemble};
 use crossover_shaders::{Gpu, GpuError, Sharing};
@@ -23,12 +23,13 @@ use crate::device::Device;
 use crate::error::Error;
 use crate::lane::Lane;
 use crate::ledger::{Ledger, Reason};
+use crate::lent::Lent;
 use crate::measure;
 use crate::model;
+use crate::prepared::Kernels;
 use crate::route::{self, Policy};
 use crate::transfers::{Copied, Transfers};
-use crate::version::{GpuCode, Key, Prepared};
-use crate::words::WordMap;
+use crate::version::{GpuCode, Prepared};
 
 /// How long the GPU rests after its first failure; each further failure doubles it.
 const REST_MIN: Duration = Duration::from_secs(1);
@@ -77,7 +78,7 @@ impl std::fmt::Debug for Runtime {
 pub(crate) struct Inner {
     cpu: CpuBackend,
     gpu: Result<GpuBackend, Arc<str>>,
-    kernels: RwLock<WordMap<Key, Arc<Prepared>>>,
+    kernels: Kernels,
     pub(crate) policy: Arc<dyn Policy>,
     pub(crate) learner: Option<Learner>,
     /// The model when nothing is learned; else the learner has it.
@@ -226,7 +227,7 @@ impl Builder {
         let inner = Arc::new(Inner {
             cpu: backends.cpu,
             gpu: backends.gpu,
-            kernels: RwLock::default(),
+            kernels: Kernels::default(),
             policy,
             learner,
             fixed_model,
@@ -428,16 +429,8 @@ impl Inner {
         def: &'static Def,
         types: &[Type],
         consts: &[usize],
-    ) -> Result<Arc<Prepared>, Error> {
-        let key = Key::of(def, types, consts);
-        let kernels = self.kernels.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = kernels.get(&key) {
-            return Ok(known.clone());
-        }
-        drop(kernels);
-        let prepared = Arc::new(Prepared::new(def, types, consts)?);
-        let mut kernels = self.kernels.write().unwrap_or_else(PoisonError::into_inner);
-        Ok(kernels.entry(key).or_insert(prepared).clone())
+    ) -> Result<&Arc<Prepared>, Error> {
+        self.kernels.get(def, types, consts, || Ok(Prepared::new(def, types, consts)?))
     }
 
     pub(crate) fn cpu_code<'p>(
@@ -605,22 +598,29 @@ impl Inner {
     pub(crate) fn wait_s(&self, device: Device) -> f64 {
         self.loads[device as usize].load(Ordering::Relaxed) as f64 * 1e-9
     }
-
-    /// Counts a call as under way, queued or running, until the guard is dropped.
-    pub(crate) fn load(self: &Arc<Self>, device: Device, seconds: f64) -> Load {
-        let nanos = (seconds * 1e9).clamp(0.0, 1e15) as u64;
-        self.loads[device as usize].fetch_add(nanos, Ordering::Relaxed);
-        Load { inner: self.clone(), device, nanos }
-    }
 }
 
-pub(crate) struct Load {
-    inner: Arc<Inner>,
+/// A call that is under way, queued or running, until this is dropped.
+pub(crate) struct Load<'c> {
+    inner: Lent<'c, Inner>,
     device: Device,
     nanos: u64,
 }
 
-impl Drop for Load {
+impl<'c> Load<'c> {
+    pub(crate) fn count(inner: Lent<'c, Inner>, device: Device, seconds: f64) -> Load<'c> {
+        let nanos = (seconds * 1e9).clamp(0.0, 1e15) as u64;
+        inner.loads[device as usize].fetch_add(nanos, Ordering::Relaxed);
+        Load { inner, device, nanos }
+    }
+
+    pub(crate) fn share(mut self) -> Load<'static> {
+        let nanos = std::mem::take(&mut self.nanos);
+        Load { inner: self.inner.share(), device: self.device, nanos }
+    }
+}
+
+impl Drop for Load<'_> {
     fn drop(&mut self) {
         self.inner.loads[self.device as usize].fetch_sub(self.nanos, Ordering::Relaxed);
     }
@@ -632,11 +632,10 @@ impl Host for Runtime {
     type Call<'b> = Call<'b>;
 
     fn scalar<'b, T: Scalar>(&'b self, value: T) -> Bound<'b> {
-        let arg = match value.to_const() {
+        Bound(match value.to_const() {
             Some(c) => BoundArg::Scalar(c),
             None => BoundArg::Unfit("needs more than 32 bits; kernels count in 32 bits".into()),
-        };
-        Bound { arg, borrow: std::marker::PhantomData }
+        })
     }
 
     fn read<'b, T: Scalar>(&'b self, buffer: &'b Buffer<T>) -> Bound<'b> {
@@ -652,16 +651,15 @@ impl Host for Runtime {
         def: &'static Def,
         types: &[Type],
         consts: &[usize],
-        args: Vec<Bound<'b>>,
+        args: Args<Bound<'b>>,
     ) -> Call<'b> {
-        Call::new(self, self.inner.prepared(def, types, consts), args)
+        Call::new(self, self.inner.prepared(def, types, consts).map(Lent::Lent), args)
     }
 }
 
-pub(crate) fn bound<'b, T>(buffer: &Buffer<T>) -> Bound<'b> {
-    let arg = match u32::try_from(buffer.len()) {
-        Ok(len) => BoundArg::Buffer(buffer.storage.clone(), len),
+pub(crate) fn bound<T>(buffer: &Buffer<T>) -> Bound<'_> {
+    Bound(match u32::try_from(buffer.len()) {
+        Ok(len) => BoundArg::Buffer(Lent::Lent(&buffer.storage), len),
         Err(_) => BoundArg::Unfit("has more elements than 32 bits can count".into()),
-    };
-    Bound { arg, borrow: std::marker::PhantomData }
+    })
 }

@@ -18,32 +18,6 @@ const VERSION_DIGITS: usize = 16;
 /// The optimisation that is a choice of the CPU's layout alone: several invocations at a time.
 pub(crate) const SIMD: &str = "simd";
 
-/// What identifies a kernel: its definition, types and constants.
-#[expect(clippy::derived_hash_with_manual_eq, reason = "both look at all elements, in order")]
-#[derive(Clone, Debug, Eq, Hash)]
-pub(crate) struct Key {
-    def: usize,
-    types: Vec<Type>,
-    consts: Vec<usize>,
-}
-
-impl PartialEq for Key {
-    /// Element by element: most kernels have neither types nor constants, and for nothing at all the C
-    /// library's comparison, which a derived one calls, takes as long as the rest of the look-up.
-    fn eq(&self, other: &Key) -> bool {
-        self.def == other.def
-            && self.types.iter().eq(&other.types)
-            && self.consts.iter().eq(&other.consts)
-    }
-}
-
-impl Key {
-    pub(crate) fn of(def: &'static Def, types: &[Type], consts: &[usize]) -> Key {
-        let def = std::ptr::from_ref(def) as usize;
-        Key { def, types: types.to_vec(), consts: consts.to_vec() }
-    }
-}
-
 /// Code for the GPU that is ready to run.
 #[derive(Clone)]
 pub(crate) enum Code {

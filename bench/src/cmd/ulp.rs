@@ -134,8 +134,8 @@ fn sweep(rt: &Runtime, function: &Function, device: Device, step: u32) -> anyhow
     while done < count {
         let len = (count - done).min(BLOCK as u64);
         let first = u32::try_from(done * u64::from(step))?;
-        let args = vec![Host::scalar(rt, first), Host::scalar(rt, step), Host::write(rt, &mut y)];
-        let call = Host::call(rt, function.def, &[], &[], args);
+        let args = [Host::scalar(rt, first), Host::scalar(rt, step), Host::write(rt, &mut y)];
+        let call = Host::call(rt, function.def, &[], &[], args.into_iter().collect());
         let grid = [u32::try_from(len)?, 1, 1];
         call.device(device).threads(rt.threads()).grid(grid).run()?;
         let results = y.read()?;

@@ -12,7 +12,7 @@ use crossover_kernels::error::RunError;
 use crossover_kernels::exec::Grid;
 use crossover_kernels::interp::{self, Data};
 use crossover_kernels::ir::{Const, Extent, Kernel, Type};
-use crossover_kernels::{Def, Host, Scalar, front};
+use crossover_kernels::{Args, Def, Host, Scalar, front};
 
 /// Runs calls in the interpreter.
 pub struct Reference;
@@ -24,7 +24,7 @@ pub enum Arg<'b> {
 
 pub struct Call<'b> {
     pub kernel: Kernel,
-    args: Vec<Arg<'b>>,
+    args: Args<Arg<'b>>,
 }
 
 impl Host for Reference {
@@ -55,7 +55,7 @@ impl Host for Reference {
         def: &'static Def,
         types: &[Type],
         consts: &[usize],
-        args: Vec<Arg<'b>>,
+        args: Args<Arg<'b>>,
     ) -> Call<'b> {
         let kernel = front::kernel(def, types, consts).unwrap_or_else(|e| panic!("{e}"));
         Call { kernel, args }
