@@ -56,7 +56,12 @@ impl OpenedGpu {
 
     /// The device that is in use now.
     pub(crate) fn gpu(&self) -> Arc<Gpu> {
-        self.executor.load().gpu().clone()
+        self.executor().gpu().clone()
+    }
+
+    /// The same for as long as a look at it takes.
+    pub(crate) fn executor(&self) -> arc_swap::Guard<Arc<GpuExecutor>> {
+        self.executor.load()
     }
 
     /// Opens the device anew, if the one in use is lost.

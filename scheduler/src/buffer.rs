@@ -3,6 +3,7 @@
 
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut, Range};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytemuck::Pod;
@@ -74,6 +75,11 @@ pub struct Buffer<T> {
 pub(crate) struct Storage {
     pub(crate) slot: Arc<Slot>,
     device: Mutex<DeviceSide>,
+    /// Whether there is a copy on the GPU, and whether its driver refuses to share: for those who need to
+    /// know no more, without the lock. Both change under it, by those whose claim lets nobody in who must
+    /// know of the change.
+    has_copy: AtomicBool,
+    is_unshared: AtomicBool,
 }
 
 /// The buffer on the GPU: a copy, or the slot itself.
@@ -132,6 +138,9 @@ impl Storage {
 
     /// How many of these bytes the GPU lacks.
     pub(crate) fn stale_bytes(&self, part: &Range<usize>) -> usize {
+        if !self.has_copy.load(Ordering::Acquire) {
+            return part.len();
+        }
         let device = self.device();
         let stale = |_| device.stale.within(part).iter().map(Range::len).sum();
         device.copy.as_ref().map_or(part.len(), stale)
@@ -143,12 +152,15 @@ impl Storage {
     }
 
     fn host_changes_part(&self, part: Range<usize>) {
-        self.device().stale.insert(part);
+        // A copy that is yet to be made will lack everything.
+        if self.has_copy.load(Ordering::Acquire) {
+            self.device().stale.insert(part);
+        }
     }
 
     /// Whether the GPU will work on the slot in place.
     pub(crate) fn will_share(&self, gpu: &Gpu) -> bool {
-        gpu.can_share(&self.slot) && !matches!(self.device().shared, Shared::No)
+        gpu.can_share(&self.slot) && !self.is_unshared.load(Ordering::Acquire)
     }
 
     /// The slot as a buffer of the GPU; `None` where a copy is needed.
@@ -163,6 +175,7 @@ impl Storage {
         if let Shared::Untried = device.shared {
             let over = DeviceBuffer::over(gpu, &self.slot, self.slot.bytes() as u64)?;
             device.shared = over.map_or(Shared::No, |buffer| Shared::Yes(Arc::new(buffer)));
+            self.is_unshared.store(matches!(device.shared, Shared::No), Ordering::Release);
         }
         match &device.shared {
             Shared::Yes(buffer) => Ok(Some(buffer.clone())),
@@ -186,6 +199,7 @@ impl Storage {
                 let copy = Arc::new(make()?);
                 device.copy = Some(copy.clone());
                 device.stale = Ranges::below(self.slot.bytes());
+                self.has_copy.store(true, Ordering::Release);
                 copy
             }
         };
@@ -208,7 +222,10 @@ impl Storage {
 
     /// The copy on the GPU has been given up: the device is gone.
     pub(crate) fn forget_gpu(&self) {
-        *self.device() = DeviceSide::default();
+        let mut device = self.device();
+        *device = DeviceSide::default();
+        self.has_copy.store(false, Ordering::Release);
+        self.is_unshared.store(false, Ordering::Release);
     }
 }
 
@@ -216,7 +233,8 @@ impl<T: Element> Buffer<T> {
     pub(crate) fn new(elements: usize) -> Result<Buffer<T>, Error> {
         let bytes = elements.saturating_mul(size_of::<T>());
         let slot = Arc::new(Slot::zeroed(bytes)?);
-        let storage = Arc::new(Storage { slot, device: Mutex::default() });
+        let (device, has_copy, is_unshared) = Default::default();
+        let storage = Arc::new(Storage { slot, device, has_copy, is_unshared });
         Ok(Buffer { storage, len: elements, element: PhantomData })
     }
 

@@ -14,10 +14,10 @@ use crate::buffer::Storage;
 use crate::device::Device;
 use crate::error::Error;
 use crate::explain::Explanation;
-use crate::learned::Trial;
-use crate::ledger::{Measured, Row, Why};
+use crate::learned::{FLEETING_S, Trial};
+use crate::ledger::{Measured, Why};
 use crate::lent::Lent;
-use crate::place::{self, Decision};
+use crate::place::{self, Asked, Decision};
 use crate::run::{self, Flight, Ran, Times};
 use crate::runtime::{Inner, Load, Runtime};
 use crate::shadow::{self, Before};
@@ -70,6 +70,15 @@ pub struct Outcome {
     pub call: u64,
 }
 
+/// Where a call runs.
+#[derive(Clone, Copy, Debug)]
+enum Way {
+    /// On the calling thread.
+    Here,
+    /// Behind others, on the thread of its device.
+    Lane,
+}
+
 /// Everything that running needs. Shared ([`Job::share`]), on whatever thread.
 pub(crate) struct Job<'c> {
     pub(crate) inner: Lent<'c, Inner>,
@@ -79,7 +88,7 @@ pub(crate) struct Job<'c> {
     pub(crate) plain: Args<Arg>,
     pub(crate) grid: Grid,
     pub(crate) deadline: Duration,
-    pub(crate) decision: Decision,
+    pub(crate) decision: Arc<Decision>,
     pub(crate) call: u64,
     pub(crate) shadow: Option<f64>,
     /// Count the call as under way from its decision to its end.
@@ -148,7 +157,7 @@ impl<'b> Call<'b> {
     /// # Errors
     /// [`Error`]: the kernel, its arguments, or the call itself.
     pub fn run(self) -> Result<Outcome, Error> {
-        let job = self.prepare()?;
+        let job = self.prepare(Way::Here)?;
         // Nobody waits for this call in a lane, so that its claims need no place in a lane's order.
         let claim = job.claim();
         job.run(claim)
@@ -163,7 +172,7 @@ impl<'b> Call<'b> {
         };
         let (ticket, promise) = ticket(name);
         let runtime = self.runtime;
-        match self.prepare() {
+        match self.prepare(Way::Lane) {
             Err(error) => promise.keep(Err(error)),
             Ok(job) => {
                 let lane = runtime.lane(job.decision.device);
@@ -195,9 +204,8 @@ impl<'b> Call<'b> {
     pub fn explain(self) -> Result<Explanation, Error> {
         let (prepared, plain, grid) = self.resolve()?;
         let inner = self.runtime.inner();
-        let decision =
-            place::decide(inner, prepared, &self.args, &plain, grid, self.device, self.threads)?;
-        Ok(Explanation::new(inner, prepared, grid, decision))
+        let decision = place::decide(inner, prepared, &self.args, &plain, grid, self.asked())?;
+        Ok(Explanation::new(inner, prepared, &decision))
     }
 
     /// Compiles the call's kernel for every device that can run it, now.
@@ -221,36 +229,30 @@ impl<'b> Call<'b> {
         Ok((prepared, plain, grid))
     }
 
-    fn prepare(self) -> Result<Job<'b>, Error> {
+    fn asked(&self) -> Asked {
+        Asked { device: self.device, threads: self.threads }
+    }
+
+    fn prepare(self, way: Way) -> Result<Job<'b>, Error> {
         let (prepared, plain, grid) = self.resolve()?;
         let inner = self.runtime.inner();
-        let decision =
-            place::decide(inner, prepared, &self.args, &plain, grid, self.device, self.threads)?;
+        let decision = place::decide(inner, prepared, &self.args, &plain, grid, self.asked())?;
         if let Some(crew) = decision.tried_crew() {
-            prepared.learned().crews.begin_trial(decision.prior.log2_work, crew);
+            prepared.learned().begin_crews_trial(decision.prior.log2_work, crew);
         }
-        self.runtime.compile_gpu_soon(prepared.arc());
-        let row = Row {
-            call: 0,
-            kernel: prepared.name.clone(),
-            version: prepared.version.clone(),
-            grid,
-            estimates: decision.estimates,
-            chosen: decision.device,
-            threads: decision.threads,
-            why: decision.why.clone(),
-            measured: None,
-            error: None,
-            upload_bytes: 0,
-            readback_bytes: 0,
-            readback_s: 0.0,
-            generation: decision.prior.generation,
-        };
-        let call = inner.ledger.open(row, &inner.calls);
+        if decision.lacks_gpu_code() {
+            self.runtime.compile_gpu_soon(prepared.arc());
+        }
+        let call = inner.ledger.open(decision.clone());
         let deadline = self.deadline.unwrap_or(inner.deadline);
         let shadow = self.shadow;
         let inner = Lent::Lent(inner);
-        let load = Load::count(inner.clone(), decision.device, decision.predicted_s());
+        let predicted_s = match way {
+            // It is over before anybody could wait for it.
+            Way::Here if decision.predicted_s() < FLEETING_S => 0.0,
+            Way::Here | Way::Lane => decision.predicted_s(),
+        };
+        let load = Load::count(inner.clone(), decision.device, predicted_s);
         let trial = decision.is_trial().then(|| Trial::begin(prepared.arc(), decision.device));
         let (prepared, args) = (self.prepared?, self.args);
         Ok(Job {
@@ -404,11 +406,11 @@ impl Job<'_> {
             Ok((measured, end)) => Measured { total_s: (end - start).as_secs_f64(), ..measured },
             Err(error) => {
                 let message = error.to_string();
-                self.inner.ledger.amend(self.call, |row| row.error = Some(message));
+                self.inner.ledger.fail(self.call, message);
                 return Err(error);
             }
         };
-        self.inner.ledger.amend(self.call, |row| row.measured = Some(measured));
+        self.inner.ledger.close(self.call, measured);
         crate::feedback::learn(self, device, &measured);
         if let (Some(tolerance), Some(before)) = (self.shadow, before) {
             shadow::compare(self, device, &mut claim, before, tolerance)?;
@@ -432,10 +434,7 @@ impl Job<'_> {
     fn note_fall_back(&self, error: &RunError) {
         tracing::warn!(kernel = %self.prepared.name, %error, "the GPU failed, the CPU runs the call");
         let why = Why::FellBack(error.to_string().into());
-        self.inner.ledger.amend(self.call, |row| {
-            row.chosen = Device::Cpu;
-            row.why = why;
-        });
+        self.inner.ledger.fall_back(self.call, why);
         if matches!(error, RunError::Device { .. }) {
             self.inner.rest_gpu();
         }

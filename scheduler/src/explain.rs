@@ -38,19 +38,14 @@ pub struct Explanation {
 }
 
 impl Explanation {
-    pub(crate) fn new(
-        inner: &Arc<Inner>,
-        prepared: &Prepared,
-        grid: [u32; 3],
-        decision: Decision,
-    ) -> Explanation {
+    pub(crate) fn new(inner: &Arc<Inner>, prepared: &Prepared, decision: &Decision) -> Explanation {
         Explanation {
             kernel: prepared.name.to_string(),
             version: prepared.version.to_string(),
-            grid,
+            grid: decision.grid,
             estimates: decision.estimates.to_vec(),
             chosen: decision.device,
-            why: decision.why,
+            why: decision.why.clone(),
             visits: prepared.learned().visits,
             model: inner.model_name(),
             generation: decision.prior.generation,

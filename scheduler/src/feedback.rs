@@ -13,9 +13,8 @@ pub(crate) fn learn(job: &Job, device: Device, measured: &Measured) {
         return;
     }
     let prior = &job.decision.prior;
-    let predicted_s = job.decision.estimates.of(device).map(|e| e.run_s);
+    let (predicted_s, crew) = (job.decision.run_s(device), job.decision.crew(device));
     let mut learned = job.prepared.learned();
-    let crew = job.decision.crew(device, job.inner.calibration().cpu.threads);
     learned.observe(prior, device, crew, predicted_s, measured.run_s, measured.total_s);
     let shown = learned.show(measured.run_s);
     drop(learned);

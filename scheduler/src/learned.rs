@@ -7,7 +7,8 @@ use crossover_ml::{Correction, Features, Hyper, Prediction, Side};
 
 use crate::device::Device;
 use crate::footprint::Footprint;
-use crate::threads::{Crew, Crews};
+use crate::place::Decision;
+use crate::threads::{Choice, Crew, Crews};
 use crate::version::Prepared;
 use crate::words::WordMap;
 
@@ -15,7 +16,7 @@ use crate::words::WordMap;
 const SHAPES_MAX: usize = 512;
 
 /// Seconds of run time below which learning costs a noticeable share of a call.
-const FLEETING_S: f64 = 1e-5;
+pub(crate) const FLEETING_S: f64 = 1e-5;
 
 /// Fleeting calls of a device that all teach, before one in so many does.
 const FLEETING_FIRST: u64 = 32;
@@ -30,9 +31,9 @@ const SHOWN_S: f64 = 1e-3;
 pub(crate) struct Learned {
     pub(crate) correction: Correction,
     /// What one thread and all threads of the CPU have taken.
-    pub(crate) crews: Crews,
+    crews: Crews,
     /// Predictions of the network by shape of call.
-    shapes: WordMap<u64, Shape>,
+    shapes: WordMap<u64, Known>,
     /// Measured calls on each device.
     pub(crate) visits: [u64; 2],
     /// Calls since each device was last measured.
@@ -45,30 +46,43 @@ pub(crate) struct Learned {
     pub(crate) spent_s: f64,
     /// The generation that `correction` is relative to.
     pub(crate) generation: u64,
-    /// Rises whenever `correction` changes.
+    /// Rises whenever `correction` or `crews` changes.
     revision: u64,
     /// Seconds of run time since the trainer was last shown a call.
     unshown_s: f64,
 }
 
 /// A shape of call, and what is to be expected of it.
-struct Shape {
-    prior: Prior,
-    answer: Answer,
-    /// The revision of the correction that `answer` is of.
+pub(crate) struct Known {
+    pub(crate) prior: Arc<Prior>,
+    pub(crate) answer: Answer,
+    /// Of threads; `None` where there is but one.
+    pub(crate) choice: Option<Choice>,
+    /// The newest decision about such a call, if it was made from this.
+    pub(crate) decision: Option<Arc<Decision>>,
+    /// The revision that all this is of.
     revision: Option<u64>,
 }
 
+/// Of the kernel, at the moment: see [`Learned`]. Trials under way count as visits.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Counts {
+    pub(crate) visits: [u64; 2],
+    pub(crate) unseen: [u64; 2],
+    pub(crate) surprise: [f64; 2],
+    pub(crate) spent_s: f64,
+}
+
 /// What the network says of one shape of call.
-#[derive(Clone)]
+#[derive(Debug)]
 pub(crate) struct Prior {
     pub(crate) prediction: Prediction,
-    pub(crate) features: Arc<Features>,
+    pub(crate) features: Box<Features>,
     /// log2 of the operations of the call: where it lies on the kernel's size axis.
     pub(crate) log2_work: f64,
     pub(crate) generation: u64,
     /// What such a call touches of its buffers.
-    pub(crate) footprints: Arc<[Footprint]>,
+    pub(crate) footprints: Box<[Footprint]>,
     /// Why the GPU cannot run such a call, though it can run the kernel.
     pub(crate) refusal: Option<Arc<str>>,
 }
@@ -113,14 +127,22 @@ impl Default for Learned {
 }
 
 impl Learned {
+    pub(crate) fn counts(&self) -> Counts {
+        let visits = [0, 1].map(|at| self.visits[at] + self.trials[at]);
+        let (unseen, surprise, spent_s) = (self.unseen, self.surprise, self.spent_s);
+        Counts { visits, unseen, surprise, spent_s }
+    }
+
     /// What a shape of call is known by, corrected; `ask` asks the network where it is not known, or
-    /// only by an older network. From memory, where nothing has been learned since the last call.
+    /// only by an older network, and `choose` chooses the number of threads. From memory, where nothing
+    /// has been learned since the last call.
     pub(crate) fn expect(
         &mut self,
         shape: u64,
         generation: u64,
         ask: impl FnOnce() -> Prior,
-    ) -> (Prior, Answer) {
+        choose: impl FnOnce(&Crews, f64, &Answer) -> Option<Choice>,
+    ) -> &mut Known {
         if self.shapes.get(&shape).is_none_or(|known| known.prior.generation != generation) {
             self.ask(shape, generation, ask());
         }
@@ -129,9 +151,17 @@ impl Learned {
             let prior = &known.prior;
             let posterior = self.correction.posterior(&prior.prediction, prior.log2_work);
             known.answer = Answer::of(&posterior);
+            known.choice = choose(&self.crews, prior.log2_work, &known.answer);
+            known.decision = None;
             known.revision = Some(self.revision);
         }
-        (known.prior.clone(), known.answer)
+        known
+    }
+
+    /// A trial of a number of threads is sent.
+    pub(crate) fn begin_crews_trial(&mut self, log2_work: f64, crew: Crew) {
+        self.crews.begin_trial(log2_work, crew);
+        self.revision += 1;
     }
 
     fn ask(&mut self, shape: u64, generation: u64, prior: Prior) {
@@ -145,7 +175,9 @@ impl Learned {
         if self.shapes.len() >= SHAPES_MAX {
             self.shapes.clear();
         }
-        self.shapes.insert(shape, Shape { prior, answer: Answer::default(), revision: None });
+        let (prior, answer) = (Arc::new(prior), Answer::default());
+        let known = Known { prior, answer, choice: None, decision: None, revision: None };
+        self.shapes.insert(shape, known);
     }
 
     /// Learns from a measured run, of which `predicted_s` was expected if anything was. `crew` is who
@@ -170,6 +202,7 @@ impl Learned {
         if !fleeting || visits < FLEETING_FIRST || visits.is_multiple_of(FLEETING_ONE_IN) {
             if let Some(seen) = crew {
                 self.crews.observe(prior.log2_work, seen.crew, seconds);
+                self.revision += 1;
             }
             // What the CPU takes is what its better crew takes.
             if !crew.is_some_and(|seen| seen.is_trial) {
@@ -249,8 +282,8 @@ mod tests {
 
     fn calls(learned: &mut Learned, count: u64, seconds: f64) {
         for _ in 0..count {
-            let (prior, answer) = learned.expect(1, 0, prior);
-            let predicted_s = Some(answer.run_s[0]);
+            let known = learned.expect(1, 0, prior, |_, _, _| None);
+            let (prior, predicted_s) = (known.prior.clone(), Some(known.answer.run_s[0]));
             learned.observe(&prior, Device::Cpu, None, predicted_s, seconds, seconds);
         }
     }
@@ -265,11 +298,11 @@ mod tests {
         assert_eq!(learned.revision - before, 10);
         assert_eq!(learned.visits[0], FLEETING_FIRST + 80);
         calls(&mut learned, 100, 6e-6);
-        let (_, answer) = learned.expect(1, 0, prior);
+        let answer = learned.expect(1, 0, prior, |_, _, _| None).answer;
         assert!((answer.run_s[0] / 6e-6 - 1.0).abs() < 0.1, "{answer:?}");
         // What has become slow is no longer fleeting: ten calls are enough.
         calls(&mut learned, 10, 1e-3);
-        let (_, answer) = learned.expect(1, 0, prior);
+        let answer = learned.expect(1, 0, prior, |_, _, _| None).answer;
         assert!((answer.run_s[0] / 1e-3 - 1.0).abs() < 0.3, "{answer:?}");
     }
 
@@ -278,10 +311,11 @@ mod tests {
         let mut learned = Learned::default();
         let mut asked = 0;
         for (shape, generation) in [(1, 0), (1, 0), (2, 0), (1, 1), (1, 1)] {
-            learned.expect(shape, generation, || {
+            let ask = || {
                 asked += 1;
                 Prior { generation, ..prior() }
-            });
+            };
+            learned.expect(shape, generation, ask, |_, _, _| None);
         }
         assert_eq!(asked, 3);
     }

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde::{Deserialize, Serialize};
 
 use crate::device::Device;
+use crate::place::Decision;
 
 /// Rows kept; the oldest go first.
 const ROWS_MAX: usize = 1 << 16;
@@ -218,56 +219,142 @@ mod text {
     }
 }
 
-/// All calls of a runtime, the oldest forgotten beyond a limit.
-#[derive(Debug, Default)]
+/// All calls of a runtime, the oldest forgotten beyond a limit. What calls have in common stands in the
+/// decision that they share: rows are put together when somebody looks.
+#[derive(Default)]
 pub struct Ledger {
-    rows: Mutex<VecDeque<Row>>,
+    entries: Mutex<Entries>,
+}
+
+#[derive(Default)]
+struct Entries {
+    /// The newest calls, in order.
+    kept: VecDeque<Entry>,
+    /// The number of the next call.
+    next: u64,
+}
+
+/// What is written down of a call: as much memory as a call of the smallest kernel touches else.
+struct Entry {
+    decision: Arc<Decision>,
+    measured: Option<Measured>,
+    aside: Option<Box<Aside>>,
+}
+
+/// What most calls have nothing of.
+#[derive(Default)]
+struct Aside {
+    error: Option<String>,
+    /// Why the CPU has run it in the end.
+    fell_back: Option<Why>,
+    upload_bytes: u64,
+    readback_bytes: u64,
+    readback_s: f64,
+}
+
+impl Entry {
+    fn aside(&mut self) -> &mut Aside {
+        self.aside.get_or_insert_default()
+    }
+
+    fn row(&self, call: u64) -> Row {
+        let (decision, none) = (&*self.decision, Aside::default());
+        let aside = self.aside.as_deref().unwrap_or(&none);
+        let (chosen, why) = match &aside.fell_back {
+            Some(why) => (Device::Cpu, why),
+            None => (decision.device, &decision.why),
+        };
+        Row {
+            call,
+            kernel: decision.kernel.clone(),
+            version: decision.version.clone(),
+            grid: decision.grid,
+            estimates: decision.estimates,
+            chosen,
+            threads: decision.threads,
+            why: why.clone(),
+            measured: self.measured,
+            error: aside.error.clone(),
+            upload_bytes: aside.upload_bytes,
+            readback_bytes: aside.readback_bytes,
+            readback_s: aside.readback_s,
+            generation: decision.prior.generation,
+        }
+    }
+}
+
+impl Entries {
+    /// The number of the oldest call that is kept.
+    fn first(&self) -> u64 {
+        self.next - self.kept.len() as u64
+    }
+}
+
+impl std::fmt::Debug for Ledger {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Ledger").field("calls", &self.lock().next).finish_non_exhaustive()
+    }
 }
 
 impl Ledger {
-    /// Writes a row down; gives its number.
-    pub(crate) fn open(&self, mut row: Row, next: &std::sync::atomic::AtomicU64) -> u64 {
-        let mut rows = self.lock();
-        row.call = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        let call = row.call;
-        if rows.len() == ROWS_MAX {
-            rows.pop_front();
+    /// Begins the row of a call; gives its number.
+    pub(crate) fn open(&self, decision: Arc<Decision>) -> u64 {
+        let mut entries = self.lock();
+        if entries.kept.len() == ROWS_MAX {
+            entries.kept.pop_front();
         }
-        rows.push_back(row);
-        call
+        entries.kept.push_back(Entry { decision, measured: None, aside: None });
+        entries.next += 1;
+        entries.next - 1
     }
 
-    /// Changes the row of a call, if it is still kept.
-    pub(crate) fn amend(&self, call: u64, change: impl FnOnce(&mut Row)) {
-        let mut rows = self.lock();
-        let Some(first) = rows.front().map(|row| row.call) else { return };
-        let at = call.checked_sub(first).and_then(|at| usize::try_from(at).ok());
-        if let Some(row) = at.and_then(|at| rows.get_mut(at)) {
-            change(row);
-        }
+    /// The call has ended well.
+    pub(crate) fn close(&self, call: u64, measured: Measured) {
+        self.amend(call, |entry| entry.measured = Some(measured));
+    }
+
+    /// The call has failed.
+    pub(crate) fn fail(&self, call: u64, error: String) {
+        self.amend(call, |entry| entry.aside().error = Some(error));
+    }
+
+    /// The GPU could not run the call, the CPU does.
+    pub(crate) fn fall_back(&self, call: u64, why: Why) {
+        self.amend(call, |entry| entry.aside().fell_back = Some(why));
     }
 
     pub(crate) fn copied(&self, call: u64, reason: Reason, bytes: u64, seconds: f64) {
-        self.amend(call, |row| match reason {
-            Reason::Upload => row.upload_bytes += bytes,
+        self.amend(call, |entry| match reason {
+            Reason::Upload => entry.aside().upload_bytes += bytes,
             Reason::HostRead => {
-                row.readback_bytes += bytes;
-                row.readback_s += seconds;
+                entry.aside().readback_bytes += bytes;
+                entry.aside().readback_s += seconds;
             }
         });
     }
 
+    /// Changes what is written of a call, if it is still kept.
+    fn amend(&self, call: u64, change: impl FnOnce(&mut Entry)) {
+        let mut entries = self.lock();
+        let at = call.checked_sub(entries.first()).and_then(|at| usize::try_from(at).ok());
+        if let Some(entry) = at.and_then(|at| entries.kept.get_mut(at)) {
+            change(entry);
+        }
+    }
+
     /// The rows that are kept, oldest first.
     pub fn rows(&self) -> Vec<Row> {
-        self.lock().iter().cloned().collect()
+        let entries = self.lock();
+        entries.kept.iter().zip(entries.first()..).map(|(entry, call)| entry.row(call)).collect()
     }
 
     /// The newest row.
     pub fn last(&self) -> Option<Row> {
-        self.lock().back().cloned()
+        let entries = self.lock();
+        entries.kept.back().map(|entry| entry.row(entries.next - 1))
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, VecDeque<Row>> {
-        self.rows.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> std::sync::MutexGuard<'_, Entries> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

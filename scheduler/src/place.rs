@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use crossover_kernels::exec::{Arg, Grid};
 use crossover_ml::CostModel;
+use crossover_shaders::Gpu;
 
 use crate::call::{Bound, BoundArg};
 use crate::device::Device;
@@ -31,27 +32,70 @@ pub(crate) const TRIAL_SHARE: f64 = 0.03;
 /// on the calling thread, until both have been measured.
 const INLINE_WAKES: f64 = 2.0;
 
-/// What was decided, and from what.
-#[derive(Clone)]
+/// What the caller leaves no choice of.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Asked {
+    pub(crate) device: Option<Device>,
+    pub(crate) threads: Option<usize>,
+}
+
+/// What was decided, and from what. Calls of a shape that nothing has been learned between share one.
+#[derive(Debug)]
 pub(crate) struct Decision {
+    /// The kernel's name, and its version's identity.
+    pub(crate) kernel: Arc<str>,
+    pub(crate) version: Arc<str>,
+    pub(crate) grid: Grid,
     pub(crate) device: Device,
     pub(crate) threads: usize,
     pub(crate) why: Why,
     pub(crate) estimates: Estimates,
-    pub(crate) prior: Prior,
+    pub(crate) prior: Arc<Prior>,
     /// Of the number of threads, where it was not the caller's.
     choice: Option<Choice>,
+    /// The threads, where they are a number that is looked at.
+    crew: Option<Crew>,
+    situation: Situation,
+    /// The estimates of both devices, candidates or not.
+    both: [Estimate; 2],
+}
+
+/// What a decision depends on beside what has been learned of the kernel.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Situation {
+    asked: Asked,
+    presence: Presence,
+    /// Seconds of the copies for each device.
+    transfer_s: [f64; 2],
+    /// Seconds until each is free.
+    wait_s: [f64; 2],
+}
+
+/// Whether the GPU is a candidate now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Presence {
+    Ready,
+    NoGpu,
+    Refused,
+    Compiling,
+    Resting,
 }
 
 impl Decision {
     /// The predicted run time on the chosen device and that of the copies before, in seconds.
     pub(crate) fn predicted_s(&self) -> f64 {
-        self.estimates.of(self.device).map_or(0.0, |e| e.run_s + e.transfer_s)
+        let chosen = &self.both[self.device as usize];
+        chosen.run_s + chosen.transfer_s
     }
 
-    /// Who runs the call, if it runs on the CPU of so many threads.
-    pub(crate) fn crew(&self, device: Device, all: usize) -> Option<Seen> {
-        let crew = Crew::of(self.threads, all).filter(|_| device == Device::Cpu)?;
+    /// The predicted run time on a device, if it was a candidate.
+    pub(crate) fn run_s(&self, device: Device) -> Option<f64> {
+        self.estimates.of(device).map(|estimate| estimate.run_s)
+    }
+
+    /// Who runs the call, if it runs on the CPU.
+    pub(crate) fn crew(&self, device: Device) -> Option<Seen> {
+        let crew = self.crew.filter(|_| device == Device::Cpu)?;
         Some(Seen { crew, is_trial: self.tried_crew().is_some() })
     }
 
@@ -64,6 +108,11 @@ impl Decision {
     /// Whether this tries a device that is not predicted to be the best.
     pub(crate) fn is_trial(&self) -> bool {
         self.why == Why::Explore
+    }
+
+    /// Whether the GPU's code was not ready, or not even asked for.
+    pub(crate) fn lacks_gpu_code(&self) -> bool {
+        self.situation.presence == Presence::Compiling
     }
 }
 
@@ -87,48 +136,117 @@ pub(crate) fn decide(
     args: &[Bound<'_>],
     plain: &[Arg],
     grid: Grid,
-    forced: Option<Device>,
-    threads: Option<usize>,
-) -> Result<Decision, Error> {
-    let known = know(inner, prepared, args, plain, grid);
-    let choice = known.choice.filter(|_| threads.is_none());
-    let all = inner.calibration().cpu.threads;
-    let threads = threads.unwrap_or(choice.map_or(1, |choice| choice.crew.threads(all)));
-    // Without a GPU nothing is ever moved.
-    let moves = match inner.has_gpu() {
-        true => moves(inner, args, &known.prior.footprints),
-        false => Moves::default(),
-    };
-    let estimates = estimates(inner, &known.answer, &moves, threads, choice);
-    let available = available(inner, prepared).and_then(|()| match &known.prior.refusal {
-        Some(why) => Err(Missing::Refused(why.clone())),
-        None => Ok(()),
-    });
-    let (device, why) = match (forced, &available) {
-        (Some(Device::Gpu), Err(Missing::NoGpu)) => {
-            let (kernel, why) = (prepared.name.to_string(), inner.no_gpu().to_string());
-            return Err(Error::NoGpu { kernel, why });
+    asked: Asked,
+) -> Result<Arc<Decision>, Error> {
+    let opened = inner.opened();
+    let gpu = opened.as_ref().map(|opened| opened.gpu());
+    let mut presence = presence(inner, prepared, gpu);
+    if (asked.device, presence) == (Some(Device::Gpu), Presence::NoGpu) {
+        let (kernel, why) = (prepared.name.to_string(), inner.no_gpu().to_string());
+        return Err(Error::NoGpu { kernel, why });
+    }
+    let generation = inner.generation();
+    let mut learned = prepared.learned();
+    let counts = learned.counts();
+    let ask = || ask(inner, prepared, gpu, args, plain, grid, generation);
+    let choose =
+        |crews: &Crews, log2_work, answer: &_| choose_threads(inner, crews, log2_work, answer);
+    let known = learned.expect(shape(plain, grid), generation, ask, choose);
+    if presence == Presence::Ready && known.prior.refusal.is_some() {
+        presence = Presence::Refused;
+    }
+    let transfer_s = transfers(inner, gpu, args, &known.prior.footprints);
+    let wait_s = Device::ALL.map(|device| inner.wait_s(device));
+    let situation = Situation { asked, presence, transfer_s, wait_s };
+    let kept = known.decision.as_ref().filter(|kept| kept.situation == situation);
+    let fresh;
+    let both = match kept {
+        Some(kept) => &kept.both,
+        None => {
+            fresh = estimates(inner, &known.answer, &situation, known.choice);
+            &fresh
         }
-        (Some(device), _) => (device, Why::Forced),
-        (None, Err(missing)) => (Device::Cpu, missing.why(inner)),
-        (None, Ok(())) => inner.policy.choose(&Question {
-            estimates: &estimates,
-            visits: known.visits,
-            unseen: known.unseen,
+    };
+    // Where there is no choice the situation says it all.
+    let answer = match (asked.device, presence) {
+        (None, Presence::Ready) => Some(inner.policy.choose(&Question {
+            estimates: both,
+            visits: counts.visits,
+            unseen: counts.unseen,
             sd: known.answer.sd,
-            surprise: known.surprise,
-            budget_s: known.spent_s * TRIAL_SHARE,
+            surprise: counts.surprise,
+            budget_s: counts.spent_s * TRIAL_SHARE,
             items: items(grid),
-        }),
+        })),
+        _ => None,
     };
-    let estimates = match available {
-        Err(Missing::NoGpu | Missing::Refused(_)) => Estimates::new(estimates[0]),
-        Ok(()) | Err(Missing::Compiling | Missing::Resting) => {
-            Estimates::new(estimates[0]).and(Some(estimates[1]))
-        }
+    if let Some(kept) = kept
+        && answer.as_ref().is_none_or(|(device, why)| (*device, why) == (kept.device, &kept.why))
+    {
+        return Ok(kept.clone());
+    }
+    let (device, why) = answer.unwrap_or_else(|| match asked.device {
+        Some(device) => (device, Why::Forced),
+        None => (Device::Cpu, missing(inner, prepared, &known.prior, presence)),
+    });
+    let decision = Decision {
+        kernel: prepared.name.clone(),
+        version: prepared.version.clone(),
+        grid,
+        device,
+        threads: both[0].threads,
+        why,
+        estimates: candidates(inner, &situation, both, known.choice),
+        prior: known.prior.clone(),
+        choice: known.choice.filter(|_| asked.threads.is_none()),
+        crew: Crew::of(both[0].threads, inner.calibration().cpu.threads),
+        situation,
+        both: *both,
     };
-    let estimates = estimates.and(choice.map(|choice| not_chosen(estimates[0], choice, all)));
-    Ok(Decision { device, threads, why, estimates, prior: known.prior, choice })
+    let decision = Arc::new(decision);
+    known.decision = Some(decision.clone());
+    Ok(decision)
+}
+
+/// The network's answer for a shape of call.
+fn ask(
+    inner: &Inner,
+    prepared: &Prepared,
+    gpu: Option<&Arc<Gpu>>,
+    args: &[Bound<'_>],
+    plain: &[Arg],
+    grid: Grid,
+    generation: u64,
+) -> Prior {
+    let footprints = footprints(&prepared.kernel, plain, grid);
+    let moves = moves(gpu, args, &footprints);
+    let call = featurize::featurize(&inner.calibration(), prepared, plain, grid, &moves);
+    let prediction = inner.model().predict(&call.features);
+    let (features, log2_work) = (call.features.into(), call.log2_work);
+    let footprints = footprints.into();
+    let refusal = gpu.and_then(|gpu| {
+        let caps = gpu.capabilities();
+        let fits = crossover_shaders::check_call(&prepared.kernel, caps, plain, grid);
+        fits.err().map(|error| error.to_string().into())
+    });
+    Prior { prediction, features, log2_work, generation, footprints, refusal }
+}
+
+/// The estimates of those that can run the call, and of the number of threads that was not chosen.
+fn candidates(
+    inner: &Inner,
+    situation: &Situation,
+    both: &[Estimate; 2],
+    choice: Option<Choice>,
+) -> Estimates {
+    let gpu = match situation.presence {
+        Presence::NoGpu | Presence::Refused => None,
+        Presence::Ready | Presence::Compiling | Presence::Resting => Some(both[1]),
+    };
+    let choice = choice.filter(|_| situation.asked.threads.is_none());
+    let all = inner.calibration().cpu.threads;
+    let other = choice.map(|choice| not_chosen(both[0], choice, all));
+    Estimates::new(both[0]).and(gpu).and(other)
 }
 
 /// The estimate of the CPU with the other number of threads that was looked at.
@@ -143,81 +261,33 @@ fn not_chosen(chosen: Estimate, choice: Choice, all: usize) -> Estimate {
     }
 }
 
-/// What is known of a call before it runs.
-struct Known {
-    prior: Prior,
-    answer: Answer,
-    /// Of threads; `None` where there is but one.
-    choice: Option<Choice>,
-    /// Of the kernel: see [`crate::learned::Learned`]. Trials under way count as visits.
-    visits: [u64; 2],
-    unseen: [u64; 2],
-    surprise: [f64; 2],
-    spent_s: f64,
-}
-
-fn know(
-    inner: &Inner,
-    prepared: &Prepared,
-    args: &[Bound<'_>],
-    plain: &[Arg],
-    grid: Grid,
-) -> Known {
-    let generation = inner.generation();
-    let mut learned = prepared.learned();
-    let (prior, answer) = learned.expect(shape(plain, grid), generation, || {
-        let footprints = footprints(&prepared.kernel, plain, grid);
-        let moves = moves(inner, args, &footprints);
-        let call = featurize::featurize(&inner.calibration(), prepared, plain, grid, &moves);
-        let prediction = inner.model().predict(&call.features);
-        let (features, log2_work) = (call.features.into(), call.log2_work);
-        let footprints = footprints.into();
-        let refusal = inner.gpu().and_then(|gpu| {
-            let caps = gpu.capabilities();
-            let fits = crossover_shaders::check_call(&prepared.kernel, caps, plain, grid);
-            fits.err().map(|error| error.to_string().into())
-        });
-        Prior { prediction, features, log2_work, generation, footprints, refusal }
-    });
-    let visits = [0, 1].map(|at| learned.visits[at] + learned.trials[at]);
-    let (unseen, surprise, spent_s) = (learned.unseen, learned.surprise, learned.spent_s);
-    let choice = choose_threads(inner, &learned.crews, prior.log2_work, &answer);
-    Known { prior, answer, choice, visits, unseen, surprise, spent_s }
-}
-
-/// Why the GPU is no candidate now.
-enum Missing {
-    NoGpu,
-    Refused(Arc<str>),
-    Compiling,
-    Resting,
-}
-
-impl Missing {
-    fn why(&self, inner: &Inner) -> Why {
-        match self {
-            Missing::NoGpu => Why::Only(inner.no_gpu()),
-            Missing::Refused(why) => Why::Only(why.clone()),
-            Missing::Compiling => Why::Compiling,
-            Missing::Resting => {
-                Why::Only("the GPU has failed and rests before the next try".into())
-            }
+/// Why the GPU is no candidate.
+fn missing(inner: &Inner, prepared: &Prepared, prior: &Prior, presence: Presence) -> Why {
+    match presence {
+        Presence::NoGpu | Presence::Ready => Why::Only(inner.no_gpu()),
+        Presence::Refused => {
+            let of_kernel = || match &*prepared.gpu_code() {
+                GpuCode::Refused(_, why) => Some(why.clone()),
+                GpuCode::Ready(_) | GpuCode::Unasked | GpuCode::Compiling => None,
+            };
+            Why::Only(of_kernel().or_else(|| prior.refusal.clone()).unwrap_or_default())
         }
+        Presence::Compiling => Why::Compiling,
+        Presence::Resting => Why::Only("the GPU has failed and rests before the next try".into()),
     }
 }
 
-fn available(inner: &Arc<Inner>, prepared: &Prepared) -> Result<(), Missing> {
+fn presence(inner: &Arc<Inner>, prepared: &Prepared, gpu: Option<&Arc<Gpu>>) -> Presence {
     if !inner.has_gpu() {
-        return Err(Missing::NoGpu);
+        return Presence::NoGpu;
     }
-    if inner.gpu_rests() || inner.gpu_is_gone() {
-        return Err(Missing::Resting);
+    if inner.gpu_rests() || gpu.is_some_and(|gpu| gpu.is_lost() && inner.gpu_is_gone()) {
+        return Presence::Resting;
     }
-    prepared.forget_gpu_unless(inner.gpu().as_ref());
-    match &*prepared.gpu_code() {
-        GpuCode::Ready(_) => Ok(()),
-        GpuCode::Unasked | GpuCode::Compiling => Err(Missing::Compiling),
-        GpuCode::Refused(_, why) => Err(Missing::Refused(why.clone())),
+    match &*prepared.gpu_code_on(gpu) {
+        GpuCode::Ready(_) => Presence::Ready,
+        GpuCode::Unasked | GpuCode::Compiling => Presence::Compiling,
+        GpuCode::Refused(..) => Presence::Refused,
     }
 }
 
@@ -227,12 +297,11 @@ pub(crate) fn items(grid: Grid) -> u64 {
 }
 
 /// What would have to be moved.
-fn moves(inner: &Inner, args: &[Bound<'_>], footprints: &[Footprint]) -> Moves {
+fn moves(gpu: Option<&Arc<Gpu>>, args: &[Bound<'_>], footprints: &[Footprint]) -> Moves {
     let mut moves = Moves::default();
-    let gpu = inner.gpu();
     for (Bound(arg), footprint) in args.iter().zip(footprints) {
         let BoundArg::Buffer(storage, _) = arg else { continue };
-        if gpu.as_ref().is_some_and(|gpu| storage.will_share(gpu)) {
+        if gpu.is_some_and(|gpu| storage.will_share(gpu)) {
             continue;
         }
         let fetch = storage.slot.pending_bytes() as u64;
@@ -282,40 +351,58 @@ fn choose_threads(inner: &Inner, crews: &Crews, log2_work: f64, answer: &Answer)
     (cpu.threads > 1).then(|| crews.choose(log2_work, machine, rule))
 }
 
+/// Seconds of copies before and after a run on each device.
+fn transfers(
+    inner: &Inner,
+    gpu: Option<&Arc<Gpu>>,
+    args: &[Bound<'_>],
+    footprints: &[Footprint],
+) -> [f64; 2] {
+    // Without a GPU, or with what works on host memory in its place, nothing is ever moved.
+    let moves = match gpu {
+        Some(_) => moves(gpu, args, footprints),
+        None => return [0.0; 2],
+    };
+    if moves.copies == [0; 3] {
+        return [0.0; 2];
+    }
+    let (up, down) = inner.transfers.links();
+    let seconds = |link: crate::transfers::Link, bytes: u64, copies: u32| match bytes {
+        0 => 0.0,
+        _ => link.seconds(bytes) + link.latency_s * f64::from(copies.saturating_sub(1)),
+    };
+    let fetch_s = seconds(down, moves.fetch, moves.copies[2]);
+    let to_s = seconds(up, moves.upload, moves.copies[0]);
+    let back_s = seconds(down, moves.results, moves.copies[1]);
+    [fetch_s, to_s + back_s]
+}
+
 fn estimates(
     inner: &Inner,
     answer: &Answer,
-    moves: &Moves,
-    threads: usize,
+    situation: &Situation,
     choice: Option<Choice>,
 ) -> [Estimate; 2] {
+    let choice = choice.filter(|_| situation.asked.threads.is_none());
+    let all = inner.calibration().cpu.threads;
+    let chosen = choice.map_or(1, |choice| choice.crew.threads(all));
+    let threads = [situation.asked.threads.unwrap_or(chosen), 1];
     // The answer is of the crew that is expected to be the better one.
     let slower = match choice {
         Some(choice) if choice.is_trial => choice.other_factor.recip(),
         Some(_) | None => 1.0,
     };
-    let seconds = |link: crate::transfers::Link, bytes: u64, copies: u32| {
-        if bytes == 0 {
-            return 0.0;
+    [(Device::Cpu, slower), (Device::Gpu, 1.0)].map(|(device, factor)| {
+        let at = device as usize;
+        let (run_low_s, run_high_s) = answer.interval_s[at];
+        Estimate {
+            device,
+            threads: threads[at],
+            run_s: answer.run_s[at] * factor,
+            run_low_s: run_low_s * factor,
+            run_high_s: run_high_s * factor,
+            transfer_s: situation.transfer_s[at],
+            wait_s: situation.wait_s[at],
         }
-        link.seconds(bytes) + link.latency_s * f64::from(copies.saturating_sub(1))
-    };
-    let estimate = |device: Device, threads: usize, transfer_s: f64| {
-        let factor = if device == Device::Cpu { slower } else { 1.0 };
-        let run_s = answer.run_s[device as usize] * factor;
-        let (run_low_s, run_high_s) = answer.interval_s[device as usize];
-        let (run_low_s, run_high_s) = (run_low_s * factor, run_high_s * factor);
-        let wait_s = inner.wait_s(device);
-        Estimate { device, threads, run_s, run_low_s, run_high_s, transfer_s, wait_s }
-    };
-    if !inner.has_gpu() {
-        return [estimate(Device::Cpu, threads, 0.0), estimate(Device::Gpu, 1, 0.0)];
-    }
-    let (up, down) = inner.transfers.links();
-    let on_host = inner.gpu_is_host_memory();
-    let fetch = seconds(down, moves.fetch, moves.copies[2]);
-    let to = seconds(up, moves.upload, moves.copies[0]);
-    let back = seconds(down, moves.results, moves.copies[1]);
-    let gpu_s = if on_host { 0.0 } else { to + back };
-    [estimate(Device::Cpu, threads, fetch), estimate(Device::Gpu, 1, gpu_s)]
+    })
 }

@@ -11,7 +11,7 @@ use crossover_kernels::ir::Type;
 use crossover_kernels::{Args, Def, Host, Scalar};
 use crossover_ml::learner::{Learner, LearnerOptions};
 use crossover_ml::{CostModel, Ensemble};
-use crossover_shaders::{Gpu, GpuError, Sharing};
+use crossover_shaders::{Gpu, GpuError, GpuExecutor, Sharing};
 use crossover_wasm::Workers;
 
 use crate::backends::{Backends, CpuBackend, GpuBackend, OpenGpu};
@@ -87,12 +87,13 @@ pub(crate) struct Inner {
     calibration: ArcSwap<Calibration>,
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) transfers: Arc<Transfers>,
-    pub(crate) calls: AtomicU64,
     pub(crate) deadline: Duration,
     /// Predicted nanoseconds of the calls that are under way, on each device.
     loads: [AtomicU64; 2],
     order: Mutex<()>,
     rest: Mutex<Rest>,
+    /// Whether the GPU has failed since it last worked: most calls need to know no more.
+    has_failed: AtomicBool,
     /// When the GPU ended the last call.
     gpu_end: Mutex<Instant>,
     /// Whether a thread is opening the GPU anew.
@@ -235,11 +236,11 @@ impl Builder {
             calibration: ArcSwap::from_pointee(calibration),
             ledger,
             transfers,
-            calls: AtomicU64::new(0),
             deadline: settings.deadline(),
             loads: [AtomicU64::new(0), AtomicU64::new(0)],
             order: Mutex::new(()),
             rest: Mutex::new(Rest { until: None, next: REST_MIN }),
+            has_failed: AtomicBool::new(false),
             gpu_end: Mutex::new(Instant::now()),
             reopening: AtomicBool::new(false),
         });
@@ -452,8 +453,7 @@ impl Inner {
             self.reopen_gpu();
         }
         loop {
-            prepared.forget_gpu_unless(self.gpu().as_ref());
-            let code = prepared.gpu_code().clone();
+            let code = prepared.gpu_code_on(self.gpu().as_ref()).clone();
             match code {
                 GpuCode::Ready(_) | GpuCode::Refused(..) => return code,
                 GpuCode::Unasked if prepared.begin_gpu_compile() => {
@@ -499,6 +499,14 @@ impl Inner {
         }
     }
 
+    /// The same for as long as a look at it takes.
+    pub(crate) fn opened(&self) -> Option<arc_swap::Guard<Arc<GpuExecutor>>> {
+        match &self.gpu {
+            Ok(GpuBackend::Gpu(opened)) => Some(opened.executor()),
+            Ok(GpuBackend::Host(_)) | Err(_) => None,
+        }
+    }
+
     /// Opens a GPU that was lost anew, on this thread.
     fn reopen_gpu(&self) {
         if let Ok(GpuBackend::Gpu(opened)) = &self.gpu
@@ -530,15 +538,11 @@ impl Inner {
 
     /// A call on the GPU has succeeded: the next failure is a first one again.
     pub(crate) fn gpu_works(&self) {
-        let mut rest = self.rest.lock().unwrap_or_else(PoisonError::into_inner);
-        if rest.until.is_some() {
+        if self.has_failed.load(Ordering::Acquire) {
+            let mut rest = self.rest.lock().unwrap_or_else(PoisonError::into_inner);
             (rest.until, rest.next) = (None, REST_MIN);
+            self.has_failed.store(false, Ordering::Release);
         }
-    }
-
-    /// Whether the GPU side works on host memory, so that nothing has to be copied.
-    pub(crate) fn gpu_is_host_memory(&self) -> bool {
-        matches!(self.gpu, Ok(GpuBackend::Host(_)))
     }
 
     /// Why there is no GPU; nothing, where there is one.
@@ -551,9 +555,13 @@ impl Inner {
         let mut rest = self.rest.lock().unwrap_or_else(PoisonError::into_inner);
         rest.until = Some(Instant::now() + rest.next);
         rest.next = (rest.next * 2).min(REST_MAX);
+        self.has_failed.store(true, Ordering::Release);
     }
 
     pub(crate) fn gpu_rests(&self) -> bool {
+        if !self.has_failed.load(Ordering::Acquire) {
+            return false;
+        }
         let rest = self.rest.lock().unwrap_or_else(PoisonError::into_inner);
         rest.until.is_some_and(|until| Instant::now() < until)
     }
@@ -610,7 +618,9 @@ pub(crate) struct Load<'c> {
 impl<'c> Load<'c> {
     pub(crate) fn count(inner: Lent<'c, Inner>, device: Device, seconds: f64) -> Load<'c> {
         let nanos = (seconds * 1e9).clamp(0.0, 1e15) as u64;
-        inner.loads[device as usize].fetch_add(nanos, Ordering::Relaxed);
+        if nanos > 0 {
+            inner.loads[device as usize].fetch_add(nanos, Ordering::Relaxed);
+        }
         Load { inner, device, nanos }
     }
 
@@ -622,7 +632,9 @@ impl<'c> Load<'c> {
 
 impl Drop for Load<'_> {
     fn drop(&mut self) {
-        self.inner.loads[self.device as usize].fetch_sub(self.nanos, Ordering::Relaxed);
+        if self.nanos > 0 {
+            self.inner.loads[self.device as usize].fetch_sub(self.nanos, Ordering::Relaxed);
+        }
     }
 }
 

@@ -114,14 +114,15 @@ impl Prepared {
         *self.gpu_code() = code;
     }
 
-    /// Code of another device than this is of no use.
-    pub(crate) fn forget_gpu_unless(&self, gpu: Option<&Arc<Gpu>>) {
+    /// What has become of it on this device: code of another is of no use.
+    pub(crate) fn gpu_code_on(&self, gpu: Option<&Arc<Gpu>>) -> MutexGuard<'_, GpuCode> {
         let mut code = self.gpu_code();
         if let (GpuCode::Ready(Code::Gpu(version)), Some(gpu)) = (&*code, gpu)
             && !Arc::ptr_eq(version.gpu(), gpu)
         {
             *code = GpuCode::Unasked;
         }
+        code
     }
 
     /// True for the one caller that is to compile for the GPU now.
