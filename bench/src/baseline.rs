@@ -185,26 +185,33 @@ impl Baselines {
             Place::Gpu => self.raw_wgpu()?.prepare(case),
             Place::Here => {
                 self.args.clone_from(&case.inputs);
-                let seconds = self.local(case.entry)?;
+                let seconds = self.local(case.entry, 1)?;
                 case.judge_inputs(&self.args).map_or(Ok(seconds), |wrong| Err(Fault::Wrong(wrong)))
             }
         }
     }
 
-    /// Runs a baseline once more.
-    pub(crate) fn time(&mut self, baseline: Baseline, entry: &Entry) -> Result<f64, Fault> {
+    /// Runs a baseline so many times more, on a GPU once; gives the seconds of one run.
+    pub(crate) fn time(
+        &mut self,
+        baseline: Baseline,
+        entry: &Entry,
+        count: u32,
+    ) -> Result<f64, Fault> {
         match place(baseline) {
-            Place::Server(body) => self.server()?.time(body),
+            Place::Server(body) => self.server()?.time(body, count),
             Place::Gpu => self.raw_wgpu()?.time().map_err(Fault::Missing),
-            Place::Here => self.local(entry),
+            Place::Here => self.local(entry, count),
         }
     }
 
-    fn local(&mut self, entry: &Entry) -> Result<f64, Fault> {
+    fn local(&mut self, entry: &Entry, count: u32) -> Result<f64, Fault> {
         let start = Instant::now();
-        let done = Body::Plain.run(entry.name, &mut self.args);
-        let seconds = start.elapsed().as_secs_f64();
-        done.map(|()| seconds).ok_or_else(|| Fault::Missing(no_body(Body::Plain)))
+        for _ in 0..count {
+            let done = Body::Plain.run(entry.name, &mut self.args);
+            done.ok_or_else(|| Fault::Missing(no_body(Body::Plain)))?;
+        }
+        Ok(start.elapsed().as_secs_f64() / f64::from(count))
     }
 
     fn server(&mut self) -> Result<&mut Server, Fault> {
@@ -265,7 +272,7 @@ mod tests {
         baselines.prepare(&case);
         assert!(baselines.check(Baseline::NativeDefault, &case).is_ok());
         // It adds to its bins: the second check begins anew.
-        assert!(baselines.time(Baseline::NativeDefault, entry).is_ok());
+        assert!(baselines.time(Baseline::NativeDefault, entry, 2).is_ok());
         assert!(baselines.check(Baseline::NativeDefault, &case).is_ok());
         for baseline in [Baseline::Native, Baseline::Native128] {
             let fault = baselines.check(baseline, &case);

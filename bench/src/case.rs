@@ -117,10 +117,28 @@ impl<'r> Case<'r> {
     /// Gives the seconds in all.
     pub(crate) fn round_trip(
         &mut self,
-        prepare: impl FnOnce(Call<'_>) -> Call<'_>,
+        prepare: impl Fn(Call<'_>) -> Call<'_>,
+    ) -> Result<(Outcome, f64), Error> {
+        self.round_trips(1, prepare)
+    }
+
+    /// The same so many times in a row, of which the first finds the data on the host: the newest outcome,
+    /// and the seconds of one.
+    pub(crate) fn round_trips(
+        &mut self,
+        count: u32,
+        prepare: impl Fn(Call<'_>) -> Call<'_>,
     ) -> Result<(Outcome, f64), Error> {
         self.touch()?;
         let start = std::time::Instant::now();
+        let mut outcome = self.run_and_look(&prepare)?;
+        for _ in 1..count {
+            outcome = self.run_and_look(&prepare)?;
+        }
+        Ok((outcome, start.elapsed().as_secs_f64() / f64::from(count)))
+    }
+
+    fn run_and_look(&mut self, prepare: &impl Fn(Call<'_>) -> Call<'_>) -> Result<Outcome, Error> {
         let outcome = prepare(self.call()).run()?;
         for (held, access) in self.held.iter().zip(&self.access) {
             if *access == Some(Access::Read) {
@@ -132,7 +150,7 @@ impl<'r> Case<'r> {
                 _ => {}
             }
         }
-        Ok((outcome, start.elapsed().as_secs_f64()))
+        Ok(outcome)
     }
 
     /// Bytes copied between host and GPU for the newest call.

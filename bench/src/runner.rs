@@ -3,8 +3,9 @@
 //! For each kernel and size: the prediction before the first run; a few calls that the scheduler
 //! places itself; a checked run on each side; then repetitions on each side in turns, so that a slow
 //! moment of the machine hits all sides alike. A quick call is made once before it is timed: what the
-//! side before it left in the caches is not its affair. Times are medians, from the call to the result
-//! on the host, with inputs newest on the host.
+//! side before it left in the caches is not its affair. Calls on the CPU that take no longer than the
+//! clock needs to be exact are timed in rows, ours and the baselines' alike. Times are medians, from the
+//! call to the result on the host, with inputs newest on the host.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -33,6 +34,9 @@ const LONG: f64 = 0.5;
 
 /// Calls that take less than this are made once before each that is timed.
 pub(crate) const QUICK: f64 = 5e-3;
+
+/// Time that a row of calls on the CPU takes at least, and the most calls of a row.
+const ROW: (f64, f64) = (2e-5, 64.0);
 
 /// The two sides, then the baselines.
 const SIDES: usize = Device::ALL.len() + Baseline::ALL.len();
@@ -94,7 +98,19 @@ impl Side {
     }
 
     fn is_quick(&self) -> bool {
-        self.times.last().copied().unwrap_or(self.once_s) < QUICK
+        self.newest_s() < QUICK
+    }
+
+    fn newest_s(&self) -> f64 {
+        self.times.last().copied().unwrap_or(self.once_s)
+    }
+
+    /// Calls of a row on this device. One on a GPU: later calls would find their data there.
+    fn row(&self, device: Device) -> u32 {
+        match device {
+            Device::Cpu => (ROW.0 / self.newest_s()).ceil().clamp(1.0, ROW.1) as u32,
+            Device::Gpu => 1,
+        }
     }
 }
 
@@ -257,16 +273,16 @@ fn time_device(case: &mut Case<'_>, device: Device, side: &mut Side) -> Result<(
     if side.is_quick() {
         case.round_trip(|call| call.device(device))?;
     }
-    let (outcome, seconds) = case.round_trip(|call| call.device(device))?;
+    let (outcome, seconds) = case.round_trips(side.row(device), |call| call.device(device))?;
     side.times.push(seconds);
     side.run_times.push(outcome.measured.run_s);
     Ok(())
 }
 
 fn time_baseline(case: &Case<'_>, baselines: &mut Baselines, baseline: Baseline, side: &mut Side) {
-    let mut time = || baselines.time(baseline, case.entry);
-    let first = if side.is_quick() { time().map(|_| ()) } else { Ok(()) };
-    match first.and_then(|()| time()) {
+    let mut time = |count| baselines.time(baseline, case.entry, count);
+    let first = if side.is_quick() { time(1).map(|_| ()) } else { Ok(()) };
+    match first.and_then(|()| time(side.row(baseline.device()))) {
         Ok(seconds) => side.times.push(seconds),
         // What was measured before is no median of all repetitions.
         Err(Fault::Missing(why) | Fault::Wrong(why)) => {

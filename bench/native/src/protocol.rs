@@ -4,8 +4,8 @@
 //! prepare matmul 384 7      ready             arguments from a seed
 //! check plain               took 0.0031       run on fresh arguments, result compared
 //! check vector              wrong …           … and it is not the reference's
-//! time plain                took 0.0029       run once more
-//! time vector               none              the kernel is not written like this
+//! time plain 1              took 0.0029       run so many times more: the seconds of one
+//! time vector 8             none              the kernel is not written like this
 //! peak 2                    flops 2.2e11      of two threads together
 //! nonsense                  failed …          what could not be done
 //! ```
@@ -31,8 +31,8 @@ pub enum Request {
     },
     /// Run it on fresh arguments and compare the result with the reference.
     Check(Body),
-    /// Run it once more.
-    Time(Body),
+    /// Run it so many times more, and say what one run took.
+    Time(Body, u32),
     /// Measure the multiply-adds of so many threads.
     Peak(usize),
 }
@@ -71,7 +71,7 @@ impl fmt::Display for Request {
         match self {
             Request::Prepare { kernel, size, seed } => write!(f, "prepare {kernel} {size} {seed}"),
             Request::Check(body) => write!(f, "check {}", body.name()),
-            Request::Time(body) => write!(f, "time {}", body.name()),
+            Request::Time(body, count) => write!(f, "time {} {count}", body.name()),
             Request::Peak(threads) => write!(f, "peak {threads}"),
         }
     }
@@ -85,7 +85,7 @@ impl FromStr for Request {
         let request = match words[..] {
             ["prepare", kernel, size, seed] => prepare(kernel, size, seed),
             ["check", name] => body(name).map(Request::Check),
-            ["time", name] => body(name).map(Request::Time),
+            ["time", name, count] => time(name, count),
             ["peak", threads] => threads.parse().ok().map(Request::Peak),
             _ => None,
         };
@@ -96,6 +96,11 @@ impl FromStr for Request {
 fn prepare(kernel: &str, size: &str, seed: &str) -> Option<Request> {
     let (size, seed) = (size.parse().ok()?, seed.parse().ok()?);
     Some(Request::Prepare { kernel: kernel.to_owned(), size, seed })
+}
+
+fn time(name: &str, count: &str) -> Option<Request> {
+    let count = count.parse().ok().filter(|&count| count > 0)?;
+    Some(Request::Time(body(name)?, count))
 }
 
 fn body(name: &str) -> Option<Body> {
@@ -145,7 +150,7 @@ mod tests {
         let requests = [
             Request::Prepare { kernel: "matmul".to_owned(), size: 384, seed: u64::MAX },
             Request::Check(Body::Plain),
-            Request::Time(Body::Vector),
+            Request::Time(Body::Vector, 3),
             Request::Peak(2),
         ];
         for request in requests {
@@ -172,7 +177,8 @@ mod tests {
 
     #[test]
     fn other_lines_are_refused() {
-        let lines = ["", "prepare", "prepare sum -1 0", "prepare sum 1", "check", "time fast", "x"];
+        let lines =
+            ["", "prepare", "prepare sum -1 0", "prepare sum 1", "check", "time plain 0", "x"];
         for line in lines {
             assert_eq!(line.parse::<Request>(), Err(Unreadable(line.to_owned())));
         }

@@ -43,8 +43,9 @@ impl Server {
         self.seconds(&Request::Check(body), body)
     }
 
-    pub(super) fn time(&mut self, body: Body) -> Result<f64, Fault> {
-        self.seconds(&Request::Time(body), body)
+    /// The seconds of one run of so many.
+    pub(super) fn time(&mut self, body: Body, count: u32) -> Result<f64, Fault> {
+        self.seconds(&Request::Time(body, count), body)
     }
 
     /// Multiply-adds of so many threads, in operations a second.
@@ -99,6 +100,6 @@ mod tests {
         // It ends at once.
         let mut server = Server::spawn(Path::new("true"), 1).expect("every Unix has it");
         assert!(server.prepare("sum", 1, 1).is_err_and(|why| why.contains("server")));
-        assert!(matches!(server.time(Body::Plain), Err(Fault::Missing(_))));
+        assert!(matches!(server.time(Body::Plain, 1), Err(Fault::Missing(_))));
     }
 }
