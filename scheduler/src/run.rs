@@ -143,7 +143,13 @@ pub(crate) fn issue(
     claim: Claim,
     deadline: Option<Deadline>,
 ) -> Result<Flight, Box<(Error, Claim)>> {
+    let mut trust = version.gpu().trust();
     wait_for(version, &claim);
+    while trust != version.gpu().trust() {
+        // Those that have failed meanwhile have taken back what they had handed on.
+        trust = version.gpu().trust();
+        wait_for(version, &claim);
+    }
     let (copies, transfer) = match upload(job, version, &claim) {
         Ok(uploaded) => uploaded,
         Err(error) => return Err(Box::new((error, claim))),
@@ -162,7 +168,7 @@ pub(crate) fn issue(
         }
     }
     let start = Instant::now();
-    let underway = match version.issue(&args, job.grid, claim, deadline) {
+    let mut underway = match version.issue(&args, job.grid, claim, deadline) {
         Ok(underway) => underway,
         Err(stopped) => {
             let (error, claim) = *stopped;
@@ -170,6 +176,7 @@ pub(crate) fn issue(
             return Err(Box::new((error.into(), claim)));
         }
     };
+    underway.trusts(trust);
     let transfer_s = transfer.as_secs_f64();
     let mut flight = Flight {
         underway,
@@ -270,9 +277,11 @@ fn upload(job: &Job, version: &GpuVersion, claim: &Claim) -> Result<(Vec<OnGpu>,
         }
         let needed = if is_blank { 0..0 } else { touched.clone() };
         if storage.stale_bytes(&needed) > 0 {
-            // Before the storage is locked: who waits here waits for others that may want it. And what is lost is
-            // not uploaded for what it was.
+            // Before the storage is locked: who waits here waits for others that may want it.
             claim.wait();
+        }
+        if !needed.is_empty() {
+            // What is lost is not used for what it was.
             storage.slot.held()?;
         }
         let copy = storage.on_gpu(
@@ -319,7 +328,7 @@ fn leave_results(job: &Job, device: &str, copies: &[OnGpu], flight: &mut Flight)
             fetch = unless(flight.is_void.clone(), fetch);
         }
         storage.gpu_is_current(&part);
-        flight.underway.leave(&storage.slot, part, fetch);
+        flight.underway.leave(&storage.slot, part, fetch, copy.is_blank);
     }
 }
 

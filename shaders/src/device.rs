@@ -18,6 +18,7 @@ use crate::import::Importer;
 use crate::kept::Kept;
 use crate::legality::Capabilities;
 use crate::timeline::{Timeline, Waited};
+use crate::underway::Trust;
 
 /// How long a wait by polling spins before it sleeps: a tiny dispatch takes less.
 const SPIN: Duration = Duration::from_micros(200);
@@ -496,6 +497,11 @@ impl Gpu {
     /// How many errors it has reported so far.
     pub(crate) fn failures(&self) -> u64 {
         self.health.failures.load(Ordering::Acquire)
+    }
+
+    /// Its state now: taken before a call looks at what it is to work on, for [`crate::Underway::trusts`].
+    pub fn trust(&self) -> Trust {
+        Trust(self.failures())
     }
 
     /// Whether it was given up while it worked, and may still be at it.

@@ -43,6 +43,6 @@ pub use emit::{Binding, Field, Layout, Member, Role, Shader, emit};
 pub use forms::shaders;
 pub use legality::Capabilities;
 pub use schedule::{SCAN_ELEMENTS, Schedule};
-pub use underway::{Took, Underway};
+pub use underway::{Took, Trust, Underway};
 pub use version::{GpuExecutor, GpuVersion};
 pub use windows::check_call;

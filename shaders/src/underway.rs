@@ -96,6 +96,11 @@ pub struct Underway<C: BorrowMut<Claim>> {
     pub(crate) before: Took,
 }
 
+/// A state of a device: as long as it is the same, nothing that was given to the device has failed. See
+/// [`crate::Gpu::trust`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Trust(pub(crate) u64);
+
 /// A submission, and what it needs until it is done.
 #[derive(Debug)]
 pub(crate) struct Running {
@@ -137,8 +142,15 @@ impl<C: BorrowMut<Claim>> Underway<C> {
     ///
     /// # Panics
     /// When the claim does not cover the slot for writing.
-    pub fn leave(&mut self, slot: &Slot, part: Range<usize>, fill: Fill) {
-        self.claim().defer(slot, part, fill);
+    pub fn leave(&mut self, slot: &Slot, part: Range<usize>, fill: Fill, is_new: bool) {
+        self.claim().defer(slot, part, fill, is_new);
+    }
+
+    /// What the call works on was looked at then: it counts as failed, if the device has failed since.
+    pub fn trusts(&mut self, since: Trust) {
+        if let Some(running) = &mut self.running {
+            running.failures = running.failures.min(since.0);
+        }
     }
 
     /// Waits for the end, and gives the claim back. Where the device failed while it worked on host memory, what it may have changed
@@ -206,7 +218,11 @@ impl<C: BorrowMut<Claim>> Underway<C> {
     /// overwritten anyway, and what a device that hangs may still touch is never used again.
     fn quarantine(&mut self, error: &DeviceError) {
         let gpu = self.version.gpu.clone();
-        // What was given to the device until now may rest on what this call has not done.
+        // What was given to the device until now may rest on what this call has not done; what is given to it
+        // from here on waits until the loss is known. In this order: none is in between.
+        if let Some(claim) = self.claim.as_mut() {
+            claim.borrow_mut().take_back();
+        }
         gpu.distrust();
         let hangs = gpu.is_abandoned();
         if !hangs {
@@ -214,7 +230,6 @@ impl<C: BorrowMut<Claim>> Underway<C> {
         }
         let failed = matches!(error, DeviceError::Failed(_) | DeviceError::Memory { .. });
         let Some(claim) = self.claim.as_mut().map(BorrowMut::borrow_mut) else { return };
-        claim.take_back();
         for HostMemory { slot, is_written, is_blank, .. } in &self.host_memory {
             let (kernel, device) = (&self.version.kernel.entry.name, &gpu.info().name);
             let message = format!("{device} failed while `{kernel}` changed it in place");

@@ -225,12 +225,16 @@ impl Claim {
     }
 
     /// Leaves the newest of some bytes of a slot claimed for writing elsewhere: `fill` fetches them when
-    /// somebody looks. An earlier fill of the same bytes that nobody needed is forgotten.
+    /// somebody looks. An earlier fill of the same bytes that nobody needed is forgotten; content that is
+    /// lost stays lost, unless these bytes are made of nothing that the slot held.
     ///
     /// # Panics
     /// When the claim does not cover the slot for writing.
-    pub fn defer(&mut self, slot: &Slot, part: Range<usize>, fill: Fill) {
+    pub fn defer(&mut self, slot: &Slot, part: Range<usize>, fill: Fill, is_new: bool) {
         self.wait_in_stream_for(slot);
+        if is_new {
+            slot.forget_pending(&part);
+        }
         slot.set_pending(part, fill);
     }
 

@@ -191,14 +191,15 @@ impl Slot {
         self.pending.waiting.store(waits, Ordering::Release);
     }
 
+    /// Where the slot's content is lost, it stays so: what is elsewhere may have been made from it.
     pub(crate) fn set_pending(&self, part: Range<usize>, fill: Fill) {
-        self.forget_pending(&part);
         if part.is_empty() {
             return;
         }
         let mut missing = Ranges::default();
-        missing.insert(part);
+        missing.insert(part.clone());
         let mut state = self.pending.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.forget(&part);
         state.elsewhere.push(Elsewhere { missing, fill });
         self.pending.waiting.store(true, Ordering::Release);
     }
@@ -328,8 +329,9 @@ mod tests {
     #[test]
     fn deferred_bytes_are_fetched_once_when_somebody_looks() {
         let slot = Arc::new(Slot::zeroed(4).expect("memory"));
-        let defer =
-            |fill: super::Fill| claim([(slot.clone(), Want::Write)]).defer(&slot, 0..4, fill);
+        let defer = |fill: super::Fill| {
+            claim([(slot.clone(), Want::Write)]).defer(&slot, 0..4, fill, false)
+        };
         defer(Box::new(|_, bytes| {
             bytes.fill(7);
             Ok(())
@@ -345,6 +347,26 @@ mod tests {
     }
 
     #[test]
+    fn what_is_lost_stays_lost_until_something_new_is_there() {
+        let slot = Arc::new(Slot::zeroed(4).expect("memory"));
+        let claimed = || claim([(slot.clone(), Want::Write)]);
+        let ones = || -> super::Fill {
+            Box::new(|_, bytes| {
+                bytes.fill(1);
+                Ok(())
+            })
+        };
+        claimed().lose(&slot, "the device is gone".into());
+        claimed().defer(&slot, 0..4, ones(), false);
+        assert!(slot.held().is_err() && slot.settle(&claimed()).is_err());
+        claimed().defer(&slot, 0..2, ones(), true);
+        assert!(slot.held().is_err(), "half of it is still lost");
+        claimed().defer(&slot, 0..4, ones(), true);
+        assert_eq!((slot.held(), slot.settle(&claimed())), (Ok(()), Ok(())));
+        assert_eq!(*slot.read::<u8>(), [1; 4]);
+    }
+
+    #[test]
     fn only_the_part_that_is_looked_at_is_fetched() {
         let slot = Arc::new(Slot::zeroed(100).expect("memory"));
         let fetched = Arc::new(std::sync::Mutex::new(Vec::new()));
@@ -357,6 +379,7 @@ mod tests {
                 bytes.fill(start as u8 + 1);
                 Ok(())
             }),
+            false,
         );
         assert_eq!(*slot.read_part::<u8>(10..20), [11; 10]);
         assert_eq!(slot.pending_bytes(), 90);
@@ -380,7 +403,7 @@ mod tests {
                 bytes.fill(value);
                 Ok(())
             };
-            claim([(slot.clone(), Want::Write)]).defer(&slot, part, Box::new(fill));
+            claim([(slot.clone(), Want::Write)]).defer(&slot, part, Box::new(fill), false);
         };
         defer(0..20, 1);
         defer(10..30, 2);
