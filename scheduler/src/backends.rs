@@ -9,8 +9,9 @@ use crossover_kernels::ir::Kernel;
 use crossover_shaders::{Gpu, GpuError, GpuExecutor, GpuOptions, Sharing};
 use crossover_wasm::{Schedule, WasmExecutor, WasmOptions, Workers};
 
-use crate::config::{GpuMemory, GpuUse, Settings};
+use crate::config::{ALL_ADAPTERS, GpuMemory, GpuUse, Settings};
 use crate::error::Error;
+use crate::gpus::ADAPTERS_MAX;
 use crate::version::Code;
 
 /// Makes code for the CPU.
@@ -93,17 +94,20 @@ impl GpuBackend {
 /// The back ends of a runtime.
 pub(crate) struct Backends {
     pub(crate) cpu: CpuBackend,
-    /// The GPU's, or why there is none.
-    pub(crate) gpu: Result<GpuBackend, Arc<str>>,
+    /// The GPUs', in the order in which they are asked for.
+    pub(crate) gpus: Vec<GpuBackend>,
+    /// Why there is no GPU, where there is none.
+    pub(crate) no_gpu: Arc<str>,
 }
 
 impl Backends {
-    /// Opens what the settings ask for, but for the sides that have an executor of the caller's.
+    /// Opens what the settings ask for, but for the sides that have executors of the caller's.
     pub(crate) fn open(
         settings: &Settings,
-        [cpu, gpu]: [Option<Arc<dyn Executor>>; 2],
+        cpu: Option<Arc<dyn Executor>>,
+        gpus: Vec<Arc<dyn Executor>>,
         workers: Option<Arc<dyn Workers>>,
-        open: Option<OpenGpu>,
+        open: Vec<OpenGpu>,
     ) -> Result<Backends, Error> {
         let cpu = match cpu {
             Some(executor) => CpuBackend::Host(executor),
@@ -112,33 +116,70 @@ impl Backends {
                 CpuBackend::Wasm(WasmExecutor::with(options)?)
             }
         };
-        let gpu = match gpu {
-            Some(executor) => Ok(GpuBackend::Host(executor)),
-            None => open_gpu(settings, open),
+        let (gpus, no_gpu) = if gpus.is_empty() {
+            open_gpus(settings, open)
+        } else {
+            (gpus.into_iter().map(GpuBackend::Host).collect(), "".into())
         };
-        if let (GpuUse::Require, Err(why)) = (settings.gpu, &gpu) {
-            let message = format!("a GPU is required, but there is none: {why}");
+        if settings.gpu == GpuUse::Require && gpus.is_empty() {
+            let message = format!("a GPU is required, but there is none: {no_gpu}");
             return Err(Error::Setting { name: "gpu".into(), message });
         }
-        Ok(Backends { cpu, gpu })
+        if gpus.len() > ADAPTERS_MAX {
+            let message = format!("{} adapters are more than {ADAPTERS_MAX}", gpus.len());
+            return Err(Error::Setting { name: "adapter".into(), message });
+        }
+        Ok(Backends { cpu, gpus, no_gpu })
     }
 }
 
-/// The GPU, or why there is none.
-fn open_gpu(settings: &Settings, open: Option<OpenGpu>) -> Result<GpuBackend, Arc<str>> {
+/// The GPUs, and why there is none.
+fn open_gpus(settings: &Settings, mut open: Vec<OpenGpu>) -> (Vec<GpuBackend>, Arc<str>) {
     if settings.gpu == GpuUse::Off {
-        return Err("the GPU is switched off (setting `gpu`)".into());
+        return (Vec::new(), "the GPU is switched off (setting `gpu`)".into());
     }
-    let open = open.unwrap_or_else(|| {
-        let adapter = settings.adapter.clone();
-        let sharing = Some(match settings.gpu_memory {
-            GpuMemory::Imported => Sharing::Imported,
-            GpuMemory::Mapped => Sharing::Mapped,
-            GpuMemory::Staged => Sharing::Staged,
-        });
-        let cache = settings.cache();
-        let options = GpuOptions { adapter, sharing, cache, ..GpuOptions::default() };
-        Arc::new(move || Gpu::open(&options))
+    if open.is_empty() {
+        open = asked(settings).into_iter().map(|adapter| opener(settings, adapter)).collect();
+    }
+    let (mut gpus, mut why) = (Vec::new(), String::new());
+    for open in open {
+        match OpenedGpu::open(open) {
+            Ok(opened) => gpus.push(GpuBackend::Gpu(opened)),
+            Err(error) => {
+                tracing::warn!(%error, "a GPU cannot be used");
+                why = if why.is_empty() { error.to_string() } else { format!("{why}; {error}") };
+            }
+        }
+    }
+    (gpus, why.into())
+}
+
+/// The names of the adapters that are asked for; no name means the best.
+fn asked(settings: &Settings) -> Vec<Option<String>> {
+    match settings.adapter.as_deref() {
+        None => vec![None],
+        Some(ALL_ADAPTERS) => {
+            let mut names: Vec<_> = crossover_shaders::adapters()
+                .into_iter()
+                .map(|found| Some(found.name))
+                .take(ADAPTERS_MAX)
+                .collect();
+            if names.is_empty() {
+                names.push(None);
+            }
+            names
+        }
+        Some(names) => names.split(';').map(|name| Some(name.trim().to_owned())).collect(),
+    }
+}
+
+fn opener(settings: &Settings, adapter: Option<String>) -> OpenGpu {
+    let sharing = Some(match settings.gpu_memory {
+        GpuMemory::Imported => Sharing::Imported,
+        GpuMemory::Mapped => Sharing::Mapped,
+        GpuMemory::Staged => Sharing::Staged,
     });
-    OpenedGpu::open(open).map(GpuBackend::Gpu).map_err(|error| error.to_string().into())
+    let cache = settings.cache();
+    let options = GpuOptions { adapter, sharing, cache, ..GpuOptions::default() };
+    Arc::new(move || Gpu::open(&options))
 }

@@ -10,6 +10,7 @@ use bytemuck::Pod;
 use crossover_kernels::Scalar;
 use crossover_memory::{Ranges, ReadGuard, Slot, Want, WriteGuard, claim};
 use crossover_shaders::{DeviceBuffer, DeviceError, Gpu};
+use smallvec::SmallVec;
 
 use crate::error::Error;
 use crate::ledger::Reason;
@@ -74,19 +75,24 @@ pub struct Buffer<T> {
 #[derive(Debug)]
 pub(crate) struct Storage {
     pub(crate) slot: Arc<Slot>,
-    device: Mutex<DeviceSide>,
-    /// Whether there is a copy on the GPU, and whether its driver refuses to share: for those who need to
+    /// Of each GPU that has been given it.
+    devices: Mutex<Devices>,
+    /// Whether there is a copy on a GPU, and whether a driver refuses to share: for those who need to
     /// know no more, without the lock. Both change under it, by those whose claim lets nobody in who must
     /// know of the change.
     has_copy: AtomicBool,
     is_unshared: AtomicBool,
 }
 
-/// The buffer on the GPU: a copy, or the slot itself.
-#[derive(Debug, Default)]
+/// Most runtimes have one GPU.
+type Devices = SmallVec<[DeviceSide; 1]>;
+
+/// The buffer on a GPU: a copy, or the slot itself.
+#[derive(Debug)]
 struct DeviceSide {
+    gpu: Arc<Gpu>,
     copy: Option<Arc<DeviceBuffer>>,
-    /// Bytes of the copy that are older than the host's.
+    /// Bytes of the copy that are older than the newest.
     stale: Ranges,
     shared: Shared,
 }
@@ -108,26 +114,43 @@ enum Shared {
 pub enum Residency {
     /// In host memory alone.
     Host,
-    /// On the GPU alone.
+    /// On a GPU alone.
     Gpu,
     /// In both.
     Both,
-    /// Some of it on the host, some on the GPU.
+    /// Some of it on the host, some on a GPU.
     Split,
 }
 
+impl DeviceSide {
+    fn is_current(&self) -> bool {
+        match (&self.shared, &self.copy) {
+            (Shared::Yes(_), _) => true,
+            (_, Some(_)) => self.stale.is_empty(),
+            (_, None) => false,
+        }
+    }
+}
+
+/// The buffer on this GPU. What was on devices that are gone is forgotten.
+fn side<'d>(devices: &'d mut Devices, gpu: &Arc<Gpu>) -> &'d mut DeviceSide {
+    devices.retain(|side| !side.gpu.is_lost() || Arc::ptr_eq(&side.gpu, gpu));
+    let known = devices.iter().position(|side| Arc::ptr_eq(&side.gpu, gpu));
+    let at = known.unwrap_or_else(|| {
+        let (copy, stale, shared) = Default::default();
+        devices.push(DeviceSide { gpu: gpu.clone(), copy, stale, shared });
+        devices.len() - 1
+    });
+    &mut devices[at]
+}
+
 impl Storage {
-    fn device(&self) -> MutexGuard<'_, DeviceSide> {
-        self.device.lock().unwrap_or_else(PoisonError::into_inner)
+    fn devices(&self) -> MutexGuard<'_, Devices> {
+        self.devices.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn residency(&self) -> Residency {
-        let device = self.device();
-        let is_current = match (&device.shared, &device.copy) {
-            (Shared::Yes(_), _) => true,
-            (_, Some(_)) => device.stale.is_empty(),
-            (_, None) => false,
-        };
+        let is_current = self.devices().iter().any(DeviceSide::is_current);
         match (self.slot.is_pending(), is_current) {
             (true, true) => Residency::Gpu,
             (true, false) => Residency::Split,
@@ -136,54 +159,73 @@ impl Storage {
         }
     }
 
-    /// How many of these bytes the GPU lacks.
-    pub(crate) fn stale_bytes(&self, part: &Range<usize>) -> usize {
-        if !self.has_copy.load(Ordering::Acquire) {
+    /// How many of these bytes a GPU lacks.
+    pub(crate) fn stale_bytes(&self, gpu: Option<&Arc<Gpu>>, part: &Range<usize>) -> usize {
+        let (Some(gpu), true) = (gpu, self.has_copy.load(Ordering::Acquire)) else {
             return part.len();
-        }
-        let device = self.device();
-        let stale = |_| device.stale.within(part).iter().map(Range::len).sum();
-        device.copy.as_ref().map_or(part.len(), stale)
+        };
+        let devices = self.devices();
+        let known = devices.iter().find(|s| s.copy.is_some() && Arc::ptr_eq(&s.gpu, gpu));
+        known.map_or(part.len(), |s| s.stale.within(part).iter().map(Range::len).sum())
     }
 
-    /// The host's content is about to change: the copy on the GPU is no longer the newest.
+    /// The host's content is about to change: no copy on a GPU is the newest any longer.
     pub(crate) fn host_changes(&self) {
-        self.host_changes_part(0..self.slot.bytes());
+        self.host_is_current(&(0..self.slot.bytes()));
     }
 
-    fn host_changes_part(&self, part: Range<usize>) {
+    /// The host has the newest content of some bytes.
+    pub(crate) fn host_is_current(&self, part: &Range<usize>) {
         // A copy that is yet to be made will lack everything.
         if self.has_copy.load(Ordering::Acquire) {
-            self.device().stale.insert(part);
+            self.devices().iter_mut().for_each(|side| side.stale.insert(part.clone()));
         }
     }
 
-    /// Whether the GPU will work on the slot in place.
-    pub(crate) fn will_share(&self, gpu: &Gpu) -> bool {
-        gpu.can_share(&self.slot) && !self.is_unshared.load(Ordering::Acquire)
+    /// A GPU has the newest content of some bytes, in its copy or in place.
+    pub(crate) fn gpu_is_current(&self, gpu: &Arc<Gpu>, part: &Range<usize>) {
+        if self.has_copy.load(Ordering::Acquire) {
+            for side in self.devices().iter_mut() {
+                match Arc::ptr_eq(&side.gpu, gpu) {
+                    true => side.stale.remove(part),
+                    false => side.stale.insert(part.clone()),
+                }
+            }
+        }
     }
 
-    /// The slot as a buffer of the GPU; `None` where a copy is needed.
+    /// Whether a GPU will work on the slot in place.
+    pub(crate) fn will_share(&self, gpu: &Arc<Gpu>) -> bool {
+        let refuses =
+            |side: &DeviceSide| Arc::ptr_eq(&side.gpu, gpu) && matches!(side.shared, Shared::No);
+        gpu.can_share(&self.slot)
+            && !(self.is_unshared.load(Ordering::Acquire) && self.devices().iter().any(refuses))
+    }
+
+    /// The slot as a buffer of a GPU; `None` where a copy is needed.
     pub(crate) fn shared(&self, gpu: &Arc<Gpu>) -> Result<Option<Arc<DeviceBuffer>>, DeviceError> {
         if !gpu.can_share(&self.slot) {
             return Ok(None);
         }
-        let mut device = self.device();
-        if matches!(&device.shared, Shared::Yes(buffer) if !Arc::ptr_eq(buffer.gpu(), gpu)) {
-            device.shared = Shared::Untried;
-        }
-        if let Shared::Untried = device.shared {
+        let mut devices = self.devices();
+        let side = side(&mut devices, gpu);
+        if let Shared::Untried = side.shared {
             let over = DeviceBuffer::over(gpu, &self.slot, self.slot.bytes() as u64)?;
-            device.shared = over.map_or(Shared::No, |buffer| Shared::Yes(Arc::new(buffer)));
-            self.is_unshared.store(matches!(device.shared, Shared::No), Ordering::Release);
+            side.shared = match over {
+                Some(buffer) => Shared::Yes(Arc::new(buffer)),
+                None => {
+                    self.is_unshared.store(true, Ordering::Release);
+                    Shared::No
+                }
+            };
         }
-        match &device.shared {
+        match &side.shared {
             Shared::Yes(buffer) => Ok(Some(buffer.clone())),
             Shared::No | Shared::Untried => Ok(None),
         }
     }
 
-    /// The copy on the GPU, current in some bytes; `upload` brings what it lacks of them there.
+    /// The copy on a GPU, current in some bytes; `upload` brings what it lacks of them there.
     pub(crate) fn on_gpu<E>(
         &self,
         gpu: &Arc<Gpu>,
@@ -191,41 +233,28 @@ impl Storage {
         make: impl FnOnce() -> Result<DeviceBuffer, E>,
         mut upload: impl FnMut(&DeviceBuffer, Range<usize>) -> Result<(), E>,
     ) -> Result<Arc<DeviceBuffer>, E> {
-        let mut device = self.device();
-        let copy = match &device.copy {
-            Some(copy) if Arc::ptr_eq(copy.gpu(), gpu) => copy.clone(),
-            // None yet, or one on a device that is gone.
-            Some(_) | None => {
+        let mut devices = self.devices();
+        let side = side(&mut devices, gpu);
+        let copy = match &side.copy {
+            Some(copy) => copy.clone(),
+            None => {
                 let copy = Arc::new(make()?);
-                device.copy = Some(copy.clone());
-                device.stale = Ranges::below(self.slot.bytes());
+                side.copy = Some(copy.clone());
+                side.stale = Ranges::below(self.slot.bytes());
                 self.has_copy.store(true, Ordering::Release);
                 copy
             }
         };
-        for stale in device.stale.within(part) {
+        for stale in side.stale.within(part) {
             upload(&copy, stale.clone())?;
-            device.stale.remove(&stale);
+            side.stale.remove(&stale);
         }
         Ok(copy)
     }
 
-    /// The copy on the GPU has the newest content of some bytes.
-    pub(crate) fn gpu_is_current(&self, part: &Range<usize>) {
-        self.device().stale.remove(part);
-    }
-
-    /// The host has the newest content of some bytes.
-    pub(crate) fn host_is_current(&self, part: &Range<usize>) {
-        self.device().stale.insert(part.clone());
-    }
-
-    /// The copy on the GPU has been given up: the device is gone.
-    pub(crate) fn forget_gpu(&self) {
-        let mut device = self.device();
-        *device = DeviceSide::default();
-        self.has_copy.store(false, Ordering::Release);
-        self.is_unshared.store(false, Ordering::Release);
+    /// What a GPU had of it has been given up: the device is gone.
+    pub(crate) fn forget_gpu(&self, gpu: &Arc<Gpu>) {
+        self.devices().retain(|side| !Arc::ptr_eq(&side.gpu, gpu));
     }
 }
 
@@ -233,8 +262,8 @@ impl<T: Element> Buffer<T> {
     pub(crate) fn new(elements: usize) -> Result<Buffer<T>, Error> {
         let bytes = elements.saturating_mul(size_of::<T>());
         let slot = Arc::new(Slot::zeroed(bytes)?);
-        let (device, has_copy, is_unshared) = Default::default();
-        let storage = Arc::new(Storage { slot, device, has_copy, is_unshared });
+        let (devices, has_copy, is_unshared) = Default::default();
+        let storage = Arc::new(Storage { slot, devices, has_copy, is_unshared });
         Ok(Buffer { storage, len: elements, element: PhantomData })
     }
 
@@ -295,7 +324,7 @@ impl<T: Element> Buffer<T> {
         let guard = self.storage.slot.write_part::<T>(part.clone());
         guard.claim().wait();
         self.storage.slot.settle_part(guard.claim(), &part)?;
-        self.storage.host_changes_part(part);
+        self.storage.host_is_current(&part);
         Ok(WriteSlice { guard, len, buffer: PhantomData })
     }
 
@@ -322,7 +351,7 @@ impl<T: Element> Buffer<T> {
         claim.overwrite(slot, &part);
         slot.settle_part(&claim, &part)?;
         claim.slice_part_mut(slot, &part).copy_from_slice(elements);
-        self.storage.host_changes_part(part);
+        self.storage.host_is_current(&part);
         Ok(())
     }
 

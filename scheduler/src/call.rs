@@ -14,10 +14,11 @@ use crate::buffer::Storage;
 use crate::device::Device;
 use crate::error::Error;
 use crate::explain::Explanation;
+use crate::gpus::GpuSide;
 use crate::learned::{FLEETING_S, Trial};
 use crate::ledger::{Measured, Why};
 use crate::lent::Lent;
-use crate::place::{self, Asked, Decision};
+use crate::place::{self, Asked, Decision, Placing};
 use crate::run::{self, Flight, Ran, Times};
 use crate::runtime::{Inner, Load, Runtime};
 use crate::shadow::{self, Before};
@@ -54,6 +55,7 @@ pub struct Call<'b> {
     args: Args<Bound<'b>>,
     grid: Option<Grid>,
     device: Option<Device>,
+    adapter: Option<usize>,
     threads: Option<usize>,
     deadline: Option<Duration>,
     shadow: Option<f64>,
@@ -116,13 +118,21 @@ impl<'b> Call<'b> {
         prepared: Result<Lent<'b, Prepared>, Error>,
         args: Args<Bound<'b>>,
     ) -> Call<'b> {
-        let (grid, device, threads) = (None, None, None);
-        Call { runtime, prepared, args, grid, device, threads, deadline: None, shadow: None }
+        let (grid, device, adapter, threads) = (None, None, None, None);
+        let (deadline, shadow) = (None, None);
+        Call { runtime, prepared, args, grid, device, adapter, threads, deadline, shadow }
     }
 
     /// Runs on this device, whatever the prediction.
     pub fn device(mut self, device: Device) -> Self {
         self.device = Some(device);
+        self
+    }
+
+    /// Runs on this one of [`Runtime::adapters`], whatever the prediction. [`Call::device`] leaves the choice
+    /// among several.
+    pub fn adapter(mut self, adapter: usize) -> Self {
+        (self.device, self.adapter) = (Some(Device::Gpu), Some(adapter));
         self
     }
 
@@ -175,22 +185,27 @@ impl<'b> Call<'b> {
         match self.prepare(Way::Lane) {
             Err(error) => promise.keep(Err(error)),
             Ok(job) => {
-                let lane = runtime.lane(job.decision.device);
+                let seat = job.decision.seat();
+                let (lane, ends) = (runtime.lane(seat), runtime.ends(seat).cloned());
                 let job = job.share();
                 // Claims and the lane's queue are in one order: no job waits for one behind it.
                 let _order = runtime.inner().order();
-                let (claim, ends) = (job.claim(), runtime.ends().clone());
+                let claim = job.claim();
                 // Whoever waits for the answer finds that the call no longer counts as under way.
                 let keep = |promise: Promise, job: Job<'_>, answer| {
                     drop(job);
                     promise.keep(answer);
                 };
-                lane.push(move || match job.begin(claim) {
-                    Begun::Over(answer) => keep(promise, job, answer),
-                    Begun::Underway(waiting) => ends.push(move || {
+                lane.push(move || match (job.begin(claim), ends) {
+                    (Begun::Over(answer), _) => keep(promise, job, answer),
+                    (Begun::Underway(waiting), Some(ends)) => ends.push(move || {
                         let answer = job.finish(*waiting);
                         keep(promise, job, answer);
                     }),
+                    (Begun::Underway(waiting), None) => {
+                        let answer = job.finish(*waiting);
+                        keep(promise, job, answer);
+                    }
                 });
             }
         }
@@ -203,9 +218,8 @@ impl<'b> Call<'b> {
     /// [`Error`]: the kernel or its arguments.
     pub fn explain(self) -> Result<Explanation, Error> {
         let (prepared, plain, grid) = self.resolve()?;
-        let inner = self.runtime.inner();
-        let decision = place::decide(inner, prepared, &self.args, &plain, grid, self.asked())?;
-        Ok(Explanation::new(inner, prepared, &decision))
+        let decision = self.decide(prepared, &plain, grid)?;
+        Ok(Explanation::new(self.runtime.inner(), prepared, &decision))
     }
 
     /// Compiles the call's kernel for every device that can run it, now.
@@ -216,7 +230,9 @@ impl<'b> Call<'b> {
         let prepared = self.prepared.as_ref().map_err(Error::clone)?;
         let inner = self.runtime.inner();
         inner.cpu_code(prepared)?;
-        inner.compile_gpu_now(prepared);
+        for gpu in &inner.gpus {
+            gpu.compile_now(prepared);
+        }
         Ok(())
     }
 
@@ -229,19 +245,28 @@ impl<'b> Call<'b> {
         Ok((prepared, plain, grid))
     }
 
-    fn asked(&self) -> Asked {
-        Asked { device: self.device, threads: self.threads }
+    fn decide(
+        &self,
+        prepared: &Prepared,
+        plain: &[Arg],
+        grid: Grid,
+    ) -> Result<Arc<Decision>, Error> {
+        let inner = self.runtime.inner();
+        let asked = Asked { device: self.device, adapter: self.adapter, threads: self.threads };
+        place::decide(Placing { inner, prepared, args: &self.args, plain, grid }, asked)
     }
 
     fn prepare(self, way: Way) -> Result<Job<'b>, Error> {
         let (prepared, plain, grid) = self.resolve()?;
         let inner = self.runtime.inner();
-        let decision = place::decide(inner, prepared, &self.args, &plain, grid, self.asked())?;
+        let decision = self.decide(prepared, &plain, grid)?;
         if let Some(crew) = decision.tried_crew() {
-            prepared.learned().begin_crews_trial(decision.prior.log2_work, crew);
+            prepared.learned(decision.adapter).begin_crews_trial(decision.prior.log2_work, crew);
         }
-        if decision.lacks_gpu_code() {
-            self.runtime.compile_gpu_soon(prepared.arc());
+        if decision.lacks_gpu_code {
+            for gpu in &inner.gpus {
+                self.runtime.compile_gpu_soon(gpu, prepared.arc());
+            }
         }
         let call = inner.ledger.open(decision.clone());
         let deadline = self.deadline.unwrap_or(inner.deadline);
@@ -252,8 +277,8 @@ impl<'b> Call<'b> {
             Way::Here if decision.predicted_s() < FLEETING_S => 0.0,
             Way::Here | Way::Lane => decision.predicted_s(),
         };
-        let load = Load::count(inner.clone(), decision.device, predicted_s);
-        let trial = decision.is_trial().then(|| Trial::begin(prepared.arc(), decision.device));
+        let load = Load::count(inner.clone(), decision.seat(), predicted_s);
+        let trial = decision.is_trial().then(|| Trial::begin(prepared.arc(), &decision));
         let (prepared, args) = (self.prepared?, self.args);
         Ok(Job {
             inner,
@@ -321,11 +346,25 @@ impl Job<'_> {
         }
     }
 
+    /// The GPU that the call goes to, or was compared with.
+    ///
+    /// # Panics
+    /// When the runtime has none: then no call goes there.
+    pub(crate) fn gpu(&self) -> &Arc<GpuSide> {
+        &self.inner.gpus[self.decision.adapter]
+    }
+
+    /// Sees to it that the kernel's code for that GPU is ready or refused; [`GpuCode::Unasked`] without one.
+    pub(crate) fn compile_gpu(&self) -> GpuCode {
+        let gpu = self.inner.gpus.get(self.decision.adapter);
+        gpu.map_or(GpuCode::Unasked, |gpu| gpu.compile_now(&self.prepared))
+    }
+
     /// The claim on its buffers.
     fn claim(&self) -> Claim {
         let stream = match self.decision.device {
             Device::Cpu => None,
-            Device::Gpu => self.inner.gpu().map(|gpu| gpu.stream()),
+            Device::Gpu => self.gpu().gpu().map(|gpu| gpu.stream()),
         };
         exec::claim_args_in(stream, &self.prepared.kernel, &self.plain)
     }
@@ -375,7 +414,7 @@ impl Job<'_> {
         if self.decision.device != Device::Gpu || self.shadow.is_some() {
             return None;
         }
-        match self.inner.compile_gpu_now(&self.prepared) {
+        match self.compile_gpu() {
             GpuCode::Ready(Code::Gpu(version)) => Some(version),
             _ => None,
         }
@@ -436,7 +475,7 @@ impl Job<'_> {
         let why = Why::FellBack(error.to_string().into());
         self.inner.ledger.fall_back(self.call, why);
         if matches!(error, RunError::Device { .. }) {
-            self.inner.rest_gpu();
+            self.gpu().rest();
         }
     }
 }

@@ -34,13 +34,17 @@ pub enum GpuMemory {
     Staged,
 }
 
+/// The value of the setting `adapter` that means every adapter there is.
+pub const ALL_ADAPTERS: &str = "all";
+
 /// Everything that can be set.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
     /// Whether the GPU is used.
     pub gpu: GpuUse,
-    /// Part of the name of the adapter to use.
+    /// Part of the name of the adapter to use; several, set off by semicolons; or [`ALL_ADAPTERS`]. The best one by
+    /// default.
     pub adapter: Option<String>,
     /// The best way in which the GPU may get at host memory.
     pub gpu_memory: GpuMemory,

@@ -46,3 +46,10 @@ impl std::fmt::Display for Device {
         f.write_str(self.name())
     }
 }
+
+/// Where a call runs, exactly: the CPU, or which of the runtime's GPUs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Seat {
+    Cpu,
+    Gpu(usize),
+}

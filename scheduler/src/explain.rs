@@ -25,6 +25,10 @@ pub struct Explanation {
     pub estimates: Vec<Estimate>,
     /// Where it would run.
     pub chosen: Device,
+    /// Which of the runtime's adapters, where that is the GPU; else 0.
+    pub adapter: usize,
+    /// The names of these adapters.
+    pub adapters: Vec<String>,
     /// Why there.
     pub why: Why,
     /// Measured calls of this kernel so far: CPU, GPU.
@@ -45,12 +49,19 @@ impl Explanation {
             grid: decision.grid,
             estimates: decision.estimates.to_vec(),
             chosen: decision.device,
+            adapter: if decision.device == Device::Gpu { decision.adapter } else { 0 },
+            adapters: inner.gpus.iter().map(|gpu| gpu.adapter().name).collect(),
             why: decision.why.clone(),
-            visits: prepared.learned().visits,
+            visits: prepared.learned(decision.adapter).visits,
             model: inner.model_name(),
             generation: decision.prior.generation,
             features: *decision.prior.features,
         }
+    }
+
+    /// What a GPU is called: by its number, where there are several.
+    fn gpu_name(&self, adapter: usize) -> String {
+        if self.adapters.len() < 2 { "gpu".to_owned() } else { format!("gpu {adapter}") }
     }
 
     /// How many times faster the device that was not chosen would have to be to be chosen; `None`
@@ -76,7 +87,11 @@ pub fn show_seconds(seconds: f64) -> String {
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [x, y, z] = self.grid;
-        writeln!(f, "{} over {x} × {y} × {z}: {} ({})", self.kernel, self.chosen, self.why)?;
+        let chosen = match self.chosen {
+            Device::Cpu => "cpu".to_owned(),
+            Device::Gpu => self.gpu_name(self.adapter),
+        };
+        writeln!(f, "{} over {x} × {y} × {z}: {chosen} ({})", self.kernel, self.why)?;
         writeln!(
             f,
             "  {:<8} {:>10} {:>23} {:>10} {:>10} {:>10}",
@@ -87,7 +102,7 @@ impl fmt::Display for Explanation {
                 format!("{} – {}", show_seconds(e.run_low_s), show_seconds(e.run_high_s));
             let name = match e.device {
                 Device::Cpu => format!("cpu × {}", e.threads),
-                Device::Gpu => "gpu".to_owned(),
+                Device::Gpu => self.gpu_name(e.adapter),
             };
             writeln!(
                 f,
@@ -101,6 +116,11 @@ impl fmt::Display for Explanation {
         if let Some(factor) = self.flip_factor() {
             let other = self.chosen.other();
             writeln!(f, "  the {other} would be chosen if it were {factor:.2} times faster")?;
+        }
+        if self.adapters.len() > 1 {
+            for (at, name) in self.adapters.iter().enumerate() {
+                writeln!(f, "  gpu {at} is {name}")?;
+            }
         }
         let [cpu, gpu] = self.visits;
         write!(

@@ -14,10 +14,17 @@ pub(crate) fn learn(job: &Job, device: Device, measured: &Measured) {
     }
     let prior = &job.decision.prior;
     let (predicted_s, crew) = (job.decision.run_s(device), job.decision.crew(device));
-    let mut learned = job.prepared.learned();
+    let adapter = job.decision.adapter;
+    let mut learned = job.prepared.learned(adapter);
     learned.observe(prior, device, crew, predicted_s, measured.run_s, measured.total_s);
     let shown = learned.show(measured.run_s);
+    if device == Device::Gpu {
+        learned.elsewhere_s = 0.0;
+    }
     drop(learned);
+    for other in (0..job.inner.gpus.len()).filter(|&other| other != adapter) {
+        learn_beside(job, other, device, measured);
+    }
     if let Some(learner) = &job.inner.learner
         && shown
     {
@@ -25,5 +32,19 @@ pub(crate) fn learn(job: &Job, device: Device, measured: &Measured) {
         seconds[device as usize] = Some(measured.run_s.max(1e-9));
         let name = job.prepared.name.to_string();
         learner.record(Row::new(name, "calls", items, *prior.features, seconds));
+    }
+}
+
+/// What a call teaches of another GPU than that which it was decided with: how long the CPU takes, or that the
+/// other was not needed.
+fn learn_beside(job: &Job, other: usize, device: Device, measured: &Measured) {
+    let mut learned = job.prepared.learned(other);
+    match (device, learned.prior(job.decision.prior.shape)) {
+        (Device::Gpu, _) => learned.elsewhere_s += measured.total_s,
+        (Device::Cpu, Some(prior)) => {
+            let (run_s, total_s) = (measured.run_s, measured.total_s);
+            learned.observe(&prior, device, job.decision.crew(device), None, run_s, total_s);
+        }
+        (Device::Cpu, None) => {}
     }
 }

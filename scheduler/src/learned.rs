@@ -48,6 +48,8 @@ pub(crate) struct Learned {
     pub(crate) generation: u64,
     /// Rises whenever `correction` or `crews` changes.
     revision: u64,
+    /// Seconds that calls have taken on other GPUs since this one last ran one.
+    pub(crate) elsewhere_s: f64,
     /// Seconds of run time since the trainer was last shown a call.
     unshown_s: f64,
 }
@@ -76,6 +78,8 @@ pub(crate) struct Counts {
 /// What the network says of one shape of call.
 #[derive(Debug)]
 pub(crate) struct Prior {
+    /// Which shape.
+    pub(crate) shape: u64,
     pub(crate) prediction: Prediction,
     pub(crate) features: Box<Features>,
     /// log2 of the operations of the call: where it lies on the kernel's size axis.
@@ -121,6 +125,7 @@ impl Default for Learned {
             spent_s: 0.0,
             generation: 0,
             revision: 0,
+            elsewhere_s: 0.0,
             unshown_s: 0.0,
         }
     }
@@ -156,6 +161,11 @@ impl Learned {
             known.revision = Some(self.revision);
         }
         known
+    }
+
+    /// What is known of a shape of call, if it has been asked for.
+    pub(crate) fn prior(&self, shape: u64) -> Option<Arc<Prior>> {
+        self.shapes.get(&shape).map(|known| known.prior.clone())
     }
 
     /// A trial of a number of threads is sent.
@@ -242,22 +252,24 @@ pub(crate) struct Seen {
 pub(crate) struct Trial {
     prepared: Arc<Prepared>,
     device: Device,
+    adapter: usize,
 }
 
 impl Trial {
-    pub(crate) fn begin(prepared: &Arc<Prepared>, device: Device) -> Trial {
-        let mut learned = prepared.learned();
+    pub(crate) fn begin(prepared: &Arc<Prepared>, decision: &Decision) -> Trial {
+        let (device, adapter) = (decision.device, decision.adapter);
+        let mut learned = prepared.learned(adapter);
         learned.trials[device as usize] += 1;
         // The budget is spent when the trial is sent, not when it comes back.
-        learned.spent_s = 0.0;
+        (learned.spent_s, learned.elsewhere_s) = (0.0, 0.0);
         drop(learned);
-        Trial { prepared: prepared.clone(), device }
+        Trial { prepared: prepared.clone(), device, adapter }
     }
 }
 
 impl Drop for Trial {
     fn drop(&mut self) {
-        self.prepared.learned().trials[self.device as usize] -= 1;
+        self.prepared.learned(self.adapter).trials[self.device as usize] -= 1;
     }
 }
 
@@ -271,6 +283,7 @@ mod tests {
         let prediction = Prediction::new([-18.0; 2], [1.0; 2], 0.5);
         let features = Features::missing().into();
         Prior {
+            shape: 1,
             prediction,
             features,
             log2_work: 10.0,

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde::{Deserialize, Serialize};
 
 use crate::device::Device;
+use crate::gpus::ADAPTERS_MAX;
 use crate::place::Decision;
 
 /// Rows kept; the oldest go first.
@@ -33,6 +34,9 @@ impl Reason {
 pub struct Estimate {
     /// Which device.
     pub device: Device,
+    /// Which of the runtime's adapters, on the GPU; 0 on the CPU.
+    #[serde(default)]
+    pub adapter: usize,
     /// Threads, on the CPU; 1 on the GPU.
     pub threads: usize,
     /// Median of the predicted run time on the device.
@@ -55,10 +59,10 @@ impl Estimate {
 }
 
 /// Candidates of a call, at most.
-const CANDIDATES_MAX: usize = 3;
+const CANDIDATES_MAX: usize = 2 + ADAPTERS_MAX;
 
-/// The candidates of a decision: the CPU, the GPU if it can run the call, and the CPU with the number
-/// of threads that was not chosen. Reads like a slice.
+/// The candidates of a decision: the CPU, the GPUs that can run the call, the best first, and the CPU with
+/// the number of threads that was not chosen. Reads like a slice.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Vec<Estimate>", into = "Vec<Estimate>")]
 pub struct Estimates {
@@ -186,6 +190,9 @@ pub struct Row {
     pub estimates: Estimates,
     /// Where it ran.
     pub chosen: Device,
+    /// Which of the runtime's adapters, where that is the GPU; else 0.
+    #[serde(default)]
+    pub adapter: usize,
     /// Threads used.
     pub threads: usize,
     /// Why there.
@@ -271,6 +278,7 @@ impl Entry {
             grid: decision.grid,
             estimates: decision.estimates,
             chosen,
+            adapter: if chosen == Device::Gpu { decision.adapter } else { 0 },
             threads: decision.threads,
             why: why.clone(),
             measured: self.measured,

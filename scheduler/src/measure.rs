@@ -8,6 +8,7 @@ use crossover_shaders::Sharing;
 
 use crate::buffer::Buffer;
 use crate::calibration::Calibration;
+use crate::call::Call;
 use crate::device::Device;
 use crate::error::Error;
 use crate::runtime::Runtime;
@@ -63,13 +64,14 @@ fn probe_arithmetic(id: Id, passages: u32, y: &mut [f32]) {
     y[id.x] = a + b + c + d + e + f + g + h;
 }
 
-/// Measures what the runtime's devices can do.
-pub(crate) fn measure(rt: &Runtime) -> Result<Calibration, Error> {
-    let (threads, adapter) = (rt.threads(), rt.adapter());
+/// Measures what the runtime's CPU and one of its GPUs can do.
+pub(crate) fn measure(rt: &Runtime, gpu: usize) -> Result<Calibration, Error> {
+    let side = rt.inner().gpus.get(gpu);
+    let (threads, adapter) = (rt.threads(), side.map(|side| side.adapter()));
     let software = adapter.as_ref().is_some_and(|a| a.software);
     let mut found =
         Calibration::assumed(threads, adapter.as_ref().map(|a| a.name.as_str()), software);
-    let mut probe = Probe::new(rt)?;
+    let mut probe = Probe::new(rt, gpu)?;
     let ops = POINTS as f64 * f64::from(PASSAGES) * PASSAGE_OPS;
     let stream_bytes = (STREAM * 12) as f64;
     let cpu = &mut found.cpu;
@@ -91,7 +93,8 @@ pub(crate) fn measure(rt: &Runtime) -> Result<Calibration, Error> {
         gpu.flops = ops / probe.arithmetic(Device::Gpu, 1)?;
         gpu.bandwidth = stream_bytes / probe.stream(Device::Gpu, 1)?;
         // Where the GPU works on host memory, nothing goes up and down that could be timed.
-        if rt.inner().gpu().is_none_or(|gpu| gpu.sharing() != Sharing::Imported) {
+        let opened = side.and_then(|side| side.gpu());
+        if opened.is_none_or(|gpu| gpu.sharing() != Sharing::Imported) {
             (gpu.upload, gpu.download) = probe.links()?;
         }
     }
@@ -102,6 +105,7 @@ pub(crate) fn measure(rt: &Runtime) -> Result<Calibration, Error> {
 /// The kernels' buffers, made once.
 struct Probe<'r> {
     rt: &'r Runtime,
+    gpu: usize,
     x: Buffer<f32>,
     y: Buffer<f32>,
     points: Buffer<f32>,
@@ -110,9 +114,10 @@ struct Probe<'r> {
 }
 
 impl<'r> Probe<'r> {
-    fn new(rt: &'r Runtime) -> Result<Probe<'r>, Error> {
+    fn new(rt: &'r Runtime, gpu: usize) -> Result<Probe<'r>, Error> {
         Ok(Probe {
             rt,
+            gpu,
             x: rt.buffer_from(&vec![1.0; STREAM])?,
             y: rt.buffer_from(&vec![1.0; STREAM])?,
             points: rt.buffer_from(&vec![1.0; POINTS])?,
@@ -136,24 +141,27 @@ impl<'r> Probe<'r> {
     }
 
     fn arithmetic(&mut self, device: Device, threads: usize) -> Result<f64, Error> {
+        let gpu = self.gpu;
         Probe::best(|| {
             let call = probe_arithmetic::on(self.rt).args(PASSAGES, &mut self.points);
-            Ok(call.device(device).threads(threads).run()?.measured.run_s)
+            Ok(on(call, device, gpu).threads(threads).run()?.measured.run_s)
         })
     }
 
     fn stream(&mut self, device: Device, threads: usize) -> Result<f64, Error> {
+        let gpu = self.gpu;
         Probe::best(|| {
             let call = probe_stream::on(self.rt).args(&self.x, &mut self.y);
-            Ok(call.device(device).threads(threads).run()?.measured.run_s)
+            Ok(on(call, device, gpu).threads(threads).run()?.measured.run_s)
         })
     }
 
     fn small(&mut self, device: Device, threads: usize) -> Result<f64, Error> {
+        let gpu = self.gpu;
         let [x, y] = &mut self.small;
         Probe::best(|| {
             let call = probe_stream::on(self.rt).args(x, y);
-            Ok(call.device(device).threads(threads).run()?.measured.run_s)
+            Ok(on(call, device, gpu).threads(threads).run()?.measured.run_s)
         })
     }
 
@@ -189,11 +197,11 @@ impl<'r> Probe<'r> {
         let mut large = [f64::INFINITY; 2];
         let mut small = [f64::INFINITY; 2];
         for _ in 0..3 {
-            copy(self.rt, &self.x, &mut self.y, &mut large)?;
+            copy(self.rt, self.gpu, &self.x, &mut self.y, &mut large)?;
         }
         let [x, y] = &mut self.small;
         for _ in 0..5 {
-            copy(self.rt, x, y, &mut small)?;
+            copy(self.rt, self.gpu, x, y, &mut small)?;
         }
         let bytes = (STREAM * 4) as f64;
         let link = |at: usize| Link {
@@ -204,15 +212,24 @@ impl<'r> Probe<'r> {
     }
 }
 
+/// The call on that device, and on that GPU if it is one.
+fn on(call: Call<'_>, device: Device, gpu: usize) -> Call<'_> {
+    match device {
+        Device::Cpu => call.device(device),
+        Device::Gpu => call.adapter(gpu),
+    }
+}
+
 /// Times an upload of `y` and the way back; keeps the least.
 fn copy(
     rt: &Runtime,
+    gpu: usize,
     x: &Buffer<f32>,
     y: &mut Buffer<f32>,
     least: &mut [f64; 2],
 ) -> Result<(), Error> {
     y.write()?[0] = 1.0;
-    let up = probe_stream::on(rt).args(x, y).device(Device::Gpu).run()?.measured.transfer_s;
+    let up = probe_stream::on(rt).args(x, y).adapter(gpu).run()?.measured.transfer_s;
     let start = Instant::now();
     drop(y.read()?);
     *least = [least[0].min(up), least[1].min(start.elapsed().as_secs_f64())];

@@ -4,6 +4,8 @@
 //! network's prediction is made once for each shape of call; the kernel's correction is applied to it
 //! at every call.
 
+mod among;
+
 use std::hash::Hasher;
 use std::sync::Arc;
 
@@ -12,10 +14,11 @@ use crossover_ml::CostModel;
 use crossover_shaders::Gpu;
 
 use crate::call::{Bound, BoundArg};
-use crate::device::Device;
+use crate::device::{Device, Seat};
 use crate::error::Error;
 use crate::featurize;
 use crate::footprint::{Footprint, footprints};
+use crate::gpus::GpuSide;
 use crate::learned::{Answer, Prior, Seen};
 use crate::ledger::{Estimate, Estimates, Why};
 use crate::route::Question;
@@ -36,17 +39,21 @@ const INLINE_WAKES: f64 = 2.0;
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Asked {
     pub(crate) device: Option<Device>,
+    /// Which of the GPUs, if it runs on one.
+    pub(crate) adapter: Option<usize>,
     pub(crate) threads: Option<usize>,
 }
 
 /// What was decided, and from what. Calls of a shape that nothing has been learned between share one.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Decision {
     /// The kernel's name, and its version's identity.
     pub(crate) kernel: Arc<str>,
     pub(crate) version: Arc<str>,
     pub(crate) grid: Grid,
     pub(crate) device: Device,
+    /// Which of the GPUs it is, or was compared with.
+    pub(crate) adapter: usize,
     pub(crate) threads: usize,
     pub(crate) why: Why,
     pub(crate) estimates: Estimates,
@@ -56,6 +63,8 @@ pub(crate) struct Decision {
     /// The threads, where they are a number that is looked at.
     crew: Option<Crew>,
     situation: Situation,
+    /// Whether code for a GPU was not ready, or not even asked for.
+    pub(crate) lacks_gpu_code: bool,
     /// The estimates of both devices, candidates or not.
     both: [Estimate; 2],
 }
@@ -88,9 +97,18 @@ impl Decision {
         chosen.run_s + chosen.transfer_s
     }
 
+    /// Where the call runs, exactly.
+    pub(crate) fn seat(&self) -> Seat {
+        match self.device {
+            Device::Cpu => Seat::Cpu,
+            Device::Gpu => Seat::Gpu(self.adapter),
+        }
+    }
+
     /// The predicted run time on a device, if it was a candidate.
     pub(crate) fn run_s(&self, device: Device) -> Option<f64> {
-        self.estimates.of(device).map(|estimate| estimate.run_s)
+        let is_candidate = self.estimates.of(device).is_some();
+        is_candidate.then_some(self.both[device as usize].run_s)
     }
 
     /// Who runs the call, if it runs on the CPU.
@@ -109,11 +127,6 @@ impl Decision {
     pub(crate) fn is_trial(&self) -> bool {
         self.why == Why::Explore
     }
-
-    /// Whether the GPU's code was not ready, or not even asked for.
-    pub(crate) fn lacks_gpu_code(&self) -> bool {
-        self.situation.presence == Presence::Compiling
-    }
 }
 
 /// Bytes that a call would have to move.
@@ -129,41 +142,61 @@ pub(crate) struct Moves {
     pub(crate) copies: [u32; 3],
 }
 
+/// A call that is to be placed.
+#[derive(Clone, Copy)]
+pub(crate) struct Placing<'c> {
+    pub(crate) inner: &'c Arc<Inner>,
+    pub(crate) prepared: &'c Prepared,
+    pub(crate) args: &'c [Bound<'c>],
+    pub(crate) plain: &'c [Arg],
+    pub(crate) grid: Grid,
+}
+
 /// Decides where a call runs.
-pub(crate) fn decide(
-    inner: &Arc<Inner>,
-    prepared: &Prepared,
-    args: &[Bound<'_>],
-    plain: &[Arg],
-    grid: Grid,
-    asked: Asked,
-) -> Result<Arc<Decision>, Error> {
-    let opened = inner.opened();
+pub(crate) fn decide(call: Placing<'_>, asked: Asked) -> Result<Arc<Decision>, Error> {
+    let gpus = call.inner.gpus.len();
+    match asked.adapter {
+        Some(at) if at >= gpus && gpus > 0 => {
+            let why = format!("there is no adapter {at} among the {gpus} of the runtime");
+            Err(Error::NoGpu { kernel: call.prepared.name.to_string(), why })
+        }
+        Some(at) => decide_with(call, at, asked),
+        None if gpus < 2 => decide_with(call, 0, asked),
+        None => among::decide(call, asked),
+    }
+}
+
+/// Decides between the CPU and one of the GPUs.
+fn decide_with(call: Placing<'_>, at: usize, asked: Asked) -> Result<Arc<Decision>, Error> {
+    let Placing { inner, prepared, args, plain, grid } = call;
+    let side = inner.gpus.get(at);
+    let opened = side.and_then(|side| side.opened());
     let gpu = opened.as_ref().map(|opened| opened.gpu());
-    let mut presence = presence(inner, prepared, gpu);
+    let mut presence = presence(side, prepared, gpu);
     if (asked.device, presence) == (Some(Device::Gpu), Presence::NoGpu) {
         let (kernel, why) = (prepared.name.to_string(), inner.no_gpu().to_string());
         return Err(Error::NoGpu { kernel, why });
     }
     let generation = inner.generation();
-    let mut learned = prepared.learned();
+    let mut learned = prepared.learned(at);
     let counts = learned.counts();
-    let ask = || ask(inner, prepared, gpu, args, plain, grid, generation);
+    let ask = || ask(call, at, gpu, generation);
     let choose =
         |crews: &Crews, log2_work, answer: &_| choose_threads(inner, crews, log2_work, answer);
-    let known = learned.expect(shape(plain, grid), generation, ask, choose);
+    let shape = shape(plain, grid);
+    let known = learned.expect(shape, generation, ask, choose);
     if presence == Presence::Ready && known.prior.refusal.is_some() {
         presence = Presence::Refused;
     }
-    let transfer_s = transfers(inner, gpu, args, &known.prior.footprints);
-    let wait_s = Device::ALL.map(|device| inner.wait_s(device));
+    let transfer_s = transfers(side, gpu, args, &known.prior.footprints);
+    let wait_s = [inner.wait_s(Seat::Cpu), side.map_or(0.0, |_| inner.wait_s(Seat::Gpu(at)))];
     let situation = Situation { asked, presence, transfer_s, wait_s };
     let kept = known.decision.as_ref().filter(|kept| kept.situation == situation);
     let fresh;
     let both = match kept {
         Some(kept) => &kept.both,
         None => {
-            fresh = estimates(inner, &known.answer, &situation, known.choice);
+            fresh = estimates(inner, at, &known.answer, &situation, known.choice);
             &fresh
         }
     };
@@ -187,19 +220,21 @@ pub(crate) fn decide(
     }
     let (device, why) = answer.unwrap_or_else(|| match asked.device {
         Some(device) => (device, Why::Forced),
-        None => (Device::Cpu, missing(inner, prepared, &known.prior, presence)),
+        None => (Device::Cpu, missing(call, at, &known.prior, presence)),
     });
     let decision = Decision {
         kernel: prepared.name.clone(),
         version: prepared.version.clone(),
         grid,
         device,
+        adapter: at,
         threads: both[0].threads,
         why,
         estimates: candidates(inner, &situation, both, known.choice),
         prior: known.prior.clone(),
         choice: known.choice.filter(|_| asked.threads.is_none()),
         crew: Crew::of(both[0].threads, inner.calibration().cpu.threads),
+        lacks_gpu_code: situation.presence == Presence::Compiling,
         situation,
         both: *both,
     };
@@ -209,18 +244,12 @@ pub(crate) fn decide(
 }
 
 /// The network's answer for a shape of call.
-fn ask(
-    inner: &Inner,
-    prepared: &Prepared,
-    gpu: Option<&Arc<Gpu>>,
-    args: &[Bound<'_>],
-    plain: &[Arg],
-    grid: Grid,
-    generation: u64,
-) -> Prior {
+fn ask(call: Placing<'_>, at: usize, gpu: Option<&Arc<Gpu>>, generation: u64) -> Prior {
+    let Placing { inner, prepared, args, plain, grid } = call;
     let footprints = footprints(&prepared.kernel, plain, grid);
     let moves = moves(gpu, args, &footprints);
-    let call = featurize::featurize(&inner.calibration(), prepared, plain, grid, &moves);
+    let calibration = inner.calibration_with(at);
+    let call = featurize::featurize(&calibration, prepared, plain, grid, &moves);
     let prediction = inner.model().predict(&call.features);
     let (features, log2_work) = (call.features.into(), call.log2_work);
     let footprints = footprints.into();
@@ -229,7 +258,8 @@ fn ask(
         let fits = crossover_shaders::check_call(&prepared.kernel, caps, plain, grid);
         fits.err().map(|error| error.to_string().into())
     });
-    Prior { prediction, features, log2_work, generation, footprints, refusal }
+    let shape = shape(plain, grid);
+    Prior { shape, prediction, features, log2_work, generation, footprints, refusal }
 }
 
 /// The estimates of those that can run the call, and of the number of threads that was not chosen.
@@ -262,11 +292,11 @@ fn not_chosen(chosen: Estimate, choice: Choice, all: usize) -> Estimate {
 }
 
 /// Why the GPU is no candidate.
-fn missing(inner: &Inner, prepared: &Prepared, prior: &Prior, presence: Presence) -> Why {
+fn missing(call: Placing<'_>, at: usize, prior: &Prior, presence: Presence) -> Why {
     match presence {
-        Presence::NoGpu | Presence::Ready => Why::Only(inner.no_gpu()),
+        Presence::NoGpu | Presence::Ready => Why::Only(call.inner.no_gpu().clone()),
         Presence::Refused => {
-            let of_kernel = || match &*prepared.gpu_code() {
+            let of_kernel = || match &*call.prepared.gpu_code(at) {
                 GpuCode::Refused(_, why) => Some(why.clone()),
                 GpuCode::Ready(_) | GpuCode::Unasked | GpuCode::Compiling => None,
             };
@@ -277,14 +307,12 @@ fn missing(inner: &Inner, prepared: &Prepared, prior: &Prior, presence: Presence
     }
 }
 
-fn presence(inner: &Arc<Inner>, prepared: &Prepared, gpu: Option<&Arc<Gpu>>) -> Presence {
-    if !inner.has_gpu() {
-        return Presence::NoGpu;
-    }
-    if inner.gpu_rests() || gpu.is_some_and(|gpu| gpu.is_lost() && inner.gpu_is_gone()) {
+fn presence(side: Option<&Arc<GpuSide>>, prepared: &Prepared, gpu: Option<&Arc<Gpu>>) -> Presence {
+    let Some(side) = side else { return Presence::NoGpu };
+    if side.rests() || gpu.is_some_and(|gpu| gpu.is_lost() && side.is_gone()) {
         return Presence::Resting;
     }
-    match &*prepared.gpu_code_on(gpu) {
+    match &*prepared.gpu_code_on(side.at, gpu) {
         GpuCode::Ready(_) => Presence::Ready,
         GpuCode::Unasked | GpuCode::Compiling => Presence::Compiling,
         GpuCode::Refused(..) => Presence::Refused,
@@ -311,7 +339,7 @@ fn moves(gpu: Option<&Arc<Gpu>>, args: &[Bound<'_>], footprints: &[Footprint]) -
         }
         let upload = match footprint.is_blank {
             true => 0,
-            false => storage.stale_bytes(&footprint.touched) as u64,
+            false => storage.stale_bytes(gpu, &footprint.touched) as u64,
         };
         if upload > 0 {
             moves.upload += upload;
@@ -353,20 +381,18 @@ fn choose_threads(inner: &Inner, crews: &Crews, log2_work: f64, answer: &Answer)
 
 /// Seconds of copies before and after a run on each device.
 fn transfers(
-    inner: &Inner,
+    side: Option<&Arc<GpuSide>>,
     gpu: Option<&Arc<Gpu>>,
     args: &[Bound<'_>],
     footprints: &[Footprint],
 ) -> [f64; 2] {
     // Without a GPU, or with what works on host memory in its place, nothing is ever moved.
-    let moves = match gpu {
-        Some(_) => moves(gpu, args, footprints),
-        None => return [0.0; 2],
-    };
+    let (Some(side), Some(_)) = (side, gpu) else { return [0.0; 2] };
+    let moves = moves(gpu, args, footprints);
     if moves.copies == [0; 3] {
         return [0.0; 2];
     }
-    let (up, down) = inner.transfers.links();
+    let (up, down) = side.transfers.links();
     let seconds = |link: crate::transfers::Link, bytes: u64, copies: u32| match bytes {
         0 => 0.0,
         _ => link.seconds(bytes) + link.latency_s * f64::from(copies.saturating_sub(1)),
@@ -379,6 +405,7 @@ fn transfers(
 
 fn estimates(
     inner: &Inner,
+    adapter: usize,
     answer: &Answer,
     situation: &Situation,
     choice: Option<Choice>,
@@ -397,6 +424,7 @@ fn estimates(
         let (run_low_s, run_high_s) = answer.interval_s[at];
         Estimate {
             device,
+            adapter: if device == Device::Gpu { adapter } else { 0 },
             threads: threads[at],
             run_s: answer.run_s[at] * factor,
             run_low_s: run_low_s * factor,

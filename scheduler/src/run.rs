@@ -9,7 +9,7 @@ use crossover_kernels::error::RunError;
 use crossover_kernels::exec::{self, Clock, Deadline};
 use crossover_kernels::ir::Access;
 use crossover_memory::{Claim, Fill};
-use crossover_shaders::{DeviceArg, DeviceBuffer, DeviceError, GpuVersion, Underway};
+use crossover_shaders::{DeviceArg, DeviceBuffer, DeviceError, Gpu, GpuVersion, Underway};
 
 use crate::buffer::{Storage, fetch, room};
 use crate::call::{Bound, BoundArg, Job};
@@ -44,7 +44,7 @@ pub(crate) fn run(
             let is_late = times.is_late || job.prepared.cpu.get().is_none();
             job.inner.cpu_code(&job.prepared).map(|version| (version.clone(), is_late))
         }
-        Device::Gpu => match job.inner.compile_gpu_now(&job.prepared) {
+        Device::Gpu => match job.compile_gpu() {
             GpuCode::Ready(Code::Host(version)) => Ok((version, true)),
             GpuCode::Ready(Code::Gpu(version)) => {
                 return match issue(job, &version, claim, times.deadline) {
@@ -119,6 +119,7 @@ pub(crate) fn settle(job: &Job, claim: &Claim) -> Result<bool, Error> {
 /// A call that the GPU has been given.
 pub(crate) struct Flight {
     underway: Underway<Claim>,
+    gpu: Arc<Gpu>,
     /// Those of its results that hold nothing unless it ends well.
     blank: Vec<(Arc<Storage>, Range<usize>)>,
     /// Those of which the host has what they held before.
@@ -172,7 +173,7 @@ pub(crate) fn issue(
         Ok(underway) => underway,
         Err(stopped) => {
             let (error, claim) = *stopped;
-            forget_if_gone(job, &error);
+            forget_if_gone(job, version.gpu(), &error);
             return Err(Box::new((error.into(), claim)));
         }
     };
@@ -180,6 +181,7 @@ pub(crate) fn issue(
     let transfer_s = transfer.as_secs_f64();
     let mut flight = Flight {
         underway,
+        gpu: version.gpu().clone(),
         blank: Vec::new(),
         kept: Vec::new(),
         changed: Vec::new(),
@@ -188,7 +190,7 @@ pub(crate) fn issue(
         start,
         transfer_s,
     };
-    leave_results(job, &version.gpu().info().name, &copies, &mut flight);
+    leave_results(job, version.gpu(), &copies, &mut flight);
     // Only now: who goes ahead finds where the results will be.
     if job.shadow.is_none() {
         flight.underway.hand_on(flight.blank.is_empty());
@@ -209,12 +211,13 @@ pub(crate) fn wait_for(version: &GpuVersion, claim: &Claim) {
 impl Flight {
     /// Waits for the end. The claim is granted then.
     pub(crate) fn finish(self, job: &Job) -> (Result<Ran, Error>, Claim) {
-        let Flight { mut underway, blank, kept, changed, is_void, is_undone, start, transfer_s } =
-            self;
-        underway.count_from(job.inner.gpu_end());
+        let Flight { mut underway, gpu, blank, kept, changed, .. } = self;
+        let Flight { is_void, is_undone, start, transfer_s, .. } = self;
+        let side = job.gpu();
+        underway.count_from(side.end());
         let (ran, mut claim) = underway.finish();
         let end = Instant::now();
-        let free_since = job.inner.gpu_ends(end);
+        let free_since = side.ends(end);
         if let Err(error) = &ran {
             // What was blank stays what it was on the host.
             is_void.store(true, Ordering::Release);
@@ -226,9 +229,9 @@ impl Flight {
                 // Of the rest nobody knows how far it was changed.
                 changed.iter().for_each(|storage| claim.lose(&storage.slot, error.to_string()));
             }
-            forget_if_gone(job, error);
+            forget_if_gone(job, &gpu, error);
         } else {
-            job.inner.gpu_works();
+            side.works();
         }
         let ran = ran.map(|took| {
             let run_s = (end - start.max(free_since)).as_secs_f64();
@@ -240,11 +243,11 @@ impl Flight {
 }
 
 /// A device that is gone has no content.
-fn forget_if_gone(job: &Job, error: &RunError) {
+fn forget_if_gone(job: &Job, gpu: &Arc<Gpu>, error: &RunError) {
     if !matches!(error, RunError::Device { .. }) {
         return;
     }
-    job.storages().for_each(|storage| storage.forget_gpu());
+    job.storages().for_each(|storage| storage.forget_gpu(gpu));
 }
 
 /// A buffer on the GPU: a copy, or the host's memory.
@@ -276,7 +279,7 @@ fn upload(job: &Job, version: &GpuVersion, claim: &Claim) -> Result<(Vec<OnGpu>,
             continue;
         }
         let needed = if is_blank { 0..0 } else { touched.clone() };
-        if storage.stale_bytes(&needed) > 0 {
+        if storage.stale_bytes(Some(gpu), &needed) > 0 {
             // Before the storage is locked: who waits here waits for others that may want it.
             claim.wait();
         }
@@ -293,7 +296,7 @@ fn upload(job: &Job, version: &GpuVersion, claim: &Claim) -> Result<(Vec<OnGpu>,
                 copy.upload(part.start as u64, claim.slice_part::<u8>(&storage.slot, &part))?;
                 let (bytes, time) = (part.len() as u64, start.elapsed());
                 total += time;
-                job.inner.transfers.count(Reason::Upload, bytes, time, job.call);
+                job.gpu().transfers.count(Reason::Upload, bytes, time, job.call);
                 Ok(())
             },
         );
@@ -304,19 +307,24 @@ fn upload(job: &Job, version: &GpuVersion, claim: &Claim) -> Result<(Vec<OnGpu>,
 
 /// Says of every buffer that is written where its newest content will be. After an error that is what the
 /// call wrote until then; but what was blank stays what it was on the host.
-fn leave_results(job: &Job, device: &str, copies: &[OnGpu], flight: &mut Flight) {
+fn leave_results(job: &Job, gpu: &Arc<Gpu>, copies: &[OnGpu], flight: &mut Flight) {
     let buffers = job.prepared.kernel.entry.buffers();
     for ((param, _, access), copy) in buffers.zip(copies) {
         let Some(storage) = job.storage(param) else { continue };
         let is_shared = copy.buffer.slot().is_some();
         let part = job.decision.prior.footprints[param.index()].touched.clone();
-        if access == Access::Read || is_shared || part.is_empty() {
+        if access == Access::Read || part.is_empty() {
             continue;
         }
-        let (kernel, device) = (job.prepared.name.to_string(), device.to_owned());
+        if is_shared {
+            // Other GPUs may have copies.
+            storage.gpu_is_current(gpu, &part);
+            continue;
+        }
+        let (kernel, device) = (job.prepared.name.to_string(), gpu.info().name.clone());
         let blame =
             move |error: DeviceError| error.of_kernel(&kernel, &device, "a result").to_string();
-        let mut fetch = fetch(copy.buffer.clone(), job.inner.transfers.clone(), job.call, blame);
+        let mut fetch = fetch(copy.buffer.clone(), job.gpu().transfers.clone(), job.call, blame);
         if storage.slot.pending_bytes() == 0 {
             flight.kept.push((storage.clone(), part.clone()));
             fetch = unless(flight.is_undone.clone(), fetch);
@@ -327,7 +335,7 @@ fn leave_results(job: &Job, device: &str, copies: &[OnGpu], flight: &mut Flight)
             flight.blank.push((storage.clone(), part.clone()));
             fetch = unless(flight.is_void.clone(), fetch);
         }
-        storage.gpu_is_current(&part);
+        storage.gpu_is_current(gpu, &part);
         flight.underway.leave(&storage.slot, part, fetch, copy.is_blank);
     }
 }

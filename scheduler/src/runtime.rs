@@ -1,8 +1,9 @@
 //! The runtime: devices, model, policy and ledger of one embedding.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use crossover_kernels::error::RunError;
@@ -11,16 +12,17 @@ use crossover_kernels::ir::Type;
 use crossover_kernels::{Args, Def, Host, Scalar};
 use crossover_ml::learner::{Learner, LearnerOptions};
 use crossover_ml::{CostModel, Ensemble};
-use crossover_shaders::{Gpu, GpuError, GpuExecutor, Sharing};
+use crossover_shaders::{Gpu, GpuError};
 use crossover_wasm::Workers;
 
-use crate::backends::{Backends, CpuBackend, GpuBackend, OpenGpu};
+use crate::backends::{Backends, CpuBackend, OpenGpu};
 use crate::buffer::{Buffer, Element};
 use crate::calibration::Calibration;
 use crate::call::{Bound, BoundArg, Call};
 use crate::config::Settings;
-use crate::device::Device;
+use crate::device::{Device, Seat};
 use crate::error::Error;
+use crate::gpus::{Adapter, GpuSide};
 use crate::lane::Lane;
 use crate::ledger::{Ledger, Reason};
 use crate::lent::Lent;
@@ -28,17 +30,11 @@ use crate::measure;
 use crate::model;
 use crate::prepared::Kernels;
 use crate::route::{self, Policy};
-use crate::transfers::{Copied, Transfers};
-use crate::version::{GpuCode, Prepared};
-
-/// How long the GPU rests after its first failure; each further failure doubles it.
-const REST_MIN: Duration = Duration::from_secs(1);
+use crate::transfers::Copied;
+use crate::version::Prepared;
 
 /// Calls that the GPU is given ahead.
 const UNDERWAY_MAX: usize = 32;
-
-/// The longest rest.
-const REST_MAX: Duration = Duration::from_secs(300);
 
 /// Runs kernels. Several can stand side by side; dropping one waits for what was submitted and joins
 /// its threads.
@@ -62,48 +58,46 @@ const REST_MAX: Duration = Duration::from_secs(300);
 /// ```
 pub struct Runtime {
     inner: Arc<Inner>,
-    lanes: [Lane; 2],
-    /// Waits for calls that the GPU has been given, in their order.
-    ends: Arc<Lane>,
+    cpu_lane: Lane,
+    /// One for each GPU.
+    gpu_lanes: Vec<GpuLanes>,
     compiler: Lane,
+}
+
+/// The threads of a GPU.
+struct GpuLanes {
+    /// Gives it calls.
+    calls: Lane,
+    /// Waits for calls that it has been given, in their order.
+    ends: Arc<Lane>,
 }
 
 impl std::fmt::Debug for Runtime {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Runtime").field("gpu", &self.adapter()).finish_non_exhaustive()
+        f.debug_struct("Runtime").field("gpus", &self.adapters()).finish_non_exhaustive()
     }
 }
 
 /// What a runtime shares with its threads and calls.
 pub(crate) struct Inner {
     cpu: CpuBackend,
-    gpu: Result<GpuBackend, Arc<str>>,
+    /// The best first.
+    pub(crate) gpus: Vec<Arc<GpuSide>>,
+    /// Why there is none, where there is none.
+    no_gpu: Arc<str>,
     kernels: Kernels,
     pub(crate) policy: Arc<dyn Policy>,
     pub(crate) learner: Option<Learner>,
     /// The model when nothing is learned; else the learner has it.
     fixed_model: Arc<Ensemble>,
     model_name: String,
-    calibration: ArcSwap<Calibration>,
+    /// What is known of the machine without a GPU.
+    bare: ArcSwap<Calibration>,
     pub(crate) ledger: Arc<Ledger>,
-    pub(crate) transfers: Arc<Transfers>,
     pub(crate) deadline: Duration,
-    /// Predicted nanoseconds of the calls that are under way, on each device.
-    loads: [AtomicU64; 2],
+    /// Predicted nanoseconds of the calls that the CPU has under way.
+    load: AtomicU64,
     order: Mutex<()>,
-    rest: Mutex<Rest>,
-    /// Whether the GPU has failed since it last worked: most calls need to know no more.
-    has_failed: AtomicBool,
-    /// When the GPU ended the last call.
-    gpu_end: Mutex<Instant>,
-    /// Whether a thread is opening the GPU anew.
-    reopening: AtomicBool,
-}
-
-#[derive(Debug)]
-struct Rest {
-    until: Option<Instant>,
-    next: Duration,
 }
 
 /// How to make a runtime.
@@ -111,13 +105,14 @@ struct Rest {
 #[must_use = "a builder does nothing until it builds"]
 pub struct Builder {
     settings: Settings,
-    executors: [Option<Arc<dyn Executor>>; 2],
+    cpu: Option<Arc<dyn Executor>>,
+    gpus: Vec<Arc<dyn Executor>>,
     policy: Option<Arc<dyn Policy>>,
     calibrate: bool,
     model: Option<Vec<u8>>,
     learner: Option<LearnerOptions>,
     workers: Option<Arc<dyn Workers>>,
-    open_gpu: Option<OpenGpu>,
+    open_gpus: Vec<OpenGpu>,
 }
 
 impl Builder {
@@ -134,9 +129,12 @@ impl Builder {
     }
 
     /// Runs a side by this executor on host memory, instead of the real device: for tests and
-    /// simulations.
+    /// simulations. Each one for the GPU is a further GPU.
     pub fn executor(mut self, device: Device, executor: Arc<dyn Executor>) -> Builder {
-        self.executors[device as usize] = Some(executor);
+        match device {
+            Device::Cpu => self.cpu = Some(executor),
+            Device::Gpu => self.gpus.push(executor),
+        }
         self
     }
 
@@ -189,13 +187,13 @@ impl Builder {
         self
     }
 
-    /// Opens the GPU in this way, at first and again when it was lost, instead of as the settings say: for
-    /// applications that choose the device themselves.
+    /// Opens a GPU in this way, at first and again when it was lost, instead of as the settings say: for
+    /// applications that choose the device themselves. Each further one is a further GPU.
     pub fn gpu(
         mut self,
         open: impl Fn() -> Result<Arc<Gpu>, GpuError> + Send + Sync + 'static,
     ) -> Builder {
-        self.open_gpu = Some(Arc::new(open));
+        self.open_gpus.push(Arc::new(open));
         self
     }
 
@@ -206,19 +204,18 @@ impl Builder {
     /// [`Error::File`] for a model that cannot be used, [`Error::Run`] if the CPU side does not
     /// start. A missing GPU is no error otherwise.
     pub fn build(self) -> Result<Runtime, Error> {
-        let Builder { settings, executors, policy, calibrate, model, learner, workers, open_gpu } =
+        let Builder { settings, cpu, gpus, policy, calibrate, model, learner, workers, open_gpus } =
             self;
-        let is_custom = executors.iter().any(Option::is_some);
-        let backends = Backends::open(&settings, executors, workers, open_gpu)?;
+        let is_custom = cpu.is_some() || !gpus.is_empty();
+        let backends = Backends::open(&settings, cpu, gpus, workers, open_gpus)?;
         let policy = match policy {
             Some(policy) => policy,
             None => route::by_name(&settings.policy)?,
         };
         let loaded = model::load(&settings, model.as_deref())?;
-        let calibration = assumed(&settings, &backends.gpu);
-        let ledger = Arc::new(Ledger::default());
-        let (up, down) = (calibration.gpu.upload, calibration.gpu.download);
-        let transfers = Arc::new(Transfers::new(up, down, ledger.clone()));
+        let (ledger, threads) = (Arc::new(Ledger::default()), settings.threads());
+        let side = |(at, gpu)| Arc::new(GpuSide::new(at, gpu, threads, &ledger));
+        let gpus: Vec<_> = backends.gpus.into_iter().enumerate().map(side).collect();
         let (learner, fixed_model) = if settings.learn {
             let options = learner.unwrap_or_default();
             (Some(Learner::start(loaded.ensemble, options)), Arc::default())
@@ -227,59 +224,31 @@ impl Builder {
         };
         let inner = Arc::new(Inner {
             cpu: backends.cpu,
-            gpu: backends.gpu,
+            gpus,
+            no_gpu: backends.no_gpu,
             kernels: Kernels::default(),
             policy,
             learner,
             fixed_model,
             model_name: loaded.name,
-            calibration: ArcSwap::from_pointee(calibration),
+            bare: ArcSwap::from_pointee(Calibration::assumed(threads, None, false)),
             ledger,
-            transfers,
             deadline: settings.deadline(),
-            loads: [AtomicU64::new(0), AtomicU64::new(0)],
+            load: AtomicU64::new(0),
             order: Mutex::new(()),
-            rest: Mutex::new(Rest { until: None, next: REST_MIN }),
-            has_failed: AtomicBool::new(false),
-            gpu_end: Mutex::new(Instant::now()),
-            reopening: AtomicBool::new(false),
         });
-        let lanes = [Lane::new("crossover-cpu"), Lane::new("crossover-gpu")];
-        let ends = Arc::new(Lane::bounded("crossover-gpu-ends", UNDERWAY_MAX));
-        let runtime = Runtime { inner, lanes, ends, compiler: Lane::new("crossover-compile") };
+        let lanes = |gpu: &Arc<GpuSide>| GpuLanes {
+            calls: Lane::new(&format!("crossover-gpu-{}", gpu.at)),
+            ends: Arc::new(Lane::bounded(&format!("crossover-ends-{}", gpu.at), UNDERWAY_MAX)),
+        };
+        let gpu_lanes = inner.gpus.iter().map(lanes).collect();
+        let (cpu_lane, compiler) = (Lane::new("crossover-cpu"), Lane::new("crossover-compile"));
+        let runtime = Runtime { inner, cpu_lane, gpu_lanes, compiler };
         if calibrate && !is_custom {
             runtime.calibrate(settings.calibration.as_deref())?;
         }
         Ok(runtime)
     }
-}
-
-fn assumed(settings: &Settings, gpu: &Result<GpuBackend, Arc<str>>) -> Calibration {
-    let (name, is_software) = match gpu {
-        Ok(GpuBackend::Gpu(opened)) => {
-            let gpu = opened.gpu();
-            (Some(gpu.info().name.clone()), gpu.info().is_software())
-        }
-        Ok(GpuBackend::Host(_)) | Err(_) => (None, false),
-    };
-    Calibration::assumed(settings.threads(), name.as_deref(), is_software)
-}
-
-/// The GPU that a runtime uses.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Adapter {
-    /// Its name.
-    pub name: String,
-    /// Its driver's name and version.
-    pub driver: String,
-    /// Whether it computes on the CPU.
-    pub software: bool,
-    /// Whether it works on host memory in place, so that nothing is copied.
-    #[serde(default)]
-    pub in_place: bool,
-    /// How it gets at host memory, and why not in a better way.
-    #[serde(default)]
-    pub memory: String,
 }
 
 impl Runtime {
@@ -331,38 +300,27 @@ impl Runtime {
 
     /// What has been copied between host and GPU for a reason.
     pub fn copied(&self, reason: Reason) -> Copied {
-        self.inner.transfers.copied(reason)
+        let each = self.inner.gpus.iter().map(|gpu| gpu.transfers.copied(reason));
+        each.fold(Copied::default(), Copied::and)
     }
 
-    /// The GPU in use; `None` where there is none.
+    /// The best GPU in use; `None` where there is none.
     pub fn adapter(&self) -> Option<Adapter> {
-        match &self.inner.gpu {
-            Ok(GpuBackend::Gpu(opened)) => {
-                let gpu = opened.gpu();
-                let info = gpu.info();
-                let (name, driver) = (info.name.clone(), info.driver.clone());
-                let memory = match &info.sharing_why {
-                    why if why.is_empty() => info.sharing.to_string(),
-                    why => format!("{}: {why}", info.sharing),
-                };
-                let (software, in_place) = (info.is_software(), info.sharing == Sharing::Imported);
-                Some(Adapter { name, driver, software, in_place, memory })
-            }
-            Ok(GpuBackend::Host(executor)) => {
-                let name = executor.name().to_owned();
-                let (driver, memory) = (String::new(), Sharing::Imported.to_string());
-                Some(Adapter { name, driver, software: true, in_place: true, memory })
-            }
-            Err(_) => None,
-        }
+        self.inner.gpus.first().map(|gpu| gpu.adapter())
+    }
+
+    /// All GPUs in use, the one that is opened first before the others. [`Call::adapter`] and the ledger
+    /// count them so, from 0.
+    pub fn adapters(&self) -> Vec<Adapter> {
+        self.inner.gpus.iter().map(|gpu| gpu.adapter()).collect()
     }
 
     /// Why there is no GPU; `None` where there is one.
     pub fn why_no_gpu(&self) -> Option<&str> {
-        self.inner.gpu.as_ref().err().map(|why| &**why)
+        Some(&*self.inner.no_gpu).filter(|_| self.inner.gpus.is_empty())
     }
 
-    /// What is known of the machine's speed.
+    /// What is known of the machine's speed, with its best GPU.
     pub fn calibration(&self) -> Calibration {
         Calibration::clone(&self.inner.calibration())
     }
@@ -382,22 +340,32 @@ impl Runtime {
         self.inner.calibration().cpu.threads
     }
 
-    /// Measures the machine, or reads what an earlier run of the same machine has kept in the file.
+    /// Measures the machine, or reads what an earlier run of the same machine has kept in the file, and in
+    /// files beside it for further GPUs.
     fn calibrate(&self, file: Option<&std::path::Path>) -> Result<(), Error> {
-        let adapter = self.adapter().map(|a| a.name);
-        let threads = self.threads();
-        let known = file.and_then(|f| Calibration::load(f, threads, adapter.as_deref()));
-        let calibration = match known {
-            Some(known) => known,
-            None => {
-                let measured = measure::measure(self)?;
-                if let Some(file) = file {
-                    measured.save(file)?;
+        for at in 0..self.inner.gpus.len().max(1) {
+            let gpu = self.inner.gpus.get(at);
+            let file = file.map(|file| match at {
+                0 => file.to_owned(),
+                _ => file.with_extension(format!("{at}.json")),
+            });
+            let (threads, adapter) = (self.threads(), gpu.map(|gpu| gpu.adapter().name));
+            let load = |file: &PathBuf| Calibration::load(file, threads, adapter.as_deref());
+            let calibration = match file.as_ref().and_then(load) {
+                Some(known) => known,
+                None => {
+                    let measured = measure::measure(self, at)?;
+                    if let Some(file) = &file {
+                        measured.save(file)?;
+                    }
+                    measured
                 }
-                measured
+            };
+            match gpu {
+                Some(gpu) => gpu.calibrate(calibration),
+                None => self.inner.bare.store(Arc::new(calibration)),
             }
-        };
-        self.inner.calibration.store(Arc::new(calibration));
+        }
         Ok(())
     }
 
@@ -405,20 +373,28 @@ impl Runtime {
         &self.inner
     }
 
-    pub(crate) fn lane(&self, device: Device) -> &Lane {
-        &self.lanes[device as usize]
+    /// Where calls of a device wait for it.
+    pub(crate) fn lane(&self, seat: Seat) -> &Lane {
+        match seat {
+            Seat::Cpu => &self.cpu_lane,
+            Seat::Gpu(at) => &self.gpu_lanes[at].calls,
+        }
     }
 
-    pub(crate) fn ends(&self) -> &Arc<Lane> {
-        &self.ends
+    /// Where calls that a GPU has been given wait for their end; `None` for the CPU.
+    pub(crate) fn ends(&self, seat: Seat) -> Option<&Arc<Lane>> {
+        match seat {
+            Seat::Cpu => None,
+            Seat::Gpu(at) => Some(&self.gpu_lanes[at].ends),
+        }
     }
 
-    /// Has the kernel compiled for the GPU in the background, if nobody has asked yet.
-    pub(crate) fn compile_gpu_soon(&self, prepared: &Arc<Prepared>) {
-        if self.inner.has_gpu() && prepared.begin_gpu_compile() {
-            let (inner, prepared) = (self.inner.clone(), prepared.clone());
+    /// Has the kernel compiled for a GPU in the background, if nobody has asked yet.
+    pub(crate) fn compile_gpu_soon(&self, gpu: &Arc<GpuSide>, prepared: &Arc<Prepared>) {
+        if prepared.begin_gpu_compile(gpu.at) {
+            let (gpu, prepared) = (gpu.clone(), prepared.clone());
             self.compiler.push(move || {
-                inner.compile_gpu(&prepared);
+                gpu.compile(&prepared);
             });
         }
     }
@@ -443,140 +419,9 @@ impl Inner {
         compiled.as_ref().map_err(RunError::clone)
     }
 
-    /// Sees to it that the kernel's GPU code is ready or refused, compiling it on this thread unless
-    /// another is at it.
-    pub(crate) fn compile_gpu_now(&self, prepared: &Prepared) -> GpuCode {
-        if !self.has_gpu() {
-            return GpuCode::Unasked;
-        }
-        if self.gpu().is_some_and(|gpu| gpu.is_lost()) {
-            self.reopen_gpu();
-        }
-        loop {
-            let code = prepared.gpu_code_on(self.gpu().as_ref()).clone();
-            match code {
-                GpuCode::Ready(_) | GpuCode::Refused(..) => return code,
-                GpuCode::Unasked if prepared.begin_gpu_compile() => {
-                    return self.compile_gpu(prepared);
-                }
-                // The background thread is at it; a pipeline takes milliseconds.
-                GpuCode::Unasked | GpuCode::Compiling => {
-                    std::thread::sleep(Duration::from_micros(200));
-                }
-            }
-        }
-    }
-
-    fn compile_gpu(&self, prepared: &Prepared) -> GpuCode {
-        let code = match &self.gpu {
-            Ok(backend) => match backend.compile(&prepared.kernel) {
-                Ok(code) => GpuCode::Ready(code),
-                Err(error) => {
-                    let why = error.to_string().into();
-                    // A device that is lost meanwhile has said nothing of the kernel.
-                    if self.gpu().is_some_and(|gpu| gpu.is_lost()) {
-                        prepared.set_gpu_code(GpuCode::Unasked);
-                        return GpuCode::Refused(error, why);
-                    }
-                    GpuCode::Refused(error, why)
-                }
-            },
-            Err(_) => GpuCode::Unasked,
-        };
-        prepared.set_gpu_code(code.clone());
-        code
-    }
-
-    pub(crate) fn has_gpu(&self) -> bool {
-        self.gpu.is_ok()
-    }
-
-    /// The GPU itself; `None` where there is none, or something stands in for it.
-    pub(crate) fn gpu(&self) -> Option<Arc<Gpu>> {
-        match &self.gpu {
-            Ok(GpuBackend::Gpu(opened)) => Some(opened.gpu()),
-            Ok(GpuBackend::Host(_)) | Err(_) => None,
-        }
-    }
-
-    /// The same for as long as a look at it takes.
-    pub(crate) fn opened(&self) -> Option<arc_swap::Guard<Arc<GpuExecutor>>> {
-        match &self.gpu {
-            Ok(GpuBackend::Gpu(opened)) => Some(opened.executor()),
-            Ok(GpuBackend::Host(_)) | Err(_) => None,
-        }
-    }
-
-    /// Opens a GPU that was lost anew, on this thread.
-    fn reopen_gpu(&self) {
-        if let Ok(GpuBackend::Gpu(opened)) = &self.gpu
-            && let Err(error) = opened.reopen()
-        {
-            tracing::warn!(%error, "the GPU cannot be opened again yet");
-            self.rest_gpu();
-        }
-    }
-
-    /// Whether the GPU is lost. Then it is opened anew in the background, once it has rested.
-    pub(crate) fn gpu_is_gone(self: &Arc<Self>) -> bool {
-        if !self.gpu().is_some_and(|gpu| gpu.is_lost()) {
-            return false;
-        }
-        if !self.reopening.swap(true, Ordering::AcqRel) {
-            let inner = self.clone();
-            let thread = std::thread::Builder::new().name("crossover-reopen".to_owned());
-            let spawned = thread.spawn(move || {
-                inner.reopen_gpu();
-                inner.reopening.store(false, Ordering::Release);
-            });
-            if spawned.is_err() {
-                self.reopening.store(false, Ordering::Release);
-            }
-        }
-        true
-    }
-
-    /// A call on the GPU has succeeded: the next failure is a first one again.
-    pub(crate) fn gpu_works(&self) {
-        if self.has_failed.load(Ordering::Acquire) {
-            let mut rest = self.rest.lock().unwrap_or_else(PoisonError::into_inner);
-            (rest.until, rest.next) = (None, REST_MIN);
-            self.has_failed.store(false, Ordering::Release);
-        }
-    }
-
     /// Why there is no GPU; nothing, where there is one.
-    pub(crate) fn no_gpu(&self) -> Arc<str> {
-        self.gpu.as_ref().err().cloned().unwrap_or_default()
-    }
-
-    /// Keeps calls away from a GPU that has failed, longer each time.
-    pub(crate) fn rest_gpu(&self) {
-        let mut rest = self.rest.lock().unwrap_or_else(PoisonError::into_inner);
-        rest.until = Some(Instant::now() + rest.next);
-        rest.next = (rest.next * 2).min(REST_MAX);
-        self.has_failed.store(true, Ordering::Release);
-    }
-
-    pub(crate) fn gpu_rests(&self) -> bool {
-        if !self.has_failed.load(Ordering::Acquire) {
-            return false;
-        }
-        let rest = self.rest.lock().unwrap_or_else(PoisonError::into_inner);
-        rest.until.is_some_and(|until| Instant::now() < until)
-    }
-
-    /// The GPU ends a call now; gives when it ended the one before, since it works on one at a time.
-    pub(crate) fn gpu_ends(&self, now: Instant) -> Instant {
-        let mut end = self.gpu_end.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = *end;
-        *end = now.max(before);
-        before
-    }
-
-    /// When the GPU ended the last call.
-    pub(crate) fn gpu_end(&self) -> Instant {
-        *self.gpu_end.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn no_gpu(&self) -> &Arc<str> {
+        &self.no_gpu
     }
 
     pub(crate) fn order(&self) -> MutexGuard<'_, ()> {
@@ -584,7 +429,12 @@ impl Inner {
     }
 
     pub(crate) fn calibration(&self) -> arc_swap::Guard<Arc<Calibration>> {
-        self.calibration.load()
+        self.calibration_with(0)
+    }
+
+    /// What is known of the machine with one of the GPUs.
+    pub(crate) fn calibration_with(&self, gpu: usize) -> arc_swap::Guard<Arc<Calibration>> {
+        self.gpus.get(gpu).map_or_else(|| self.bare.load(), |gpu| gpu.calibration())
     }
 
     pub(crate) fn model(&self) -> Arc<Ensemble> {
@@ -603,37 +453,44 @@ impl Inner {
     }
 
     /// Predicted seconds until a device is free.
-    pub(crate) fn wait_s(&self, device: Device) -> f64 {
-        self.loads[device as usize].load(Ordering::Relaxed) as f64 * 1e-9
+    pub(crate) fn wait_s(&self, seat: Seat) -> f64 {
+        self.load(seat).load(Ordering::Relaxed) as f64 * 1e-9
+    }
+
+    fn load(&self, seat: Seat) -> &AtomicU64 {
+        match seat {
+            Seat::Cpu => &self.load,
+            Seat::Gpu(at) => &self.gpus[at].load,
+        }
     }
 }
 
 /// A call that is under way, queued or running, until this is dropped.
 pub(crate) struct Load<'c> {
     inner: Lent<'c, Inner>,
-    device: Device,
+    seat: Seat,
     nanos: u64,
 }
 
 impl<'c> Load<'c> {
-    pub(crate) fn count(inner: Lent<'c, Inner>, device: Device, seconds: f64) -> Load<'c> {
+    pub(crate) fn count(inner: Lent<'c, Inner>, seat: Seat, seconds: f64) -> Load<'c> {
         let nanos = (seconds * 1e9).clamp(0.0, 1e15) as u64;
         if nanos > 0 {
-            inner.loads[device as usize].fetch_add(nanos, Ordering::Relaxed);
+            inner.load(seat).fetch_add(nanos, Ordering::Relaxed);
         }
-        Load { inner, device, nanos }
+        Load { inner, seat, nanos }
     }
 
     pub(crate) fn share(mut self) -> Load<'static> {
         let nanos = std::mem::take(&mut self.nanos);
-        Load { inner: self.inner.share(), device: self.device, nanos }
+        Load { inner: self.inner.share(), seat: self.seat, nanos }
     }
 }
 
 impl Drop for Load<'_> {
     fn drop(&mut self) {
         if self.nanos > 0 {
-            self.inner.loads[self.device as usize].fetch_sub(self.nanos, Ordering::Relaxed);
+            self.inner.load(self.seat).fetch_sub(self.nanos, Ordering::Relaxed);
         }
     }
 }

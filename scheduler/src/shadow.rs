@@ -43,7 +43,7 @@ pub(crate) fn compare(
     let device = ran.other();
     let version: Arc<dyn exec::Version> = match device {
         Device::Cpu => job.inner.cpu_code(&job.prepared)?.clone(),
-        Device::Gpu => match job.inner.compile_gpu_now(&job.prepared) {
+        Device::Gpu => match job.compile_gpu() {
             GpuCode::Ready(Code::Host(version)) => version,
             GpuCode::Ready(Code::Gpu(version)) => version,
             // Nothing to compare with: the device cannot run the kernel.

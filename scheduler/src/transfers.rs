@@ -24,6 +24,17 @@ pub struct Copied {
     pub seconds: f64,
 }
 
+impl Copied {
+    /// Both together.
+    pub(crate) fn and(self, other: Copied) -> Copied {
+        Copied {
+            bytes: self.bytes + other.bytes,
+            count: self.count + other.count,
+            seconds: self.seconds + other.seconds,
+        }
+    }
+}
+
 /// Bandwidth and latency of copies in one direction.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Link {
@@ -50,7 +61,7 @@ impl Link {
     }
 }
 
-/// Counters and bandwidths of one runtime.
+/// Counters and bandwidths of one GPU.
 #[derive(Debug)]
 pub(crate) struct Transfers {
     state: Mutex<State>,

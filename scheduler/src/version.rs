@@ -10,6 +10,7 @@ use crossover_kernels::{Def, front};
 use crossover_shaders::{Gpu, GpuVersion};
 use crossover_wasm::Schedule;
 
+use crate::gpus::ADAPTERS_MAX;
 use crate::learned::Learned;
 
 /// Hexadecimal digits of a version's identity: enough to tell any two apart in practice.
@@ -41,6 +42,14 @@ pub(crate) enum GpuCode {
     Refused(RunError, Arc<str>),
 }
 
+/// A kernel on one of the GPUs.
+#[derive(Default)]
+struct OnGpu {
+    code: Mutex<GpuCode>,
+    /// What the CPU and this GPU take.
+    learned: Mutex<Learned>,
+}
+
 /// A kernel of a runtime.
 pub(crate) struct Prepared {
     /// The kernel and its element types: `scale<f64>`.
@@ -54,8 +63,7 @@ pub(crate) struct Prepared {
     /// How the CPU's code is laid out; `None` leaves that to the back end.
     pub(crate) schedule: Option<Schedule>,
     pub(crate) cpu: OnceLock<Result<Arc<dyn Version>, RunError>>,
-    gpu: Mutex<GpuCode>,
-    learned: Mutex<Learned>,
+    gpus: [OnGpu; ADAPTERS_MAX],
 }
 
 impl Prepared {
@@ -101,22 +109,21 @@ impl Prepared {
             kernel: Arc::new(kernel),
             schedule,
             cpu: OnceLock::new(),
-            gpu: Mutex::default(),
-            learned: Mutex::default(),
+            gpus: Default::default(),
         }
     }
 
-    pub(crate) fn gpu_code(&self) -> MutexGuard<'_, GpuCode> {
-        self.gpu.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn gpu_code(&self, gpu: usize) -> MutexGuard<'_, GpuCode> {
+        self.gpus[gpu].code.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn set_gpu_code(&self, code: GpuCode) {
-        *self.gpu_code() = code;
+    pub(crate) fn set_gpu_code(&self, gpu: usize, code: GpuCode) {
+        *self.gpu_code(gpu) = code;
     }
 
     /// What has become of it on this device: code of another is of no use.
-    pub(crate) fn gpu_code_on(&self, gpu: Option<&Arc<Gpu>>) -> MutexGuard<'_, GpuCode> {
-        let mut code = self.gpu_code();
+    pub(crate) fn gpu_code_on(&self, at: usize, gpu: Option<&Arc<Gpu>>) -> MutexGuard<'_, GpuCode> {
+        let mut code = self.gpu_code(at);
         if let (GpuCode::Ready(Code::Gpu(version)), Some(gpu)) = (&*code, gpu)
             && !Arc::ptr_eq(version.gpu(), gpu)
         {
@@ -125,9 +132,9 @@ impl Prepared {
         code
     }
 
-    /// True for the one caller that is to compile for the GPU now.
-    pub(crate) fn begin_gpu_compile(&self) -> bool {
-        let mut code = self.gpu_code();
+    /// True for the one caller that is to compile for a GPU now.
+    pub(crate) fn begin_gpu_compile(&self, gpu: usize) -> bool {
+        let mut code = self.gpu_code(gpu);
         let begin = matches!(*code, GpuCode::Unasked);
         if begin {
             *code = GpuCode::Compiling;
@@ -135,8 +142,9 @@ impl Prepared {
         begin
     }
 
-    pub(crate) fn learned(&self) -> MutexGuard<'_, Learned> {
-        self.learned.lock().unwrap_or_else(PoisonError::into_inner)
+    /// What has been learned of it with a GPU, or with none.
+    pub(crate) fn learned(&self, gpu: usize) -> MutexGuard<'_, Learned> {
+        self.gpus[gpu].learned.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

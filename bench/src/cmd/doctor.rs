@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use crossover::{Runtime, Settings, shaders};
+use crossover::{Adapter, Runtime, Settings, shaders};
 
 use crate::machine;
 
@@ -34,11 +34,15 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     println!("simd        {} (WebAssembly uses 128 bits of it)", machine.simd.join(", "));
     println!("gpu         {}", super::adapter_line(&rt));
     adapters();
-    let path = match rt.adapter() {
-        Some(adapter) => format!("the GPU {}", adapter.memory),
-        None => "no GPU that could share it".to_owned(),
+    let paths = match rt.adapters().as_slice() {
+        [] => "no GPU that could share it".to_owned(),
+        [adapter] => format!("the GPU {}", adapter.memory),
+        several => {
+            let path = |(at, adapter): (usize, &Adapter)| format!("GPU {at} {}", adapter.memory);
+            several.iter().enumerate().map(path).collect::<Vec<_>>().join("; ")
+        }
     };
-    println!("memory      one allocation for Rust and WebAssembly; {path}");
+    println!("memory      one allocation for Rust and WebAssembly; {paths}");
     let (model, generation) = rt.model();
     println!("model       {model}, generation {generation}");
     println!("policy      {}", settings.policy);

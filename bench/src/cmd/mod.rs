@@ -13,7 +13,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Subcommand;
-use crossover::{Runtime, Settings};
+use crossover::{Adapter, Runtime, Settings};
 
 /// What the command can do.
 #[derive(Debug, Subcommand)]
@@ -70,13 +70,14 @@ fn cache_folder() -> Option<std::path::PathBuf> {
     Some(base.or_else(home)?.join("crossover"))
 }
 
-/// What there is to say of the GPU, in a line.
+/// What there is to say of the GPU, in a line; of each, where there are several.
 fn adapter_line(rt: &Runtime) -> String {
-    match (rt.adapter(), rt.why_no_gpu()) {
-        (Some(adapter), _) if adapter.software => {
-            format!("{} ({}) — software: it computes on the CPU", adapter.name, adapter.driver)
-        }
-        (Some(adapter), _) => format!("{} ({})", adapter.name, adapter.driver),
-        (None, why) => format!("none: {}", why.unwrap_or("unknown")),
+    let line = |adapter: &Adapter| {
+        let software = if adapter.software { " — software: it computes on the CPU" } else { "" };
+        format!("{} ({}){software}", adapter.name, adapter.driver)
+    };
+    match (rt.adapters().as_slice(), rt.why_no_gpu()) {
+        ([], why) => format!("none: {}", why.unwrap_or("unknown")),
+        (all, _) => all.iter().map(line).collect::<Vec<_>>().join("; "),
     }
 }

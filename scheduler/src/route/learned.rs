@@ -78,7 +78,16 @@ mod tests {
 
     fn estimate(device: Device, run_s: f64, transfer_s: f64) -> Estimate {
         let (run_low_s, run_high_s) = (run_s / 2.0, run_s * 2.0);
-        Estimate { device, threads: 1, run_s, run_low_s, run_high_s, transfer_s, wait_s: 0.0 }
+        Estimate {
+            device,
+            adapter: 0,
+            threads: 1,
+            run_s,
+            run_low_s,
+            run_high_s,
+            transfer_s,
+            wait_s: 0.0,
+        }
     }
 
     fn ask(
