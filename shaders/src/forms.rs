@@ -1,5 +1,5 @@
 //! The forms of a kernel: with its checks as it is, and for calls where none can fail without them, as it is and
-//! laid out for large calls by the passes [`tile`], [`stage`] and [`privatize`].
+//! laid out for large calls by the passes [`tile`], [`stage`], [`quads`] and [`privatize`].
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use crossover_kernels::ir::{Block, Kernel, Param, Stmt};
 use crossover_kernels::passes::rule::Hits;
 use crossover_kernels::passes::stage::{self, Stage};
 use crossover_kernels::passes::tile::{self, Size};
-use crossover_kernels::passes::{dce, privatize};
+use crossover_kernels::passes::{dce, privatize, quads};
 
 use crate::emit::{Shader, emit};
 use crate::legality::Capabilities;
@@ -34,6 +34,8 @@ pub(crate) enum Layout {
     Tiles(Size),
     /// The same, in workgroups that make common loads once.
     Staged { size: Size, stage: Stage, axes: usize },
+    /// Four points beside each other.
+    Quads,
     /// Workgroups that count in memory of their own, for this buffer.
     Private(Param),
 }
@@ -53,6 +55,7 @@ impl Layout {
                 numbers.extend(&small[..axes]);
                 (numbers, small)
             }
+            Layout::Quads => (vec![grid[0], grid[1]], [grid[0] / quads::POINTS, grid[1], grid[2]]),
             Layout::Private(_) => {
                 let (points, rounds) = privatize::grid(grid[0]);
                 (vec![grid[0], rounds], [points, 1, 1])
@@ -69,6 +72,7 @@ impl Layout {
                 "tiles of {x} × {y} points, loads kept by groups of {} × {} for {depth} passages",
                 group[0], group[1]
             ),
+            Layout::Quads => "four points beside each other".to_owned(),
             Layout::Private(_) => "counters of each workgroup's own".to_owned(),
         }
     }
@@ -92,13 +96,18 @@ pub(crate) fn of(
         true => privatize::run(plain),
         false => None,
     };
+    let quads = match schedule.quads && schedule.tile.is_none() && schedule.stage.is_none() {
+        true => quads::run(plain),
+        false => None,
+    };
     // A schedule that asks for a tile, or for common loads, gets no other form, where there is one.
     let only_staged = schedule.stage.is_some() && staged.is_some();
     let only_tiled = schedule.tile.is_some() && tiled.is_some();
     let mut forms = Vec::new();
     let mut add = |kernel: Arc<Kernel>, layout: Layout, [x, y]: [u32; 2]| {
         let (workgroup, is_asked_for) = ([x, y, schedule.workgroup[2]], only_staged || only_tiled);
-        let schedule = Schedule { workgroup, ..schedule };
+        let vectors = layout == Layout::Quads;
+        let schedule = Schedule { workgroup, vectors, ..schedule };
         forms.push(Form { kernel, layout, schedule, is_asked_for });
     };
     let own = [schedule.workgroup[0], schedule.workgroup[1]];
@@ -107,6 +116,9 @@ pub(crate) fn of(
     }
     if let Some(tiled) = tiled.filter(|_| !only_staged) {
         add(Arc::new(tiled), Layout::Tiles(size), own);
+    }
+    if let Some(quads) = quads {
+        add(Arc::new(quads), Layout::Quads, own);
     }
     if let Some(private) = private {
         let layout = Layout::Private(private.bins);

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crossover_kernels::exec::Grid;
 use crossover_kernels::ir::{Const, Kernel, Param};
-use crossover_kernels::passes::{checks, privatize};
+use crossover_kernels::passes::{checks, privatize, quads};
 
 use crate::arg::DeviceArg;
 use crate::compiled::Compiled;
@@ -123,8 +123,8 @@ impl Lean {
         if self.has_checks && !self.holds(&checked.kernel, args, grid) {
             return None;
         }
-        // Which form is the fastest depends on the adapter: those that are there take turns until each has
-        // run some times at such a size.
+        // Which form is the fastest depends on the adapter: those that are there take turns until it is
+        // known of each how fast it runs at such a size.
         let points = points(grid);
         let fits = self.forms.iter().rev();
         let fits = fits.filter(|own| self.fits(checked, args, grid, &own.form));
@@ -133,7 +133,7 @@ impl Lean {
             Some(Fit { compiled: slot.get()?.clone()?, layout: own.form.layout })
         });
         let ready: Vec<Fit> = ready.collect();
-        let pace = |at: &usize| ready[*at].compiled.pace.of(points).unwrap_or(0.0);
+        let pace = |at: &usize| ready[*at].compiled.pace.of(points);
         let best = (0..ready.len()).min_by(|a, b| pace(a).total_cmp(&pace(b)))?;
         for (at, fit) in ready.iter().enumerate() {
             if at != best {
@@ -158,6 +158,7 @@ impl Lean {
         match form.layout {
             Layout::Points => true,
             Layout::Tiles(_) => is_large(),
+            Layout::Quads => grid[0].is_multiple_of(quads::POINTS) && is_large(),
             // Drivers that compute on the CPU have nothing faster to keep loads in.
             Layout::Staged { .. } => is_large() && (form.is_asked_for || !is_software),
             Layout::Private(bins) => match args.get(bins.index()) {

@@ -16,8 +16,10 @@ struct Class {
     passed_over: u32,
 }
 
-/// Runs after which the time of a form is believed.
+/// Runs after which the time of a form is believed, and how much of it counts after each run before: one that
+/// is far slower from the start is not looked at again soon.
 const RUNS_MIN: u32 = 3;
+const HOPE: [f64; RUNS_MIN as usize - 1] = [0.5, 0.8];
 
 /// How fast a later run moves the time.
 const BLEND: f64 = 0.25;
@@ -41,12 +43,17 @@ impl Pace {
         own.passed_over = 0;
     }
 
-    /// The time for a point of a call of this size, as far as the form is to be judged by it; `None` where it
-    /// has not run often enough to say.
-    pub(crate) fn of(&self, points: u64) -> Option<f64> {
+    /// The time for a point of a call of this size, as far as the form is to be judged by it: the less it is
+    /// known, the better it counts.
+    pub(crate) fn of(&self, points: u64) -> f64 {
         let own = self.classes(points)[class(points)];
-        let doubt = if own.passed_over >= PASSED_OVER_MAX { DOUBT } else { 1.0 };
-        (own.runs >= RUNS_MIN).then_some(own.point_ns * doubt)
+        let doubt = match own.runs {
+            0 => return 0.0,
+            runs if runs < RUNS_MIN => HOPE[runs as usize - 1],
+            _ if own.passed_over >= PASSED_OVER_MAX => DOUBT,
+            _ => 1.0,
+        };
+        own.point_ns * doubt
     }
 
     /// Another form runs a call of this size.
@@ -76,19 +83,19 @@ mod tests {
     #[test]
     fn a_pace_is_the_least_of_the_first_runs_and_follows_later_ones() {
         let pace = Pace::default();
-        for nanos in [4000, 2000, 3000] {
-            assert_eq!(pace.of(1000), None);
+        for (nanos, before) in [(4000, 0.0), (2000, 2.0), (3000, 1.6)] {
+            assert_eq!(pace.of(1000), before, "the less is known, the better it counts");
             pace.note(1000, Duration::from_nanos(nanos));
         }
-        assert_eq!((pace.of(1000), pace.of(1023), pace.of(1024)), (Some(2.0), Some(2.0), None));
+        assert_eq!((pace.of(1000), pace.of(1023), pace.of(1024)), (2.0, 2.0, 0.0));
         pace.note(1000, Duration::from_nanos(6000));
-        assert_eq!(pace.of(1000), Some(3.0));
+        assert_eq!(pace.of(1000), 3.0);
         for _ in 0..64 {
-            assert_eq!(pace.of(1000), Some(3.0));
+            assert_eq!(pace.of(1000), 3.0);
             pace.pass_over(1000);
         }
-        assert_eq!(pace.of(1000), Some(1.5), "it may have been a bad moment");
+        assert_eq!(pace.of(1000), 1.5, "it may have been a bad moment");
         pace.note(1000, Duration::from_nanos(3000));
-        assert_eq!(pace.of(1000), Some(3.0));
+        assert_eq!(pace.of(1000), 3.0);
     }
 }

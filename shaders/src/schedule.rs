@@ -4,7 +4,7 @@ use crossover_kernels::ir::{CollectiveKind, Kernel, Stmt};
 use crossover_kernels::passes::stage::Stage;
 use crossover_kernels::passes::tile::Size;
 #[cfg(doc)]
-use crossover_kernels::passes::{stage, tile};
+use crossover_kernels::passes::{quads, stage, tile};
 
 use crate::legality::Capabilities;
 
@@ -31,8 +31,13 @@ pub struct Schedule {
     /// Passages of a loop whose common loads a workgroup makes at a time and keeps in memory of its own, in large
     /// calls whose checks are proved ([`stage`]); `None` for what is usual where the adapter is no software.
     pub stage: Option<u32>,
+    /// Invocations of large calls whose checks are proved may take four points beside each other, with vectors in
+    /// place of their loads and stores ([`quads`]).
+    pub quads: bool,
     /// Workgroups of a collective combine values within subgroups first, without memory.
     pub subgroups: bool,
+    /// The shader sees buffers as vectors, where all accesses are part of some: for calls on whole vectors.
+    pub vectors: bool,
     /// The shader sees parts of its buffers, and works on a part of the grid: for calls on more than a binding can
     /// hold.
     pub windows: bool,
@@ -65,6 +70,8 @@ impl Schedule {
             reduce_workgroups_max: 256,
             tile: None,
             stage: None,
+            quads: true,
+            vectors: false,
             subgroups,
             windows: false,
         }
@@ -91,6 +98,9 @@ impl Schedule {
         let mut space = vec![usual];
         if usual.subgroups {
             space.push(Schedule { subgroups: false, ..usual });
+        }
+        if kernel.axes() == 1 && kernel.collective.is_none() && kernel.workgroup.is_none() {
+            space.push(Schedule { quads: false, ..usual });
         }
         for workgroup in workgroups {
             for tile in tiles {

@@ -1,18 +1,21 @@
 //! The standard kernels, optimised, against their references; and random kernels, as they are and
 //! optimised, against the interpreter.
 
+// The macro names the crate that users depend on.
+extern crate crossover_kernels as crossover;
+
 mod common;
 
 use std::sync::Arc;
 
 use common::{bits, compile, gpu, gpu_with, has, run_gpu};
 use crossover_kernels::error::RunError;
-use crossover_kernels::front;
 use crossover_kernels::interp::{self, Data};
 use crossover_kernels::ir::{Const, Extent, Kernel, Type};
 use crossover_kernels::library;
 use crossover_kernels::passes::optimize;
 use crossover_kernels::random::{self, Options, Random};
+use crossover_kernels::{Id, front, kernel};
 use crossover_shaders::{Gpu, GpuExecutor, GpuOptions, GpuVersion, Schedule, Sharing, legality};
 
 /// The grid that a kernel's own extents give.
@@ -110,6 +113,52 @@ fn every_schedule_gives_the_same() {
             let executor = GpuExecutor::new(gpu.clone());
             let version = executor.prepare(&kernel, Some(schedule)).expect("it compiles");
             meets_its_reference(&version, entry, &inputs);
+        }
+    }
+}
+
+#[kernel]
+fn mixes(id: Id, times: u32, table: &[u32], x: &[u32], y: &mut [u32], z: &mut [i32]) {
+    let mut sum = y[id.x];
+    for turn in 0..times {
+        sum = sum * 3 + table[turn as usize] + x[id.x];
+        z[id.x] += (sum >> 7) as i32;
+    }
+    y[id.x] = sum ^ x[id.x];
+}
+
+/// Vectors of four elements where the grid is whole vectors, single points elsewhere, in buffers that are longer
+/// than the grid or not: what is stored is loaded again, and beside the grid nothing changes.
+#[test]
+fn vectors_give_what_single_points_give() {
+    let options = GpuOptions { proves_at_once: true, ..GpuOptions::default() };
+    let Some(gpu) = gpu_with(&options) else { return };
+    let kernel = Arc::new(optimize(&front::kernel(mixes::DEF, &[], &[]).expect("typed")));
+    let schedule = Schedule::of(&kernel, gpu.capabilities());
+    let forms = crossover_shaders::shaders(&kernel, gpu.capabilities(), &schedule).expect("emits");
+    let vectors: Vec<_> = forms.iter().filter(|(_, shader)| shader.schedule.vectors).collect();
+    let [(_, shader)] = vectors[..] else { panic!("one form with vectors") };
+    assert_eq!(shader.wgsl.matches("array<vec4<u32>>").count(), 2, "{}", shader.wgsl);
+    assert_eq!(shader.wgsl.matches("array<vec4<i32>>").count(), 1, "{}", shader.wgsl);
+    let mut rng = Random::new(99);
+    for schedule in [schedule, Schedule { quads: false, ..schedule }] {
+        let version = GpuExecutor::new(gpu.clone()).prepare(&kernel, Some(schedule));
+        let version = version.expect("it compiles");
+        for n in [4u32, 5, 64, 1023, 1024, 4096] {
+            for longer in [0, 1, 3] {
+                let mut words =
+                    |count: u32| Data::Narrow((0..count).map(|_| rng.next_u64() as u32).collect());
+                let (x, y, z) = (words(n + longer), words(n + longer), words(n + longer));
+                let data = vec![Data::Scalar(Const::from(5u32)), words(5), x, y, z];
+                let mut expected = data.clone();
+                interp::run(&kernel, &mut expected, [n, 1, 1], None).expect("it runs");
+                // Forms take turns until each is known.
+                for _ in 0..4 {
+                    let mut found = data.clone();
+                    run_gpu(&version, &mut found, [n, 1, 1], None).expect("it runs");
+                    assert_eq!(found, expected, "{n} points, {longer} more elements, {schedule:?}");
+                }
+            }
         }
     }
 }

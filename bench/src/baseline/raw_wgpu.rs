@@ -61,7 +61,12 @@ fn recipe(kernel: &str, args: &[Input]) -> Option<Recipe> {
     };
     Some(match (kernel, args) {
         ("saxpy", [Scalar(a), F32(_), F32(y)]) => {
-            one(include_str!("../../wgsl/saxpy.wgsl"), [float(a), 0, 0, 0], over(y.len(), 256))
+            let mut ways = vec![vec![("main", over(y.len(), 256))]];
+            if y.len() >= 4 && y.len() % 4 == 0 {
+                ways.push(vec![("vectors", over(y.len() / 4, 256))]);
+            }
+            let wgsl = include_str!("../../wgsl/saxpy.wgsl");
+            Recipe { wgsl, numbers: [float(a), 0, 0, 0], scratch: &[], ways }
         }
         ("dot", [F32(x), F32(_), F32(_)]) => reduce(include_str!("../../wgsl/dot.wgsl"), x.len()),
         ("sum", [F32(x), F32(_)]) => reduce(include_str!("../../wgsl/sum.wgsl"), x.len()),

@@ -19,6 +19,7 @@ mod math_table;
 mod num;
 pub mod pass;
 pub mod privatize;
+pub mod quads;
 pub mod refill;
 mod rewrite;
 pub mod rule;

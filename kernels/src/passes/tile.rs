@@ -32,6 +32,20 @@ const GAIN: f64 = 0.7;
 /// The kernel for tiles of this size, whose arguments are followed by the whole extents of x and y; `None`
 /// where it is none of those that can be tiled.
 pub fn run(kernel: &Kernel, size: Size) -> Option<Kernel> {
+    is_idempotent(&kernel.entry).then(|| replicate(kernel, size, Places::Apart))?
+}
+
+/// Where the points of a tile lie along an axis.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Places {
+    /// A grid apart; beyond the end of the axis, the last point again.
+    Apart,
+    /// Side by side. Whoever runs it sees to it that the extent is a multiple of the side.
+    Together,
+}
+
+/// The kernel with each statement once for each point of a tile.
+pub(super) fn replicate(kernel: &Kernel, size: Size, places: Places) -> Option<Kernel> {
     let deps = Dependences::of(kernel, size)?;
     let old = &kernel.entry;
     let mut params = old.params.clone();
@@ -49,7 +63,8 @@ pub fn run(kernel: &Kernel, size: Size) -> Option<Kernel> {
     let points = (size[0] * size[1]) as usize;
     let map = vec![vec![None; points]; old.values.len()];
     let axes = kernel.axes();
-    let mut tiler = Tiler { old, axes, deps, size, whole, new: function, map, locals: Vec::new() };
+    let locals = Vec::new();
+    let mut tiler = Tiler { old, axes, deps, size, places, whole, new: function, map, locals };
     tiler.locals();
     let mut body = tiler.points();
     tiler.block(&old.body, &mut body);
@@ -67,6 +82,9 @@ pub fn best(kernel: &Kernel) -> Size {
     } else {
         &[[2, 1], [1, 2], [2, 2], [4, 2], [2, 4], [4, 4]]
     };
+    if !is_idempotent(&kernel.entry) {
+        return [1, 1];
+    }
     let loads =
         |size: Size| Dependences::of(kernel, size).map(|deps| deps.loads(&kernel.entry, size));
     // As if there were two axes, so that each load has its class.
@@ -122,7 +140,7 @@ impl Dependences {
             && entry.result.is_none()
             && entry.shared().next().is_none();
         let fits = size.iter().all(|side| *side > 0) && (2..=POINTS_MAX).contains(&points);
-        if !plain || !fits || (kernel.axes() == 1 && size[1] > 1) || !is_idempotent(entry) {
+        if !plain || !fits || (kernel.axes() == 1 && size[1] > 1) {
             return None;
         }
         let mut deps = Dependences {
@@ -224,6 +242,7 @@ struct Tiler<'k> {
     axes: usize,
     deps: Dependences,
     size: Size,
+    places: Places,
     /// The whole extents.
     whole: [Param; 2],
     new: Function,
@@ -277,8 +296,13 @@ impl Tiler<'_> {
         for (side, axis) in [Axis::X, Axis::Y].into_iter().enumerate().take(self.axes) {
             let whole = self.whole[side];
             let span = Span::default();
+            let own = self.push(&mut body, Type::U32, Inst::Id(axis), span);
+            if self.places == Places::Together {
+                let along = self.together(&mut body, own, self.size[side]);
+                self.place(axis, &along);
+                continue;
+            }
             let mut push = |inst: Inst| self.push(&mut body, Type::U32, inst, span);
-            let own = push(Inst::Id(axis));
             let (extent, apart) = (push(Inst::Param(whole)), push(Inst::Extent(axis)));
             let one = push(Inst::Const(Const::from(1u32)));
             let last = push(Inst::Binary(BinaryOp::Sub, extent, one));
@@ -296,16 +320,35 @@ impl Tiler<'_> {
                 let within = Inst::Binary(BinaryOp::Min, *value, last);
                 *value = self.push(&mut body, Type::U32, within, span);
             }
-            let width = self.size[0] as usize;
-            for (def, map) in self.old.values.iter().zip(&mut self.map) {
-                if def.inst == Inst::Id(axis) {
-                    for (point, new) in map.iter_mut().enumerate() {
-                        *new = Some(along[[point % width, point / width][side]]);
-                    }
+            self.place(axis, &along);
+        }
+        body
+    }
+
+    /// The points beside each other that an invocation has.
+    fn together(&mut self, body: &mut Block, own: Value, side: u32) -> Vec<Value> {
+        let span = Span::default();
+        let mut push = |inst: Inst| self.push(body, Type::U32, inst, span);
+        let width = push(Inst::Const(Const::from(side)));
+        let first = push(Inst::Binary(BinaryOp::Mul, own, width));
+        let mut along = vec![first];
+        for at in 1..side {
+            let by = push(Inst::Const(Const::from(at)));
+            along.push(push(Inst::Binary(BinaryOp::Add, first, by)));
+        }
+        along
+    }
+
+    /// Puts these positions along an axis in place of the kernel's own.
+    fn place(&mut self, axis: Axis, along: &[Value]) {
+        let width = self.size[0] as usize;
+        for (def, map) in self.old.values.iter().zip(&mut self.map) {
+            if def.inst == Inst::Id(axis) {
+                for (point, new) in map.iter_mut().enumerate() {
+                    *new = Some(along[[point % width, point / width][axis.index()]]);
                 }
             }
         }
-        body
     }
 
     fn value(&self, value: Value, at: usize) -> Value {

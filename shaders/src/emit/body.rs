@@ -5,6 +5,7 @@
 use crossover_kernels::ir::{
     Axis, BinaryOp, Block, Const, Inst, Kernel, Local, Param, SiteId, Stmt, Type, Value,
 };
+use crossover_kernels::passes::quads::{self, Quad};
 use naga::{BinaryOperator as Op, Function, Handle, MathFunction, Module, Span, Statement};
 
 use super::code::{Code, Node};
@@ -175,8 +176,47 @@ impl Body<'_, '_> {
     }
 
     fn block(&mut self, block: &Block) {
-        for stmt in block {
-            self.stmt(stmt);
+        let mut rest = &block[..];
+        while let Some((stmt, behind)) = rest.split_first() {
+            match quads::at(&self.kernel.entry, rest).filter(|quad| self.is_vector(*quad)) {
+                Some(quad) => {
+                    self.vector(quad);
+                    rest = &rest[quads::POINTS as usize..];
+                }
+                None => {
+                    self.stmt(stmt);
+                    rest = behind;
+                }
+            }
+        }
+    }
+
+    fn is_vector(&self, quad: Quad) -> bool {
+        let (Quad::Load(buffer, _) | Quad::Store(buffer, _)) = quad;
+        self.globals.vectors.contains(&buffer)
+    }
+
+    /// ```wgsl
+    /// let v = x[id];              // v.x, v.y, v.z and v.w
+    /// y[id] = vec4<f32>(…);
+    /// ```
+    fn vector(&mut self, quad: Quad) {
+        let (Quad::Load(buffer, values) | Quad::Store(buffer, values)) = quad;
+        let pointer = self.code.global(self.globals.buffer(buffer));
+        let pointer = self.code.element(pointer, self.id[0]);
+        match quad {
+            Quad::Load(..) => {
+                self.code.at(self.kernel.entry.def(values[0]).span);
+                let vector = self.code.load(pointer);
+                for (at, value) in values.into_iter().enumerate() {
+                    self.values[value.index()] = Some(self.code.component(vector, at as u32));
+                }
+            }
+            Quad::Store(..) => {
+                let parts = values.map(|value| self.value(value));
+                let vector = self.code.vector(self.ty(values[0]), parts);
+                self.code.store(pointer, vector);
+            }
         }
     }
 

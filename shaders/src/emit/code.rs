@@ -37,6 +37,12 @@ pub(super) fn scalar_type(module: &mut Module, ty: Type) -> Handle<naga::Type> {
     anonymous(module, TypeInner::Scalar(scalar(ty)))
 }
 
+/// The handle of the type of four scalars.
+pub(super) fn vector_type(module: &mut Module, ty: Type) -> Handle<naga::Type> {
+    let size = naga::VectorSize::Quad;
+    anonymous(module, TypeInner::Vector { size, scalar: scalar(ty) })
+}
+
 /// The handle of a type without a name.
 pub(super) fn anonymous(module: &mut Module, inner: TypeInner) -> Handle<naga::Type> {
     module.types.insert(naga::Type { name: None, inner }, Span::UNDEFINED)
@@ -152,6 +158,17 @@ impl<'m> Code<'m> {
     pub(super) fn stmt(&mut self, statement: Statement) {
         self.flush();
         self.push(statement);
+    }
+
+    /// `vector.x`, `.y`, `.z` or `.w`.
+    pub(super) fn component(&mut self, vector: Node, index: u32) -> Node {
+        self.expr(Expression::AccessIndex { base: vector, index })
+    }
+
+    /// `vec4<ty>(parts…)`
+    pub(super) fn vector(&mut self, ty: Type, parts: [Node; 4]) -> Node {
+        let ty = vector_type(self.module, ty);
+        self.expr(Expression::Compose { ty, components: parts.to_vec() })
     }
 
     /// The name that the WGSL gives a value.

@@ -29,6 +29,7 @@ mod ops;
 
 use crossover_kernels::error::RunError;
 use crossover_kernels::ir::{Access, Kernel, Param, ParamKind, Type};
+use crossover_kernels::passes::quads;
 use naga::{AddressSpace, Handle, Module, StorageAccess, TypeInner};
 
 use crate::legality::{self, Capabilities};
@@ -188,6 +189,8 @@ fn chain(error: &dyn std::error::Error) -> String {
 struct Globals {
     /// One for each parameter that is a buffer.
     buffers: Vec<Option<Handle<naga::GlobalVariable>>>,
+    /// Those that are seen as vectors of four elements.
+    vectors: Vec<Param>,
     params: Handle<naga::GlobalVariable>,
     status: Option<Handle<naga::GlobalVariable>>,
     collective: Option<CollectiveGlobals>,
@@ -214,9 +217,13 @@ impl Globals {
     ) -> Globals {
         let index = |role: Role| bindings.iter().find(|b| b.role == role).map(|b| b.index);
         let mut buffers = vec![None; kernel.entry.params.len()];
+        let vectors = if schedule.vectors { quads::buffers(kernel) } else { Vec::new() };
         for (param, element, access) in kernel.entry.buffers() {
             let name = &kernel.entry.params[param.index()].name;
-            let ty = elements(module, element, access);
+            let ty = match vectors.contains(&param) {
+                true => vectors_of(module, element),
+                false => elements(module, element, access),
+            };
             let space = storage(access != Access::Read);
             let binding = index(Role::Buffer(param));
             buffers[param.index()] = Some(code::global(module, name, space, binding, ty));
@@ -252,7 +259,7 @@ impl Globals {
             let shared = shared(module, kernel.contribution()?, schedule.invocations());
             Some(CollectiveGlobals { output, sums, data, level, shared })
         });
-        Globals { buffers, params, status, collective }
+        Globals { buffers, vectors, params, status, collective }
     }
 
     fn buffer(&self, param: Param) -> Handle<naga::GlobalVariable> {
@@ -275,6 +282,14 @@ fn elements(module: &mut Module, ty: Type, access: Access) -> Handle<naga::Type>
     };
     let size = naga::ArraySize::Dynamic;
     code::anonymous(module, TypeInner::Array { base, size, stride: ty.bytes() as u32 })
+}
+
+/// `array<vec4<ty>>`
+fn vectors_of(module: &mut Module, ty: Type) -> Handle<naga::Type> {
+    let base = code::vector_type(module, ty);
+    let size = naga::ArraySize::Dynamic;
+    let stride = quads::POINTS * ty.bytes() as u32;
+    code::anonymous(module, TypeInner::Array { base, size, stride })
 }
 
 /// `array<ty, count>`
