@@ -8,9 +8,15 @@
 //!
 //! with a joint Gaussian over all of it, so that a run on one side also moves the other, by as
 //! much as the model's errors on both sides go together. Each measurement is a rank-1 Kalman
-//! update whose innovation is cut at three standard deviations: a spike moves little. Nothing
-//! decays by itself; but when innovations of one side keep pointing one way (Page–Hinkley), that
-//! side's intercept is opened again, and the next calls move it fast.
+//! update. Runs are slow by accident, since something else got in the way, but hardly ever fast.
+//! So what is beyond three standard deviations is not treated alike:
+//!
+//! - faster: it is believed. The side's intercept is opened and moves there at once;
+//! - slower: it is a spike, which moves nothing, unless spikes as frequent as this kernel's would
+//!   hardly make so many in a row. Then the side has become slower, and is opened as well.
+//!
+//! Small changes, within the noise of a run but all in one direction, are found by Page–Hinkley.
+//! Nothing decays by itself, so that what happens rarely is not forgotten.
 //!
 //! Before the first measurement the posterior is the prior.
 
@@ -30,12 +36,18 @@ pub struct Hyper {
     pub intercept_share: f64,
     /// Standard deviation of the slope, in log2 seconds a doubling of the items.
     pub slope_sd: f64,
-    /// Innovations are cut at so many standard deviations.
+    /// Innovations beyond so many standard deviations are no noise.
     pub clip_sd: f64,
     /// Page–Hinkley: standardised innovations below this are no drift.
     pub drift_slack: f64,
     /// Page–Hinkley: the sum at which a drift is believed.
     pub drift_threshold: f64,
+    /// Share of the runs that are spikes, before any was seen, and how many runs that is worth.
+    pub spike_rate: f64,
+    /// See above.
+    pub spike_weight: f64,
+    /// So many slow runs in a row that spikes would make them with this probability are no spikes.
+    pub spike_doubt: f64,
 }
 
 impl Default for Hyper {
@@ -48,6 +60,9 @@ impl Default for Hyper {
             clip_sd: 3.0,
             drift_slack: 0.5,
             drift_threshold: 7.0,
+            spike_rate: 0.2,
+            spike_weight: 10.0,
+            spike_doubt: 0.002,
         }
     }
 }
@@ -71,6 +86,27 @@ impl Drift {
         drifted
     }
 }
+
+/// The least and the largest share of spikes that is believed of a kernel: two slow runs in a row are
+/// never enough, and three are where none but these was seen to be slow.
+const SPIKE_RATES: [f64; 2] = [0.05, 0.5];
+
+/// A doubt below which what is believed is no spike.
+const SURE: f64 = 0.01;
+
+/// The probability that a side has not become slower although its runs say so: as many spikes in a row
+/// are about as rare.
+const DOUBT_OF_CHANGE: f64 = 0.015;
+
+/// Runs after which the share of spikes forgets older ones.
+const SPIKES_REMEMBERED: f64 = 48.0;
+
+/// Nine in ten draws of a Gaussian are within so many standard deviations.
+const Z90: f64 = 1.645;
+
+/// How fast the width of intervals follows what was outside, and its least and largest value.
+const WIDTH_STEP: f64 = 0.15;
+const WIDTHS: [f64; 2] = [0.5, 16.0];
 
 /// At most so many sizes of a kernel get a cell of their own.
 const CELLS_MAX: usize = 24;
@@ -101,6 +137,30 @@ pub struct Correction {
     drift: [Drift; 2],
     /// The raw innovations of late, a side: how far a drift has gone.
     excursion: [f64; 2],
+    /// Slow runs in a row, a side, and the sum of their innovations.
+    slow: [(u32, f64); 2],
+    /// The probability that all that is believed of a cell is made of spikes, a side; last that of what
+    /// is outside of all cells.
+    doubts: Vec<[f64; 2]>,
+    /// How many measurements of both sides each cell has taken in; last what is outside of all cells.
+    runs: Vec<u64>,
+    /// Share of the runs that were spikes, and of how many.
+    spikes: (f64, f64),
+    /// How many times wider than a Gaussian's the 90 % intervals of a side must be.
+    width: [f64; 2],
+}
+
+/// What a measurement is, beside what was believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// Within the noise.
+    Usual,
+    /// Much faster than believed.
+    Fast,
+    /// Much slower, for once.
+    Spike,
+    /// Much slower, once more: so it is now.
+    Slower,
 }
 
 impl Correction {
@@ -118,7 +178,31 @@ impl Correction {
             visits: [0; 2],
             drift: Default::default(),
             excursion: [0.0; 2],
+            slow: [(0, 0.0); 2],
+            doubts: vec![[1.0; 2]],
+            runs: vec![0],
+            spikes: (hyper.spike_rate, hyper.spike_weight),
+            width: [1.0; 2],
         }
+    }
+
+    /// The probability that all that is believed of a side at this size is made of spikes; 1 before
+    /// the first run.
+    #[must_use]
+    pub fn doubt(&self, side: Side, log2_items: f64) -> f64 {
+        self.doubts[self.place(log2_items)][side.index()]
+    }
+
+    /// The share of runs that are slow by accident.
+    #[must_use]
+    pub fn spike_rate(&self) -> f64 {
+        self.spikes.0.clamp(SPIKE_RATES[0], SPIKE_RATES[1])
+    }
+
+    /// How many measurements of this size were taken in, of both sides together.
+    #[must_use]
+    pub fn runs(&self, log2_items: f64) -> u64 {
+        self.runs[self.place(log2_items)]
     }
 
     /// How many measurements of a side were taken in.
@@ -150,6 +234,45 @@ impl Correction {
         Prediction { mean, cov }
     }
 
+    /// The central interval, in seconds, that holds the next run of a side with a probability of 90 %, where
+    /// `posterior` is what [`Correction::posterior`] says. The noise of a single run is in it, and it is as
+    /// wide as the intervals before would have had to be: runs are no Gaussians.
+    #[must_use]
+    pub fn interval90(&self, posterior: &Prediction, side: Side) -> (f64, f64) {
+        let i = side.index();
+        let half = if self.mean.is_empty() {
+            Z90 * posterior.sd(side)
+        } else {
+            let variance = posterior.cov[i][i].max(0.0) + self.noise_variance[i];
+            Z90 * self.width[i] * variance.sqrt()
+        };
+        ((posterior.mean[i] - half).exp2(), (posterior.mean[i] + half).exp2())
+    }
+
+    /// How much a run of `run_items` on a side is going to tell of a call of `log2_items`: the standard
+    /// deviation of the change of the log2 of how many times longer one side takes than the other.
+    /// Never allocates.
+    #[must_use]
+    pub fn news_sd(&self, prior: &Prediction, log2_items: f64, side: Side, run_items: f64) -> f64 {
+        let (i, other) = (side.index(), side.other().index());
+        let is_same = bucket_of(log2_items) == bucket_of(run_items);
+        let noise = self.noise_variance[i];
+        let (told, variance) = if self.mean.is_empty() {
+            let own = prior.cov[i][i];
+            let share = if is_same { 1.0 } else { self.hyper.intercept_share };
+            let slope = self.hyper.slope_sd * (run_items - log2_items);
+            (share * (own - prior.cov[i][other]), own + slope * slope)
+        } else {
+            let [own, others] = [side, side.other()].map(|side| self.row(side, log2_items));
+            let run = self.row(side, run_items);
+            let outside = self.cell_outside(run_items, i);
+            let same = if is_same { outside } else { 0.0 };
+            let told = self.covariance(&own, &run) + same - self.covariance(&others, &run);
+            (told, self.covariance(&run, &run) + outside)
+        };
+        told.abs() / (variance.max(0.0) + noise).sqrt()
+    }
+
     /// Takes in a measured call. `prior` is what the model says of it, without this correction.
     /// Numbers that are not finite are ignored.
     pub fn observe(&mut self, prior: &Prediction, log2_items: f64, side: Side, log2_seconds: f64) {
@@ -179,15 +302,38 @@ impl Correction {
         let row = self.row(side, log2_items);
         let innovation = log2_seconds - prior.mean[i] - self.value(&row);
         let extra = extra_sd * extra_sd + self.cell_outside(log2_items, i);
-        self.follow_drift(i, &row, innovation, extra);
         let noise = self.noise_variance[i] + extra;
         let known = self.covariance(&row, &row).max(0.0);
-        let variance = known + noise;
-        let limit = self.hyper.clip_sd * variance.sqrt();
-        let clipped = innovation.clamp(-limit, limit);
-        self.update(&row, clipped, variance);
-        self.learn_noise(i, clipped * clipped - known - extra);
+        let limit = self.hyper.clip_sd * (known + noise).sqrt();
+        let doubt = self.doubt(side, log2_items);
+        self.learn_width(i, innovation / (known + noise).sqrt());
+        // Where to look for what has changed: in what is least sure.
+        let opened = if self.is_least_sure(i, log2_items) { row[2].0 } else { i };
+        match self.kind(i, log2_items, innovation / limit) {
+            Kind::Spike => self.slow[i] = (self.slow[i].0 + 1, self.slow[i].1 + innovation),
+            Kind::Usual => {
+                self.follow_drift(i, innovation, known + noise);
+                let known = self.covariance(&row, &row).max(0.0);
+                self.update(&row, innovation, known + noise);
+                let shown = innovation.clamp(-limit, limit);
+                self.learn_noise(i, known, shown * shown - known - extra);
+            }
+            Kind::Fast => {
+                self.jump(i, opened, &row, innovation, extra);
+                // What was sure before may be noisier than believed; what was not was a spike.
+                if doubt < SURE {
+                    self.learn_noise(i, 0.0, limit * limit);
+                }
+            }
+            Kind::Slower => {
+                let (runs, sum) = std::mem::take(&mut self.slow[i]);
+                let level = (sum + innovation) / f64::from(runs + 1);
+                self.jump(i, opened, &row, level, extra);
+            }
+        }
         self.visits[i] += 1;
+        let place = self.place(log2_items);
+        self.runs[place] += 1;
     }
 
     /// Keeps what was learned when the model is exchanged: `old` and `new` are both models'
@@ -226,6 +372,11 @@ impl Correction {
         self.buckets.iter().position(|&known| known == bucket)
     }
 
+    /// Where the doubts of this size are.
+    fn place(&self, log2_items: f64) -> usize {
+        self.cell(log2_items).unwrap_or(self.buckets.len())
+    }
+
     /// The variance of a cell that has no state, because there are too many.
     fn cell_outside(&self, log2_items: f64, side: usize) -> f64 {
         if self.cell(log2_items).is_some() { 0.0 } else { self.cell_variance[side] }
@@ -245,6 +396,8 @@ impl Correction {
         for i in 0..2 {
             cov[(old + i) * new + old + i] = self.cell_variance[i];
         }
+        self.doubts.insert(self.buckets.len(), [1.0; 2]);
+        self.runs.insert(self.buckets.len(), 0);
         self.buckets.push(bucket_of(log2_items));
         self.mean.resize(new, 0.0);
         self.cov = cov;
@@ -290,34 +443,110 @@ impl Correction {
         }
     }
 
-    /// Opens a side's intercept when its innovations keep pointing one way.
-    fn follow_drift(
+    /// What a measurement is that lies so many limits above what was believed of a side, and what that
+    /// says of spikes.
+    fn kind(&mut self, i: usize, log2_items: f64, limits: f64) -> Kind {
+        let place = self.place(log2_items);
+        let is_first = self.doubts[place][i] == 1.0;
+        // Whatever the first run of a size says is all that is known of it.
+        if is_first {
+            self.doubts[place][i] = self.spike_rate();
+            return Kind::Usual;
+        }
+        if limits > 1.0 {
+            let runs = self.slow[i].0 + 1;
+            if self.spike_rate().powi(runs as i32) >= self.hyper.spike_doubt {
+                return Kind::Spike;
+            }
+            self.doubt_anew(i, place, DOUBT_OF_CHANGE);
+            return Kind::Slower;
+        }
+        // The slow ones before this have been spikes.
+        for _ in 0..std::mem::take(&mut self.slow[i]).0 {
+            self.count_spike(1.0);
+        }
+        let doubt = self.doubts[place][i];
+        if limits < -1.0 {
+            // What was in doubt has been one, too.
+            self.count_spike(f64::from(u8::from(doubt > SURE)));
+            self.doubt_anew(i, place, self.spike_rate());
+            return Kind::Fast;
+        }
+        self.count_spike(0.0);
+        self.doubts[place][i] = doubt * self.spike_rate();
+        Kind::Usual
+    }
+
+    /// A side has changed, as the runs of a cell say; the others' only believe so.
+    fn doubt_anew(&mut self, i: usize, place: usize, doubt: f64) {
+        for doubts in &mut self.doubts {
+            doubts[i] = doubts[i].max(doubt.min(0.99));
+        }
+        self.doubts[place][i] = doubt;
+    }
+
+    fn count_spike(&mut self, is_spike: f64) {
+        let (rate, weight) = &mut self.spikes;
+        *weight = (*weight + 1.0).min(SPIKES_REMEMBERED);
+        *rate += (is_spike - *rate) / *weight;
+    }
+
+    /// Whether a cell of a side may be made of spikes while others are better known.
+    fn is_least_sure(&self, i: usize, log2_items: f64) -> bool {
+        let doubt = self.doubts[self.place(log2_items)][i];
+        doubt > SURE && self.doubts.iter().any(|other| other[i] < doubt)
+    }
+
+    /// Opens one of the states so far that an innovation is believed.
+    fn jump(
         &mut self,
         i: usize,
+        opened: usize,
         row: &[(usize, f64); TOUCHED],
         innovation: f64,
         extra: f64,
     ) {
+        let states = self.mean.len();
+        self.cov[opened * states + opened] += innovation * innovation;
+        self.drift[i] = Drift::default();
         let variance = self.covariance(row, row).max(0.0) + self.noise_variance[i] + extra;
-        let clip = self.hyper.clip_sd;
-        let standardised = (innovation / variance.sqrt()).clamp(-clip, clip);
+        self.update(row, innovation, variance);
+    }
+
+    /// Opens a side's intercept when its innovations keep pointing one way.
+    fn follow_drift(&mut self, i: usize, innovation: f64, variance: f64) {
         self.excursion[i] = 0.5 * (self.excursion[i] + innovation);
         if self.visits[i] == 0 {
             return;
         }
         let (slack, threshold) = (self.hyper.drift_slack, self.hyper.drift_threshold);
-        if self.drift[i].observe(standardised, slack, threshold) {
+        if self.drift[i].observe(innovation / variance.sqrt(), slack, threshold) {
             let states = self.mean.len();
             self.cov[i * states + i] += self.excursion[i] * self.excursion[i];
             self.noise_variance[i] = self.noise_variance[i].min(4.0 * self.hyper.noise_sd.powi(2));
         }
     }
 
-    /// Moves a side's noise towards what an innovation showed beyond what was uncertain anyway.
-    fn learn_noise(&mut self, i: usize, shown: f64) {
+    /// Widens the intervals of a side where a run was outside, and narrows them where it was not, so that
+    /// nine in ten are inside, however runs are distributed.
+    fn learn_width(&mut self, i: usize, standardised: f64) {
+        // What the prior says says nothing of runs.
+        if self.visits[i] == 0 {
+            return;
+        }
+        let is_outside = standardised.abs() > Z90 * self.width[i];
+        let step = if is_outside { 0.9 } else { -0.1 };
+        self.width[i] = (self.width[i] * (WIDTH_STEP * step).exp()).clamp(WIDTHS[0], WIDTHS[1]);
+    }
+
+    /// Moves a side's noise towards what an innovation showed beyond what was uncertain anyway: the less,
+    /// the more was uncertain.
+    fn learn_noise(&mut self, i: usize, known: f64, shown: f64) {
         let first = self.hyper.noise_sd * self.hyper.noise_sd;
+        let told = self.noise_variance[i] / (self.noise_variance[i] + known);
         let weight = self.hyper.noise_weight + (self.visits[i] as f64).min(64.0);
-        let learned = self.noise_variance[i] + (shown - self.noise_variance[i]) / weight.max(1.0);
+        let step = (shown - self.noise_variance[i]) / weight.max(1.0);
+        let learned = self.noise_variance[i] + told * step;
         self.noise_variance[i] = learned.clamp(0.04 * first, 64.0 * first);
     }
 }
@@ -328,11 +557,15 @@ impl Correction {
         let states = if self.mean.is_empty() { 0 } else { SHARED + 2 * self.buckets.len() };
         let numbers = self.mean.iter().chain(&self.cov).chain(&self.noise_variance);
         let mut numbers = numbers.chain(&self.cell_variance).chain([&self.origin]);
+        let widths = WIDTHS[0]..=WIDTHS[1];
         self.mean.len() == states
             && self.cov.len() == states * states
             && self.buckets.len() <= CELLS_MAX
+            && self.doubts.len() == self.buckets.len() + 1
+            && self.runs.len() == self.doubts.len()
             && numbers.all(|x| x.is_finite())
             && self.noise_variance.iter().all(|&x| x > 0.0)
+            && self.width.iter().all(|x| widths.contains(x))
     }
 }
 
@@ -397,6 +630,25 @@ mod tests {
     }
 
     #[test]
+    fn intervals_hold_nine_runs_in_ten_whatever_the_noise() {
+        // Of noise that is Gaussian and small; large; and with tails, three times as wide in every fifth run.
+        for (sd, tails) in [(0.05, 0.0), (0.5, 0.0), (0.2, 0.2)] {
+            let mut correction = Correction::new(&Hyper::default());
+            let (mut rng, mut inside) = (Rng::new(7), 0);
+            for run in 0..2000 {
+                let wide = if rng.uniform() < tails { 3.0 } else { 1.0 };
+                let log2_s = -8.0 + sd * wide * rng.normal();
+                let posterior = correction.posterior(&prior(), 20.0);
+                let (low, high) = correction.interval90(&posterior, Side::Cpu);
+                inside += usize::from(run >= 200 && (low..=high).contains(&log2_s.exp2()));
+                correction.observe(&prior(), 20.0, Side::Cpu, log2_s);
+            }
+            let share = inside as f64 / 1800.0;
+            assert!((0.85..=0.95).contains(&share), "{sd} {tails}: {share}");
+        }
+    }
+
+    #[test]
     fn a_single_spike_moves_little() {
         let mut correction = settled(6);
         let before = correction.posterior(&prior(), 20.0).mean[0];
@@ -417,7 +669,8 @@ mod tests {
                 calls += 1;
                 assert!(calls <= 8, "{:?}", correction.posterior(&prior(), 20.0));
             }
-            assert!(calls >= 2, "not by the first");
+            let least = if wanted > -8.0 { 2 } else { 1 };
+            assert!(calls >= least, "a single slow run is not believed");
             let other = correction.posterior(&prior(), 20.0).mean[1];
             assert!((other + 9.0).abs() < 0.3, "the other side has not drifted: {other}");
         }
