@@ -52,6 +52,10 @@ pub struct Settings {
     pub threads: usize,
     /// The routing policy's name.
     pub policy: String,
+    /// The recorded ledger that the policy `replay` follows.
+    pub ledger: Option<PathBuf>,
+    /// A file that every call is written to, as [`crate::record`] says; none by default.
+    pub record: Option<PathBuf>,
     /// A model file to use instead of the shipped one.
     pub model: Option<PathBuf>,
     /// A file that keeps what was measured of the machine, so that it is measured once.
@@ -73,6 +77,8 @@ impl Default for Settings {
             gpu_memory: GpuMemory::Imported,
             threads: 0,
             policy: "learned".to_owned(),
+            ledger: None,
+            record: None,
             model: None,
             calibration: None,
             cache: None,
@@ -94,7 +100,8 @@ impl Settings {
     }
 
     /// Changes the settings that environment variables name: `CROSSOVER_GPU` (auto, off, require),
-    /// `CROSSOVER_ADAPTER`, `CROSSOVER_GPU_MEMORY` (imported, mapped, staged), `CROSSOVER_THREADS`, `CROSSOVER_POLICY`, `CROSSOVER_MODEL`,
+    /// `CROSSOVER_ADAPTER`, `CROSSOVER_GPU_MEMORY` (imported, mapped, staged), `CROSSOVER_THREADS`,
+    /// `CROSSOVER_POLICY`, `CROSSOVER_LEDGER`, `CROSSOVER_RECORD`, `CROSSOVER_MODEL`,
     /// `CROSSOVER_CALIBRATION`, `CROSSOVER_CACHE` (a folder, or `off`; unless the settings name one,
     /// that of [`Settings::user_cache`]), `CROSSOVER_LEARN` (0 or 1), `CROSSOVER_DEADLINE_S`.
     ///
@@ -138,6 +145,12 @@ impl Settings {
         }
         if let Some(value) = get("CROSSOVER_POLICY") {
             self.policy = value;
+        }
+        if let Some(value) = get("CROSSOVER_LEDGER") {
+            self.ledger = Some(value.into());
+        }
+        if let Some(value) = get("CROSSOVER_RECORD") {
+            self.record = Some(value.into());
         }
         if let Some(value) = get("CROSSOVER_MODEL") {
             self.model = Some(value.into());

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crossover_ml::Features;
+use crossover_ml::{Features, Prediction};
 use serde::Serialize;
 
 use crate::device::Device;
@@ -39,6 +39,12 @@ pub struct Explanation {
     pub generation: u64,
     /// What the model was told.
     pub features: Features,
+    /// What the model says, without what running the kernel has taught.
+    pub prior: Prediction,
+    /// log2 of the operations of the call.
+    pub log2_work: f64,
+    /// Stands for everything of the arguments that decides how much work there is.
+    pub shape: u64,
 }
 
 impl Explanation {
@@ -52,10 +58,13 @@ impl Explanation {
             adapter: if decision.device == Device::Gpu { decision.adapter } else { 0 },
             adapters: inner.gpus.iter().map(|gpu| gpu.adapter().name).collect(),
             why: decision.why.clone(),
-            visits: prepared.learned(decision.adapter).visits,
+            visits: prepared.learned(decision.adapter).experience.visits,
             model: inner.model_name(),
             generation: decision.prior.generation,
             features: *decision.prior.features,
+            prior: decision.prior.prediction,
+            log2_work: decision.prior.log2_work,
+            shape: decision.prior.shape,
         }
     }
 

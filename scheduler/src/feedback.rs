@@ -4,10 +4,13 @@ use crossover_ml::dataset::Row;
 
 use crate::call::Job;
 use crate::device::Device;
-use crate::ledger::Measured;
+use crate::ledger::{Measured, Why};
+use crate::place;
+use crate::record::{Case, Recorded, Recorder};
+use crate::route::{CallKey, Seen};
 
 /// Learns from a call that has completed.
-pub(crate) fn learn(job: &Job, device: Device, measured: &Measured) {
+pub(crate) fn learn(job: &Job<'_>, device: Device, measured: &Measured) {
     let items: u64 = job.grid.iter().map(|&n| u64::from(n)).product();
     if items == 0 {
         return;
@@ -24,6 +27,12 @@ pub(crate) fn learn(job: &Job, device: Device, measured: &Measured) {
     drop(learned);
     for other in (0..job.inner.gpus.len()).filter(|&other| other != adapter) {
         learn_beside(job, other, device, measured);
+    }
+    let call = CallKey { kernel: job.prepared.key, shape: prior.shape };
+    let (run_s, total_s) = (measured.run_s, measured.total_s);
+    job.inner.policy.observe(&Seen { call, share: 1.0, device, run_s, total_s });
+    if let Some(recorder) = job.inner.recorder.get() {
+        record(job, recorder, call, device, measured);
     }
     if let Some(learner) = &job.inner.learner
         && shown
@@ -47,4 +56,38 @@ fn learn_beside(job: &Job, other: usize, device: Device, measured: &Measured) {
         }
         (Device::Cpu, None) => {}
     }
+}
+
+/// The GPU failed, and the CPU ran the call: its row in the ledger says how.
+fn fell_back() -> Why {
+    Why::FellBack("see the ledger".into())
+}
+
+/// Writes a call down for whoever judges policies later.
+fn record(job: &Job<'_>, recorder: &Recorder, call: CallKey, device: Device, measured: &Measured) {
+    let decision = &job.decision;
+    let prior = &decision.prior;
+    let of = |device: Device| decision.estimates.of(device);
+    let one = |seconds: f64| Device::ALL.map(|other| (other == device).then_some(seconds));
+    let row = Recorded {
+        case: 0,
+        chosen: device,
+        why: if device == decision.device { decision.why.clone() } else { fell_back() },
+        transfer_s: Device::ALL.map(|device| of(device).map_or(0.0, |e| e.transfer_s)),
+        wait_s: Device::ALL.map(|device| of(device).map_or(0.0, |e| e.wait_s)),
+        is_crew_trial: decision.crew(device).is_some_and(|seen| seen.is_trial),
+        run_s: one(measured.run_s),
+        total_s: one(measured.total_s),
+    };
+    let case = || Case {
+        kernel: job.prepared.name.to_string(),
+        version: job.prepared.version.to_string(),
+        shape: prior.shape,
+        items: place::items(job.grid),
+        log2_work: prior.log2_work,
+        prior: prior.prediction,
+        generation: prior.generation,
+        features: *prior.features,
+    };
+    recorder.write(call, prior.generation, case, row);
 }

@@ -1,26 +1,20 @@
-//! What a runtime knows of a kernel from running it: the network's answer for each shape of call, and
-//! the correction of all measured runs to it.
+//! What a runtime knows of a kernel: the network's answer for each shape of call, what running it has
+//! taught, and what the numbers of threads have taken.
 
 use std::sync::Arc;
 
-use crossover_ml::{Correction, Features, Hyper, Prediction, Side};
+use crossover_ml::{Features, Prediction};
 
 use crate::device::Device;
 use crate::footprint::Footprint;
 use crate::place::Decision;
+use crate::route::{Answer, Experience, Lesson};
 use crate::threads::{Choice, Crew, Crews};
 use crate::version::Prepared;
 use crate::words::WordMap;
 
 /// Predictions kept per kernel, one for each shape of call.
 const SHAPES_MAX: usize = 512;
-
-/// Seconds of run time below which learning costs a noticeable share of a call.
-pub(crate) const FLEETING_S: f64 = 1e-5;
-
-/// Fleeting calls of a device that all teach, before one in so many does.
-const FLEETING_FIRST: u64 = 32;
-const FLEETING_ONE_IN: u64 = 8;
 
 /// Calls of a kernel that are all shown to the trainer, and seconds of run time for each after that:
 /// it works on a row for some 30 µs.
@@ -29,24 +23,14 @@ const SHOWN_S: f64 = 1e-3;
 
 /// What has been learned of a kernel.
 pub(crate) struct Learned {
-    pub(crate) correction: Correction,
+    pub(crate) experience: Experience,
     /// What one thread and all threads of the CPU have taken.
     crews: Crews,
     /// Predictions of the network by shape of call.
     shapes: WordMap<u64, Known>,
-    /// Measured calls on each device.
-    pub(crate) visits: [u64; 2],
-    /// Calls since each device was last measured.
-    pub(crate) unseen: [u64; 2],
-    /// Measured over predicted run time of each device's newest run.
-    pub(crate) surprise: [f64; 2],
-    /// Trials that are queued or running: what they will tell need not be tried again.
-    pub(crate) trials: [u64; 2],
-    /// Seconds taken since the last trial of the device that was not the best.
-    pub(crate) spent_s: f64,
-    /// The generation that `correction` is relative to.
+    /// The generation that the correction is relative to.
     pub(crate) generation: u64,
-    /// Rises whenever `correction` or `crews` changes.
+    /// Rises whenever the correction or `crews` changes.
     revision: u64,
     /// Seconds that calls have taken on other GPUs since this one last ran one.
     pub(crate) elsewhere_s: f64,
@@ -66,15 +50,6 @@ pub(crate) struct Known {
     revision: Option<u64>,
 }
 
-/// Of the kernel, at the moment: see [`Learned`]. Trials under way count as visits.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Counts {
-    pub(crate) visits: [u64; 2],
-    pub(crate) unseen: [u64; 2],
-    pub(crate) surprise: [f64; 2],
-    pub(crate) spent_s: f64,
-}
-
 /// What the network says of one shape of call.
 #[derive(Debug)]
 pub(crate) struct Prior {
@@ -91,38 +66,12 @@ pub(crate) struct Prior {
     pub(crate) refusal: Option<Arc<str>>,
 }
 
-/// What is to be expected of a call on each device, in seconds.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Answer {
-    /// The median of the run time.
-    pub(crate) run_s: [f64; 2],
-    /// Its 90 % interval.
-    pub(crate) interval_s: [(f64, f64); 2],
-    /// The standard deviation of its log2.
-    pub(crate) sd: [f64; 2],
-}
-
-impl Answer {
-    fn of(posterior: &Prediction) -> Answer {
-        Answer {
-            run_s: Side::ALL.map(|side| posterior.seconds(side)),
-            interval_s: Side::ALL.map(|side| posterior.interval(side, 0.9)),
-            sd: Side::ALL.map(|side| posterior.sd(side)),
-        }
-    }
-}
-
 impl Default for Learned {
     fn default() -> Learned {
         Learned {
-            correction: Correction::new(&Hyper::default()),
+            experience: Experience::default(),
             crews: Crews::default(),
             shapes: WordMap::default(),
-            visits: [0; 2],
-            unseen: [0; 2],
-            surprise: [1.0; 2],
-            trials: [0; 2],
-            spent_s: 0.0,
             generation: 0,
             revision: 0,
             elsewhere_s: 0.0,
@@ -132,35 +81,28 @@ impl Default for Learned {
 }
 
 impl Learned {
-    pub(crate) fn counts(&self) -> Counts {
-        let visits = [0, 1].map(|at| self.visits[at] + self.trials[at]);
-        let (unseen, surprise, spent_s) = (self.unseen, self.surprise, self.spent_s);
-        Counts { visits, unseen, surprise, spent_s }
-    }
-
-    /// What a shape of call is known by, corrected; `ask` asks the network where it is not known, or
-    /// only by an older network, and `choose` chooses the number of threads. From memory, where nothing
-    /// has been learned since the last call.
+    /// What a shape of call is known by, corrected, beside what is known of the kernel; `ask` asks the
+    /// network where it is not known, or only by an older network, and `choose` chooses the number of
+    /// threads. From memory, where nothing has been learned since the last call.
     pub(crate) fn expect(
         &mut self,
         shape: u64,
         generation: u64,
         ask: impl FnOnce() -> Prior,
         choose: impl FnOnce(&Crews, f64, &Answer) -> Option<Choice>,
-    ) -> &mut Known {
+    ) -> (&mut Known, &Experience) {
         if self.shapes.get(&shape).is_none_or(|known| known.prior.generation != generation) {
             self.ask(shape, generation, ask());
         }
         let known = self.shapes.get_mut(&shape).expect("it is known now");
         if known.revision != Some(self.revision) {
             let prior = &known.prior;
-            let posterior = self.correction.posterior(&prior.prediction, prior.log2_work);
-            known.answer = Answer::of(&posterior);
+            known.answer = self.experience.expect(&prior.prediction, prior.log2_work);
             known.choice = choose(&self.crews, prior.log2_work, &known.answer);
             known.decision = None;
             known.revision = Some(self.revision);
         }
-        known
+        (known, &self.experience)
     }
 
     /// What is known of a shape of call, if it has been asked for.
@@ -177,7 +119,7 @@ impl Learned {
     fn ask(&mut self, shape: u64, generation: u64, prior: Prior) {
         if self.generation != generation {
             if let Some(old) = self.shapes.get(&shape) {
-                self.correction.rebase(&old.prior.prediction, &prior.prediction);
+                self.experience.correction.rebase(&old.prior.prediction, &prior.prediction);
                 self.revision += 1;
             }
             self.generation = generation;
@@ -201,38 +143,23 @@ impl Learned {
         seconds: f64,
         total_s: f64,
     ) {
-        let at = device as usize;
-        if let Some(predicted_s) = predicted_s.filter(|s| *s > 0.0) {
-            self.surprise[at] = seconds / predicted_s;
+        let is_crew_trial = crew.is_some_and(|seen| seen.is_trial);
+        let (log2_work, prior) = (prior.log2_work, prior.prediction);
+        let run_s = seconds;
+        let lesson =
+            Lesson { prior, log2_work, device, predicted_s, run_s, total_s, is_crew_trial };
+        if let Some(seen) = crew.filter(|_| self.experience.teaches(&lesson)) {
+            self.crews.observe(log2_work, seen.crew, seconds);
+            self.revision += 1;
         }
-        // A call that is over at once, as expected, pays for every eighth lesson only. Which one is
-        // not chosen by what was measured: that would make the noise look larger than it is.
-        let fleeting = seconds.max(predicted_s.unwrap_or(f64::INFINITY)) < FLEETING_S;
-        let visits = self.visits[at];
-        if !fleeting || visits < FLEETING_FIRST || visits.is_multiple_of(FLEETING_ONE_IN) {
-            if let Some(seen) = crew {
-                self.crews.observe(prior.log2_work, seen.crew, seconds);
-                self.revision += 1;
-            }
-            // What the CPU takes is what its better crew takes.
-            if !crew.is_some_and(|seen| seen.is_trial) {
-                let log2_s = seconds.max(1e-9).log2();
-                self.correction.observe(&prior.prediction, prior.log2_work, device.side(), log2_s);
-                self.revision += 1;
-            }
-        }
-        self.visits[at] += 1;
-        for other in Device::ALL {
-            self.unseen[other as usize] += 1;
-        }
-        self.unseen[at] = 0;
-        self.spent_s += total_s;
+        self.revision += u64::from(self.experience.observe(&lesson));
     }
 
     /// Whether a measured run is to be shown to the trainer.
     pub(crate) fn show(&mut self, seconds: f64) -> bool {
         self.unshown_s += seconds;
-        let shown = self.visits.iter().sum::<u64>() <= SHOWN_FIRST || self.unshown_s >= SHOWN_S;
+        let shown =
+            self.experience.visits.iter().sum::<u64>() <= SHOWN_FIRST || self.unshown_s >= SHOWN_S;
         if shown {
             self.unshown_s = 0.0;
         }
@@ -259,9 +186,8 @@ impl Trial {
     pub(crate) fn begin(prepared: &Arc<Prepared>, decision: &Decision) -> Trial {
         let (device, adapter) = (decision.device, decision.adapter);
         let mut learned = prepared.learned(adapter);
-        learned.trials[device as usize] += 1;
-        // The budget is spent when the trial is sent, not when it comes back.
-        (learned.spent_s, learned.elsewhere_s) = (0.0, 0.0);
+        learned.experience.begin_trial(device);
+        learned.elsewhere_s = 0.0;
         drop(learned);
         Trial { prepared: prepared.clone(), device, adapter }
     }
@@ -269,14 +195,15 @@ impl Trial {
 
 impl Drop for Trial {
     fn drop(&mut self) {
-        self.prepared.learned(self.adapter).trials[self.device as usize] -= 1;
+        self.prepared.learned(self.adapter).experience.end_trial(self.device);
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{FLEETING_FIRST, Learned, Prior, SHOWN_FIRST};
+    use super::{Learned, Prior, SHOWN_FIRST};
     use crate::device::Device;
+    use crate::route::FLEETING_FIRST;
     use crossover_ml::{Features, Prediction};
 
     fn prior() -> Prior {
@@ -295,7 +222,7 @@ mod tests {
 
     fn calls(learned: &mut Learned, count: u64, seconds: f64) {
         for _ in 0..count {
-            let known = learned.expect(1, 0, prior, |_, _, _| None);
+            let (known, _) = learned.expect(1, 0, prior, |_, _, _| None);
             let (prior, predicted_s) = (known.prior.clone(), Some(known.answer.run_s[0]));
             learned.observe(&prior, Device::Cpu, None, predicted_s, seconds, seconds);
         }
@@ -309,13 +236,13 @@ mod tests {
         assert_eq!(before, FLEETING_FIRST);
         calls(&mut learned, 80, 3e-6);
         assert_eq!(learned.revision - before, 10);
-        assert_eq!(learned.visits[0], FLEETING_FIRST + 80);
+        assert_eq!(learned.experience.visits[0], FLEETING_FIRST + 80);
         calls(&mut learned, 100, 6e-6);
-        let answer = learned.expect(1, 0, prior, |_, _, _| None).answer;
+        let answer = learned.expect(1, 0, prior, |_, _, _| None).0.answer;
         assert!((answer.run_s[0] / 6e-6 - 1.0).abs() < 0.1, "{answer:?}");
         // What has become slow is no longer fleeting: ten calls are enough.
         calls(&mut learned, 10, 1e-3);
-        let answer = learned.expect(1, 0, prior, |_, _, _| None).answer;
+        let answer = learned.expect(1, 0, prior, |_, _, _| None).0.answer;
         assert!((answer.run_s[0] / 1e-3 - 1.0).abs() < 0.3, "{answer:?}");
     }
 
@@ -338,7 +265,7 @@ mod tests {
         let mut learned = Learned::default();
         let mut shown = 0;
         for _ in 0..SHOWN_FIRST + 1000 {
-            learned.visits[0] += 1;
+            learned.experience.visits[0] += 1;
             shown += u64::from(learned.show(1e-5));
         }
         assert_eq!(shown, SHOWN_FIRST + 10);

@@ -53,6 +53,7 @@ mod measure;
 mod model;
 mod place;
 mod prepared;
+pub mod record;
 pub mod route;
 mod run;
 mod runtime;

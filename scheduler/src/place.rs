@@ -19,17 +19,13 @@ use crate::error::Error;
 use crate::featurize;
 use crate::footprint::{Footprint, footprints};
 use crate::gpus::GpuSide;
-use crate::learned::{Answer, Prior, Seen};
+use crate::learned::{Prior, Seen};
 use crate::ledger::{Estimate, Estimates, Why};
-use crate::route::Question;
+use crate::route::{Answer, CallKey};
 use crate::runtime::Inner;
 use crate::threads::{Choice, Crew, Crews, Machine};
 use crate::version::{GpuCode, Prepared};
 use crate::words::Words;
-
-/// The share of a kernel's time that trials of the device, or of the number of threads, that is not the
-/// best may take.
-pub(crate) const TRIAL_SHARE: f64 = 0.03;
 
 /// Calls whose one-thread time is predicted below this many times the price of waking the workers stay
 /// on the calling thread, until both have been measured.
@@ -179,12 +175,11 @@ fn decide_with(call: Placing<'_>, at: usize, asked: Asked) -> Result<Arc<Decisio
     }
     let generation = inner.generation();
     let mut learned = prepared.learned(at);
-    let counts = learned.counts();
     let ask = || ask(call, at, gpu, generation);
     let choose =
         |crews: &Crews, log2_work, answer: &_| choose_threads(inner, crews, log2_work, answer);
     let shape = shape(plain, grid);
-    let known = learned.expect(shape, generation, ask, choose);
+    let (known, experience) = learned.expect(shape, generation, ask, choose);
     if presence == Presence::Ready && known.prior.refusal.is_some() {
         presence = Presence::Refused;
     }
@@ -202,15 +197,18 @@ fn decide_with(call: Placing<'_>, at: usize, asked: Asked) -> Result<Arc<Decisio
     };
     // Where there is no choice the situation says it all.
     let answer = match (asked.device, presence) {
-        (None, Presence::Ready) => Some(inner.policy.choose(&Question {
-            estimates: both,
-            visits: counts.visits,
-            unseen: counts.unseen,
-            sd: known.answer.sd,
-            surprise: counts.surprise,
-            budget_s: counts.spent_s * TRIAL_SHARE,
-            items: items(grid),
-        })),
+        (None, Presence::Ready) => {
+            let call = CallKey { kernel: prepared.key, shape: known.prior.shape };
+            let standing = experience.standing(known.prior.log2_work);
+            // A number of threads is tried where the CPU runs the call. Where that is decided, the CPU is as
+            // fast as it can be, or a trial of a bad number would send calls to the GPU for good.
+            let [cpu, gpu] = *both;
+            let cpu =
+                known.answer.estimate(Device::Cpu, cpu.threads, 1.0, cpu.transfer_s, cpu.wait_s);
+            let untried = [cpu, gpu];
+            let question = standing.question(call, items(grid), &untried, &known.answer);
+            Some(inner.policy.choose(&question))
+        }
         _ => None,
     };
     if let Some(kept) = kept
@@ -222,6 +220,14 @@ fn decide_with(call: Placing<'_>, at: usize, asked: Asked) -> Result<Arc<Decisio
         Some(device) => (device, Why::Forced),
         None => (Device::Cpu, missing(call, at, &known.prior, presence)),
     });
+    let (mut both, mut choice) = (*both, known.choice.filter(|_| asked.threads.is_none()));
+    // What a trial of the CPU with a bad number of threads takes would say nothing of the CPU.
+    let is_twofold = (device, &why) == (Device::Cpu, &Why::Explore);
+    let is_twofold = is_twofold && choice.is_some_and(|choice| choice.is_trial);
+    if is_twofold {
+        choice = choice.map(Choice::untried);
+        both = estimates(inner, at, &known.answer, &situation, choice);
+    }
     let decision = Decision {
         kernel: prepared.name.clone(),
         version: prepared.version.clone(),
@@ -230,16 +236,16 @@ fn decide_with(call: Placing<'_>, at: usize, asked: Asked) -> Result<Arc<Decisio
         adapter: at,
         threads: both[0].threads,
         why,
-        estimates: candidates(inner, &situation, both, known.choice),
+        estimates: candidates(inner, &situation, &both, choice),
         prior: known.prior.clone(),
-        choice: known.choice.filter(|_| asked.threads.is_none()),
+        choice,
         crew: Crew::of(both[0].threads, inner.calibration().cpu.threads),
         lacks_gpu_code: situation.presence == Presence::Compiling,
         situation,
-        both: *both,
+        both,
     };
     let decision = Arc::new(decision);
-    known.decision = Some(decision.clone());
+    known.decision = (!is_twofold).then(|| decision.clone());
     Ok(decision)
 }
 
@@ -403,6 +409,15 @@ fn transfers(
     [fetch_s, to_s + back_s]
 }
 
+/// How many times longer than the answer the CPU takes: that is of the crew that is expected to be the
+/// better one.
+fn cpu_factor(choice: Option<Choice>) -> f64 {
+    match choice {
+        Some(choice) if choice.is_trial => choice.other_factor.recip(),
+        Some(_) | None => 1.0,
+    }
+}
+
 fn estimates(
     inner: &Inner,
     adapter: usize,
@@ -414,23 +429,10 @@ fn estimates(
     let all = inner.calibration().cpu.threads;
     let chosen = choice.map_or(1, |choice| choice.crew.threads(all));
     let threads = [situation.asked.threads.unwrap_or(chosen), 1];
-    // The answer is of the crew that is expected to be the better one.
-    let slower = match choice {
-        Some(choice) if choice.is_trial => choice.other_factor.recip(),
-        Some(_) | None => 1.0,
-    };
-    [(Device::Cpu, slower), (Device::Gpu, 1.0)].map(|(device, factor)| {
+    [(Device::Cpu, cpu_factor(choice)), (Device::Gpu, 1.0)].map(|(device, factor)| {
         let at = device as usize;
-        let (run_low_s, run_high_s) = answer.interval_s[at];
-        Estimate {
-            device,
-            adapter: if device == Device::Gpu { adapter } else { 0 },
-            threads: threads[at],
-            run_s: answer.run_s[at] * factor,
-            run_low_s: run_low_s * factor,
-            run_high_s: run_high_s * factor,
-            transfer_s: situation.transfer_s[at],
-            wait_s: situation.wait_s[at],
-        }
+        let (transfer_s, wait_s) = (situation.transfer_s[at], situation.wait_s[at]);
+        let estimate = answer.estimate(device, threads[at], factor, transfer_s, wait_s);
+        Estimate { adapter: if device == Device::Gpu { adapter } else { 0 }, ..estimate }
     })
 }

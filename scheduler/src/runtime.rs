@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -29,6 +29,7 @@ use crate::lent::Lent;
 use crate::measure;
 use crate::model;
 use crate::prepared::Kernels;
+use crate::record::{About, Recorder};
 use crate::route::{self, Policy};
 use crate::transfers::Copied;
 use crate::version::Prepared;
@@ -87,6 +88,8 @@ pub(crate) struct Inner {
     no_gpu: Arc<str>,
     kernels: Kernels,
     pub(crate) policy: Arc<dyn Policy>,
+    /// Where calls are written down, if they are.
+    pub(crate) recorder: OnceLock<Recorder>,
     pub(crate) learner: Option<Learner>,
     /// The model when nothing is learned; else the learner has it.
     fixed_model: Arc<Ensemble>,
@@ -210,7 +213,7 @@ impl Builder {
         let backends = Backends::open(&settings, cpu, gpus, workers, open_gpus)?;
         let policy = match policy {
             Some(policy) => policy,
-            None => route::by_name(&settings.policy)?,
+            None => route::by_settings(&settings)?,
         };
         let loaded = model::load(&settings, model.as_deref())?;
         let (ledger, threads) = (Arc::new(Ledger::default()), settings.threads());
@@ -228,6 +231,7 @@ impl Builder {
             no_gpu: backends.no_gpu,
             kernels: Kernels::default(),
             policy,
+            recorder: OnceLock::new(),
             learner,
             fixed_model,
             model_name: loaded.name,
@@ -246,6 +250,11 @@ impl Builder {
         let runtime = Runtime { inner, cpu_lane, gpu_lanes, compiler };
         if calibrate && !is_custom {
             runtime.calibrate(settings.calibration.as_deref())?;
+        }
+        if let Some(path) = &settings.record {
+            let recorder = Recorder::create(path, runtime.about("runtime"))?;
+            // It is the first: nobody has the runtime yet.
+            let _ = runtime.inner.recorder.set(recorder);
         }
         Ok(runtime)
     }
@@ -313,6 +322,27 @@ impl Runtime {
     /// count them so, from 0.
     pub fn adapters(&self) -> Vec<Adapter> {
         self.inner.gpus.iter().map(|gpu| gpu.adapter()).collect()
+    }
+
+    /// What a recorded run says of where it was recorded.
+    pub fn about(&self, by: &str) -> About {
+        let adapter = self.adapter();
+        About {
+            by: by.to_owned(),
+            policy: self.inner.policy.name().to_owned(),
+            model: self.inner.model_name(),
+            is_software: adapter.as_ref().is_some_and(|adapter| adapter.software),
+            adapter: adapter.map(|a| format!("{} {}", a.name, a.driver).trim().to_owned()),
+            threads: self.threads(),
+        }
+    }
+
+    /// Has every call on disk that has been recorded, if the settings name a file.
+    ///
+    /// # Errors
+    /// [`Error::File`] for what went wrong first, then or before: nothing is recorded after that.
+    pub fn flush_record(&self) -> Result<(), Error> {
+        self.inner.recorder.get().map_or(Ok(()), Recorder::flush)
     }
 
     /// Why there is no GPU; `None` where there is one.

@@ -8,7 +8,8 @@
 //! and what has become faster is found. From either end the way leads to the best count where the time falls to it from both sides:
 //! threads first share the work, then contend for memory.
 
-use crate::place::TRIAL_SHARE;
+/// The share of a kernel's time that trials of a count which is not the best may take.
+const TRIAL_SHARE: f64 = 0.03;
 
 /// Measured calls between two trials, at least.
 const CALLS_MIN: u32 = 8;
@@ -86,6 +87,21 @@ pub(crate) struct Choice {
     pub(crate) other_factor: f64,
     /// Whether the crew is tried although it is not expected to be the fastest.
     pub(crate) is_trial: bool,
+}
+
+impl Choice {
+    /// The number that is expected to be the fastest instead of the one that this tries.
+    pub(crate) fn untried(self) -> Choice {
+        match self.is_trial {
+            false => self,
+            true => Choice {
+                crew: self.other,
+                other: self.crew,
+                other_factor: self.other_factor.recip(),
+                is_trial: false,
+            },
+        }
+    }
 }
 
 /// What the crews have taken, at each size of a kernel.

@@ -12,6 +12,7 @@ use crossover_wasm::Schedule;
 
 use crate::gpus::ADAPTERS_MAX;
 use crate::learned::Learned;
+use crate::route;
 
 /// Hexadecimal digits of a version's identity: enough to tell any two apart in practice.
 const VERSION_DIGITS: usize = 16;
@@ -56,6 +57,8 @@ pub(crate) struct Prepared {
     pub(crate) name: Arc<str>,
     /// The version's identity: the start of the content hash of what back ends compile.
     pub(crate) version: Arc<str>,
+    /// The same as a number, for policies.
+    pub(crate) key: u64,
     /// Before optimisation: what features are counted on.
     pub(crate) source: Kernel,
     /// What back ends compile.
@@ -105,6 +108,7 @@ impl Prepared {
         Prepared {
             name: name.into(),
             version: version[..VERSION_DIGITS].into(),
+            key: route::kernel_key(&version[..VERSION_DIGITS]),
             source,
             kernel: Arc::new(kernel),
             schedule,

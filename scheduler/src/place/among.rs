@@ -67,7 +67,7 @@ fn tried(call: Placing<'_>, each: &[Arc<Decision>], best: usize) -> Option<usize
         }
         let (estimate, learned) = (gpu(other), call.prepared.learned(at));
         let low_s = estimate.total_s() - estimate.run_s + estimate.run_low_s;
-        let is_new = learned.visits[1] + learned.trials[1] == 0;
+        let is_new = learned.experience.is_untried(Device::Gpu);
         let is_promising = low_s < best_s && estimate.total_s() < FIRST_FACTOR * best_s;
         let price_s = estimate.total_s() - best_s;
         (is_new && is_promising) || price_s <= learned.elsewhere_s * TRIAL_SHARE

@@ -1,30 +1,62 @@
 //! The learned policy: the smaller predicted total, unless trying the other is worth its price.
 //!
 //! The other device is tried when
-//! - it could be the faster one: the lower quantile of its time, at a level that grows with what is
-//!   unknown of it, is below the best device's median (an upper-confidence-bound rule on the
-//!   posterior), and it is not hopeless, at most [`HOPELESS`] times slower by its median; or
-//! - its newest run was far faster than predicted, so that it would be the faster one: the correction
-//!   does not believe a single run, the policy looks again; or
-//! - it has not been seen for long and the trial fits the budget: a fixed share of the time that the
+//!
+//! - a run would tell enough about which device is faster: the mean of what is saved, over all that the
+//!   run may tell, times the calls of this size that are still to come (a fixed number, and a multiple of
+//!   those there have been), exceeds the price, what the trial is expected to take beyond the best; or
+//! - what is known of it may be nothing but runs in which something else got in the way, and without
+//!   that it would be the faster; or
+//! - it has not been seen for long and the price fits the budget: a fixed share of the time that the
 //!   kernel has taken since the last trial. So a change that nobody could see is found at a bounded
 //!   price, and what is ten times slower is tried ten times less often.
+//!
+//! Where a part of a call can be run first, what is dear is tried by such a slice, and so is a device
+//! that looks good and has never run, if the call could be a blunder.
 
-use super::policy::{Policy, Question};
+use crossover_ml::prediction::normal_cdf;
+
+use super::policy::{Policy, Question, Slice};
 use crate::device::Device;
 use crate::ledger::Why;
 
-/// A device predicted this many times slower is not tried out of uncertainty alone.
-const HOPELESS: f64 = 16.0;
+/// Calls of a size that are expected still to come before there have been any, and how many times as many
+/// as there have been.
+const CALLS_EXPECTED: f64 = 64.0;
+const CALLS_TO_COME: f64 = 6.0;
 
-/// Measured runs of a device after which uncertainty alone no longer tries it.
-const VISITS_SURE: u64 = 3;
+/// A trial may cost this many times what all calls of the size have taken so far: who makes but a few calls
+/// is not to pay for those who make many.
+const STAKE_MAX: f64 = 2.0;
 
-/// Measured over predicted time below which a run is looked at again.
-const SURPRISING: f64 = 0.5;
+/// How many times longer a run takes that something else has got in the way of.
+const SPIKE: f64 = 6.0;
 
 /// Calls after which a device counts as unseen for long.
 const UNSEEN_CALLS: u64 = 8;
+
+/// A device expected to take this many times longer than the best is tried by a part of the call first.
+const DEAR: f64 = 1.5;
+
+/// Seconds that nobody minds a call taking longer for once.
+const SLACK_S: f64 = 1e-3;
+
+/// A device that has never run is tried once if nobody minds, and if it is expected to take at most this
+/// many times longer: beyond that, it has to be worth its price.
+const FIRST_MAX: f64 = 8.0;
+
+/// How many times the budget of other trials that may cost.
+const FIRST_BUDGETS: f64 = 16.0;
+
+/// The probability of knowing nothing but spikes that is put up with, where a trial takes twice the
+/// best device's time; what is dearer is tried less often.
+const DOUBT_MAX: f64 = 0.0004;
+
+/// The probability of a blunder that is put up with.
+const BLUNDER_MAX: f64 = 0.002;
+
+/// A part that tells less, as a standard deviation of log2, is not worth the trouble.
+const NEWS_MIN: f64 = 0.3;
 
 pub(super) struct Learned;
 
@@ -35,46 +67,105 @@ impl Policy for Learned {
 
     fn choose(&self, question: &Question<'_>) -> (Device, Why) {
         let best = question.faster();
-        let other = best.other();
-        if could_be_faster(question, best, other)
-            || has_become_faster(question, best, other)
-            || is_due(question, best, other)
-        {
-            return (other, Why::Explore);
+        if is_worth_trying(question, best) || is_due(question, best) {
+            return (best.other(), Why::Explore);
         }
         (best, Why::Faster)
     }
-}
 
-fn could_be_faster(question: &Question<'_>, best: Device, other: Device) -> bool {
-    let visits = question.visits[other as usize];
-    if visits >= VISITS_SURE {
-        return false;
+    fn slice(&self, question: &Question<'_>) -> Option<Slice> {
+        let best = question.faster();
+        let (other, parts) = (best.other(), question.parts?);
+        let (best_s, other_s) = (question.of(best).total_s(), question.of(other).total_s());
+        let part = |device: Device| parts[device as usize];
+        let price_s = |device: Device| part(device).share * question.of(device).run_s;
+        let slice = |device: Device| Some(Slice { device, share: part(device).share });
+        let ratio = (other_s / best_s).log2();
+        let is_blunder = |margin: f64| normal_cdf(-margin / question.ratio_sd) > BLUNDER_MAX;
+        let is_new = |device: Device| question.doubt[device as usize] == 1.0;
+        // What is certainly about as good as the best is tried as a whole.
+        if other_s > DEAR * best_s || (is_new(other) && is_blunder(1.0 - ratio)) {
+            let news_sd = part(other).news_sd;
+            let is_worth = news_worth_s(question, best, news_sd) > price_s(other);
+            let is_due = question.unseen[other as usize] >= UNSEEN_CALLS
+                && price_s(other) <= part(other).budget_s;
+            if (is_worth && news_sd > NEWS_MIN) || is_due {
+                return slice(other);
+            }
+        }
+        // The call itself may take twice as long as it would on the other.
+        if is_new(best) && part(best).news_sd > NEWS_MIN && is_blunder(1.0 + ratio) {
+            return slice(best);
+        }
+        None
     }
-    let (b, o) = (question.of(best), question.of(other));
-    // Each visit makes the rule stricter: from about the lower sixth to the median.
-    let z = 1.0 - visits as f64 / VISITS_SURE as f64;
-    let low_s = o.run_s * (-z * question.sd[other as usize]).exp2() + o.transfer_s + o.wait_s;
-    low_s < b.total_s() && o.total_s() < HOPELESS * b.total_s()
 }
 
-/// A run is slow by accident, but hardly ever fast.
-fn has_become_faster(question: &Question<'_>, best: Device, other: Device) -> bool {
-    let (surprise, o) = (question.surprise[other as usize], question.of(other));
-    let total_s = o.run_s * surprise + o.transfer_s + o.wait_s;
-    surprise < SURPRISING && total_s < question.of(best).total_s()
+/// Whether what a trial of the other device may save exceeds its price. Where a part of the call can
+/// be run first, a whole one is only for what is not dear.
+fn is_worth_trying(question: &Question<'_>, best: Device) -> bool {
+    let other = best.other();
+    let (best_s, other_s) = (question.of(best).total_s(), question.of(other).total_s());
+    let price_s = other_s - best_s;
+    let is_dear = price_s > best_s + SLACK_S;
+    let is_first = question.doubt[other as usize] == 1.0
+        && price_s <= SLACK_S.min(FIRST_BUDGETS * question.budget_s)
+        && other_s <= FIRST_MAX * best_s;
+    let told_s = news_worth_s(question, best, question.news_sd[other as usize]);
+    let may_be_whole = !question.can_be_cut || !is_dear;
+    let is_staked = price_s <= STAKE_MAX * question.runs as f64 * best_s + SLACK_S;
+    is_first || (told_s > price_s && may_be_whole && is_staked) || is_doubted(question, best)
 }
 
-fn is_due(question: &Question<'_>, best: Device, other: Device) -> bool {
-    let price = question.of(other).total_s() - question.of(best).total_s();
-    question.unseen[other as usize] >= UNSEEN_CALLS && price <= question.budget_s
+/// What a run of the other device that tells so much may save in all.
+fn news_worth_s(question: &Question<'_>, best: Device, news_sd: f64) -> f64 {
+    let (best_s, other_s) = (question.of(best).total_s(), question.of(best.other()).total_s());
+    let calls = CALLS_EXPECTED + CALLS_TO_COME * question.runs as f64;
+    best_s * saved((other_s / best_s).log2(), news_sd) * calls
+}
+
+/// Whether all that is known of the other device may be runs that were slow by accident, while it is
+/// the faster one.
+fn is_doubted(question: &Question<'_>, best: Device) -> bool {
+    let (b, o) = (question.of(best), question.of(best.other()));
+    let doubt = question.doubt[best.other() as usize];
+    let unspiked_s = o.total_s() - o.run_s * (1.0 - SPIKE.recip());
+    // Before the first run there is nothing that could be a spike; and what is less known is run first.
+    let doubt_max = DOUBT_MAX * (o.total_s() / b.total_s() - 1.0);
+    let is_in_doubt = doubt < 1.0 && doubt > doubt_max && doubt >= question.doubt[best as usize];
+    is_in_doubt && unspiked_s < b.total_s()
+}
+
+/// The mean share of the best device's time that the other saves, where log2 of its time over the
+/// best's is normal: E max(0, 1 − 2^X).
+/// A saving this many standard deviations away is none.
+const HOPELESS_SD: f64 = 6.0;
+
+fn saved(mean: f64, sd: f64) -> f64 {
+    if sd <= 0.0 || mean > HOPELESS_SD * sd {
+        return 0.0;
+    }
+    let (ln2, z) = (std::f64::consts::LN_2, -mean / sd);
+    let tail = (mean + 0.5 * sd * sd * ln2).exp2() * normal_cdf(z - sd * ln2);
+    (normal_cdf(z) - tail).max(0.0)
+}
+
+fn is_due(question: &Question<'_>, best: Device) -> bool {
+    let best_s = question.of(best).total_s();
+    let price_s = question.of(best.other()).total_s() - best_s;
+    // A device that has never run a whole call is looked at once, whatever slices say.
+    let is_known = question.doubt[best.other() as usize] < 1.0;
+    let is_dear = question.can_be_cut && is_known && price_s > 2.0 * best_s + SLACK_S;
+    let is_unseen = question.unseen[best.other() as usize] >= UNSEEN_CALLS;
+    is_unseen && !is_dear && price_s <= question.budget_s
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Learned, Policy, Question};
+    use super::{Learned, Policy, Question, saved};
     use crate::device::Device;
     use crate::ledger::{Estimate, Why};
+    use crate::route::CallKey;
 
     fn estimate(device: Device, run_s: f64, transfer_s: f64) -> Estimate {
         let (run_low_s, run_high_s) = (run_s / 2.0, run_s * 2.0);
@@ -90,57 +181,72 @@ mod tests {
         }
     }
 
-    fn ask(
-        cpu: f64,
-        gpu: f64,
-        transfer: f64,
-        visits: [u64; 2],
-        sd: f64,
-        unseen: u64,
-        budget_s: f64,
-    ) -> (Device, Why) {
-        let estimates = [estimate(Device::Cpu, cpu, 0.0), estimate(Device::Gpu, gpu, transfer)];
-        let (unseen, sd) = ([unseen, unseen], [sd, sd]);
-        let surprise = [1.0; 2];
-        let estimates = &estimates;
-        let question = Question { estimates, visits, unseen, sd, surprise, budget_s, items: 1 };
+    /// A question about a device that takes 1 and one that takes so long, after fifty calls.
+    fn ask(gpu_s: f64, transfer_s: f64, change: impl FnOnce(&mut Question<'_>)) -> (Device, Why) {
+        let (cpu, gpu) =
+            (estimate(Device::Cpu, 1.0, 0.0), estimate(Device::Gpu, gpu_s, transfer_s));
+        let estimates = &[cpu, gpu];
+        let mut question = Question {
+            call: CallKey::default(),
+            estimates,
+            visits: [45, 5],
+            unseen: [0, 20],
+            runs: 50,
+            sd: [0.05; 2],
+            ratio_sd: 0.05,
+            news_sd: [0.05; 2],
+            can_be_cut: false,
+            parts: None,
+            doubt: [0.0; 2],
+            budget_s: 0.0,
+            items: 1,
+        };
+        change(&mut question);
         Learned.choose(&question)
     }
 
     #[test]
-    fn a_run_that_was_surprisingly_fast_is_looked_at_again() {
-        let estimates = [estimate(Device::Cpu, 8.0, 0.0), estimate(Device::Gpu, 1.0, 0.0)];
-        let mut question = Question {
-            estimates: &estimates,
-            visits: [9, 9],
-            unseen: [3, 0],
-            sd: [0.1; 2],
-            surprise: [0.01, 1.0],
-            budget_s: 0.0,
-            items: 1,
-        };
-        assert_eq!(Learned.choose(&question), (Device::Cpu, Why::Explore));
-        question.surprise[0] = 0.4;
-        assert_eq!(Learned.choose(&question), (Device::Gpu, Why::Faster), "still slower");
-    }
-
-    #[test]
     fn the_smaller_total_wins_and_transfers_count() {
-        assert_eq!(ask(2.0, 1.0, 0.0, [9, 9], 0.1, 0, 0.0), (Device::Gpu, Why::Faster));
-        assert_eq!(ask(2.0, 1.0, 1.5, [9, 9], 0.1, 0, 0.0), (Device::Cpu, Why::Faster));
+        assert_eq!(ask(0.5, 0.0, |_| ()), (Device::Gpu, Why::Faster));
+        assert_eq!(ask(0.5, 0.7, |_| ()), (Device::Cpu, Why::Faster));
     }
 
     #[test]
-    fn what_could_be_faster_is_tried_until_it_is_known() {
-        assert_eq!(ask(2.0, 3.0, 0.0, [1, 0], 1.5, 0, 0.0), (Device::Gpu, Why::Explore));
-        assert_eq!(ask(2.0, 3.0, 0.0, [1, 3], 1.5, 0, 0.0), (Device::Cpu, Why::Faster));
-        assert_eq!(ask(2.0, 90.0, 0.0, [1, 0], 9.0, 0, 0.0), (Device::Cpu, Why::Faster));
+    fn what_could_be_faster_is_tried_if_it_does_not_cost_too_much() {
+        assert_eq!(ask(2.0, 0.0, |q| q.news_sd[1] = 1.5), (Device::Gpu, Why::Explore));
+        assert_eq!(ask(2.0, 0.0, |q| q.news_sd[1] = 0.2), (Device::Cpu, Why::Faster));
+        assert_eq!(ask(90.0, 0.0, |q| q.news_sd[1] = 1.5), (Device::Cpu, Why::Faster));
+    }
+
+    #[test]
+    fn what_may_have_been_slow_by_accident_is_looked_at_again() {
+        assert_eq!(ask(4.0, 0.0, |q| q.doubt[1] = 0.4), (Device::Gpu, Why::Explore));
+        assert_eq!(ask(4.0, 0.0, |q| q.doubt[1] = 0.001), (Device::Cpu, Why::Faster));
+        assert_eq!(ask(6.0, 0.0, |q| q.doubt[1] = 0.4), (Device::Cpu, Why::Faster), "slow anyway");
     }
 
     #[test]
     fn a_trial_that_the_budget_covers_is_made() {
-        assert_eq!(ask(1.0, 1.5, 0.0, [50, 5], 0.1, 20, 0.6), (Device::Gpu, Why::Explore));
-        assert_eq!(ask(1.0, 1.5, 0.0, [50, 5], 0.1, 20, 0.4), (Device::Cpu, Why::Faster));
-        assert_eq!(ask(1.0, 1.5, 0.0, [50, 5], 0.1, 2, 0.6), (Device::Cpu, Why::Faster));
+        assert_eq!(ask(1.5, 0.0, |q| q.budget_s = 0.6), (Device::Gpu, Why::Explore));
+        assert_eq!(ask(1.5, 0.0, |q| q.budget_s = 0.4), (Device::Cpu, Why::Faster));
+        let seen = |q: &mut Question<'_>| (q.budget_s, q.unseen[1]) = (0.6, 2);
+        assert_eq!(ask(1.5, 0.0, seen), (Device::Cpu, Why::Faster));
+    }
+
+    #[test]
+    fn the_mean_saving_is_that_of_the_integral() {
+        for (mean, sd) in [(0.0, 1.0), (1.0, 1.9), (-2.0, 0.5), (6.0, 2.0)] {
+            let steps = 200_000;
+            let sum: f64 = (0..steps)
+                .map(|at| {
+                    let z = -8.0 + 16.0 * (f64::from(at) + 0.5) / f64::from(steps);
+                    let density = (-0.5 * z * z).exp() / std::f64::consts::TAU.sqrt();
+                    (1.0 - (mean + sd * z).exp2()).max(0.0) * density
+                })
+                .sum();
+            let integral = sum * 16.0 / f64::from(steps);
+            assert!((saved(mean, sd) - integral).abs() < 1e-5, "{mean} {sd}");
+        }
+        assert_eq!(saved(1.0, 0.0), 0.0);
     }
 }

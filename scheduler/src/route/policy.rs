@@ -3,19 +3,42 @@
 use crate::device::Device;
 use crate::ledger::{Estimate, Why};
 
+/// Which calls resemble each other: numbers that stand for a kernel and for its sizes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct CallKey {
+    /// The kernel's version.
+    pub kernel: u64,
+    /// Everything of the arguments that decides how much work there is.
+    pub shape: u64,
+}
+
 /// What a policy decides from: both devices can run the call.
 #[derive(Clone, Debug)]
 pub struct Question<'a> {
+    /// Which call.
+    pub call: CallKey,
     /// CPU, then GPU.
     pub estimates: &'a [Estimate; 2],
     /// Measured calls of this kernel on each device so far.
     pub visits: [u64; 2],
     /// Calls of this kernel since each device last ran it.
     pub unseen: [u64; 2],
+    /// Measured calls of this kernel at about this size, on both devices.
+    pub runs: u64,
     /// Standard deviation of each device's log2 run time, now.
     pub sd: [f64; 2],
-    /// Measured over predicted run time of each device's newest run; 1 before the first.
-    pub surprise: [f64; 2],
+    /// Standard deviation of the log2 of how many times longer one takes than the other.
+    pub ratio_sd: f64,
+    /// How much a run on each device is going to tell: the standard deviation of the change of log2 of
+    /// how many times longer one takes than the other.
+    pub news_sd: [f64; 2],
+    /// Whether parts of the call can be run first.
+    pub can_be_cut: bool,
+    /// The part that could be run first on each device; only for [`Policy::slice`].
+    pub parts: Option<[Part; 2]>,
+    /// The probability that nothing is known of each device but runs in which something else got in
+    /// the way: 1 before the first run.
+    pub doubt: [f64; 2],
     /// Seconds that trying the other device may cost: a share of what the kernel has taken.
     pub budget_s: f64,
     /// Points of the grid.
@@ -38,11 +61,56 @@ impl Question<'_> {
     }
 }
 
-/// How to choose a device when both can run a call.
+/// A part of a call that can be run first, to see how fast a device is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Part {
+    /// Share of the points: from none to all.
+    pub share: f64,
+    /// As [`Question::news_sd`], of a run of this part.
+    pub news_sd: f64,
+    /// Seconds that it may cost to see whether the other device has changed.
+    pub budget_s: f64,
+}
+
+/// A part of a call to be run first.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Slice {
+    /// Where.
+    pub device: Device,
+    /// Share of the points.
+    pub share: f64,
+}
+
+/// A call, or a part of one, that has run.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Seen {
+    /// Which call.
+    pub call: CallKey,
+    /// How much of it: 1 is all.
+    pub share: f64,
+    /// Where it ran.
+    pub device: Device,
+    /// Its run time, in seconds.
+    pub run_s: f64,
+    /// All that the caller waited, in seconds.
+    pub total_s: f64,
+}
+
+/// How to choose a device when both can run a call. What a policy keeps of the calls it has seen is
+/// its own affair; the learned one keeps nothing, since the question says all that was learned.
 pub trait Policy: Send + Sync {
     /// The name in configuration files.
     fn name(&self) -> &str;
 
-    /// The choice, and why.
+    /// The choice, and why. Asking changes nothing: `explain` asks, too.
     fn choose(&self, question: &Question<'_>) -> (Device, Why);
+
+    /// A part to run first, after which the policy is asked again; `None` where it needs none. Asked
+    /// only where the question has parts.
+    fn slice(&self, _: &Question<'_>) -> Option<Slice> {
+        None
+    }
+
+    /// Takes note of a call that has run, chosen by this policy or not.
+    fn observe(&self, _: &Seen) {}
 }

@@ -1,0 +1,267 @@
+//! What is known of one kernel from running it: all that a decision needs beside the network's
+//! prediction. Pure arithmetic: a runtime keeps one for each kernel, and so does [`super::Offline`],
+//! which places recorded and simulated calls.
+
+use crossover_ml::{Correction, Hyper, Prediction, Side};
+use serde::{Deserialize, Serialize};
+
+use super::policy::{CallKey, Part, Question};
+use crate::device::Device;
+use crate::ledger::Estimate;
+
+/// The share of a kernel's time that trials of the device that is not the best may take. A device less
+/// than twice as slow is then tried every 64 calls, at least.
+const TRIAL_SHARE: f64 = 0.015;
+
+/// The share that slices may take, to see whether that device has changed.
+const SLICES_SHARE: f64 = 0.005;
+
+/// Shares of a call's points that a slice may have. They are few, so that slices are compared with
+/// those before.
+const SLICE_SHARES: [f64; 3] = [1.0 / 16.0, 1.0 / 128.0, 1.0 / 1024.0];
+
+/// What a slice may cost, as a share of what the call takes on the better device; the last one is taken
+/// whatever it costs.
+const SLICE_PRICE: f64 = 0.5;
+
+/// Seconds of run time below which learning costs a noticeable share of a call.
+pub(crate) const FLEETING_S: f64 = 1e-5;
+
+/// Fleeting calls of a device that all teach, before one in so many does.
+pub(crate) const FLEETING_FIRST: u64 = 32;
+const FLEETING_ONE_IN: u64 = 8;
+
+/// What is to be expected of a call on each device, in seconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Answer {
+    /// The median of the run time.
+    pub run_s: [f64; 2],
+    /// The 90 % interval of the next run.
+    pub interval_s: [(f64, f64); 2],
+    /// The standard deviation of its log2.
+    pub sd: [f64; 2],
+    /// The standard deviation of the log2 of how many times longer one takes than the other.
+    pub ratio_sd: f64,
+    /// How much a run on each device is going to tell: the standard deviation of the change of log2 of
+    /// how many times longer one takes than the other.
+    pub news_sd: [f64; 2],
+}
+
+impl Answer {
+    /// The answer of a corrected prediction, where single runs have such a noise, in log2.
+    fn of(posterior: &Prediction, noise_sd: [f64; 2], interval_s: [(f64, f64); 2]) -> Answer {
+        let [[cpu, both], [_, gpu]] = posterior.cov;
+        let news = |at: usize, own: f64| {
+            (own - both).abs() / (own + noise_sd[at].powi(2)).max(1e-12).sqrt()
+        };
+        Answer {
+            run_s: Side::ALL.map(|side| posterior.seconds(side)),
+            interval_s,
+            sd: Side::ALL.map(|side| posterior.sd(side)),
+            ratio_sd: posterior.log2_ratio_sd(),
+            news_sd: [news(0, cpu), news(1, gpu)],
+        }
+    }
+
+    /// The estimate of a device on which calls take `factor` times as long as the answer says, with
+    /// the copies and the wait before it.
+    pub fn estimate(
+        &self,
+        device: Device,
+        threads: usize,
+        factor: f64,
+        transfer_s: f64,
+        wait_s: f64,
+    ) -> Estimate {
+        let run_s = self.run_s[device as usize] * factor;
+        let (low_s, high_s) = self.interval_s[device as usize];
+        let (run_low_s, run_high_s) = (low_s * factor, high_s * factor);
+        Estimate { device, adapter: 0, threads, run_s, run_low_s, run_high_s, transfer_s, wait_s }
+    }
+}
+
+/// The counts of a kernel that a question says.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Standing {
+    /// Measured calls on each device. Trials under way count as visits.
+    pub visits: [u64; 2],
+    /// Calls since each device was last measured.
+    pub unseen: [u64; 2],
+    /// Measured calls of about this size, on both.
+    pub runs: u64,
+    /// The probability that nothing but spikes is known of each device.
+    pub doubt: [f64; 2],
+    /// Seconds taken since the last trial, by a whole call, of the device that was not the best.
+    pub spent_s: f64,
+    /// Whether parts of the call can be run first, and which these are, where that is asked.
+    pub can_be_cut: bool,
+    /// See above.
+    pub parts: Option<[Part; 2]>,
+}
+
+impl Standing {
+    /// The question about a call.
+    pub fn question<'a>(
+        &self,
+        call: CallKey,
+        items: u64,
+        estimates: &'a [Estimate; 2],
+        answer: &Answer,
+    ) -> Question<'a> {
+        let Standing { visits, unseen, runs, doubt, spent_s, can_be_cut, parts } = *self;
+        let budget_s = spent_s * TRIAL_SHARE;
+        let Answer { sd, ratio_sd, news_sd, .. } = *answer;
+        Question {
+            call,
+            estimates,
+            visits,
+            unseen,
+            runs,
+            sd,
+            ratio_sd,
+            news_sd,
+            can_be_cut,
+            parts,
+            doubt,
+            budget_s,
+            items,
+        }
+    }
+}
+
+/// A measured run, as a lesson.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Lesson {
+    /// What the network says of the call.
+    pub prior: Prediction,
+    /// log2 of the operations of the call: where it lies on the kernel's size axis.
+    pub log2_work: f64,
+    /// Where it ran.
+    pub device: Device,
+    /// What was expected of its run time, if anything was.
+    pub predicted_s: Option<f64>,
+    /// Its run time.
+    pub run_s: f64,
+    /// All that the caller waited.
+    pub total_s: f64,
+    /// Whether it ran with a number of threads that was not expected to be the fastest. What the CPU
+    /// takes is what its better crew takes.
+    pub is_crew_trial: bool,
+}
+
+/// What is known of one kernel from running it. It can be stored; trials under way are not.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Experience {
+    pub(crate) correction: Correction,
+    pub(crate) visits: [u64; 2],
+    unseen: [u64; 2],
+    /// Trials that are queued or running: what they will tell need not be tried again.
+    #[serde(skip)]
+    trials: [u64; 2],
+    /// Seconds taken since the last trial by a whole call, and since the last slice.
+    spent_s: f64,
+    unsliced_s: f64,
+}
+
+impl Default for Experience {
+    fn default() -> Experience {
+        Experience {
+            correction: Correction::new(&Hyper::default()),
+            visits: [0; 2],
+            unseen: [0; 2],
+            trials: [0; 2],
+            spent_s: 0.0,
+            unsliced_s: 0.0,
+        }
+    }
+}
+
+impl Experience {
+    /// What is to be expected of a call of so much work, of which the network says `prior`.
+    pub fn expect(&self, prior: &Prediction, log2_work: f64) -> Answer {
+        let noise_sd = Side::ALL.map(|side| self.correction.noise_sd(side));
+        let posterior = self.correction.posterior(prior, log2_work);
+        let interval_s = Side::ALL.map(|side| self.correction.interval90(&posterior, side));
+        Answer::of(&posterior, noise_sd, interval_s)
+    }
+
+    /// What a question about a call of so much work says of the kernel, now.
+    pub fn standing(&self, log2_work: f64) -> Standing {
+        let rate = self.correction.spike_rate();
+        let doubt = Side::ALL.map(|side| {
+            let trials = self.trials[side.index()].min(64) as i32;
+            // What is under way will tell as much as a run.
+            self.correction.doubt(side, log2_work) * rate.powi(trials)
+        });
+        Standing {
+            visits: [0, 1].map(|at| self.visits[at] + self.trials[at]),
+            unseen: self.unseen,
+            runs: self.correction.runs(log2_work),
+            doubt,
+            spent_s: self.spent_s,
+            can_be_cut: false,
+            parts: None,
+        }
+    }
+
+    /// The parts of a call that can be cut.
+    pub fn parts(&self, prior: &Prediction, log2_work: f64, answer: &Answer) -> [Part; 2] {
+        let best_s = answer.run_s[0].min(answer.run_s[1]);
+        Side::ALL.map(|side| {
+            let fits = |share: &&f64| **share * answer.run_s[side.index()] <= SLICE_PRICE * best_s;
+            let share = *SLICE_SHARES.iter().find(fits).unwrap_or(&SLICE_SHARES[2]);
+            let run = log2_work + share.log2();
+            let news_sd = self.correction.news_sd(prior, log2_work, side, run);
+            Part { share, news_sd, budget_s: SLICES_SHARE * self.unsliced_s }
+        })
+    }
+
+    /// Whether a device has never run the kernel, nor is about to.
+    pub(crate) fn is_untried(&self, device: Device) -> bool {
+        self.visits[device as usize] + self.trials[device as usize] == 0
+    }
+
+    /// A trial of a device is sent. The budget is spent now, not when it comes back.
+    pub fn begin_trial(&mut self, device: Device) {
+        self.trials[device as usize] += 1;
+        self.spent_s = 0.0;
+    }
+
+    /// A part of a call is run before the call.
+    pub fn begin_slice(&mut self) {
+        self.unsliced_s = 0.0;
+    }
+
+    /// A trial is over.
+    pub fn end_trial(&mut self, device: Device) {
+        let trials = &mut self.trials[device as usize];
+        *trials = trials.saturating_sub(1);
+    }
+
+    /// Whether a run teaches anything. A call that is over at once, as expected, pays for every eighth
+    /// lesson only. Which one is not chosen by what was measured: that would make the noise look larger
+    /// than it is.
+    pub fn teaches(&self, lesson: &Lesson) -> bool {
+        let fleeting = lesson.run_s.max(lesson.predicted_s.unwrap_or(f64::INFINITY)) < FLEETING_S;
+        let visits = self.visits[lesson.device as usize];
+        !fleeting || visits < FLEETING_FIRST || visits.is_multiple_of(FLEETING_ONE_IN)
+    }
+
+    /// Learns from a measured run. Returns whether the correction has changed.
+    pub fn observe(&mut self, lesson: &Lesson) -> bool {
+        let at = lesson.device as usize;
+        let corrects = self.teaches(lesson) && !lesson.is_crew_trial;
+        if corrects {
+            let (side, log2_s) = (lesson.device.side(), lesson.run_s.max(1e-9).log2());
+            self.correction.observe(&lesson.prior, lesson.log2_work, side, log2_s);
+        }
+        self.visits[at] += 1;
+        for unseen in &mut self.unseen {
+            *unseen += 1;
+        }
+        self.unseen[at] = 0;
+        self.spent_s += lesson.total_s;
+        self.unsliced_s += lesson.total_s;
+        corrects
+    }
+}
