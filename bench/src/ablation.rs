@@ -199,7 +199,7 @@ mod tests {
     fn every_optimisation_has_an_effect_or_changes_nothing() {
         let rt = Runtime::builder().with(|s| s.gpu = crossover::GpuUse::Off).build();
         let rt = rt.expect("the CPU side needs nothing");
-        let options = Options { stop: Arc::new(AtomicBool::new(false)) };
+        let options = Options { stop: Arc::new(AtomicBool::new(false)), recorder: None };
         let entry = library::find("jacobi").expect("a library kernel");
         let measured = run(&rt, entry, "small", 37, &options).expect("measured");
         assert_eq!(measured.effects.len(), optional().len());

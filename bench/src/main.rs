@@ -8,6 +8,7 @@ mod ablation;
 mod baseline;
 mod case;
 mod cmd;
+mod eval;
 mod machine;
 mod report;
 mod runner;

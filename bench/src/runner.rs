@@ -11,7 +11,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crossover::kernels::library::Entry;
-use crossover::{Device, Error, Explanation, Runtime, Why};
+use crossover::record::{self, Recorded, Recorder};
+use crossover::{Device, Error, Estimate, Explanation, Runtime, Why};
 
 use crate::baseline::{Baseline, Baselines, Fault};
 use crate::case::Case;
@@ -49,6 +50,8 @@ const SIDES: usize = Device::ALL.len() + Baseline::ALL.len();
 pub(crate) struct Options {
     /// Set from outside to stop after the repetition at hand.
     pub(crate) stop: std::sync::Arc<AtomicBool>,
+    /// Where timed calls are written down, if they are.
+    pub(crate) recorder: Option<std::sync::Arc<Recorder>>,
 }
 
 impl Options {
@@ -79,6 +82,9 @@ pub(crate) fn run(
     time(&mut case, &mut sides, baselines, options)?;
     if sides.iter().all(|side| side.times.is_empty()) {
         return Ok(None);
+    }
+    if let Some(recorder) = &options.recorder {
+        record(recorder, &first, &sides);
     }
     finish(&mut row, &mut sides);
     Ok(Some(row))
@@ -307,6 +313,28 @@ fn time_baseline(case: &Case<'_>, baselines: &mut Baselines, baseline: Baseline,
             side.times.clear();
             side.why = Some(why);
         }
+    }
+}
+
+/// Writes the repetitions down: calls that the caller sent to both sides in turns.
+fn record(recorder: &Recorder, first: &Explanation, sides: &[Side; SIDES]) {
+    let of = |device: Device| first.estimates.iter().find(|e| e.device == device);
+    let seconds = |get: fn(&Estimate) -> f64| Device::ALL.map(|d| of(d).map_or(0.0, get));
+    let [cpu, gpu, ..] = sides;
+    for at in 0..cpu.times.len().max(gpu.times.len()) {
+        let row = Recorded {
+            case: 0,
+            chosen: first.chosen,
+            why: Why::Forced,
+            transfer_s: seconds(|e| e.transfer_s),
+            // Nothing else was under way.
+            wait_s: [0.0; 2],
+            is_crew_trial: false,
+            run_s: [cpu, gpu].map(|side| side.run_times.get(at).copied()),
+            total_s: [cpu, gpu].map(|side| side.times.get(at).copied()),
+        };
+        let case = || record::Case::from(first);
+        recorder.write(case().key(), first.generation, case, row);
     }
 }
 

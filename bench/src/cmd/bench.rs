@@ -12,6 +12,7 @@ use anyhow::Context;
 use crossover::Runtime;
 use crossover::kernels::library::Entry;
 use crossover::ml::dataset::Dataset;
+use crossover::record::Recorder;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::ablation;
@@ -41,6 +42,10 @@ pub(crate) struct Args {
     /// switched on. Appended to ablation.jsonl as well.
     #[arg(long)]
     ablate: bool,
+    /// Also write every timed call down, with what it took on both sides and what was predicted: for
+    /// `replay` and `eval`.
+    #[arg(long)]
+    record: Option<PathBuf>,
     /// Where report.json and report.html go.
     #[arg(long, default_value = "target/crossover")]
     out: PathBuf,
@@ -73,21 +78,27 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
         println!();
     }
     let stop = Arc::new(AtomicBool::new(false));
-    let options = Options { stop: stop.clone() };
+    let command: Vec<String> = std::env::args().skip(1).collect();
+    let about = rt.about(&format!("crossover {}", command.join(" ")));
+    let recorder = args.record.as_deref().map(|path| Recorder::create(path, about)).transpose()?;
+    let options = Options { stop: stop.clone(), recorder: recorder.map(Arc::new) };
     let _interrupt = Interrupt::listen(stop.clone());
     let mut baselines = match args.against.as_slice() {
         [] => None,
         opponents => Some(start_baselines(&rt, opponents, args.json)?),
     };
     let rows = measure(&rt, &suite, &args, baselines.as_mut(), &options)?;
+    if let Some(recorder) = &options.recorder {
+        recorder.flush()?;
+    }
     let peak = baselines.as_mut().and_then(|baselines| baselines.peak(rt.threads()));
     let ablation = if args.ablate { ablate(&rt, &suite, &args, &options)? } else { Vec::new() };
     let mut report = assemble(&rt, &suite, rows, stop.load(Ordering::Relaxed));
     (report.peak_128_flops, report.ablation) = (peak, ablation);
     std::fs::create_dir_all(&args.out).with_context(|| args.out.display().to_string())?;
     let (json, page) = (args.out.join("report.json"), args.out.join("report.html"));
-    write(&json, &serde_json::to_string_pretty(&report)?)?;
-    write(&page, &html::render(&report))?;
+    super::write(&json, &serde_json::to_string_pretty(&report)?)?;
+    super::write(&page, &html::render(&report))?;
     if args.json {
         println!("{}", serde_json::to_string(&report)?);
     } else {
@@ -96,6 +107,27 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
     let right = report.rows.iter().all(|row| row.verified);
     Ok(if right { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
+
+/// Runs the first suite on both sides, at all sizes, and writes every call down.
+pub(super) fn record(path: &Path) -> anyhow::Result<()> {
+    let args = Args {
+        suite: "core".to_owned(),
+        sizes: Sizes::All,
+        against: Vec::new(),
+        only: None,
+        ablate: false,
+        record: Some(path.to_owned()),
+        out: PathBuf::new(),
+        json: true,
+    };
+    let (suite, rt) = (Suite::load(&args.suite)?, super::runtime()?);
+    let recorder = Arc::new(Recorder::create(path, rt.about("crossover eval"))?);
+    let stop = Arc::new(AtomicBool::new(false));
+    let options = Options { stop: stop.clone(), recorder: Some(recorder.clone()) };
+    let _interrupt = Interrupt::listen(stop);
+    measure(&rt, &suite, &args, None, &options)?;
+    Ok(recorder.flush()?)
 }
 
 pub(super) fn report(args: &ReportArgs) -> anyhow::Result<ExitCode> {
@@ -108,13 +140,9 @@ pub(super) fn report(args: &ReportArgs) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let out = args.out.clone().unwrap_or_else(|| args.json.with_extension("html"));
-    write(&out, &html::render(&report))?;
+    super::write(&out, &html::render(&report))?;
     println!("{}", out.display());
     Ok(ExitCode::SUCCESS)
-}
-
-fn write(path: &Path, text: &str) -> anyhow::Result<()> {
-    std::fs::write(path, text).with_context(|| path.display().to_string())
 }
 
 /// What to run: kernel, name of the size, size.

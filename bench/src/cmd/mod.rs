@@ -4,8 +4,10 @@ mod bench;
 mod collect;
 mod doctor;
 mod emit;
+mod eval;
 mod explain;
 mod gpu;
+mod replay;
 mod tune;
 mod ulp;
 
@@ -32,6 +34,10 @@ pub(crate) enum Command {
     Gpu(gpu::Args),
     /// Measure random kernels on both sides and append them to a training set.
     Collect(collect::Args),
+    /// How good placement is: policies and model against baselines, on what they have not seen.
+    Eval(eval::Args),
+    /// What a policy would have done in a recorded run, and what that would have cost.
+    Replay(replay::Args),
     /// Time every layout of a kernel on the CPU, or on the GPU.
     Tune(tune::Args),
     /// Worst errors of the functions of one `f32`, over every number there is.
@@ -48,6 +54,8 @@ pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Doctor(args) => doctor::run(&args),
         Command::Gpu(args) => gpu::run(&args),
         Command::Collect(args) => collect::run(args),
+        Command::Eval(args) => eval::run(&args),
+        Command::Replay(args) => replay::run(&args),
         Command::Tune(args) => tune::run(&args),
         Command::Ulp(args) => ulp::run(&args),
     }
@@ -61,6 +69,11 @@ fn runtime() -> anyhow::Result<Runtime> {
         settings.calibration = cache_folder().map(|folder| folder.join("machine.json"));
     }
     Runtime::builder().settings(settings).calibrated().build().context("the runtime does not start")
+}
+
+/// Writes a file; an error names it.
+fn write(path: &std::path::Path, text: &str) -> anyhow::Result<()> {
+    std::fs::write(path, text).with_context(|| path.display().to_string())
 }
 
 /// Where this user's caches are.

@@ -1,0 +1,152 @@
+//! The evaluation as a table in a terminal.
+
+use std::fmt::Write as _;
+
+use super::{Details, Evaluation};
+
+/// The targets stand beside what was measured; what falls short is marked.
+pub(crate) fn table(evaluation: &Evaluation, details: &Details) -> String {
+    let mut out = String::new();
+    targets(&mut out, evaluation, details);
+    baselines(&mut out, evaluation);
+    splits(&mut out, details);
+    out
+}
+
+fn percent(share: f64) -> String {
+    format!("{:.1} %", 100.0 * share)
+}
+
+fn targets(out: &mut String, e: &Evaluation, details: &Details) {
+    let mut line = |what: &str, found: String, target: &str, met: bool| {
+        let mark = if met { ' ' } else { '✗' };
+        let _ = writeln!(out, "{mark} {what:<58} {found:>22}   {target}");
+    };
+    let [cases, on_gpu] = details.cases;
+    if cases > 0 {
+        let steady = &e.steady;
+        let met =
+            steady.regret_geo <= 1.02 && steady.regret_total <= 1.05 && steady.regret_worst <= 1.25;
+        let found = format!(
+            "{:.3} / {:.3} / {:.2}",
+            steady.regret_geo, steady.regret_total, steady.regret_worst
+        );
+        let what = format!("steady regret: geometric, total, worst ({cases} cases, {on_gpu} gpu)");
+        line(&what, found, "≤ 1.02 / 1.05 / 1.25", met);
+        if steady.regret_worst > 1.25 {
+            line("  the worst", details.worst.clone(), "", true);
+        }
+        let held = &e.held_out_family;
+        let met = held.first_call_oracle >= 0.92 && held.call4_oracle >= 0.97;
+        let found = format!("{} / {}", percent(held.first_call_oracle), percent(held.call4_oracle));
+        line("unseen kernels: first call, fourth call", found, "≥ 92 % / 97 %", met);
+        let p = &e.prediction;
+        let met = p.median_error <= 0.1 && (0.85..=0.95).contains(&p.coverage90);
+        let found = format!("{} / {}", percent(p.median_error), percent(p.coverage90));
+        line(
+            "after 8 runs: median error, inside the 90 % interval",
+            found,
+            "≤ 10 % / 85–95 %",
+            met,
+        );
+    }
+    for found in &details.exploration {
+        let what = format!("exploring at {}:1, over 1,000 calls", found.ratio);
+        line(&what, format!("{:.2} %", 100.0 * found.cost), "≤ 3 %", found.cost <= 0.03);
+    }
+    let most = details.exploration.iter().map(|e| e.beyond_share).fold(0.0, f64::max);
+    line(
+        "  calls beyond twice the better time and 1 ms",
+        format!("{:.3} %", 100.0 * most),
+        "0",
+        most == 0.0,
+    );
+    let lock = &details.lock_ins;
+    let what = format!("locked in, of {} trials with spikes (late)", lock.trials);
+    line(&what, format!("{} ({})", lock.locked, lock.late), "0", lock.locked == 0);
+    let wrong = lock.wrong as f64 / lock.calls.max(1) as f64;
+    line("  wrong after 20 calls", format!("{:.2} %", 100.0 * wrong), "≤ 1 %", wrong <= 0.01);
+    let drift = &details.drift;
+    let found = format!("{} (mean {:.1})", drift.reroute_most, drift.reroute_mean);
+    line("×4 slower at any history: calls to re-route", found, "≤ 5", drift.reroute_most <= 5);
+    let found = format!("{} (mean {:.1})", drift.discover_most, drift.discover_mean);
+    line("idle and ×2 faster: calls to discover", found, "≤ 64", drift.discover_most <= 64);
+    if let Some(devices) = &e.devices15 {
+        let what = format!("unseen device of 15, {} probes", devices.probes);
+        line(&what, percent(devices.oracle), "≥ 95 %", devices.oracle >= 0.95);
+    }
+    if let Some(real) = &details.real {
+        let met = real.median_error <= 0.1 && (0.85..=0.95).contains(&real.coverage90);
+        let found = format!("{} / {}", percent(real.median_error), percent(real.coverage90));
+        line("  their runs: median error, inside 90 %", found, "≤ 10 % / 85–95 %", met);
+    }
+    let ns = &e.decision_ns;
+    let met = ns.p50 <= 60.0 && ns.p999 <= 250.0 && ns.with_record_p50 <= 100.0;
+    let found = format!("{:.0} / {:.0} / {:.0} ns", ns.p50, ns.p999, ns.with_record_p50);
+    line("decision off line: p50, p99.9, with lesson p50", found, "≤ 60 / 250 / 100 ns", met);
+}
+
+fn baselines(out: &mut String, e: &Evaluation) {
+    let _ = writeln!(
+        out,
+        "\n{:<15} {:>8} {:>8} {:>8} {:>10} {:>9} {:>8} {:>8} {:>9} {:>9}",
+        "policy",
+        "regret",
+        "total",
+        "worst",
+        "from 1st",
+        "exploring",
+        "wrong",
+        "locked",
+        "re-route",
+        "discover"
+    );
+    let share = |value: Option<f64>| value.map_or_else(|| "–".to_owned(), percent);
+    let ratio = |value: f64| match value.is_nan() {
+        true => "–".to_owned(),
+        false => format!("{value:.3}"),
+    };
+    let count = |value: Option<u64>| match value {
+        None => "–".to_owned(),
+        Some(never) if never >= super::trials::NOTICED_MAX => "never".to_owned(),
+        Some(calls) => calls.to_string(),
+    };
+    for row in &e.baselines {
+        let _ = writeln!(
+            out,
+            "{:<15} {:>8} {:>8} {:>8} {:>10} {:>9} {:>8} {:>8} {:>9} {:>9}",
+            row.name,
+            ratio(row.regret_geo),
+            ratio(row.regret_total),
+            ratio(row.regret_worst),
+            ratio(row.regret_geo_all),
+            share(row.exploration),
+            share(row.wrong),
+            share(row.locked),
+            count(row.calls_to_reroute),
+            count(row.calls_to_discover),
+        );
+    }
+}
+
+fn splits(out: &mut String, details: &Details) {
+    if details.splits.is_empty() {
+        return;
+    }
+    let _ = writeln!(
+        out,
+        "\n{:<20} {:>11} {:>11} {:>11} {:>14}",
+        "unseen (15 devices)", "first call", "4th call", "all calls", "best constant"
+    );
+    for split in &details.splits {
+        let _ = writeln!(
+            out,
+            "{:<20} {:>11} {:>11} {:>11} {:>14}",
+            split.unseen,
+            percent(split.first),
+            percent(split.fourth),
+            percent(split.all),
+            percent(split.constant),
+        );
+    }
+}
