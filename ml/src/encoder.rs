@@ -4,11 +4,15 @@
 //! the median of the training set, and one more input flags that it was missing. Two forms:
 //!
 //! ```text
-//! plain       (x − mean) / scale                                    94 + 94 inputs
-//! piecewise   how far x has come through each quantile bin, 0 … 1   94 · bins + 94 inputs
+//! plain       (x − mean) / scale                                    90 + 90 inputs
+//! piecewise   how far x has come through each quantile bin, 0 … 1   90 · bins + 90 inputs
 //! ```
 //!
 //! The second lets a small network see steps (a cache that is left, a wave that is full).
+//!
+//! What never varied in the training set has taught nothing, and its weights are still those that were
+//! drawn: such an input is zero whatever the call. Else the first call on another machine, or under
+//! another load, would be answered by noise.
 
 use crate::error::Error;
 use crate::features::{COUNT, Feature, Features};
@@ -33,14 +37,16 @@ pub struct Encoder {
     pub median: Vec<f32>,
     /// The mean a feature, transformed.
     pub mean: Vec<f32>,
-    /// The standard deviation a feature, transformed; 1 where the feature never varies.
+    /// The standard deviation a feature, transformed; [`f32::MAX`] where the feature never varies.
     pub scale: Vec<f32>,
+    /// Whether a feature was missing in some rows and known in others.
+    pub flagged: Vec<bool>,
     /// Piecewise: the edges of the bins, `bins + 1` a feature, ascending. Plain: empty.
     pub edges: Vec<Vec<f32>>,
 }
 
 impl Encoder {
-    /// An encoder for these rows. A feature that is missing everywhere gets median 0 and scale 1.
+    /// An encoder for these rows. A feature that is missing everywhere gets median 0.
     ///
     /// # Errors
     /// [`Error::InvalidOption`] if the number of bins is not 2 to 32.
@@ -58,6 +64,7 @@ impl Encoder {
             median: Vec::with_capacity(COUNT),
             mean: Vec::with_capacity(COUNT),
             scale: Vec::with_capacity(COUNT),
+            flagged: Vec::with_capacity(COUNT),
             edges: Vec::new(),
         };
         for feature in Feature::ALL {
@@ -68,6 +75,7 @@ impl Encoder {
             encoder.median.push(quantile(&values, 0.5));
             encoder.mean.push(mean);
             encoder.scale.push(scale);
+            encoder.flagged.push(!values.is_empty() && values.len() < rows.len());
             if bins > 0 {
                 let at = |bin: usize| quantile(&values, bin as f32 / bins as f32);
                 encoder.edges.push((0..=bins).map(at).collect());
@@ -91,20 +99,28 @@ impl Encoder {
     /// `inputs` must have [`Encoder::inputs_count`] places; more are left alone.
     pub fn encode(&self, transformed: &[f32; COUNT], inputs: &mut [f32]) {
         let (values, flags) = inputs.split_at_mut(COUNT * self.width());
-        for (value, flag) in transformed.iter().zip(flags) {
-            *flag = f32::from(u8::from(value.is_nan()));
+        for ((value, flag), flagged) in transformed.iter().zip(flags).zip(&self.flagged) {
+            *flag = f32::from(u8::from(value.is_nan() && *flagged));
         }
         let present = |i: usize| {
             if transformed[i].is_nan() { self.median[i] } else { transformed[i] }
         };
         if self.edges.is_empty() {
             for (i, out) in values.iter_mut().enumerate() {
-                *out = ((present(i) - self.mean[i]) / self.scale[i]).clamp(-LIMIT, LIMIT);
+                *out = match self.scale[i] {
+                    f32::MAX => 0.0,
+                    scale => ((present(i) - self.mean[i]) / scale).clamp(-LIMIT, LIMIT),
+                };
             }
         } else {
             for (i, out) in values.chunks_exact_mut(self.width()).enumerate() {
                 let x = present(i);
-                for (out, edge) in out.iter_mut().zip(self.edges[i].windows(2)) {
+                let edges = &self.edges[i];
+                if edges.first() == edges.last() {
+                    out.fill(0.0);
+                    continue;
+                }
+                for (out, edge) in out.iter_mut().zip(edges.windows(2)) {
                     *out = progress(x, edge[0], edge[1]);
                 }
             }
@@ -125,6 +141,7 @@ impl Encoder {
             && right(&self.mean)
             && right(&self.scale)
             && self.scale.iter().all(|&scale| scale > 0.0)
+            && self.flagged.len() == COUNT
             && (self.edges.is_empty()
                 || (self.edges.len() == COUNT
                     && self.edges[0].len() >= 3
@@ -143,16 +160,16 @@ fn progress(x: f32, low: f32, high: f32) -> f32 {
     }
 }
 
-/// Mean and standard deviation; the latter 1 where nothing varies.
+/// Mean and standard deviation; the latter beyond all values where nothing varies.
 fn moments(values: &[f32]) -> (f32, f32) {
     if values.is_empty() {
-        return (0.0, 1.0);
+        return (0.0, f32::MAX);
     }
     let count = values.len() as f64;
     let mean = values.iter().map(|&x| f64::from(x)).sum::<f64>() / count;
     let variance = values.iter().map(|&x| (f64::from(x) - mean).powi(2)).sum::<f64>() / count;
     let scale = variance.sqrt() as f32;
-    (mean as f32, if scale > 1e-6 { scale } else { 1.0 })
+    (mean as f32, if scale > 1e-6 { scale } else { f32::MAX })
 }
 
 /// The value at share `q` of the sorted values; 0 if there are none.
@@ -182,6 +199,10 @@ mod tests {
         let present = rows()[50].encode(&encoder);
         assert_eq!((present[at], present[COUNT + at]), (0.0, 0.0));
         let missing = Features::missing().encode(&encoder);
+        assert_eq!((missing[at], missing[COUNT + at]), (0.0, 0.0), "it never was in the set");
+        let some = [rows(), vec![Features::missing()]].concat();
+        let encoder = Encoder::fit(&some, InputForm::Plain).unwrap();
+        let missing = Features::missing().encode(&encoder);
         assert_eq!((missing[at], missing[COUNT + at]), (0.0, 1.0));
         assert!(rows()[100].encode(&encoder)[at] > 1.5);
     }
@@ -194,6 +215,19 @@ mod tests {
         let at = Feature::SizeBucket as usize * 4;
         let inputs = rows()[30].encode(&encoder);
         assert_eq!(inputs[at..at + 4], [1.0, 0.2, 0.0, 0.0]);
+    }
+
+    #[test]
+    fn what_never_varied_says_nothing() {
+        let mut same = rows();
+        same.iter_mut().for_each(|row| row.set(Feature::Cores, 2.0));
+        let mut other = same[50];
+        other.set(Feature::Cores, 128.0);
+        other.set(Feature::OnBattery, 1.0);
+        for form in [InputForm::Plain, InputForm::Piecewise(4)] {
+            let encoder = Encoder::fit(&same, form).unwrap();
+            assert_eq!(other.encode(&encoder), same[50].encode(&encoder), "{form:?}");
+        }
     }
 
     #[test]

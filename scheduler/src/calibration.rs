@@ -10,13 +10,20 @@ use crate::error::Error;
 use crate::transfers::Link;
 
 /// The version of the file's layout.
-const LAYOUT: u32 = 1;
+const LAYOUT: u32 = 2;
+
+/// SIMD lanes of 32 bits: what WebAssembly has on every machine.
+pub(crate) const LANES: f64 = 4.0;
 
 /// The CPU side.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CpuRates {
     /// Hardware threads.
     pub threads: usize,
+    /// Cores that these threads are of.
+    pub cores: usize,
+    /// Time of a scalar operation that waits for the one before, in seconds.
+    pub scalar_op_s: f64,
     /// Arithmetic of SIMD WebAssembly on one thread, in operations a second.
     pub flops_one: f64,
     /// Arithmetic on all threads.
@@ -31,7 +38,9 @@ pub struct CpuRates {
     pub inline_s: f64,
     /// Time of a call that does nothing, on all threads, in seconds.
     pub wake_s: f64,
-    /// Bytes of the last-level cache.
+    /// Bytes of the first-level cache for data.
+    pub l1_bytes: f64,
+    /// The working set beyond which the bandwidth of one thread falls: bytes of the last-level cache.
     pub llc_bytes: f64,
 }
 
@@ -42,8 +51,18 @@ pub struct GpuRates {
     pub flops: f64,
     /// Memory bandwidth, in bytes a second.
     pub bandwidth: f64,
+    /// Bytes a second of loads at random places.
+    pub gather_bandwidth: f64,
+    /// Transcendental functions a second.
+    pub transcendentals: f64,
+    /// Additions a second to counters that invocations share.
+    pub atomics: f64,
+    /// Invocations at which it is full: its latency times its rate.
+    pub width: f64,
     /// Time of a dispatch that does nothing, in seconds.
     pub dispatch_s: f64,
+    /// Time until the host has a word that the GPU has just written, after the call, in seconds.
+    pub readback_s: f64,
     /// Copies to the GPU.
     pub upload: Link,
     /// Copies from the GPU.
@@ -52,6 +71,12 @@ pub struct GpuRates {
     pub compile_s: f64,
     /// Whether it computes on the CPU.
     pub is_software: bool,
+    /// Whether CPU and GPU have the same memory.
+    pub is_unified: bool,
+    /// Whether it works on host memory in place, so that no copies are ever made.
+    pub is_in_place: bool,
+    /// Bytes of its memory; `None` where its driver does not tell.
+    pub memory_bytes: Option<f64>,
     /// The largest buffer it can bind, in bytes.
     pub binding_bytes_max: f64,
 }
@@ -68,6 +93,8 @@ pub struct Calibration {
     pub gpu: GpuRates,
     /// Whether this was measured.
     pub is_measured: bool,
+    /// How long measuring took, in seconds.
+    pub took_s: f64,
 }
 
 impl Calibration {
@@ -76,6 +103,8 @@ impl Calibration {
         let all = threads as f64;
         let cpu = CpuRates {
             threads,
+            cores: threads,
+            scalar_op_s: 1e-9,
             flops_one: 1e10,
             flops_all: 1e10 * all,
             bandwidth_one: 1e10,
@@ -83,33 +112,50 @@ impl Calibration {
             bandwidth_cache: 4e10,
             inline_s: 3e-6,
             wake_s: 2e-5,
+            l1_bytes: 32e3,
             llc_bytes: 16e6,
         };
         let gpu = if is_software {
             GpuRates {
                 flops: cpu.flops_all * 0.8,
                 bandwidth: cpu.bandwidth_all * 0.2,
+                gather_bandwidth: 1e9,
+                transcendentals: 1e9 * all,
+                atomics: 1e8,
+                width: 256.0 * all,
                 dispatch_s: 1.5e-4,
+                readback_s: 1e-4,
                 upload: Link { latency_s: 5e-5, bandwidth: 4e9 },
                 download: Link { latency_s: 1e-4, bandwidth: 4e9 },
                 compile_s: 0.03,
                 is_software,
+                is_unified: true,
+                is_in_place: false,
+                memory_bytes: None,
                 binding_bytes_max: 128e6,
             }
         } else {
             GpuRates {
                 flops: 2e12,
                 bandwidth: 2e11,
+                gather_bandwidth: 3e10,
+                transcendentals: 3e11,
+                atomics: 5e9,
+                width: 65_536.0,
                 dispatch_s: 5e-5,
+                readback_s: 5e-5,
                 upload: Link { latency_s: 3e-5, bandwidth: 8e9 },
                 download: Link { latency_s: 5e-5, bandwidth: 8e9 },
                 compile_s: 0.02,
                 is_software,
+                is_unified: false,
+                is_in_place: false,
+                memory_bytes: None,
                 binding_bytes_max: 2e9,
             }
         };
         let adapter = adapter.map(ToOwned::to_owned);
-        Calibration { layout: LAYOUT, adapter, cpu, gpu, is_measured: false }
+        Calibration { layout: LAYOUT, adapter, cpu, gpu, is_measured: false, took_s: 0.0 }
     }
 
     /// Reads a file that [`Calibration::save`] wrote; `None` if it is of another layout, of another
@@ -152,31 +198,58 @@ impl Calibration {
         if threads <= 1 { self.cpu.flops_one } else { self.cpu.flops_all }
     }
 
-    /// Fills in the features of the device group.
-    pub(crate) fn features(&self, features: &mut Features) {
-        let (cpu, gpu) = (&self.cpu, &self.gpu);
+    /// What was measured, as features of the device group. A GPU that is not there has none, nor have
+    /// copies that are never made; and where nothing was measured, guesses are not passed off as measured.
+    pub fn features(&self) -> Features {
+        let mut features = Features::missing();
+        if self.is_measured {
+            self.cpu_features(&mut features);
+            if self.adapter.is_some() {
+                self.gpu_features(&mut features);
+            }
+        }
+        features
+    }
+
+    fn cpu_features(&self, features: &mut Features) {
+        let cpu = &self.cpu;
         let all = cpu.threads as f64;
         for (feature, value) in [
+            (Feature::Cores, cpu.cores as f64),
             (Feature::Threads, all),
-            (Feature::Cores, all),
-            (Feature::Lanes, 4.0),
+            (Feature::Lanes, LANES),
             (Feature::CpuGflops, cpu.flops_all / 1e9),
+            (Feature::ScalarNsPerOp, cpu.scalar_op_s * 1e9),
             (Feature::ThreadScaling, cpu.flops_all / (cpu.flops_one * all)),
             (Feature::CpuBandwidthOneGbs, cpu.bandwidth_one / 1e9),
             (Feature::CpuBandwidthAllGbs, cpu.bandwidth_all / 1e9),
             (Feature::LlcKneeBytes, cpu.llc_bytes),
             (Feature::WorkerWakeS, cpu.wake_s),
+        ] {
+            features.set(feature, value);
+        }
+    }
+
+    fn gpu_features(&self, features: &mut Features) {
+        let gpu = &self.gpu;
+        for (feature, value) in [
             (Feature::GpuGflops, gpu.flops / 1e9),
             (Feature::GpuBandwidthGbs, gpu.bandwidth / 1e9),
+            (Feature::GpuGatherGbs, gpu.gather_bandwidth / 1e9),
+            (Feature::GpuTranscendentalGops, gpu.transcendentals / 1e9),
+            (Feature::GpuAtomicGops, gpu.atomics / 1e9),
             (Feature::EmptyDispatchS, gpu.dispatch_s),
-            (Feature::ReadbackLatencyS, gpu.download.latency_s),
-            (Feature::UploadGbs, gpu.upload.bandwidth / 1e9),
-            (Feature::DownloadGbs, gpu.download.bandwidth / 1e9),
-            (Feature::UnifiedMemory, f64::from(u8::from(gpu.is_software))),
+            (Feature::ReadbackLatencyS, gpu.readback_s),
+            (Feature::UnifiedMemory, f64::from(u8::from(gpu.is_unified))),
             (Feature::MaxBindingBytes, gpu.binding_bytes_max),
+            (Feature::GpuWidth, gpu.width),
             (Feature::ShaderCompileS, gpu.compile_s),
         ] {
             features.set(feature, value);
+        }
+        if !gpu.is_in_place {
+            features.set(Feature::UploadGbs, gpu.upload.bandwidth / 1e9);
+            features.set(Feature::DownloadGbs, gpu.download.bandwidth / 1e9);
         }
     }
 }

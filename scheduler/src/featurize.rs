@@ -1,17 +1,16 @@
 //! From a call to features: what the kernel does, how large the call is, what would be copied, what
-//! the machine can do, and the roofline times that follow.
+//! the machine can do and how it is at the moment, and the roofline times that follow.
 
 use crossover_kernels::analysis::{Profile, profile};
 use crossover_kernels::exec::{Arg, Grid};
 use crossover_kernels::ir::{Access, Param};
 use crossover_ml::{Feature, Features};
 
-use crate::calibration::Calibration;
-use crate::place::{Moves, items};
+use crate::calibration::{Calibration, LANES};
+use crate::device::Seat;
+use crate::gpus::GpuSide;
+use crate::place::{Moves, Placing, items};
 use crate::version::Prepared;
-
-/// Invocations of a workgroup, as shaders are made.
-const WORKGROUP: f64 = 256.0;
 
 /// What the model is told of a call.
 pub(crate) struct Described {
@@ -20,13 +19,19 @@ pub(crate) struct Described {
     pub(crate) log2_work: f64,
 }
 
-pub(crate) fn featurize(
-    calibration: &Calibration,
-    prepared: &Prepared,
-    args: &[Arg],
-    grid: Grid,
-    moves: &Moves,
-) -> Described {
+/// What a call does on the machine at the moment.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Moment {
+    /// Measured calls of the kernel so far.
+    pub(crate) visits: u64,
+    /// Whether the GPU's code is ready.
+    pub(crate) is_compiled: bool,
+    /// Generation of the model that is asked.
+    pub(crate) generation: u64,
+}
+
+pub(crate) fn featurize(call: Placing<'_>, at: usize, moves: &Moves, moment: Moment) -> Described {
+    let Placing { inner, prepared, plain: args, grid, .. } = call;
     let scalar = |p: Param| match args.get(p.index()) {
         Some(Arg::Scalar(c)) => Some(c.to_f64()),
         Some(Arg::Buffer { .. }) | None => None,
@@ -36,13 +41,24 @@ pub(crate) fn featurize(
         Some(Arg::Scalar(_)) | None => None,
     };
     let profile = profile(&prepared.source, &scalar, &length);
-    let mut features = Features::missing();
+    let calibration = inner.calibration_with(at);
+    let mut features = calibration.features();
     let bytes = buffer_bytes(prepared, args);
-    fixed(&mut features, &profile, &bytes, items(grid) as f64);
-    sized(&mut features, &profile, &bytes, calibration, grid, moves);
-    calibration.features(&mut features);
-    roofline(&mut features, &profile, &bytes, calibration, items(grid) as f64);
-    let work = items(grid) as f64 * profile.weighted_operations().max(1.0);
+    let n = items(grid) as f64;
+    fixed(&mut features, &profile, &bytes, n);
+    sized(&mut features, &profile, &bytes, &calibration, grid);
+    if let Some(side) = inner.gpus.get(at) {
+        let jobs = inner.jobs(Seat::Gpu(at));
+        features.set(Feature::BatchedCalls, 1.0 + jobs as f64);
+        features.set(Feature::GpuQueueS, inner.wait_s(Seat::Gpu(at)));
+        features.set(Feature::PipelineCached, f64::from(u8::from(moment.is_compiled)));
+        on_gpu(&mut features, side, prepared, &bytes, n, moves);
+    }
+    features.set(Feature::Visits, moment.visits as f64);
+    features.set(Feature::OwnJobs, inner.jobs_all() as f64);
+    inner.context.features(&mut features, calibration.cpu.cores as f64);
+    roofline(&mut features, &profile, &bytes, &calibration, n);
+    let work = n * profile.weighted_operations().max(1.0);
     Described { features, log2_work: work.max(1.0).log2() }
 }
 
@@ -122,11 +138,8 @@ fn sized(
     bytes: &Bytes,
     calibration: &Calibration,
     grid: Grid,
-    moves: &Moves,
 ) {
     let n = items(grid) as f64;
-    let waves = (n / (WORKGROUP * 64.0)).ceil().max(1.0);
-    let resident = 1.0 - moves.upload as f64 / bytes.all().max(1.0);
     for (feature, value) in [
         (Feature::Items, n),
         (Feature::ExtentX, f64::from(grid[0])),
@@ -137,21 +150,44 @@ fn sized(
         (Feature::Bytes, (p.load_bytes + p.store_bytes) * n),
         (Feature::BytesIn, bytes.read),
         (Feature::BytesOut, bytes.written),
-        (Feature::UploadBytes, moves.upload as f64),
-        (Feature::ReadbackBytes, moves.results as f64),
-        (Feature::ResidentFraction, resident.clamp(0.0, 1.0)),
-        (Feature::WorkingSetOverL1, bytes.all() / 32e3),
+        (Feature::WorkingSetOverL1, bytes.all() / calibration.cpu.l1_bytes),
         (Feature::WorkingSetOverLlc, bytes.all() / calibration.cpu.llc_bytes),
-        (Feature::WorkgroupSize, WORKGROUP),
-        (Feature::Waves, waves),
-        (Feature::TailEfficiency, (n / (waves * WORKGROUP * 64.0)).min(1.0)),
-        (Feature::ExtentModuloLanes, f64::from(grid[0] % 4)),
-        (Feature::AlignmentBytes, 4096.0),
-        (Feature::BatchedCalls, 1.0),
-        (Feature::PipelineCached, 1.0),
+        (Feature::ExtentModuloLanes, f64::from(grid[0] % LANES as u32)),
         (Feature::SizeBucket, n.max(1.0).log2().floor()),
     ] {
         features.set(feature, value);
+    }
+}
+
+/// What the call would be on the GPU.
+fn on_gpu(
+    features: &mut Features,
+    side: &GpuSide,
+    prepared: &Prepared,
+    bytes: &Bytes,
+    n: f64,
+    moves: &Moves,
+) {
+    let gpu = side.calibration().gpu;
+    let resident = 1.0 - moves.upload as f64 / bytes.all().max(1.0);
+    let waves = n / gpu.width;
+    for (feature, value) in [
+        (Feature::UploadBytes, moves.upload as f64),
+        (Feature::ReadbackBytes, moves.results as f64),
+        (Feature::ResidentFraction, resident.clamp(0.0, 1.0)),
+        (Feature::Waves, waves),
+        (Feature::TailEfficiency, waves / waves.ceil().max(1.0)),
+        (Feature::SinceSubmitS, side.end().elapsed().as_secs_f64()),
+    ] {
+        features.set(feature, value);
+    }
+    if let Some(memory) = gpu.memory_bytes {
+        features.set(Feature::WorkingSetOverDeviceMemory, bytes.all() / memory);
+    }
+    if let Some(opened) = side.opened() {
+        let gpu = opened.gpu();
+        let schedule = crossover_shaders::Schedule::of(&prepared.kernel, gpu.capabilities());
+        features.set(Feature::WorkgroupSize, f64::from(schedule.workgroup.iter().product::<u32>()));
     }
 }
 

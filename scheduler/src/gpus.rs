@@ -48,7 +48,7 @@ pub(crate) struct GpuSide {
     /// What is known of the machine with this GPU.
     calibration: ArcSwap<Calibration>,
     pub(crate) transfers: Arc<Transfers>,
-    /// Predicted nanoseconds of the calls that it has under way.
+    /// The calls that it has under way, as that of the CPU.
     pub(crate) load: AtomicU64,
     rest: Mutex<Rest>,
     /// Whether it has failed since it last worked: most calls need to know no more.

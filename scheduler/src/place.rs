@@ -16,7 +16,7 @@ use crossover_shaders::Gpu;
 use crate::call::{Bound, BoundArg};
 use crate::device::{Device, Seat};
 use crate::error::Error;
-use crate::featurize;
+use crate::featurize::{Moment, featurize};
 use crate::footprint::{Footprint, footprints};
 use crate::gpus::GpuSide;
 use crate::learned::{Prior, Seen};
@@ -175,7 +175,11 @@ fn decide_with(call: Placing<'_>, at: usize, asked: Asked) -> Result<Arc<Decisio
     }
     let generation = inner.generation();
     let mut learned = prepared.learned(at);
-    let ask = || ask(call, at, gpu, generation);
+    let visits = learned.experience.visits.iter().sum();
+    let ask = || {
+        let is_compiled = presence == Presence::Ready;
+        ask(call, at, gpu, Moment { visits, is_compiled, generation })
+    };
     let choose =
         |crews: &Crews, log2_work, answer: &_| choose_threads(inner, crews, log2_work, answer);
     let shape = shape(plain, grid);
@@ -250,12 +254,12 @@ fn decide_with(call: Placing<'_>, at: usize, asked: Asked) -> Result<Arc<Decisio
 }
 
 /// The network's answer for a shape of call.
-fn ask(call: Placing<'_>, at: usize, gpu: Option<&Arc<Gpu>>, generation: u64) -> Prior {
+fn ask(call: Placing<'_>, at: usize, gpu: Option<&Arc<Gpu>>, moment: Moment) -> Prior {
     let Placing { inner, prepared, args, plain, grid } = call;
     let footprints = footprints(&prepared.kernel, plain, grid);
     let moves = moves(gpu, args, &footprints);
-    let calibration = inner.calibration_with(at);
-    let call = featurize::featurize(&calibration, prepared, plain, grid, &moves);
+    let generation = moment.generation;
+    let call = featurize(call, at, &moves, moment);
     let prediction = inner.model().predict(&call.features);
     let (features, log2_work) = (call.features.into(), call.log2_work);
     let footprints = footprints.into();

@@ -20,6 +20,7 @@ use crate::buffer::{Buffer, Element};
 use crate::calibration::Calibration;
 use crate::call::{Bound, BoundArg, Call};
 use crate::config::Settings;
+use crate::context::Context;
 use crate::device::{Device, Seat};
 use crate::error::Error;
 use crate::gpus::{Adapter, GpuSide};
@@ -36,6 +37,11 @@ use crate::version::Prepared;
 
 /// Calls that the GPU is given ahead.
 const UNDERWAY_MAX: usize = 32;
+
+/// One call in a device's load, and the most nanoseconds that one call counts for (18 minutes): those of
+/// thousands do not reach it.
+const LOAD_COUNT: u64 = 1 << 52;
+const LOAD_NANOS_MAX: f64 = (1u64 << 40) as f64;
 
 /// Runs kernels. Several can stand side by side; dropping one waits for what was submitted and joins
 /// its threads.
@@ -98,8 +104,11 @@ pub(crate) struct Inner {
     bare: ArcSwap<Calibration>,
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) deadline: Duration,
-    /// Predicted nanoseconds of the calls that the CPU has under way.
+    /// The calls that the CPU has under way: their predicted nanoseconds, and above [`LOAD_COUNT`] their
+    /// number, so that one addition counts both. So with the GPUs' loads.
     load: AtomicU64,
+    /// The state of the machine, for features.
+    pub(crate) context: Context,
     order: Mutex<()>,
 }
 
@@ -239,6 +248,7 @@ impl Builder {
             ledger,
             deadline: settings.deadline(),
             load: AtomicU64::new(0),
+            context: Context::default(),
             order: Mutex::new(()),
         });
         let lanes = |gpu: &Arc<GpuSide>| GpuLanes {
@@ -261,7 +271,8 @@ impl Builder {
 }
 
 impl Runtime {
-    /// A runtime with the default settings. It reads no environment variable and no file.
+    /// A runtime with the default settings. It reads no environment variable, and no file but those in
+    /// which the system tells of its load.
     ///
     /// # Errors
     /// As [`Builder::build`].
@@ -484,7 +495,18 @@ impl Inner {
 
     /// Predicted seconds until a device is free.
     pub(crate) fn wait_s(&self, seat: Seat) -> f64 {
-        self.load(seat).load(Ordering::Relaxed) as f64 * 1e-9
+        (self.load(seat).load(Ordering::Relaxed) % LOAD_COUNT) as f64 * 1e-9
+    }
+
+    /// Calls that a device has under way.
+    pub(crate) fn jobs(&self, seat: Seat) -> u64 {
+        self.load(seat).load(Ordering::Relaxed) / LOAD_COUNT
+    }
+
+    /// Calls that all devices have under way.
+    pub(crate) fn jobs_all(&self) -> u64 {
+        let gpus = (0..self.gpus.len()).map(Seat::Gpu);
+        gpus.chain([Seat::Cpu]).map(|seat| self.jobs(seat)).sum()
     }
 
     fn load(&self, seat: Seat) -> &AtomicU64 {
@@ -499,28 +521,32 @@ impl Inner {
 pub(crate) struct Load<'c> {
     inner: Lent<'c, Inner>,
     seat: Seat,
-    nanos: u64,
+    /// What it adds to the device's load; nothing where it is over at once.
+    load: u64,
 }
 
 impl<'c> Load<'c> {
     pub(crate) fn count(inner: Lent<'c, Inner>, seat: Seat, seconds: f64) -> Load<'c> {
-        let nanos = (seconds * 1e9).clamp(0.0, 1e15) as u64;
-        if nanos > 0 {
-            inner.load(seat).fetch_add(nanos, Ordering::Relaxed);
+        let load = match (seconds * 1e9).clamp(0.0, LOAD_NANOS_MAX) as u64 {
+            0 => 0,
+            nanos => LOAD_COUNT + nanos,
+        };
+        if load > 0 {
+            inner.load(seat).fetch_add(load, Ordering::Relaxed);
         }
-        Load { inner, seat, nanos }
+        Load { inner, seat, load }
     }
 
     pub(crate) fn share(mut self) -> Load<'static> {
-        let nanos = std::mem::take(&mut self.nanos);
-        Load { inner: self.inner.share(), seat: self.seat, nanos }
+        let load = std::mem::take(&mut self.load);
+        Load { inner: self.inner.share(), seat: self.seat, load }
     }
 }
 
 impl Drop for Load<'_> {
     fn drop(&mut self) {
-        if self.nanos > 0 {
-            self.inner.load(self.seat).fetch_sub(self.nanos, Ordering::Relaxed);
+        if self.load > 0 {
+            self.inner.load(self.seat).fetch_sub(self.load, Ordering::Relaxed);
         }
     }
 }

@@ -174,6 +174,8 @@ pub struct AdapterInfo {
     pub sharing: Sharing,
     /// Why not in a better way; empty where there is none.
     pub sharing_why: String,
+    /// Bytes of its memory; `None` where its driver does not tell.
+    pub memory_bytes: Option<u64>,
     /// What its shaders can do.
     pub capabilities: Capabilities,
 }
@@ -224,6 +226,7 @@ impl AdapterInfo {
         AdapterInfo {
             sharing,
             sharing_why: sharing_why.to_owned(),
+            memory_bytes: Importer::device_memory_bytes(adapter),
             driver: format!("{} {}", info.driver, info.driver_info).trim().to_owned(),
             name: info.name,
             kind,

@@ -47,6 +47,19 @@ impl Importer {
         })
     }
 
+    /// Bytes of the memory that an adapter calls its own, if it is one of Vulkan's.
+    pub(crate) fn device_memory_bytes(adapter: &wgpu::Adapter) -> Option<u64> {
+        // SAFETY: nothing of the adapter is destroyed, and its handles are only read.
+        let memory = unsafe {
+            let hal = adapter.as_hal::<Vulkan>()?;
+            let instance = hal.shared_instance().raw_instance();
+            instance.get_physical_device_memory_properties(hal.raw_physical_device())
+        };
+        let heaps = memory.memory_heaps.iter().take(memory.memory_heap_count as usize);
+        let own = heaps.filter(|heap| heap.flags.contains(vk::MemoryHeapFlags::DEVICE_LOCAL));
+        own.map(|heap| heap.size).max()
+    }
+
     /// Opens a device with the extension.
     pub(crate) fn open(
         adapter: &wgpu::Adapter,

@@ -2,14 +2,15 @@
 
 use std::process::ExitCode;
 
-use crossover::{Adapter, Runtime, Settings, shaders};
+use crossover::ml::features::{Feature, Group};
+use crossover::{Adapter, Runtime, Settings, shaders, show_seconds};
 
 use crate::machine;
 
 /// Arguments of `doctor`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Measure the machine anew (about a second) and keep the result.
+    /// Measure the machine anew (less than three seconds) and keep the result.
     #[arg(long)]
     calibrate: bool,
 }
@@ -48,7 +49,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     println!("policy      {}", settings.policy);
     speeds(&rt);
     if let Some(file) = file {
-        println!("measured    kept in {}", file.display());
+        let took_s = rt.calibration().took_s;
+        println!("measured    in {took_s:.1} s, kept in {}", file.display());
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -76,30 +78,29 @@ fn adapters() {
     }
 }
 
+/// What was measured: the features of devices that the cost model is told, with their units.
 fn speeds(rt: &Runtime) {
-    let found = rt.calibration();
-    let (cpu, gpu) = (&found.cpu, &found.gpu);
-    println!(
-        "cpu speed   {:.1} Gop/s on one thread, {:.1} on all; memory {:.1} GB/s and {:.1}; a call {:.1} µs inline, {:.1} on all threads",
-        cpu.flops_one / 1e9,
-        cpu.flops_all / 1e9,
-        cpu.bandwidth_one / 1e9,
-        cpu.bandwidth_all / 1e9,
-        cpu.inline_s * 1e6,
-        cpu.wake_s * 1e6
-    );
-    if let Some(adapter) = rt.adapter() {
-        println!(
-            "gpu speed   {:.1} Gop/s; memory {:.1} GB/s; a dispatch {:.0} µs{}",
-            gpu.flops / 1e9,
-            gpu.bandwidth / 1e9,
-            gpu.dispatch_s * 1e6,
-            if adapter.in_place {
-                "; nothing to copy".to_owned()
-            } else {
-                let (up, down) = (gpu.upload.bandwidth / 1e9, gpu.download.bandwidth / 1e9);
-                format!("; up {up:.1} GB/s, down {down:.1} GB/s")
-            }
-        );
+    let measured = rt.calibration().features();
+    let device = |feature: &Feature| feature.info().group == Group::Device;
+    for feature in Feature::ALL.into_iter().filter(device) {
+        let info = feature.info();
+        let value = match measured.get(feature) {
+            Some(value) => show(value, info.unit),
+            None => "–".to_owned(),
+        };
+        println!("  {:<26} {value:>16}  {}", info.name, info.meaning);
+    }
+}
+
+/// A measured value with its unit, in digits that can be told apart.
+fn show(value: f64, unit: &str) -> String {
+    match unit {
+        "s" => show_seconds(value),
+        "1" => format!("{value:.2}"),
+        "0 or 1" => (if value > 0.5 { "yes" } else { "no" }).to_owned(),
+        "B" if value >= f64::from(1 << 20) => format!("{:.1} MiB", value / f64::from(1 << 20)),
+        "B" => format!("{:.0} KiB", value / 1024.0),
+        unit if value >= 100.0 || value.fract() == 0.0 => format!("{value:.0} {unit}"),
+        unit => format!("{value:.3} {unit}"),
     }
 }
