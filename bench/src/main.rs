@@ -9,9 +9,11 @@ mod baseline;
 mod case;
 mod cmd;
 mod eval;
+mod families;
 mod machine;
 mod report;
 mod runner;
+mod specimen;
 mod suite;
 
 use clap::Parser;

@@ -1,173 +1,233 @@
 //! `crossover collect`: measures random kernels on both sides for the training set. The kernels of the
 //! suites are never in it: the model is judged on what it has not seen.
+//!
+//! Rows are appended as soon as a kernel is done, so that the command can be stopped in any way and goes on
+//! where it was: kernels are numbered, and the file says which are there.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
-use crossover::kernels::interp::Data;
-use crossover::kernels::ir::{Kernel, ParamKind, Type};
-use crossover::kernels::random::{self, Random};
+use anyhow::{Context, bail};
+use crossover::Runtime;
 use crossover::ml::dataset::{Dataset, Row};
-use crossover::{Buffer, Device, DynArg, Runtime};
+use crossover::ml::features::Feature;
 use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::families::{self, FAMILIES};
+use crate::specimen::{self, Rejected};
 
 /// Arguments of `collect`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The training set to append to.
+    /// The training set to append to; with `--merge`, the file to write.
     #[arg(long, default_value = "target/crossover/rows.jsonl")]
     out: PathBuf,
     /// Stop after so many minutes.
     #[arg(long, default_value_t = 5.0)]
     minutes: f64,
-    /// The seed of the first kernel; later ones follow.
+    /// Stop after so many kernels of this run.
+    #[arg(long)]
+    kernels: Option<u64>,
+    /// The seed of the sequence of kernels.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Instead of measuring, write the rows of these sets to one, each row once.
+    #[arg(long, num_args = 1.., value_name = "SET")]
+    merge: Vec<PathBuf>,
+    /// Instead of measuring, say what the set covers.
+    #[arg(long)]
+    coverage: bool,
 }
 
-/// Grid sizes for each kernel: one drawn from each decade of these.
-const SIZES: [[u32; 2]; 5] = [
-    [200, 2_000],
-    [2_000, 20_000],
-    [20_000, 200_000],
-    [200_000, 1_000_000],
-    [1_000_000, 4_000_000],
-];
+pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    if !args.merge.is_empty() {
+        return merge(&args.merge, &args.out);
+    }
+    if !args.coverage {
+        measure(args)?;
+    }
+    print!("{}", coverage(&load(&args.out)?));
+    Ok(ExitCode::SUCCESS)
+}
 
-/// Repetitions on each side; the median counts.
-const REPETITIONS: usize = 3;
+fn load(path: &Path) -> anyhow::Result<Dataset> {
+    Dataset::load(path).with_context(|| path.display().to_string())
+}
 
-/// A size that took longer than this on either side is the kernel's last.
-const LONG_S: f64 = 0.25;
-
-pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
+fn measure(args: &Args) -> anyhow::Result<()> {
     let rt = super::runtime()?;
     if let Some(folder) = args.out.parent() {
         std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
     }
-    println!("gpu  {}", super::adapter_line(&rt));
+    println!("gpu      {}", super::adapter_line(&rt));
+    let first = match args.out.exists() {
+        true => next(&load(&args.out)?, args.seed),
+        false => 0,
+    };
+    println!("kernels  from number {first} of seed {}, into {}", args.seed, args.out.display());
     let limit = Duration::try_from_secs_f64(args.minutes * 60.0)?;
     let bar = ProgressBar::new(limit.as_secs());
     bar.set_style(ProgressStyle::with_template("{bar:30} {msg} {elapsed}")?);
     let start = Instant::now();
-    let (mut rows, mut kernels) = (0, 0);
-    while start.elapsed() < limit {
-        let measured = kernel(&rt, args.seed + kernels)?;
-        kernels += 1;
-        rows += measured.len();
-        Dataset::append(&args.out, &measured)?;
+    let last = args.kernels.map_or(u64::MAX, |kernels| first.saturating_add(kernels));
+    let (mut rows, mut number) = (0, first);
+    while start.elapsed() < limit && number < last {
+        match kernel(&rt, args.seed, number)? {
+            Ok(measured) => {
+                rows += measured.len();
+                Dataset::append(&args.out, &measured)?;
+            }
+            Err(rejected) => bar.suspend(|| println!("number {number}: {rejected}")),
+        }
+        number += 1;
         bar.set_position(start.elapsed().as_secs());
-        bar.set_message(format!("{kernels} kernels, {rows} rows"));
+        bar.set_message(format!("{} kernels, {rows} rows", number - first));
     }
     bar.finish_and_clear();
-    println!("{rows} rows of {kernels} kernels appended to {}", args.out.display());
+    println!("{rows} rows of {} kernels appended to {}", number - first, args.out.display());
+    Ok(())
+}
+
+/// The number after the last kernel of a seed that is in a set.
+fn next(data: &Dataset, seed: u64) -> u64 {
+    let number = |row: &Row| {
+        let (rest, number) = row.kernel.rsplit_once('-')?;
+        let (_, of) = rest.rsplit_once('-')?;
+        (of.parse() == Ok(seed)).then(|| number.parse::<u64>().ok())?
+    };
+    data.rows().iter().filter_map(number).max().map_or(0, |last| last + 1)
+}
+
+/// What a kernel takes at several sizes.
+fn kernel(rt: &Runtime, seed: u64, number: u64) -> anyhow::Result<Result<Vec<Row>, Rejected>> {
+    let (family, specimen) = families::kernel(seed, number);
+    let name = format!("{family}-{seed}-{number}");
+    specimen::measure(rt, family, &name, &specimen, &mut families::rng(seed, number, 1))
+}
+
+/// Writes the rows of several sets to one, whole or not at all.
+fn merge(from: &[PathBuf], out: &Path) -> anyhow::Result<ExitCode> {
+    let mut all = Dataset::new();
+    for path in from {
+        let data = load(path)?;
+        println!("{:>8} rows of {}", data.len(), path.display());
+        all.merge(&data);
+    }
+    if out.exists() && !from.iter().any(|path| path == out) {
+        bail!("{} is there already, and none of the sets to merge", out.display());
+    }
+    let part = out.with_extension("part");
+    // What an interrupted merge has left.
+    match std::fs::remove_file(&part) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(error).with_context(|| part.display().to_string());
+        }
+        Ok(()) | Err(_) => {}
+    }
+    Dataset::append(&part, all.rows())?;
+    std::fs::rename(&part, out).with_context(|| out.display().to_string())?;
+    println!("{:>8} rows in {}", all.len(), out.display());
     Ok(ExitCode::SUCCESS)
 }
 
-/// What a random kernel takes at several sizes.
-fn kernel(rt: &Runtime, seed: u64) -> anyhow::Result<Vec<Row>> {
-    let mut rng = Random::new(seed);
-    let options = random::Options {
-        size: 10 + rng.below(90),
-        transcendental: rng.chance(50),
-        exact: false,
-        types: types(&mut rng),
-        ..random::Options::default()
+/// What a set covers, family by family: a table.
+fn coverage(data: &Dataset) -> String {
+    let mut table = format!(
+        "{:<15} {:>7} {:>6} {:>6} {:>21} {:>21} {:>21} {:>21} {:>8}\n",
+        "family",
+        "kernels",
+        "rows",
+        "both",
+        "items",
+        "flops/byte",
+        "bytes of buffers",
+        "CPU time, µs",
+        "GPU wins"
+    );
+    let known = FAMILIES.iter().map(|(family, _)| *family);
+    let others = data.by_family().into_keys().filter(|f| FAMILIES.iter().all(|(k, _)| k != f));
+    for family in known.chain(others).chain(["all"]) {
+        let rows = || data.rows().iter().filter(|row| family == "all" || row.family == family);
+        let range = |of: &dyn Fn(&Row) -> Option<f64>| spread(rows().filter_map(of).collect());
+        let feature = |feature: Feature| range(&|row: &Row| row.features.get(feature));
+        let bytes = |row: &Row| {
+            Some(row.features.get(Feature::BytesIn)? + row.features.get(Feature::BytesOut)?)
+        };
+        let kernels: std::collections::BTreeSet<&str> =
+            rows().map(|row| row.kernel.as_str()).collect();
+        let both: Vec<[f64; 2]> =
+            rows().filter_map(|row| Some([row.seconds[0]?, row.seconds[1]?])).collect();
+        let wins = both.iter().filter(|[cpu, gpu]| gpu < cpu).count();
+        table.push_str(&format!(
+            "{family:<15} {:>7} {:>6} {:>6} {:>21} {:>21} {:>21} {:>21} {:>6.1} %\n",
+            kernels.len(),
+            rows().count(),
+            both.len(),
+            feature(Feature::Items),
+            feature(Feature::FlopsPerByte),
+            range(&bytes),
+            range(&|row: &Row| row.seconds[0].map(|s| s * 1e6)),
+            100.0 * wins as f64 / both.len().max(1) as f64,
+        ));
+    }
+    table
+}
+
+/// The 5th, 50th and 95th percentile.
+fn spread(mut values: Vec<f64>) -> String {
+    values.sort_by(f64::total_cmp);
+    let at = |share: f64| values.get((share * (values.len() as f64 - 1.0)).round() as usize);
+    let show = |value: Option<&f64>| match value {
+        Some(v) if *v >= 100.0 => format!("{v:.1e}"),
+        Some(v) => format!("{v:.2}"),
+        None => "–".to_owned(),
     };
-    let kernel = random::kernel(&mut rng, &options);
-    let handle = rt.adopt(kernel.clone(), format!("random-{seed}"));
-    let mut rows = Vec::new();
-    for [low, high] in SIZES {
-        let n = low + rng.below((high - low) as usize) as u32;
-        let Some(row) = size(rt, &handle, &kernel, &mut rng, n, seed)? else { break };
-        let slowest = row.seconds.iter().flatten().copied().fold(0.0, f64::max);
-        rows.push(row);
-        if slowest > LONG_S {
-            break;
-        }
-    }
-    Ok(rows)
+    [0.05, 0.5, 0.95].map(|share| show(at(share))).join(" ")
 }
 
-/// Mostly 32-bit kernels: what GPUs are given.
-fn types(rng: &mut Random) -> Vec<Type> {
-    if rng.chance(80) {
-        vec![Type::F32, Type::I32, Type::U32, Type::Bool]
-    } else {
-        Type::ALL.to_vec()
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::{coverage, merge, next};
+    use crossover::ml::Features;
+    use crossover::ml::dataset::{Dataset, Row};
+    use std::io::Write;
 
-fn size(
-    rt: &Runtime,
-    handle: &crossover::Handle,
-    kernel: &Kernel,
-    rng: &mut Random,
-    n: u32,
-    seed: u64,
-) -> anyhow::Result<Option<Row>> {
-    let (data, grid) = random::arguments(rng, kernel, n, random::Floats::Normal);
-    let mut held = hold(rt, kernel, data)?;
-    let explained = rt.call_handle(handle, &mut held).grid(grid).device(Device::Cpu).explain()?;
-    let mut seconds = [None; 2];
-    for device in Device::ALL {
-        if device == Device::Gpu && rt.adapter().is_none() {
-            continue;
-        }
-        let mut times = Vec::new();
-        for _ in 0..=REPETITIONS {
-            match rt.call_handle(handle, &mut held).grid(grid).device(device).run() {
-                Ok(outcome) => times.push(outcome.measured.run_s),
-                // Not every kernel is legal on every adapter.
-                Err(_) => break,
-            }
-        }
-        if times.len() > REPETITIONS {
-            // The first compiles and uploads.
-            times.remove(0);
-            times.sort_by(f64::total_cmp);
-            seconds[device as usize] = Some(times[times.len() / 2].max(1e-9));
-        }
+    fn row(kernel: &str, n: u64) -> Row {
+        Row::new(kernel, "maps", n, Features::missing(), [Some(2e-6), Some(1e-6)])
     }
-    if seconds[0].is_none() {
-        return Ok(None);
+
+    #[test]
+    fn collecting_goes_on_behind_the_last_kernel_of_the_seed() {
+        let rows = ["maps-1-0", "loops-1-4", "maps-2-9", "random-3", "axpy", "gathers-1-2"];
+        let data = Dataset::from_rows(rows.map(|kernel| row(kernel, 1)).into()).expect("rows");
+        assert_eq!([1, 2, 3].map(|seed| next(&data, seed)), [5, 10, 0]);
     }
-    let items: u64 = grid.iter().map(|&g| u64::from(g)).product();
-    let row = Row::new(format!("random-{seed}"), "random", items, explained.features, seconds);
-    Ok(Some(row))
-}
 
-fn hold(rt: &Runtime, kernel: &Kernel, data: Vec<Data>) -> anyhow::Result<Vec<DynArg>> {
-    let params = &kernel.entry.params;
-    data.into_iter()
-        .zip(params)
-        .map(|(data, param)| {
-            Ok(match (data, param.kind) {
-                (Data::Scalar(c), _) => DynArg::Scalar(c),
-                (Data::Narrow(v), ParamKind::Buffer { element: Type::F32, .. }) => {
-                    DynArg::F32(from(rt, v.into_iter().map(f32::from_bits))?)
-                }
-                (Data::Narrow(v), ParamKind::Buffer { element: Type::I32, .. }) => {
-                    DynArg::I32(from(rt, v.into_iter().map(|b| b as i32))?)
-                }
-                (Data::Narrow(v), _) => DynArg::U32(from(rt, v.into_iter())?),
-                (Data::Wide(v), ParamKind::Buffer { element: Type::F64, .. }) => {
-                    DynArg::F64(from(rt, v.into_iter().map(f64::from_bits))?)
-                }
-                (Data::Wide(v), ParamKind::Buffer { element: Type::I64, .. }) => {
-                    DynArg::I64(from(rt, v.into_iter().map(|b| b as i64))?)
-                }
-                (Data::Wide(v), _) => DynArg::U64(from(rt, v.into_iter())?),
-            })
-        })
-        .collect()
-}
+    #[test]
+    fn sets_are_merged_each_row_once_even_with_a_torn_line() {
+        let folder = std::env::temp_dir().join(format!("crossover-merge-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).expect("a writable folder");
+        let [a, b, out] = ["a", "b", "c"].map(|name| folder.join(name).with_extension("jsonl"));
+        Dataset::append(&a, &[row("maps-1-0", 1), row("maps-1-9", 2)]).expect("written");
+        Dataset::append(&b, &[row("maps-1-9", 2), row("maps-1-18", 3)]).expect("written");
+        let mut torn = std::fs::OpenOptions::new().append(true).open(&b).expect("it is there");
+        torn.write_all(b"{\"kernel\":\"maps-1").expect("written");
+        merge(&[a.clone(), b.clone()], &out).expect("both can be read");
+        assert_eq!(Dataset::load(&out).expect("whole").len(), 3);
+        assert!(merge(&[a.clone(), b], &out).is_err(), "it would be written over");
+        merge(&[a, out.clone()], &out).expect("one of them may be the result");
+        assert_eq!(Dataset::load(&out).expect("whole").len(), 3);
+        std::fs::remove_dir_all(folder).expect("it was made here");
+    }
 
-fn from<T: crossover::Element>(
-    rt: &Runtime,
-    values: impl Iterator<Item = T>,
-) -> Result<Buffer<T>, crossover::Error> {
-    rt.buffer_from(&values.collect::<Vec<T>>())
+    #[test]
+    fn coverage_counts_kernels_rows_and_who_wins() {
+        let rows = vec![row("maps-1-0", 1), row("maps-1-0", 2), row("maps-1-9", 2)];
+        let table = coverage(&Dataset::from_rows(rows).expect("rows"));
+        let line = table.lines().find(|line| line.starts_with("maps")).expect("the family");
+        let words: Vec<&str> = line.split_whitespace().collect();
+        assert_eq!(words[1..4], ["2", "3", "3"]);
+        assert!(line.ends_with("100.0 %"), "{line}");
+    }
 }

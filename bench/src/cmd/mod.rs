@@ -53,7 +53,7 @@ pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Emit(args) => emit::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Gpu(args) => gpu::run(&args),
-        Command::Collect(args) => collect::run(args),
+        Command::Collect(args) => collect::run(&args),
         Command::Eval(args) => eval::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Tune(args) => tune::run(&args),
