@@ -8,6 +8,7 @@ use crate::baseline::{Constant, Roofline};
 use crate::dataset::{Dataset, Row};
 use crate::error::Error;
 use crate::prediction::{CostModel, Prediction, Side, normal_quantile};
+use crate::ridge::Ridge;
 use crate::train::{TrainOptions, train_ensemble};
 use std::fmt;
 use std::ops::ControlFlow;
@@ -156,12 +157,13 @@ impl fmt::Display for Comparison {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "model        | MAE log2 | NLL | in 90 % | accuracy % | regret log2 | % of oracle"
+            "model        | MAE log2 | MSE log2² | NLL | in 90 % | accuracy % | regret log2 | % of oracle"
         )?;
         for line in &self.lines {
             write!(f, "{:12}", line.model)?;
-            let metrics: [fn(&Metrics) -> f64; 6] = [
+            let metrics: [fn(&Metrics) -> f64; 7] = [
                 |m| m.mae,
+                |m| m.mse,
                 |m| m.nll,
                 |m| 100.0 * m.coverage[1],
                 |m| 100.0 * m.accuracy,
@@ -195,7 +197,8 @@ pub fn held_out(
     if seeds < 5 {
         return Err(Error::InvalidOption { name: "seeds" });
     }
-    let names = ["constant", "roofline", "always CPU", "always GPU", "best static", "ensemble"];
+    let names =
+        ["constant", "roofline", "ridge", "always CPU", "always GPU", "best static", "ensemble"];
     let mut lines = names.map(|name| Line { model: name.to_owned(), seeds: Vec::new() });
     for seed in 0..seeds {
         let (known, unseen) = data.split_kernels(0.2, options.seed.wrapping_add(seed));
@@ -207,6 +210,7 @@ pub fn held_out(
         let results = [
             evaluate(&Constant::fit(known), unseen),
             evaluate(&Roofline::fit(known), unseen),
+            evaluate(&Ridge::fit(known)?, unseen),
             judge_decisions(unseen, |_| Side::Cpu),
             judge_decisions(unseen, |_| Side::Gpu),
             judge_decisions(unseen, |_| fixed),

@@ -45,7 +45,9 @@ pub mod network;
 pub mod prediction;
 pub mod relatives;
 pub mod replay;
+pub mod ridge;
 pub mod rng;
+pub mod search;
 pub mod train;
 pub mod weights;
 
@@ -61,4 +63,5 @@ pub use network::{Network, Scratch};
 pub use prediction::{CostModel, Prediction, Side};
 pub use relatives::Relatives;
 pub use replay::Replay;
+pub use ridge::Ridge;
 pub use train::{TrainOptions, TrainReport, train, train_ensemble, train_from};

@@ -33,7 +33,7 @@ pub const HEADS: usize = 6 + SPEEDUPS;
 /// The default widths of the hidden layers.
 pub const HIDDEN: [usize; 3] = [128, 64, 32];
 
-/// The share of each hidden layer that a training step leaves out.
+/// The share of each hidden layer that a training step usually leaves out.
 pub const DROPOUT: [f32; 3] = [0.3, 0.2, 0.1];
 
 /// Added to each variance in batch norm.
@@ -412,8 +412,8 @@ pub(crate) struct Tape {
 pub(crate) enum Dropout<'a> {
     /// None: for tests against another implementation.
     Off,
-    /// [`DROPOUT`], drawn from this generator.
-    Drawn(&'a mut Rng),
+    /// These shares of each layer, drawn from this generator.
+    Drawn(&'a mut Rng, [f32; LAYERS]),
 }
 
 impl Network {
@@ -432,7 +432,7 @@ impl Network {
         for (at, layer) in self.layout.layers.iter().enumerate() {
             let share = match dropout {
                 Dropout::Off => 0.0,
-                Dropout::Drawn(_) => DROPOUT[at],
+                Dropout::Drawn(_, shares) => shares[at],
             };
             let sums = self.linear(&tape.activations[at], layer.inputs, &layer.weight, &layer.bias);
             let (mean, variance) = column_moments(&sums, layer.outputs);
@@ -447,7 +447,7 @@ impl Network {
                 let value = gamma[i % layer.outputs] * x + beta[i % layer.outputs];
                 let kept = match &mut dropout {
                     Dropout::Off => true,
-                    Dropout::Drawn(rng) => rng.uniform() >= f64::from(share),
+                    Dropout::Drawn(rng, _) => rng.uniform() >= f64::from(share),
                 };
                 let open = if value > 0.0 && kept { 1.0 / (1.0 - share) } else { 0.0 };
                 gate.push(open);

@@ -11,7 +11,8 @@ use crate::ensemble::Ensemble;
 use crate::error::Error;
 use crate::loss::{Target, loss};
 use crate::network::{
-    Dropout, HEADS, HIDDEN, LOG_VARIANCE, Network, Recalibration, Scratch, Tape, residual_of,
+    DROPOUT, Dropout, HEADS, HIDDEN, LOG_VARIANCE, Network, Recalibration, Scratch, Tape,
+    residual_of,
 };
 use crate::prediction::Prediction;
 use crate::rng::Rng;
@@ -45,6 +46,8 @@ pub struct TrainOptions {
     pub form: InputForm,
     /// Share of the kernels that is held out (0 … 0.9).
     pub held_out: f64,
+    /// Share of each hidden layer that a step leaves out (0 … 0.9).
+    pub dropout: [f32; 3],
 }
 
 impl Default for TrainOptions {
@@ -58,6 +61,7 @@ impl Default for TrainOptions {
             hidden: HIDDEN,
             form: InputForm::Plain,
             held_out: 0.2,
+            dropout: DROPOUT,
         }
     }
 }
@@ -86,6 +90,8 @@ impl TrainOptions {
             "weight_decay"
         } else if !(0.0..=0.9).contains(&self.held_out) {
             "held_out"
+        } else if !self.dropout.iter().all(|share| (0.0..=0.9).contains(share)) {
+            "dropout"
         } else {
             return Ok(());
         };
@@ -329,7 +335,7 @@ impl<'a> Job<'a> {
                 let done = (epoch * steps + step) as f64 / (options.epochs * steps) as f64;
                 let rate = options.rate_at(done);
                 let (inputs, targets) = batches.gather(&sampler.draw(options.batch));
-                let drawn = Dropout::Drawn(&mut dropout);
+                let drawn = Dropout::Drawn(&mut dropout, options.dropout);
                 let loss =
                     network.step(&inputs, &targets, drawn, &mut adam, rate, options.weight_decay);
                 if !loss.is_finite() {

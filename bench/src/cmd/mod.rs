@@ -8,6 +8,7 @@ mod eval;
 mod explain;
 mod gpu;
 mod replay;
+mod train;
 mod tune;
 mod ulp;
 
@@ -38,6 +39,8 @@ pub(crate) enum Command {
     Eval(eval::Args),
     /// What a policy would have done in a recorded run, and what that would have cost.
     Replay(replay::Args),
+    /// Train the cost model on measured rows, and judge it on kernels that it has not seen.
+    Train(train::Args),
     /// Time every layout of a kernel on the CPU, or on the GPU.
     Tune(tune::Args),
     /// Worst errors of the functions of one `f32`, over every number there is.
@@ -56,6 +59,7 @@ pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Collect(args) => collect::run(&args),
         Command::Eval(args) => eval::run(&args),
         Command::Replay(args) => replay::run(&args),
+        Command::Train(args) => train::run(&args),
         Command::Tune(args) => tune::run(&args),
         Command::Ulp(args) => ulp::run(&args),
     }

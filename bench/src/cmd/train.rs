@@ -1,0 +1,159 @@
+//! `crossover train`: from measured rows to a model file, in plain Rust, and how good the model is on kernels
+//! that it was not trained on.
+
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use crossover::ml::encoder::InputForm;
+use crossover::ml::eval::{self, Comparison, Line};
+use crossover::ml::search::{self, Scored, SearchOptions};
+use crossover::ml::{Dataset, TrainOptions, train_ensemble, weights};
+use indicatif::{ProgressBar, ProgressStyle};
+
+/// Arguments of `train`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The sets of measured rows.
+    #[arg(required = true)]
+    data: Vec<PathBuf>,
+    /// The model file to write; without it models are only judged.
+    #[arg(long)]
+    out: Option<PathBuf>,
+    /// Decides weights, batches, dropout and which kernels are held out.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// How often as many rows are drawn as there are.
+    #[arg(long, default_value_t = TrainOptions::default().epochs)]
+    epochs: usize,
+    /// Networks in the file.
+    #[arg(long, default_value_t = 4)]
+    members: usize,
+    /// Judge an ensemble on so many splits by kernel (5 or more), beside the models without a network; 0 judges
+    /// none.
+    #[arg(long, default_value_t = 5)]
+    seeds: u64,
+    /// Search for encoding, widths, dropout and learning rate first, for at most so long as `--minutes` says, and
+    /// compare what is found with the usual network.
+    #[arg(long)]
+    search: bool,
+    /// Time of the search.
+    #[arg(long, default_value_t = 5.0)]
+    minutes: f64,
+    /// Candidates of the search's first round.
+    #[arg(long, default_value_t = 12)]
+    candidates: usize,
+    /// Judge this model file on the rows, too. What it was trained on is not held out from it.
+    #[arg(long)]
+    against: Option<PathBuf>,
+}
+
+pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let mut data = Dataset::new();
+    for path in &args.data {
+        data.merge(&Dataset::load(path).with_context(|| path.display().to_string())?);
+    }
+    let (kernels, families) = (data.by_kernel().len(), data.by_family().len());
+    println!("data       {} rows of {kernels} kernels in {families} families", data.len());
+    let (seed, epochs) = (args.seed, args.epochs);
+    let usual = TrainOptions { seed, epochs, ..TrainOptions::default() };
+    let options = if args.search { found(&data, &usual, args)? } else { usual };
+    if let Some(path) = &args.against {
+        against(&data, path)?;
+    }
+    if args.seeds > 0 {
+        let bar = bar(args.seeds, "splits")?;
+        let comparison = eval::held_out(&data, &options, args.members, args.seeds, &mut |seed| {
+            bar.set_position(seed);
+            ControlFlow::Continue(())
+        })?;
+        bar.finish_and_clear();
+        println!("\non kernels held out, mean ± standard deviation over {} splits:", args.seeds);
+        print!("{comparison}");
+    }
+    if let Some(out) = &args.out {
+        write(&data, &options, args.members, out)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What the search finds, held against the usual network.
+fn found(data: &Dataset, usual: &TrainOptions, args: &Args) -> anyhow::Result<TrainOptions> {
+    let limit = Duration::try_from_secs_f64(args.minutes * 60.0)?;
+    let search =
+        SearchOptions { base: usual.clone(), candidates: args.candidates, folds: 2, limit };
+    println!("search     {} candidates, {:.1} minutes at most", args.candidates, args.minutes);
+    let (winner, _) = search::search(data, &search, &mut |scored| println!("  {}", show(scored)))?;
+    if winner == *usual {
+        println!("found      nothing better than the usual network");
+        return Ok(winner);
+    }
+    let seeds = args.seeds.max(5);
+    let bar = bar(seeds, "comparing")?;
+    let kinds = [("usual", usual.clone()), ("found", winner.clone())];
+    let lines = search::compare(data, &kinds, seeds, &mut |seed| bar.set_position(seed))?;
+    bar.finish_and_clear();
+    println!("\none network of each kind, over {seeds} other splits:");
+    let nll = |line: &Line| line.spread(|m| m.nll).0;
+    let better = nll(&lines[1]) < nll(&lines[0]);
+    print!("{}", Comparison { lines });
+    println!("taken      the {} one", if better { "found" } else { "usual" });
+    Ok(if better { winner } else { usual.clone() })
+}
+
+fn show(scored: &Scored) -> String {
+    let options = &scored.options;
+    let form = match options.form {
+        InputForm::Plain => "plain".to_owned(),
+        InputForm::Piecewise(bins) => format!("{bins} bins"),
+    };
+    format!(
+        "{:>3} epochs, {form:<7} {:?}, dropout {:?}, rate {:.0e}: NLL {:.3}",
+        scored.epochs, options.hidden, options.dropout, options.learning_rate, scored.nll
+    )
+}
+
+/// How another model does on all rows.
+fn against(data: &Dataset, path: &Path) -> anyhow::Result<()> {
+    let bytes = std::fs::read(path).with_context(|| path.display().to_string())?;
+    let model = weights::from_bytes(&bytes).with_context(|| path.display().to_string())?;
+    let line = Line { model: "given".to_owned(), seeds: vec![eval::evaluate(&model, data.rows())] };
+    println!("\n{} on all rows:", path.display());
+    print!("{}", Comparison { lines: vec![line] });
+    Ok(())
+}
+
+/// Trains on all rows and writes the file, whole or not at all.
+fn write(data: &Dataset, options: &TrainOptions, members: usize, out: &Path) -> anyhow::Result<()> {
+    let bar = bar((members * options.epochs) as u64, "epochs")?;
+    let (ensemble, reports) = train_ensemble(data, options, members, &mut |now| {
+        bar.set_position((now.member * now.epochs + now.epoch) as u64);
+        ControlFlow::Continue(())
+    })?;
+    bar.finish_and_clear();
+    let bytes = weights::to_bytes(ensemble.members())?;
+    if weights::from_bytes(&bytes)?.members().len() != members {
+        bail!("the file would not hold all networks");
+    }
+    let part = out.with_extension("part");
+    std::fs::write(&part, &bytes).with_context(|| part.display().to_string())?;
+    std::fs::rename(&part, out).with_context(|| out.display().to_string())?;
+    let seconds: f64 = reports.iter().map(|report| report.seconds).sum();
+    let best: Vec<usize> = reports.iter().map(|report| report.epoch_best).collect();
+    println!(
+        "\nwritten    {} ({} KiB): {members} networks in {seconds:.0} s, best epochs {best:?}, data {}",
+        out.display(),
+        bytes.len() >> 10,
+        data.hash()
+    );
+    Ok(())
+}
+
+fn bar(length: u64, what: &'static str) -> anyhow::Result<ProgressBar> {
+    let bar = ProgressBar::new(length);
+    bar.set_style(ProgressStyle::with_template("{bar:30} {pos}/{len} {msg} {elapsed}")?);
+    bar.set_message(what);
+    Ok(bar)
+}

@@ -1,0 +1,208 @@
+//! Which network to train: successive halving over encoding, widths, dropout and learning rate.
+//!
+//! ```text
+//! 12 candidates, the usual one first ── few epochs each ─→ best third ── three times as many ─→ … ─→ one
+//! ```
+//!
+//! A candidate's score is the mean negative log-likelihood of kernels it was not trained on, over folds that
+//! are the same for all. A seed moves such scores by as much as most choices do, so that [`compare`] holds the
+//! winner against the usual network over several splits before anybody believes in it.
+
+use std::ops::ControlFlow;
+use std::time::{Duration, Instant};
+
+use crate::dataset::Dataset;
+use crate::encoder::InputForm;
+use crate::error::Error;
+use crate::eval::{Line, evaluate};
+use crate::rng::Rng;
+use crate::train::{TrainOptions, train};
+
+/// The part of the kernels that a fold holds out.
+const HELD_OUT: f64 = 0.2;
+
+/// So many of the candidates of a round stay for the next, which has so many times its epochs.
+const KEPT: usize = 3;
+
+/// How to search.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SearchOptions {
+    /// What candidates start from, and its seed their draw; its epochs are the last round's at most.
+    pub base: TrainOptions,
+    /// Candidates of the first round.
+    pub candidates: usize,
+    /// Splits by kernel on which each is scored.
+    pub folds: u64,
+    /// When to stop: the best of the last whole round is then taken.
+    pub limit: Duration,
+}
+
+/// A candidate's score in a round.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Scored {
+    /// How it was trained, but for the epochs.
+    pub options: TrainOptions,
+    /// Epochs of the round.
+    pub epochs: usize,
+    /// Mean negative log-likelihood of a held-out row.
+    pub nll: f64,
+}
+
+/// Searches; gives all scores in the order in which they were found, and the winner's options. `tell` hears
+/// of each score.
+///
+/// # Errors
+/// As [`train`]; [`Error::InvalidOption`] for no candidates or folds. A candidate that diverges is out, and
+/// no error.
+pub fn search(
+    data: &Dataset,
+    options: &SearchOptions,
+    tell: &mut dyn FnMut(&Scored),
+) -> Result<(TrainOptions, Vec<Scored>), Error> {
+    if options.candidates == 0 || options.folds == 0 {
+        return Err(Error::InvalidOption { name: "candidates" });
+    }
+    let start = Instant::now();
+    let mut rng = Rng::new(options.base.seed ^ 0x5ea7);
+    let mut left = vec![options.base.clone()];
+    // There are but so many to draw from.
+    for _ in 0..100 * options.candidates {
+        let drawn = draw(&options.base, &mut rng);
+        if left.len() < options.candidates && !left.contains(&drawn) {
+            left.push(drawn);
+        }
+    }
+    let mut all = Vec::new();
+    let mut epochs = first_epochs(options);
+    loop {
+        let mut round = Vec::new();
+        for candidate in &left {
+            if start.elapsed() > options.limit {
+                return Ok((left[0].clone(), all));
+            }
+            let nll = score(data, &TrainOptions { epochs, ..candidate.clone() }, options.folds)?;
+            let scored = Scored { options: candidate.clone(), epochs, nll };
+            tell(&scored);
+            all.push(scored.clone());
+            round.push(scored);
+        }
+        round.sort_by(|a, b| a.nll.total_cmp(&b.nll));
+        round.truncate(left.len().div_ceil(KEPT));
+        left = round.into_iter().map(|scored| scored.options).collect();
+        if left.len() == 1 || epochs >= options.base.epochs {
+            return Ok((left[0].clone(), all));
+        }
+        epochs = (epochs * KEPT).min(options.base.epochs);
+    }
+}
+
+/// Epochs of the first round, so that the last has those of the base.
+fn first_epochs(options: &SearchOptions) -> usize {
+    let rounds = options.candidates.ilog(KEPT);
+    (options.base.epochs / KEPT.pow(rounds)).max(2)
+}
+
+/// A network that could be better than the usual one.
+fn draw(base: &TrainOptions, rng: &mut Rng) -> TrainOptions {
+    let mut pick = |count: usize| rng.below(count);
+    let forms = [
+        InputForm::Plain,
+        InputForm::Piecewise(3),
+        InputForm::Piecewise(4),
+        InputForm::Piecewise(8),
+    ];
+    let widths = [[64, 32, 16], [128, 64, 32], [64, 64, 64], [192, 96, 48], [256, 64, 32]];
+    let dropouts = [[0.3, 0.2, 0.1], [0.1, 0.1, 0.1], [0.1, 0.05, 0.0], [0.0; 3]];
+    let rates = [5e-4, 1e-3, 2e-3, 4e-3];
+    TrainOptions {
+        form: forms[pick(forms.len())],
+        hidden: widths[pick(widths.len())],
+        dropout: dropouts[pick(dropouts.len())],
+        learning_rate: rates[pick(rates.len())],
+        ..base.clone()
+    }
+}
+
+fn score(data: &Dataset, options: &TrainOptions, folds: u64) -> Result<f64, Error> {
+    let mut sum = 0.0;
+    for fold in 0..folds {
+        let (known, unseen) = data.split_kernels(HELD_OUT, fold);
+        let trained = train(&known, options, &mut |_| ControlFlow::Continue(()));
+        match trained {
+            Ok((network, _)) => sum += evaluate(&network, unseen.rows()).nll,
+            Err(Error::Diverged { .. }) => return Ok(f64::INFINITY),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(sum / folds as f64)
+}
+
+/// Trains one network of each kind on several splits by kernel, and judges it on the kernels held out.
+///
+/// # Errors
+/// As [`train`].
+pub fn compare(
+    data: &Dataset,
+    kinds: &[(&str, TrainOptions)],
+    seeds: u64,
+    tell: &mut dyn FnMut(u64),
+) -> Result<Vec<Line>, Error> {
+    let mut lines: Vec<Line> = kinds
+        .iter()
+        .map(|(name, _)| Line { model: (*name).to_owned(), seeds: Vec::new() })
+        .collect();
+    for seed in 0..seeds {
+        tell(seed);
+        // Other splits than those that the search has seen.
+        let (known, unseen) = data.split_kernels(HELD_OUT, 1000 + seed);
+        for ((_, options), line) in kinds.iter().zip(&mut lines) {
+            let options = TrainOptions { seed, ..options.clone() };
+            let (network, _) = train(&known, &options, &mut |_| ControlFlow::Continue(()))?;
+            line.seeds.push(evaluate(&network, unseen.rows()));
+        }
+    }
+    Ok(lines)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dataset::Row;
+    use crate::features::{Feature, Features};
+
+    fn data() -> Dataset {
+        let row = |i: u64| {
+            let mut features = Features::missing();
+            features.set(Feature::SizeBucket, (i % 7) as f64);
+            let seconds = [Some(((i % 7) as f64 - 10.0).exp2()), Some(1e-3)];
+            Row::new(format!("k{}", i / 6), "f", i, features, seconds)
+        };
+        Dataset::from_rows((0..120).map(row).collect()).unwrap()
+    }
+
+    fn options(candidates: usize) -> SearchOptions {
+        let base = TrainOptions { epochs: 6, hidden: [8, 8, 8], ..TrainOptions::default() };
+        SearchOptions { base, candidates, folds: 1, limit: Duration::from_secs(600) }
+    }
+
+    #[test]
+    fn rounds_shrink_and_the_winner_is_the_best_of_the_last() {
+        let mut told = 0;
+        let (winner, all) = search(&data(), &options(6), &mut |_| told += 1).unwrap();
+        assert_eq!((all.len(), told), (6 + 2, 6 + 2));
+        assert_eq!(all[0].options, options(6).base, "the usual one takes part");
+        let last = &all[6..];
+        assert!(last.iter().all(|scored| scored.epochs > all[0].epochs));
+        let best = last.iter().min_by(|a, b| a.nll.total_cmp(&b.nll)).unwrap();
+        assert_eq!(winner, best.options);
+        let again = search(&data(), &options(6), &mut |_| {}).unwrap();
+        assert_eq!(again.1, all, "the same seed finds the same");
+    }
+
+    #[test]
+    fn no_time_left_gives_the_usual_network() {
+        let options = SearchOptions { limit: Duration::ZERO, ..options(4) };
+        let (winner, all) = search(&data(), &options, &mut |_| {}).unwrap();
+        assert_eq!((winner, all.len()), (options.base, 0));
+    }
+}
