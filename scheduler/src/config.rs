@@ -60,6 +60,9 @@ pub struct Settings {
     pub model: Option<PathBuf>,
     /// A file that keeps what was measured of the machine, so that it is measured once.
     pub calibration: Option<PathBuf>,
+    /// A file that keeps what calls have taken, so that later processes begin with it; none by default. Several
+    /// processes may share it.
+    pub experience: Option<PathBuf>,
     /// A folder that keeps compiled kernels from process to process, such as [`Settings::user_cache`];
     /// none by default. An empty path means none as well, whatever the environment says.
     pub cache: Option<PathBuf>,
@@ -81,6 +84,7 @@ impl Default for Settings {
             record: None,
             model: None,
             calibration: None,
+            experience: None,
             cache: None,
             learn: true,
             deadline_s: 300.0,
@@ -102,8 +106,8 @@ impl Settings {
     /// Changes the settings that environment variables name: `CROSSOVER_GPU` (auto, off, require),
     /// `CROSSOVER_ADAPTER`, `CROSSOVER_GPU_MEMORY` (imported, mapped, staged), `CROSSOVER_THREADS`,
     /// `CROSSOVER_POLICY`, `CROSSOVER_LEDGER`, `CROSSOVER_RECORD`, `CROSSOVER_MODEL`,
-    /// `CROSSOVER_CALIBRATION`, `CROSSOVER_CACHE` (a folder, or `off`; unless the settings name one,
-    /// that of [`Settings::user_cache`]), `CROSSOVER_LEARN` (0 or 1), `CROSSOVER_DEADLINE_S`.
+    /// `CROSSOVER_CALIBRATION`, `CROSSOVER_EXPERIENCE`, `CROSSOVER_CACHE` (a folder, or `off`; unless the
+    /// settings name one, that of [`Settings::user_cache`]), `CROSSOVER_LEARN` (0 or 1), `CROSSOVER_DEADLINE_S`.
     ///
     /// # Errors
     /// [`Error::Setting`] for a value that is none of a variable's.
@@ -157,6 +161,9 @@ impl Settings {
         }
         if let Some(value) = get("CROSSOVER_CALIBRATION") {
             self.calibration = Some(value.into());
+        }
+        if let Some(value) = get("CROSSOVER_EXPERIENCE") {
+            self.experience = Some(value).filter(|v| !v.is_empty()).map(PathBuf::from);
         }
         match get("CROSSOVER_CACHE").as_deref() {
             Some("" | "off" | "0") => self.cache = None,

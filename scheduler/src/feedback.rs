@@ -34,6 +34,13 @@ pub(crate) fn learn(job: &Job<'_>, device: Device, measured: &Measured) {
     if let Some(recorder) = job.inner.recorder.get() {
         record(job, recorder, call, device, measured);
     }
+    if let Some(experience) = &job.inner.experience
+        && shown
+        && !job.decision.crew(device).is_some_and(|seen| seen.is_trial)
+    {
+        let call = (device, items, prior.log2_work, measured.run_s.max(1e-9));
+        experience.record(adapter, &job.prepared.version, call, *prior.features);
+    }
     if let Some(learner) = &job.inner.learner
         && shown
     {

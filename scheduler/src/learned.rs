@@ -155,6 +155,19 @@ impl Learned {
         self.revision += u64::from(self.experience.observe(&lesson));
     }
 
+    /// Whether nothing is known of the kernel yet, nor was asked.
+    pub(crate) fn is_new(&self) -> bool {
+        self.shapes.is_empty() && self.experience.visits == [0; 2]
+    }
+
+    /// Learns from a run in an earlier process, for which the network of today would have said this.
+    pub(crate) fn recall(&mut self, prior: Prediction, log2_work: f64, device: Device, run_s: f64) {
+        let (predicted_s, total_s, is_crew_trial) = (None, run_s, false);
+        let lesson =
+            Lesson { prior, log2_work, device, predicted_s, run_s, total_s, is_crew_trial };
+        self.revision += u64::from(self.experience.observe(&lesson));
+    }
+
     /// Whether a measured run is to be shown to the trainer.
     pub(crate) fn show(&mut self, seconds: f64) -> bool {
         self.unshown_s += seconds;

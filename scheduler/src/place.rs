@@ -16,10 +16,11 @@ use crossover_shaders::Gpu;
 use crate::call::{Bound, BoundArg};
 use crate::device::{Device, Seat};
 use crate::error::Error;
+use crate::experience::Sample;
 use crate::featurize::{Moment, featurize};
 use crate::footprint::{Footprint, footprints};
 use crate::gpus::GpuSide;
-use crate::learned::{Prior, Seen};
+use crate::learned::{Learned, Prior, Seen};
 use crate::ledger::{Estimate, Estimates, Why};
 use crate::route::{Answer, CallKey};
 use crate::runtime::Inner;
@@ -175,6 +176,11 @@ fn decide_with(call: Placing<'_>, at: usize, asked: Asked) -> Result<Arc<Decisio
     }
     let generation = inner.generation();
     let mut learned = prepared.learned(at);
+    if learned.is_new()
+        && let Some(experience) = &inner.experience
+    {
+        recall(inner, experience.of(at, &prepared.version), &mut learned);
+    }
     let visits = learned.experience.visits.iter().sum();
     let ask = || {
         let is_compiled = presence == Presence::Ready;
@@ -251,6 +257,16 @@ fn decide_with(call: Placing<'_>, at: usize, asked: Asked) -> Result<Arc<Decisio
     let decision = Arc::new(decision);
     known.decision = (!is_twofold).then(|| decision.clone());
     Ok(decision)
+}
+
+/// Learns of a kernel from calls in earlier processes, of which the network of today is asked.
+fn recall(inner: &Inner, samples: &[Sample], learned: &mut Learned) {
+    let model = inner.model();
+    for sample in samples {
+        let prediction = model.predict(&sample.features);
+        learned.recall(prediction, sample.log2_work, sample.device, sample.seconds);
+    }
+    learned.generation = inner.generation();
 }
 
 /// The network's answer for a shape of call.

@@ -23,6 +23,7 @@ use crate::config::Settings;
 use crate::context::Context;
 use crate::device::{Device, Seat};
 use crate::error::Error;
+use crate::experience::{Experience, ExperienceError};
 use crate::gpus::{Adapter, GpuSide};
 use crate::lane::Lane;
 use crate::ledger::{Ledger, Reason};
@@ -107,6 +108,8 @@ pub(crate) struct Inner {
     /// The calls that the CPU has under way: their predicted nanoseconds, and above [`LOAD_COUNT`] their
     /// number, so that one addition counts both. So with the GPUs' loads.
     load: AtomicU64,
+    /// What calls have taken in earlier processes, where settings name a file.
+    pub(crate) experience: Option<Experience>,
     /// The state of the machine, for features.
     pub(crate) context: Context,
     order: Mutex<()>,
@@ -234,6 +237,11 @@ impl Builder {
         } else {
             (None, Arc::new(loaded.ensemble))
         };
+        let open = |path| Experience::open(path, threads, &gpus);
+        let experience = settings.experience.clone().map(open);
+        if let (Some(learner), Some(experience)) = (&learner, &experience) {
+            experience.rows().for_each(|row| learner.record(row));
+        }
         let inner = Arc::new(Inner {
             cpu: backends.cpu,
             gpus,
@@ -249,6 +257,7 @@ impl Builder {
             deadline: settings.deadline(),
             load: AtomicU64::new(0),
             context: Context::default(),
+            experience,
             order: Mutex::new(()),
         });
         let lanes = |gpu: &Arc<GpuSide>| GpuLanes {
@@ -374,6 +383,20 @@ impl Runtime {
     /// The background trainer; `None` when learning is switched off.
     pub fn learner(&self) -> Option<&Learner> {
         self.inner.learner.as_ref()
+    }
+
+    /// How many calls of earlier processes this begins with, or why the file that settings name was refused.
+    ///
+    /// # Errors
+    /// What is wrong with the file. The runtime works without it, or has begun it anew.
+    pub fn experience(&self) -> Result<usize, ExperienceError> {
+        match &self.inner.experience {
+            Some(experience) => match experience.error() {
+                Some(error) => Err(error.clone()),
+                None => Ok(experience.count()),
+            },
+            None => Ok(0),
+        }
     }
 
     /// Worker threads of the CPU side.
