@@ -10,6 +10,7 @@ use crossover::kernels::interp::{self, Data};
 use crossover::kernels::ir::{Kernel, Param, ParamKind, Type};
 use crossover::kernels::random::Random;
 use crossover::ml::dataset::Row;
+use crossover::ml::features::{Feature, Group};
 use crossover::{Buffer, Device, DynArg, Element, Error, Handle, Runtime};
 
 use crate::families::Specimen;
@@ -88,11 +89,9 @@ pub(crate) fn measure(
         return Ok(Err(rejected));
     }
     let mut rows = Vec::new();
-    let [least, most] = [POINTS[0], points_max(&kernel, specimen, rng)];
+    let most = points_max(&kernel, specimen, rng);
     for at in 0..SIZES {
-        // Evenly along the logarithm, each somewhere in its part.
-        let share = (at as f64 + rng.below(1000) as f64 / 1000.0) / SIZES as f64;
-        let n = (least.ln() + share * (most / least).ln()).exp() as usize;
+        let n = points(at, most, rng);
         let (data, grid) = specimen.arguments(rng, n);
         let mut held = hold(rt, &kernel, &data)?;
         let explained =
@@ -109,6 +108,48 @@ pub(crate) fn measure(
         }
     }
     Ok(Ok(rows))
+}
+
+/// Describes anew a kernel that was measured before: its rows with the features that it has now, and the times,
+/// the state and the speeds of the machine as they were.
+///
+/// # Errors
+/// As [`measure`].
+pub(crate) fn describe(
+    rt: &Runtime,
+    specimen: &Specimen,
+    rng: &mut Random,
+    measured: &[&Row],
+) -> anyhow::Result<Vec<Row>> {
+    let kernel = specimen.build()?;
+    let handle = rt.adopt(kernel.clone(), "described");
+    // In step with the random numbers of its measuring.
+    specimen.arguments(rng, CHECKED);
+    let most = points_max(&kernel, specimen, rng);
+    let mut rows = Vec::new();
+    for at in 0..SIZES {
+        let n = points(at, most, rng);
+        let (data, grid) = specimen.arguments(rng, n);
+        let items: u64 = grid.iter().map(|&g| u64::from(g)).product();
+        let Some(&row) = measured.iter().find(|row| row.n == items) else { continue };
+        let mut held = hold(rt, &kernel, &data)?;
+        let call = rt.call_handle(&handle, &mut held).grid(grid).device(Device::Cpu);
+        let mut features = call.explain()?.features;
+        for feature in Feature::ALL {
+            if matches!(feature.info().group, Group::Contextual | Group::Device) {
+                features.set(feature, row.features.get(feature).unwrap_or(f64::NAN));
+            }
+        }
+        rows.push(Row { features, ..row.clone() });
+    }
+    Ok(rows)
+}
+
+/// Points of a size: evenly along the logarithm, each somewhere in its part.
+fn points(at: usize, most: f64, rng: &mut Random) -> usize {
+    let least = POINTS[0];
+    let share = (at as f64 + rng.below(1000) as f64 / 1000.0) / SIZES as f64;
+    (least.ln() + share * (most / least).ln()).exp() as usize
 }
 
 /// Points of the largest size.
@@ -255,8 +296,9 @@ fn hold(rt: &Runtime, kernel: &Kernel, data: &[Data]) -> anyhow::Result<Vec<DynA
 
 #[cfg(test)]
 mod tests {
-    use super::{Rejected, SIZES, check, measure};
+    use super::{Rejected, SIZES, check, describe, measure};
     use crate::families::{FAMILIES, Specimen, kernel, rng};
+    use crossover::ml::features::Feature;
     use crossover::{Device, Runtime};
 
     #[test]
@@ -284,6 +326,21 @@ mod tests {
             assert_eq!(row.seconds[Device::Gpu as usize].is_some(), rt.adapter().is_some());
         }
         assert!(rows.windows(2).all(|pair| pair[0].n < pair[1].n));
+    }
+
+    #[test]
+    fn described_anew_a_kernel_has_its_features_and_keeps_its_times() {
+        let rt = Runtime::new().expect("a runtime");
+        let (family, specimen) = kernel(5, 4);
+        let rows = measure(&rt, family, "loops-5-4", &specimen, &mut rng(5, 4, 1)).expect("memory");
+        let rows = rows.unwrap_or_else(|rejected| panic!("{rejected}"));
+        let measured: Vec<_> = rows.iter().collect();
+        let again = describe(&rt, &specimen, &mut rng(5, 4, 1), &measured).expect("memory");
+        assert_eq!(again.len(), rows.len());
+        for (row, again) in rows.iter().zip(&again) {
+            assert_eq!((row.n, row.seconds), (again.n, again.seconds));
+            assert_eq!(row.features.get(Feature::Flops), again.features.get(Feature::Flops));
+        }
     }
 
     #[test]

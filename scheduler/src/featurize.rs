@@ -40,13 +40,13 @@ pub(crate) fn featurize(call: Placing<'_>, at: usize, moves: &Moves, moment: Mom
         Some(Arg::Buffer { len, .. }) => Some(f64::from(*len)),
         Some(Arg::Scalar(_)) | None => None,
     };
-    let profile = profile(&prepared.source, &scalar, &length);
+    let source = profile(&prepared.source, &scalar, &length);
     let calibration = inner.calibration_with(at);
     let mut features = calibration.features();
     let bytes = buffer_bytes(prepared, args);
     let n = items(grid) as f64;
-    fixed(&mut features, &profile, &bytes, n);
-    sized(&mut features, &profile, &bytes, &calibration, grid);
+    fixed(&mut features, &source, &bytes, n);
+    sized(&mut features, &source, &bytes, &calibration, grid);
     if let Some(side) = inner.gpus.get(at) {
         let jobs = inner.jobs(Seat::Gpu(at));
         features.set(Feature::BatchedCalls, 1.0 + jobs as f64);
@@ -57,8 +57,12 @@ pub(crate) fn featurize(call: Placing<'_>, at: usize, moves: &Moves, moment: Mom
     features.set(Feature::Visits, moment.visits as f64);
     features.set(Feature::OwnJobs, inner.jobs_all() as f64);
     inner.context.features(&mut features, calibration.cpu.cores as f64);
-    roofline(&mut features, &profile, &bytes, &calibration, n);
-    let work = n * profile.weighted_operations().max(1.0);
+    // What runs is what the passes leave: transcendental functions are arithmetic
+    // there, and nothing is computed twice.
+    let compiled = profile(&prepared.kernel, &scalar, &length);
+    let ops = compiled.weighted_operations() * n;
+    roofline(&mut features, &source, ops, &bytes, &calibration, n);
+    let work = n * source.weighted_operations().max(1.0);
     Described { features, log2_work: work.max(1.0).log2() }
 }
 
@@ -192,8 +196,14 @@ fn on_gpu(
 }
 
 /// The roofline terms: the longer of arithmetic and memory, and what starting costs.
-fn roofline(features: &mut Features, p: &Profile, bytes: &Bytes, c: &Calibration, n: f64) {
-    let ops = p.weighted_operations() * n;
+fn roofline(
+    features: &mut Features,
+    p: &Profile,
+    ops: f64,
+    bytes: &Bytes,
+    c: &Calibration,
+    n: f64,
+) {
     // What is accessed again soon comes from a cache: each buffer moves at least once, and gathers
     // and strided accesses move lines.
     let accessed = (p.load_bytes + p.store_bytes) * n;

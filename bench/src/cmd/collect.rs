@@ -29,12 +29,19 @@ pub(crate) struct Args {
     /// Stop after so many kernels of this run.
     #[arg(long)]
     kernels: Option<u64>,
+    /// Measure kernels of these families alone.
+    #[arg(long, value_delimiter = ',', value_name = "NAME")]
+    families: Vec<String>,
     /// The seed of the sequence of kernels.
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// Instead of measuring, write the rows of these sets to one, each row once.
     #[arg(long, num_args = 1.., value_name = "SET")]
     merge: Vec<PathBuf>,
+    /// Instead of measuring, describe the kernels of this set anew, as after a change of how features are counted;
+    /// times, and what was known of the machine, are kept.
+    #[arg(long, value_name = "SET")]
+    again: Option<PathBuf>,
     /// Instead of measuring, say what the set covers.
     #[arg(long)]
     coverage: bool,
@@ -43,6 +50,9 @@ pub(crate) struct Args {
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if !args.merge.is_empty() {
         return merge(&args.merge, &args.out);
+    }
+    if let Some(set) = &args.again {
+        return describe(&load(set)?, &args.out);
     }
     if !args.coverage {
         measure(args)?;
@@ -66,13 +76,19 @@ fn measure(args: &Args) -> anyhow::Result<()> {
         false => 0,
     };
     println!("kernels  from number {first} of seed {}, into {}", args.seed, args.out.display());
+    let is_wanted = wanted(&args.families)?;
     let limit = Duration::try_from_secs_f64(args.minutes * 60.0)?;
     let bar = ProgressBar::new(limit.as_secs());
     bar.set_style(ProgressStyle::with_template("{bar:30} {msg} {elapsed}")?);
     let start = Instant::now();
-    let last = args.kernels.map_or(u64::MAX, |kernels| first.saturating_add(kernels));
-    let (mut rows, mut number) = (0, first);
-    while start.elapsed() < limit && number < last {
+    let most = args.kernels.unwrap_or(u64::MAX);
+    let (mut rows, mut kernels, mut number) = (0, 0, first);
+    while start.elapsed() < limit && kernels < most {
+        if !is_wanted[number as usize % FAMILIES.len()] {
+            number += 1;
+            continue;
+        }
+        kernels += 1;
         match kernel(&rt, args.seed, number)? {
             Ok(measured) => {
                 rows += measured.len();
@@ -82,21 +98,66 @@ fn measure(args: &Args) -> anyhow::Result<()> {
         }
         number += 1;
         bar.set_position(start.elapsed().as_secs());
-        bar.set_message(format!("{} kernels, {rows} rows", number - first));
+        bar.set_message(format!("{kernels} kernels, {rows} rows"));
     }
     bar.finish_and_clear();
-    println!("{rows} rows of {} kernels appended to {}", number - first, args.out.display());
+    println!("{rows} rows of {kernels} kernels appended to {}", args.out.display());
     Ok(())
+}
+
+/// Which families are measured: those named, or all.
+fn wanted(names: &[String]) -> anyhow::Result<[bool; FAMILIES.len()]> {
+    for name in names {
+        if FAMILIES.iter().all(|(family, _)| family != name) {
+            let all: Vec<&str> = FAMILIES.iter().map(|(family, _)| *family).collect();
+            bail!("`{name}` is no family; there are {}", all.join(", "));
+        }
+    }
+    Ok(FAMILIES.map(|(family, _)| names.is_empty() || names.iter().any(|name| name == family)))
+}
+
+/// Writes the rows of a set with the features that their calls have now. The machine is to be the same.
+fn describe(data: &Dataset, out: &Path) -> anyhow::Result<ExitCode> {
+    let rt = super::runtime()?;
+    if out.exists() {
+        bail!("{} is there already", out.display());
+    }
+    let bar = ProgressBar::new(data.by_kernel().len() as u64);
+    let (mut written, mut passed_over) = (0, 0);
+    for (name, numbers) in data.by_kernel() {
+        bar.inc(1);
+        let measured: Vec<&Row> = numbers.iter().map(|&at| &data.rows()[at]).collect();
+        let Some((_, seed, number)) = parts(name) else {
+            passed_over += measured.len();
+            continue;
+        };
+        let (_, specimen) = families::kernel(seed, number);
+        let mut rng = families::rng(seed, number, 1);
+        let rows = specimen::describe(&rt, &specimen, &mut rng, &measured)?;
+        written += rows.len();
+        passed_over += measured.len() - rows.len();
+        Dataset::append(out, &rows)?;
+    }
+    bar.finish_and_clear();
+    println!("{written} rows in {}; {passed_over} of other kernels left out", out.display());
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Family, seed and number of a kernel, from its name.
+fn parts(kernel: &str) -> Option<(&str, u64, u64)> {
+    let (rest, number) = kernel.rsplit_once('-')?;
+    let (family, seed) = rest.rsplit_once('-')?;
+    Some((family, seed.parse().ok()?, number.parse().ok()?))
 }
 
 /// The number after the last kernel of a seed that is in a set.
 fn next(data: &Dataset, seed: u64) -> u64 {
-    let number = |row: &Row| {
-        let (rest, number) = row.kernel.rsplit_once('-')?;
-        let (_, of) = rest.rsplit_once('-')?;
-        (of.parse() == Ok(seed)).then(|| number.parse::<u64>().ok())?
-    };
-    data.rows().iter().filter_map(number).max().map_or(0, |last| last + 1)
+    let parts = data.rows().iter().filter_map(|row| parts(&row.kernel));
+    parts
+        .filter(|(_, of, _)| *of == seed)
+        .map(|(_, _, number)| number)
+        .max()
+        .map_or(0, |last| last + 1)
 }
 
 /// What a kernel takes at several sizes.

@@ -5,6 +5,10 @@ use crossover::kernels::random::Random;
 use super::code::{Code, Mix, factor};
 use super::{Draft, Len, Slot, Specimen};
 
+/// Added to what a loop hands on to its next passage: else values fade to numbers so small that processors
+/// are slow with them, as no program's do that somebody uses.
+const KEPT: f32 = 0.25;
+
 /// So many operations: few more often than many.
 fn some(rng: &mut Random, most: usize) -> usize {
     let log = (most as f64).ln() * rng.below(1000) as f64 / 1000.0;
@@ -218,7 +222,7 @@ pub(super) fn loops(rng: &mut Random) -> Specimen {
                 false => "",
             };
             draft.line(&format!(
-                "    let mut a = {x}[id.x];\n    let mut b = 0.5;\n    for _ in 0..{m} {{\n{lines}    b = a * 0.5;\n    a = {value};\n{inner}    }}\n    {y}[id.x] = a + b;\n"
+                "    let mut a = {x}[id.x];\n    let mut b = 0.5;\n    for _ in 0..{m} {{\n{lines}    b = a * 0.5;\n    a = {value} + {KEPT};\n{inner}    }}\n    {y}[id.x] = a + b;\n"
             ));
             draft.finish(&format!("grid = {y}.len(), contract"))
         }
@@ -249,7 +253,7 @@ pub(super) fn branches(rng: &mut Random) -> Specimen {
             let [lines, value] = Code::new("v", &["a", "s"]).floats(rng, count, mix);
             // How soon it ends differs from point to point.
             draft.line(&format!(
-                "    let s = {x}[id.x];\n    let mut a = s;\n    let mut left = (s + 1.0) * 0.5;\n    for _ in 0..{m} {{\n        if left < 0.0 {{\n            break;\n        }}\n{lines}        a = {value};\n        left -= 0.02;\n    }}\n    {y}[id.x] = a;\n"
+                "    let s = {x}[id.x];\n    let mut a = s;\n    let mut left = (s + 1.0) * 0.5;\n    for _ in 0..{m} {{\n        if left < 0.0 {{\n            break;\n        }}\n{lines}        a = {value} + {KEPT};\n        left -= 0.02;\n    }}\n    {y}[id.x] = a;\n"
             ));
             draft.finish(&format!("grid = {y}.len(), contract"))
         }
@@ -260,7 +264,7 @@ pub(super) fn branches(rng: &mut Random) -> Specimen {
             let count = 1 + rng.below(6);
             let [lines, value] = Code::new("v", &["a", "0.25"]).floats(rng, count, mix);
             draft.line(&format!(
-                "    let mut a = {x}[id.x];\n    for _ in 0..({words}[id.x] % {most}) {{\n{lines}        a = {value};\n    }}\n    {y}[id.x] = a;\n"
+                "    let mut a = {x}[id.x];\n    for _ in 0..({words}[id.x] % {most}) {{\n{lines}        a = {value} + {KEPT};\n    }}\n    {y}[id.x] = a;\n"
             ));
             draft.finish(&format!("grid = {y}.len(), contract"))
         }
@@ -316,7 +320,7 @@ pub(super) fn mixed(rng: &mut Random) -> Specimen {
         false => String::new(),
     };
     draft.line(&format!(
-        "{before}    let mut s = {start};\n    for _ in 0..{m} {{\n{inside}        s = {next};\n    }}\n{branch}    {y}[id.x] = s;\n"
+        "{before}    let mut s = {start};\n    for _ in 0..{m} {{\n{inside}        s = {next} + {KEPT};\n    }}\n{branch}    {y}[id.x] = s;\n"
     ));
     draft.finish(&format!("grid = {y}.len(), contract"))
 }
