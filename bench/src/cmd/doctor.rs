@@ -47,6 +47,11 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let (model, generation) = rt.model();
     println!("model       {model}, generation {generation}");
     println!("policy      {}", settings.policy);
+    match (&settings.experience, rt.experience()) {
+        (None, _) => println!("experience  none kept (setting `experience`)"),
+        (Some(file), Ok(calls)) => println!("experience  {calls} calls in {}", file.display()),
+        (Some(_), Err(error)) => println!("experience  refused: {error}"),
+    }
     speeds(&rt);
     if let Some(file) = file {
         let took_s = rt.calibration().took_s;

@@ -96,11 +96,31 @@ fn found(data: &Dataset, usual: &TrainOptions, args: &Args) -> anyhow::Result<Tr
     let lines = search::compare(data, &kinds, seeds, &mut |seed| bar.set_position(seed))?;
     bar.finish_and_clear();
     println!("\none network of each kind, over {seeds} other splits:");
-    let nll = |line: &Line| line.spread(|m| m.nll).0;
-    let better = nll(&lines[1]) < nll(&lines[0]);
+    let gain = gain(&lines[0], &lines[1]);
     print!("{}", Comparison { lines });
-    println!("taken      the {} one", if better { "found" } else { "usual" });
+    let better = gain.mean > 2.0 * gain.error;
+    println!(
+        "taken      the {} one: the found one gains {:.3} ± {:.3} of NLL, splits paired",
+        if better { "found" } else { "usual" },
+        gain.mean,
+        gain.error,
+    );
     Ok(if better { winner } else { usual.clone() })
+}
+
+/// What a model gains over another, split by split: the mean, and its standard error.
+struct Gain {
+    mean: f64,
+    error: f64,
+}
+
+fn gain(usual: &Line, found: &Line) -> Gain {
+    let pairs = usual.seeds.iter().zip(&found.seeds);
+    let gains: Vec<f64> = pairs.map(|(usual, found)| usual.nll - found.nll).collect();
+    let count = gains.len() as f64;
+    let mean = gains.iter().sum::<f64>() / count;
+    let squares = gains.iter().map(|gain| (gain - mean).powi(2)).sum::<f64>();
+    Gain { mean, error: (squares / (count - 1.0).max(1.0) / count).sqrt() }
 }
 
 fn show(scored: &Scored) -> String {
@@ -156,4 +176,29 @@ fn bar(length: u64, what: &'static str) -> anyhow::Result<ProgressBar> {
     bar.set_style(ProgressStyle::with_template("{bar:30} {pos}/{len} {msg} {elapsed}")?);
     bar.set_message(what);
     Ok(bar)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::gain;
+    use crossover::ml::eval::{Line, judge};
+    use crossover::ml::{Features, Prediction, Row};
+
+    /// Splits in which the model is wrong by these.
+    fn line(wrong: &[f64]) -> Line {
+        let row = Row::new("k", "f", 1, Features::missing(), [Some(1.0), None]);
+        let judged = |wrong: &f64| {
+            judge(std::slice::from_ref(&row), |_| Prediction::new([*wrong; 2], [1.0; 2], 0.0))
+        };
+        Line { model: "m".to_owned(), seeds: wrong.iter().map(judged).collect() }
+    }
+
+    #[test]
+    fn what_differs_by_less_than_its_noise_is_not_believed() {
+        let usual = line(&[1.0, 1.0, 1.0, 1.0, 1.0]);
+        let noise = gain(&usual, &line(&[0.2, 1.4, 0.9, 1.2, 1.1]));
+        assert!(noise.mean < 2.0 * noise.error);
+        let better = gain(&usual, &line(&[0.2, 0.4, 0.3, 0.2, 0.1]));
+        assert!(better.mean > 2.0 * better.error);
+    }
 }
