@@ -9,6 +9,7 @@ use crossover::kernels::exec::{Deadline, Grid};
 use crossover::kernels::interp::{self, Data};
 use crossover::kernels::ir::{Kernel, Param, ParamKind, Type};
 use crossover::kernels::random::Random;
+use crossover::ml::Features;
 use crossover::ml::dataset::Row;
 use crossover::ml::features::{Feature, Group};
 use crossover::{Buffer, Device, DynArg, Element, Error, Handle, Runtime};
@@ -102,7 +103,9 @@ pub(crate) fn measure(
             Err(_) => break,
         };
         let items = grid.iter().map(|&g| u64::from(g)).product();
-        rows.push(Row::new(name, family, items, explained.features, seconds));
+        let mut features = explained.features;
+        forget_moment(&mut features);
+        rows.push(Row::new(name, family, items, features, seconds));
         if seconds.iter().flatten().any(|s| *s > LONG_S) {
             break;
         }
@@ -110,8 +113,8 @@ pub(crate) fn measure(
     Ok(Ok(rows))
 }
 
-/// Describes anew a kernel that was measured before: its rows with the features that it has now, and the times,
-/// the state and the speeds of the machine as they were.
+/// Describes anew a kernel that was measured before: its rows with the features that it has now, and the times and
+/// the speeds of the machine as they were.
 ///
 /// # Errors
 /// As [`measure`].
@@ -135,14 +138,23 @@ pub(crate) fn describe(
         let mut held = hold(rt, &kernel, &data)?;
         let call = rt.call_handle(&handle, &mut held).grid(grid).device(Device::Cpu);
         let mut features = call.explain()?.features;
-        for feature in Feature::ALL {
-            if matches!(feature.info().group, Group::Contextual | Group::Device) {
-                features.set(feature, row.features.get(feature).unwrap_or(f64::NAN));
-            }
+        for feature in Feature::ALL.into_iter().filter(|f| f.info().group == Group::Device) {
+            features.set(feature, row.features.get(feature).unwrap_or(f64::NAN));
         }
+        forget_moment(&mut features);
         rows.push(Row { features, ..row.clone() });
     }
     Ok(rows)
+}
+
+/// Leaves out what depends on the moment: here it is what measuring itself does. Calls before and the time since
+/// the last one follow from the size, and a model would take them for it.
+fn forget_moment(features: &mut Features) {
+    let of_moment = |feature: &Feature| {
+        let own = matches!(feature, Feature::PipelineCached | Feature::BatchedCalls);
+        own || feature.info().group == Group::Contextual
+    };
+    Feature::ALL.into_iter().filter(of_moment).for_each(|f| features.set(f, f64::NAN));
 }
 
 /// Points of a size: evenly along the logarithm, each somewhere in its part.
@@ -340,6 +352,7 @@ mod tests {
         for (row, again) in rows.iter().zip(&again) {
             assert_eq!((row.n, row.seconds), (again.n, again.seconds));
             assert_eq!(row.features.get(Feature::Flops), again.features.get(Feature::Flops));
+            assert_eq!(row.features.get(Feature::Visits), None, "it says which size this is");
         }
     }
 

@@ -5,8 +5,8 @@ use crossover_ml::{Ensemble, weights};
 use crate::config::Settings;
 use crate::error::Error;
 
-/// The weights that come with the library, trained from measured runs by `crossover collect` and
-/// `crossover-train`.
+/// The weights that come with the library, trained by `crossover train` from measured runs of
+/// `crossover collect`.
 static SHIPPED: &[u8] = include_bytes!("../models/base.safetensors");
 
 /// The weights that come with the library, as a safetensors file.
