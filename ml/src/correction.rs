@@ -18,7 +18,8 @@
 //! Small changes, within the noise of a run but all in one direction, are found by Page–Hinkley.
 //! Nothing decays by itself, so that what happens rarely is not forgotten.
 //!
-//! Before the first measurement the posterior is the prior.
+//! Before the first measurement the posterior is the prior. Where that measurement is far from it, the prior
+//! is trusted less in all else that it says of the kernel.
 
 use crate::prediction::{Prediction, Side};
 use serde::de::Error as _;
@@ -107,6 +108,11 @@ const Z90: f64 = 1.645;
 /// How fast the width of intervals follows what was outside, and its least and largest value.
 const WIDTH_STEP: f64 = 0.15;
 const WIDTHS: [f64; 2] = [0.5, 16.0];
+
+/// How heavy the tails of the model's errors are taken to be, as Student's degrees of freedom; and by how much
+/// variances grow at most.
+const DEGREES_OF_FREEDOM: f64 = 4.0;
+const WIDENED_MAX: f64 = 25.0;
 
 /// At most so many sizes of a kernel get a cell of their own.
 const CELLS_MAX: usize = 24;
@@ -331,9 +337,22 @@ impl Correction {
                 self.jump(i, opened, &row, level, extra);
             }
         }
+        if self.visits == [0; 2] {
+            self.widen(innovation * innovation / (known + noise));
+        }
         self.visits[i] += 1;
         let place = self.place(log2_items);
         self.runs[place] += 1;
+    }
+
+    /// After the first measurement, whose squared innovation was so many variances: what the model has said
+    /// of a kernel on which it errs far more than it believes is not believed of the other side and of other
+    /// sizes either. Variances grow as those of Student's distribution, given one of its variables.
+    fn widen(&mut self, squared: f64) {
+        let factor = ((DEGREES_OF_FREEDOM + squared) / (DEGREES_OF_FREEDOM + 1.0)).min(WIDENED_MAX);
+        if factor > 1.0 {
+            self.cov.iter_mut().chain(&mut self.cell_variance).for_each(|x| *x *= factor);
+        }
     }
 
     /// Keeps what was learned when the model is exchanged: `old` and `new` are both models'
@@ -622,11 +641,26 @@ mod tests {
         let here = correction.posterior(&prior(), 20.0);
         assert!((here.mean[0] + 7.0).abs() < 0.05, "{here:?}");
         assert!(here.mean[1] > -8.5 && here.mean[1] < -7.0, "the errors go together: {here:?}");
-        assert!(here.sd(Side::Cpu) < 0.2 && here.sd(Side::Gpu) < 1.6, "{here:?}");
+        assert!(here.sd(Side::Cpu) < 0.2 && here.sd(Side::Gpu) < 1.7, "{here:?}");
         let elsewhere = correction.posterior(&prior(), 26.0);
         assert!(elsewhere.mean[0] > -8.0, "other sizes learn most of it");
         assert!(elsewhere.sd(Side::Cpu) > here.sd(Side::Cpu));
         assert_eq!((correction.visits(Side::Cpu), correction.visits(Side::Gpu)), (1, 0));
+    }
+
+    #[test]
+    fn a_prior_that_errs_far_more_than_it_believes_is_not_believed_of_the_other_side() {
+        let sd_after = |log2_s: f64| {
+            let mut correction = Correction::new(&Hyper::default());
+            correction.observe(&prior(), 20.0, Side::Cpu, log2_s);
+            let here = correction.posterior(&prior(), 20.0);
+            assert!((here.mean[0] - log2_s).abs() < 1.0, "{here:?}");
+            here.sd(Side::Gpu)
+        };
+        let as_expected = sd_after(prior().mean[0]);
+        assert!(as_expected < prior().sd(Side::Gpu));
+        assert!(sd_after(prior().mean[0] + 14.0) > 2.0 * as_expected);
+        assert!(sd_after(prior().mean[0] + 60.0) <= 5.01 * as_expected, "within limits");
     }
 
     #[test]

@@ -249,7 +249,8 @@ fn a_batch_of_submitted_calls_does_not_try_a_device_once_for_each() {
         ticket.wait().expect("runs");
     }
     let tried = rt.ledger().rows().iter().filter(|row| row.why == Why::Explore).count();
-    assert!(tried <= 6, "{tried} of 64 calls were trials");
+    // The GPU comes closer as the CPU's queue grows, and a try cheaper.
+    assert!(tried <= 12, "{tried} of 64 calls were trials");
 }
 
 /// Takes as long as a knob says for one thread, another for two, and another for more.

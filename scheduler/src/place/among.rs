@@ -53,10 +53,16 @@ fn best(each: &[Arc<Decision>]) -> usize {
     (0..each.len()).min_by(|&a, &b| order(&each[a], &each[b])).unwrap_or(0)
 }
 
-/// Another GPU that is worth a try, where the best would run the call.
+/// A GPU other than the best that is worth a try.
 fn tried(call: Placing<'_>, each: &[Arc<Decision>], best: usize) -> Option<usize> {
     let decision = &each[best];
-    if decision.device != Device::Gpu || decision.why != Why::Faster {
+    if decision.device == Device::Cpu {
+        // Beside the CPU each is judged alone.
+        let is_tried =
+            |at: &usize| (each[*at].device, &each[*at].why) == (Device::Gpu, &Why::Explore);
+        return (0..each.len()).find(is_tried);
+    }
+    if decision.why != Why::Faster {
         return None;
     }
     let best_s = gpu(decision).total_s();
