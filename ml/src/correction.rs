@@ -21,6 +21,7 @@
 //! Before the first measurement the posterior is the prior. Where that measurement is far from it, the prior
 //! is trusted less in all else that it says of the kernel.
 
+use crate::gaussian::Gaussian;
 use crate::prediction::{Prediction, Side};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -135,9 +136,7 @@ pub struct Correction {
     /// The bucket of each cell.
     buckets: Vec<i32>,
     /// Intercepts, slopes, then two cell terms a bucket.
-    mean: Vec<f64>,
-    /// Its covariance, row by row.
-    cov: Vec<f64>,
+    state: Gaussian,
     noise_variance: [f64; 2],
     visits: [u64; 2],
     drift: [Drift; 2],
@@ -178,8 +177,7 @@ impl Correction {
             origin: 0.0,
             cell_variance: [0.0; 2],
             buckets: Vec::new(),
-            mean: Vec::new(),
-            cov: Vec::new(),
+            state: Gaussian::default(),
             noise_variance: [hyper.noise_sd * hyper.noise_sd; 2],
             visits: [0; 2],
             drift: Default::default(),
@@ -228,12 +226,12 @@ impl Correction {
     /// Never allocates.
     #[must_use]
     pub fn posterior(&self, prior: &Prediction, log2_items: f64) -> Prediction {
-        if self.mean.is_empty() {
+        if self.state.is_empty() {
             return *prior;
         }
         let rows = Side::ALL.map(|side| self.row(side, log2_items));
-        let mean = [0, 1].map(|i| prior.mean[i] + self.value(&rows[i]));
-        let mut cov = [0, 1].map(|i| [0, 1].map(|j| self.covariance(&rows[i], &rows[j])));
+        let mean = [0, 1].map(|i| prior.mean[i] + self.state.value(&rows[i]));
+        let mut cov = [0, 1].map(|i| [0, 1].map(|j| self.state.covariance(&rows[i], &rows[j])));
         if self.cell(log2_items).is_none() {
             (0..2).for_each(|i| cov[i][i] += self.cell_variance[i]);
         }
@@ -246,7 +244,7 @@ impl Correction {
     #[must_use]
     pub fn interval90(&self, posterior: &Prediction, side: Side) -> (f64, f64) {
         let i = side.index();
-        let half = if self.mean.is_empty() {
+        let half = if self.state.is_empty() {
             Z90 * posterior.sd(side)
         } else {
             let variance = posterior.cov[i][i].max(0.0) + self.noise_variance[i];
@@ -263,7 +261,7 @@ impl Correction {
         let (i, other) = (side.index(), side.other().index());
         let is_same = bucket_of(log2_items) == bucket_of(run_items);
         let noise = self.noise_variance[i];
-        let (told, variance) = if self.mean.is_empty() {
+        let (told, variance) = if self.state.is_empty() {
             let own = prior.cov[i][i];
             let share = if is_same { 1.0 } else { self.hyper.intercept_share };
             let slope = self.hyper.slope_sd * (run_items - log2_items);
@@ -273,8 +271,9 @@ impl Correction {
             let run = self.row(side, run_items);
             let outside = self.cell_outside(run_items, i);
             let same = if is_same { outside } else { 0.0 };
-            let told = self.covariance(&own, &run) + same - self.covariance(&others, &run);
-            (told, self.covariance(&run, &run) + outside)
+            let told =
+                self.state.covariance(&own, &run) + same - self.state.covariance(&others, &run);
+            (told, self.state.covariance(&run, &run) + outside)
         };
         told.abs() / (variance.max(0.0) + noise).sqrt()
     }
@@ -300,16 +299,16 @@ impl Correction {
         if !prior_is_usable || !numbers.iter().all(|x| x.is_finite()) {
             return;
         }
-        if self.mean.is_empty() {
+        if self.state.is_empty() {
             self.begin(prior, log2_items);
         }
         self.add_cell(log2_items);
         let i = side.index();
         let row = self.row(side, log2_items);
-        let innovation = log2_seconds - prior.mean[i] - self.value(&row);
+        let innovation = log2_seconds - prior.mean[i] - self.state.value(&row);
         let extra = extra_sd * extra_sd + self.cell_outside(log2_items, i);
         let noise = self.noise_variance[i] + extra;
-        let known = self.covariance(&row, &row).max(0.0);
+        let known = self.state.covariance(&row, &row).max(0.0);
         let limit = self.hyper.clip_sd * (known + noise).sqrt();
         let doubt = self.doubt(side, log2_items);
         self.learn_width(i, innovation / (known + noise).sqrt());
@@ -319,8 +318,8 @@ impl Correction {
             Kind::Spike => self.slow[i] = (self.slow[i].0 + 1, self.slow[i].1 + innovation),
             Kind::Usual => {
                 self.follow_drift(i, innovation, known + noise);
-                let known = self.covariance(&row, &row).max(0.0);
-                self.update(&row, innovation, known + noise);
+                let known = self.state.covariance(&row, &row).max(0.0);
+                self.state.update(&row, innovation, known + noise);
                 let shown = innovation.clamp(-limit, limit);
                 self.learn_noise(i, known, shown * shown - known - extra);
             }
@@ -351,17 +350,18 @@ impl Correction {
     fn widen(&mut self, squared: f64) {
         let factor = ((DEGREES_OF_FREEDOM + squared) / (DEGREES_OF_FREEDOM + 1.0)).min(WIDENED_MAX);
         if factor > 1.0 {
-            self.cov.iter_mut().chain(&mut self.cell_variance).for_each(|x| *x *= factor);
+            self.state.widen(factor);
+            self.cell_variance.iter_mut().for_each(|x| *x *= factor);
         }
     }
 
     /// Keeps what was learned when the model is exchanged: `old` and `new` are both models'
     /// predictions for one typical call of this kernel.
     pub fn rebase(&mut self, old: &Prediction, new: &Prediction) {
-        for (i, intercept) in self.mean.iter_mut().take(2).enumerate() {
+        for i in 0..2 {
             let shift = old.mean[i] - new.mean[i];
             if shift.is_finite() {
-                *intercept += shift;
+                self.state.shift(i, shift);
             }
         }
     }
@@ -371,17 +371,16 @@ impl Correction {
     fn begin(&mut self, prior: &Prediction, log2_items: f64) {
         let share = self.hyper.intercept_share.clamp(0.0, 1.0);
         self.origin = log2_items;
-        self.mean = vec![0.0; SHARED];
-        self.cov = vec![0.0; SHARED * SHARED];
+        self.state = Gaussian::zeros(SHARED);
         let correlation = prior.correlation();
         let sd = Side::ALL.map(|side| prior.sd(side).max(1e-3));
         for i in 0..2 {
             self.cell_variance[i] = sd[i] * sd[i] * (1.0 - share);
             for j in 0..2 {
                 let together = if i == j { 1.0 } else { correlation };
-                self.cov[i * SHARED + j] = sd[i] * sd[j] * together * share;
+                self.state.relate(i, j, sd[i] * sd[j] * together * share);
                 let slope = self.hyper.slope_sd * self.hyper.slope_sd;
-                self.cov[(i + 2) * SHARED + j + 2] = slope * together;
+                self.state.relate(i + 2, j + 2, slope * together);
             }
         }
     }
@@ -406,20 +405,10 @@ impl Correction {
         if self.cell(log2_items).is_some() || self.buckets.len() >= CELLS_MAX {
             return;
         }
-        let old = self.mean.len();
-        let new = old + 2;
-        let mut cov = vec![0.0; new * new];
-        for (to, from) in cov.chunks_exact_mut(new).zip(self.cov.chunks_exact(old)) {
-            to[..old].copy_from_slice(from);
-        }
-        for i in 0..2 {
-            cov[(old + i) * new + old + i] = self.cell_variance[i];
-        }
+        self.state.extend(&self.cell_variance);
         self.doubts.insert(self.buckets.len(), [1.0; 2]);
         self.runs.insert(self.buckets.len(), 0);
         self.buckets.push(bucket_of(log2_items));
-        self.mean.resize(new, 0.0);
-        self.cov = cov;
     }
 
     /// The row of the observation matrix: which states a measurement sees, and how much of each.
@@ -430,36 +419,6 @@ impl Correction {
             None => (i, 0.0),
         };
         [(i, 1.0), (2 + i, log2_items - self.origin), cell]
-    }
-
-    fn value(&self, row: &[(usize, f64); TOUCHED]) -> f64 {
-        row.iter().map(|&(at, factor)| self.mean[at] * factor).sum()
-    }
-
-    fn covariance(&self, a: &[(usize, f64); TOUCHED], b: &[(usize, f64); TOUCHED]) -> f64 {
-        let states = self.mean.len();
-        let row = |(at, factor): (usize, f64)| {
-            let sum: f64 = b.iter().map(|&(other, f)| self.cov[at * states + other] * f).sum();
-            factor * sum
-        };
-        a.iter().map(|&entry| row(entry)).sum()
-    }
-
-    /// The Kalman update by one measurement.
-    fn update(&mut self, row: &[(usize, f64); TOUCHED], innovation: f64, variance: f64) {
-        let states = self.mean.len();
-        let with_row = |at: usize| -> f64 {
-            row.iter().map(|&(other, factor)| self.cov[at * states + other] * factor).sum()
-        };
-        let cross: Vec<f64> = (0..states).map(with_row).collect();
-        for (i, a) in cross.iter().enumerate() {
-            self.mean[i] += a / variance * innovation;
-            for (j, b) in cross.iter().enumerate() {
-                self.cov[i * states + j] -= a * b / variance;
-            }
-            let diagonal = &mut self.cov[i * states + i];
-            *diagonal = diagonal.max(0.0);
-        }
     }
 
     /// What a measurement is that lies so many limits above what was believed of a side, and what that
@@ -525,11 +484,10 @@ impl Correction {
         innovation: f64,
         extra: f64,
     ) {
-        let states = self.mean.len();
-        self.cov[opened * states + opened] += innovation * innovation;
+        self.state.open(opened, innovation * innovation);
         self.drift[i] = Drift::default();
-        let variance = self.covariance(row, row).max(0.0) + self.noise_variance[i] + extra;
-        self.update(row, innovation, variance);
+        let variance = self.state.covariance(row, row).max(0.0) + self.noise_variance[i] + extra;
+        self.state.update(row, innovation, variance);
     }
 
     /// Opens a side's intercept when its innovations keep pointing one way.
@@ -540,8 +498,7 @@ impl Correction {
         }
         let (slack, threshold) = (self.hyper.drift_slack, self.hyper.drift_threshold);
         if self.drift[i].observe(innovation / variance.sqrt(), slack, threshold) {
-            let states = self.mean.len();
-            self.cov[i * states + i] += self.excursion[i] * self.excursion[i];
+            self.state.open(i, self.excursion[i] * self.excursion[i]);
             self.noise_variance[i] = self.noise_variance[i].min(4.0 * self.hyper.noise_sd.powi(2));
         }
     }
@@ -573,12 +530,11 @@ impl Correction {
 impl Correction {
     /// Whether the parts fit together and can be computed with.
     fn is_valid(&self) -> bool {
-        let states = if self.mean.is_empty() { 0 } else { SHARED + 2 * self.buckets.len() };
-        let numbers = self.mean.iter().chain(&self.cov).chain(&self.noise_variance);
-        let mut numbers = numbers.chain(&self.cell_variance).chain([&self.origin]);
+        let states = if self.state.is_empty() { 0 } else { SHARED + 2 * self.buckets.len() };
+        let numbers = self.noise_variance.iter().chain(&self.cell_variance);
+        let mut numbers = numbers.chain([&self.origin]);
         let widths = WIDTHS[0]..=WIDTHS[1];
-        self.mean.len() == states
-            && self.cov.len() == states * states
+        self.state.is_of(states)
             && self.buckets.len() <= CELLS_MAX
             && self.doubts.len() == self.buckets.len() + 1
             && self.runs.len() == self.doubts.len()
@@ -762,7 +718,7 @@ mod tests {
         let back: Correction = serde_json::from_value(value.clone()).unwrap();
         let there = |c: &Correction| c.posterior(&prior(), 21.0);
         assert_eq!(there(&before), there(&back));
-        value["cov"].as_array_mut().unwrap().pop();
+        value["state"]["cov"].as_array_mut().unwrap().pop();
         assert!(serde_json::from_value::<Correction>(value).is_err());
     }
 

@@ -37,6 +37,7 @@ pub mod ensemble;
 pub mod error;
 pub mod eval;
 pub mod features;
+mod gaussian;
 pub mod learner;
 pub mod linear;
 pub mod loss;
