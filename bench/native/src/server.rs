@@ -149,7 +149,7 @@ mod tests {
     #[test]
     fn every_line_has_its_reply() {
         let mut output = Vec::new();
-        let input = b"prepare dot 3 1\ncheck plain\nnonsense\ntime vector\n";
+        let input = b"prepare dot 3 1\ncheck plain\nnonsense\ntime vector 8\n";
         Server::default().serve(&input[..], &mut output).expect("memory");
         let output = String::from_utf8(output).expect("text");
         let words: Vec<&str> =
