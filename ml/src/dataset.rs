@@ -307,8 +307,11 @@ fn check_header(line: &[u8]) -> Result<(), Error> {
     Ok(())
 }
 
-/// Removes a cut-off last line of a file whose first line is whole.
-fn drop_torn_line(file: &mut File) -> std::io::Result<()> {
+/// Removes the cut-off last line of a file of lines, and goes to the end; gives the bytes before.
+///
+/// # Errors
+/// Those of the file.
+pub fn drop_torn_line(file: &mut File) -> std::io::Result<u64> {
     let mut at = file.seek(SeekFrom::End(0))?;
     let mut byte = [0];
     while at > 0 {
@@ -319,7 +322,8 @@ fn drop_torn_line(file: &mut File) -> std::io::Result<()> {
         }
         at -= 1;
     }
-    file.set_len(at)
+    file.set_len(at)?;
+    file.seek(SeekFrom::End(0))
 }
 
 fn read_start(file: &mut File, into: &mut [u8]) -> std::io::Result<usize> {

@@ -29,19 +29,19 @@ pub fn solve(matrix: &[Vec<f64>], right: &[f64]) -> Vec<f64> {
 
 /// Linear regression whose weights are kept small.
 #[derive(Clone, Debug)]
-pub struct Ridge {
+pub struct Regression {
     middle: Vec<f64>,
     scale: Vec<f64>,
     weights: Vec<f64>,
     intercept: f64,
 }
 
-impl Ridge {
+impl Regression {
     /// From examples and what they are to give. `penalty` is the price of a squared weight, in squared
     /// errors, of features that are scaled to a standard deviation of 1. `None` without examples, or
     /// where the lists are of different lengths.
     #[must_use]
-    pub fn fit(examples: &[Vec<f64>], targets: &[f64], penalty: f64) -> Option<Ridge> {
+    pub fn fit(examples: &[Vec<f64>], targets: &[f64], penalty: f64) -> Option<Regression> {
         let width = examples.first()?.len();
         if examples.len() != targets.len() || examples.iter().any(|e| e.len() != width) {
             return None;
@@ -69,7 +69,7 @@ impl Ridge {
         let right: Vec<f64> = (0..width)
             .map(|a| scaled.iter().zip(targets).map(|(e, t)| e[a] * (t - intercept)).sum())
             .collect();
-        Some(Ridge { middle, scale, weights: solve(&gram, &right), intercept })
+        Some(Regression { middle, scale, weights: solve(&gram, &right), intercept })
     }
 
     /// What an example is expected to give.
@@ -101,12 +101,12 @@ mod tests {
             (0..200).map(|_| vec![rng.normal(), 3.0 * rng.normal(), 7.0]).collect();
         let targets: Vec<f64> =
             examples.iter().map(|e| 2.0 + e[0] - 0.5 * e[1] + 0.1 * rng.normal()).collect();
-        let fitted = Ridge::fit(&examples, &targets, 0.1).expect("examples");
+        let fitted = Regression::fit(&examples, &targets, 0.1).expect("examples");
         assert!((fitted.predict(&[1.0, 2.0, 7.0]) - 2.0).abs() < 0.05);
-        let flat = Ridge::fit(&examples, &targets, 1e9).expect("examples");
+        let flat = Regression::fit(&examples, &targets, 1e9).expect("examples");
         let mean = targets.iter().sum::<f64>() / 200.0;
         assert!((flat.predict(&[1.0, 2.0, 7.0]) - mean).abs() < 1e-3);
-        assert!(Ridge::fit(&examples, &targets[1..], 0.1).is_none());
-        assert!(Ridge::fit(&[], &[], 0.1).is_none());
+        assert!(Regression::fit(&examples, &targets[1..], 0.1).is_none());
+        assert!(Regression::fit(&[], &[], 0.1).is_none());
     }
 }

@@ -6,6 +6,7 @@ use crate::dataset::Row;
 use crate::encoder::{Encoder, InputForm};
 use crate::error::Error;
 use crate::features::Features;
+use crate::linear::solve;
 use crate::prediction::{CostModel, Prediction};
 
 /// How much slopes are kept small, in rows.
@@ -35,7 +36,7 @@ impl Ridge {
             rows.iter().map(|row| inputs(&encoder, &row.features)).collect();
         let slopes = [0, 1].map(|side| {
             let known = inputs.iter().zip(&residuals);
-            solve(known.filter_map(|(x, y)| Some((x.as_slice(), y[side]?))))
+            slopes(known.filter_map(|(x, y)| Some((x.as_slice(), y[side]?))))
         });
         let missed = inputs
             .iter()
@@ -69,9 +70,9 @@ fn line(slopes: &[f64], x: &[f64]) -> f64 {
     slopes.iter().zip(x).map(|(slope, x)| slope * x).sum()
 }
 
-/// Least squares with a penalty on all slopes: (XᵀX + λI) s = Xᵀy, by Cholesky's decomposition, which the
-/// penalty makes possible whatever the rows are.
-fn solve<'a>(rows: impl Iterator<Item = (&'a [f64], f64)>) -> Vec<f64> {
+/// Least squares with a penalty on all slopes: (XᵀX + λI) s = Xᵀy, which the penalty gives a solution whatever
+/// the rows are.
+fn slopes<'a>(rows: impl Iterator<Item = (&'a [f64], f64)>) -> Vec<f64> {
     let (mut matrix, mut right) = (Vec::<Vec<f64>>::new(), Vec::new());
     for (x, y) in rows {
         if matrix.is_empty() {
@@ -79,29 +80,12 @@ fn solve<'a>(rows: impl Iterator<Item = (&'a [f64], f64)>) -> Vec<f64> {
             right = vec![0.0; x.len()];
         }
         for (i, xi) in x.iter().enumerate().filter(|(_, xi)| **xi != 0.0) {
-            matrix[i][..=i].iter_mut().zip(x).for_each(|(m, xj)| *m += xi * xj);
+            matrix[i].iter_mut().zip(x).for_each(|(m, xj)| *m += xi * xj);
             right[i] += xi * y;
         }
     }
-    for i in 0..right.len() {
-        matrix[i][i] += PENALTY;
-        for j in 0..=i {
-            let (upper, lower) = matrix.split_at(i);
-            let before = lower[0][..j].iter();
-            let other = if i == j { &lower[0] } else { &upper[j] };
-            let sum = lower[0][j] - before.zip(other).map(|(a, b)| a * b).sum::<f64>();
-            matrix[i][j] = if i == j { sum.max(1e-12).sqrt() } else { sum / matrix[j][j] };
-        }
-    }
-    for i in 0..right.len() {
-        let known: f64 = (0..i).map(|j| matrix[i][j] * right[j]).sum();
-        right[i] = (right[i] - known) / matrix[i][i];
-    }
-    for i in (0..right.len()).rev() {
-        let known: f64 = (i + 1..right.len()).map(|j| matrix[j][i] * right[j]).sum();
-        right[i] = (right[i] - known) / matrix[i][i];
-    }
-    right
+    (0..right.len()).for_each(|i| matrix[i][i] += PENALTY);
+    solve(&matrix, &right)
 }
 
 #[cfg(test)]

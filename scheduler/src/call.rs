@@ -197,15 +197,17 @@ impl<'b> Call<'b> {
                     drop(job);
                     promise.keep(answer);
                 };
-                lane.push(move || match (job.begin(claim), ends) {
-                    (Begun::Over(answer), _) => keep(promise, job, answer),
-                    (Begun::Underway(waiting), Some(ends)) => ends.push(move || {
-                        let answer = job.finish(*waiting);
-                        keep(promise, job, answer);
-                    }),
-                    (Begun::Underway(waiting), None) => {
-                        let answer = job.finish(*waiting);
-                        keep(promise, job, answer);
+                lane.push(move || match job.begin(claim) {
+                    Begun::Over(answer) => keep(promise, job, answer),
+                    Begun::Underway(waiting) => {
+                        let end = move || {
+                            let answer = job.finish(*waiting);
+                            keep(promise, job, answer);
+                        };
+                        match ends {
+                            Some(ends) => ends.push(end),
+                            None => end(),
+                        }
                     }
                 });
             }

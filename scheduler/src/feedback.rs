@@ -11,7 +11,7 @@ use crate::route::{CallKey, Seen};
 
 /// Learns from a call that has completed.
 pub(crate) fn learn(job: &Job<'_>, device: Device, measured: &Measured) {
-    let items: u64 = job.grid.iter().map(|&n| u64::from(n)).product();
+    let items = place::items(job.grid);
     if items == 0 {
         return;
     }

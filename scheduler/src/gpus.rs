@@ -72,15 +72,13 @@ impl GpuSide {
         threads: usize,
         ledger: &Arc<Ledger>,
     ) -> GpuSide {
-        let known = match &backend {
-            GpuBackend::Gpu(opened) => Some(opened.gpu()),
-            GpuBackend::Host(_) => None,
+        let calibration = match &backend {
+            GpuBackend::Gpu(opened) => {
+                let gpu = opened.gpu();
+                Calibration::assumed(threads, Some(&gpu.info().name), gpu.info().is_software())
+            }
+            GpuBackend::Host(_) => Calibration::assumed(threads, None, false),
         };
-        let (name, is_software) = match &known {
-            Some(gpu) => (Some(&*gpu.info().name), gpu.info().is_software()),
-            None => (None, false),
-        };
-        let calibration = Calibration::assumed(threads, name, is_software);
         let (up, down) = (calibration.gpu.upload, calibration.gpu.download);
         GpuSide {
             at,
@@ -126,10 +124,7 @@ impl GpuSide {
 
     /// The GPU itself; `None` where something stands in for it.
     pub(crate) fn gpu(&self) -> Option<Arc<Gpu>> {
-        match &self.backend {
-            GpuBackend::Gpu(opened) => Some(opened.gpu()),
-            GpuBackend::Host(_) => None,
-        }
+        self.opened().map(|opened| opened.gpu().clone())
     }
 
     /// The same for as long as a look at it takes.

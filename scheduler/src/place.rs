@@ -182,13 +182,13 @@ fn decide_with(call: Placing<'_>, at: usize, asked: Asked) -> Result<Arc<Decisio
         recall(inner, experience.of(at, &prepared.version), &mut learned);
     }
     let visits = learned.experience.visits.iter().sum();
+    let shape = shape(plain, grid);
     let ask = || {
         let is_compiled = presence == Presence::Ready;
-        ask(call, at, gpu, Moment { visits, is_compiled, generation })
+        ask(call, at, gpu, shape, Moment { visits, is_compiled, generation })
     };
     let choose =
         |crews: &Crews, log2_work, answer: &_| choose_threads(inner, crews, log2_work, answer);
-    let shape = shape(plain, grid);
     let (known, experience) = learned.expect(shape, generation, ask, choose);
     if presence == Presence::Ready && known.prior.refusal.is_some() {
         presence = Presence::Refused;
@@ -270,7 +270,7 @@ fn recall(inner: &Inner, samples: &[Sample], learned: &mut Learned) {
 }
 
 /// The network's answer for a shape of call.
-fn ask(call: Placing<'_>, at: usize, gpu: Option<&Arc<Gpu>>, moment: Moment) -> Prior {
+fn ask(call: Placing<'_>, at: usize, gpu: Option<&Arc<Gpu>>, shape: u64, moment: Moment) -> Prior {
     let Placing { inner, prepared, args, plain, grid } = call;
     let footprints = footprints(&prepared.kernel, plain, grid);
     let moves = moves(gpu, args, &footprints);
@@ -284,7 +284,6 @@ fn ask(call: Placing<'_>, at: usize, gpu: Option<&Arc<Gpu>>, moment: Moment) -> 
         let fits = crossover_shaders::check_call(&prepared.kernel, caps, plain, grid);
         fits.err().map(|error| error.to_string().into())
     });
-    let shape = shape(plain, grid);
     Prior { shape, prediction, features, log2_work, generation, footprints, refusal }
 }
 

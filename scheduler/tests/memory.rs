@@ -3,6 +3,7 @@
 mod common;
 
 use common::{with_gpu, with_gpu_memory};
+use crossover::kernels::random::Random;
 use crossover::{Device, GpuMemory, Id, Reason, Residency, Runtime, kernel};
 
 #[kernel]
@@ -132,18 +133,14 @@ fn shift(id: Id, b: u32, x: &[u32], y: &mut [u32]) {
 fn chains_of_tickets_keep_their_order() {
     for memory in [GpuMemory::Imported, GpuMemory::Staged] {
         let Some(rt) = with_gpu_memory(memory) else { return };
-        let mut random = 12345u32;
-        let mut below = |limit: u32| {
-            random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            (random >> 8) % limit
-        };
+        let mut rng = Random::new(12345);
         for round in 0..20 {
             let mut buffers = [1, 2, 3].map(|v| rt.buffer_from(&vec![v; 3000]).expect("memory"));
             let mut expected = [1u32, 2, 3];
             let mut tickets = Vec::new();
             for _ in 0..40 {
-                let device = if below(4) == 0 { Device::Cpu } else { Device::Gpu };
-                let (from, to, by) = (below(3) as usize, below(3) as usize, below(9) + 1);
+                let device = if rng.below(4) == 0 { Device::Cpu } else { Device::Gpu };
+                let (from, to, by) = (rng.below(3), rng.below(3), rng.below(9) as u32 + 1);
                 let ticket = if from == to {
                     expected[to] = expected[to].wrapping_mul(by);
                     scale::on(&rt).args(by, &mut buffers[to]).device(device).submit()
@@ -153,7 +150,7 @@ fn chains_of_tickets_keep_their_order() {
                     shift::on(&rt).args(by, &*x, y).device(device).submit()
                 };
                 tickets.push(ticket);
-                if below(16) == 0 {
+                if rng.below(16) == 0 {
                     let seen = buffers[to].read_range(7..8).expect("content")[0];
                     assert_eq!(seen, expected[to], "{memory:?}, round {round}");
                 }

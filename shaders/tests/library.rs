@@ -8,29 +8,15 @@ mod common;
 
 use std::sync::Arc;
 
-use common::{bits, compile, gpu, gpu_with, has, run_gpu};
+use common::{bits, compile, gpu, gpu_with, grid, has, run_gpu};
 use crossover_kernels::error::RunError;
 use crossover_kernels::interp::{self, Data};
-use crossover_kernels::ir::{Const, Extent, Kernel, Type};
+use crossover_kernels::ir::{Const, Type};
 use crossover_kernels::library;
 use crossover_kernels::passes::optimize;
 use crossover_kernels::random::{self, Options, Random};
 use crossover_kernels::{Id, front, kernel};
 use crossover_shaders::{Gpu, GpuExecutor, GpuOptions, GpuVersion, Schedule, Sharing, legality};
-
-/// The grid that a kernel's own extents give.
-fn grid(kernel: &Kernel, data: &[Data]) -> [u32; 3] {
-    let mut grid = [1; 3];
-    for (extent, size) in kernel.grid.iter().zip(&mut grid) {
-        *size = match *extent {
-            Extent::Len(param) => data[param.index()].len() as u32,
-            Extent::Scalar(param) => bits(&data[param.index()])[0] as u32,
-            Extent::Fixed(size) => size,
-            Extent::Given => 1,
-        };
-    }
-    grid
-}
 
 /// On the device as it is, and as one that lacks what makes calls cheap.
 #[test]

@@ -5,12 +5,12 @@ mod common;
 
 use std::sync::Arc;
 
-use common::{bits, compile, data, gpu_with, has, kernel, over, run_gpu};
+use common::{bits, compile, data, gpu_with, grid, has, kernel, over, run_gpu};
 use crossover_kernels::error::{Cause, RunError};
 use crossover_kernels::front;
 use crossover_kernels::interp::{self, Data};
 use crossover_kernels::ir::builder::Builder;
-use crossover_kernels::ir::{Access, Axis, BinaryOp, Const, Extent, Kernel, Type};
+use crossover_kernels::ir::{Access, Axis, BinaryOp, Const, Extent, Type};
 use crossover_kernels::library;
 use crossover_kernels::passes::optimize;
 use crossover_kernels::random::{self, Options, Random};
@@ -65,19 +65,6 @@ fn standard_kernels_meet_their_references_in_parts() {
         // Each invocation of these looks at all of a buffer, or anywhere in it.
         assert_eq!(uncut, ["matmul", "nbody", "spmv"]);
     }
-}
-
-fn grid(kernel: &Kernel, data: &[Data]) -> [u32; 3] {
-    let mut grid = [1; 3];
-    for (extent, size) in kernel.grid.iter().zip(&mut grid) {
-        *size = match *extent {
-            Extent::Len(param) => data[param.index()].len() as u32,
-            Extent::Scalar(param) => bits(&data[param.index()])[0] as u32,
-            Extent::Fixed(size) => size,
-            Extent::Given => 1,
-        };
-    }
-    grid
 }
 
 /// Random kernels, as far as they can be cut, give every bit of what the interpreter gives.

@@ -10,7 +10,7 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 
 use anyhow::{Context, bail};
-use crossover::ml::linear::Ridge;
+use crossover::ml::linear::Regression;
 use crossover::ml::rng::Rng;
 use crossover::ml::{self, Relatives, Side};
 use crossover::route::{Asked, CallKey, Offline};
@@ -373,7 +373,7 @@ fn unseen_configurations(
             let examples: Vec<Vec<f64>> = known.iter().map(|&k| data.features[k].clone()).collect();
             let targets: Vec<f64> = known.iter().map(|&k| times[k]).collect();
             let model =
-                Ridge::fit(&examples, &targets, PENALTY).context("nothing to learn from")?;
+                Regression::fit(&examples, &targets, PENALTY).context("nothing to learn from")?;
             new.iter().for_each(|&k| of[k] = Some(model.predict(&data.features[k])));
         }
         predicted.insert(device, of);

@@ -22,16 +22,30 @@ pub fn has_unbounded_loop(kernel: &Kernel) -> bool {
 /// effect but stores.
 pub fn is_idempotent(function: &Function) -> bool {
     let (mut loaded, mut stored) = (HashSet::new(), HashSet::new());
-    let mut atomic = false;
     function.walk(&mut |stmt| match stmt {
         Stmt::Store(buffer, ..) => drop(stored.insert(*buffer)),
-        Stmt::AtomicStore(..) => atomic = true,
-        Stmt::Let(value) => match function.def(*value).inst {
-            Inst::Load(buffer, _) => drop(loaded.insert(buffer)),
-            Inst::AtomicLoad(..) | Inst::Atomic(..) | Inst::CompareSwap(..) => atomic = true,
-            _ => {}
-        },
+        Stmt::Let(value) => {
+            if let Inst::Load(buffer, _) = function.def(*value).inst {
+                loaded.insert(buffer);
+            }
+        }
         _ => {}
     });
-    !atomic && loaded.is_disjoint(&stored)
+    !has_atomics(function) && loaded.is_disjoint(&stored)
+}
+
+/// Whether the function has an atomic operation.
+pub fn has_atomics(function: &Function) -> bool {
+    let mut found = false;
+    function.walk(&mut |stmt| {
+        found |= match stmt {
+            Stmt::AtomicStore(..) => true,
+            Stmt::Let(value) => matches!(
+                function.def(*value).inst,
+                Inst::AtomicLoad(..) | Inst::Atomic(..) | Inst::CompareSwap(..)
+            ),
+            _ => false,
+        }
+    });
+    found
 }

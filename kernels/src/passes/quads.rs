@@ -10,6 +10,7 @@
 //! four.
 
 use super::tile::{self, Places};
+use crate::analysis::has_atomics;
 use crate::ir::{
     Axis, BinaryOp, Block, Const, Function, Inst, Kernel, Param, ParamKind, Stmt, Type, Value,
 };
@@ -119,21 +120,6 @@ fn whole(entry: &Function, block: &Block, found: &mut Vec<Param>, seen: &mut [bo
         stmt.blocks().into_iter().for_each(|block| whole(entry, block, found, seen));
         rest = behind;
     }
-}
-
-fn has_atomics(entry: &Function) -> bool {
-    let mut found = false;
-    entry.walk(&mut |stmt| {
-        found |= match stmt {
-            Stmt::AtomicStore(..) => true,
-            Stmt::Let(value) => matches!(
-                entry.def(*value).inst,
-                Inst::AtomicLoad(..) | Inst::Atomic(..) | Inst::CompareSwap(..)
-            ),
-            _ => false,
-        }
-    });
-    found
 }
 
 #[cfg(test)]

@@ -11,10 +11,11 @@
 
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
-use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use crossover_ml::Features;
+use crossover_ml::dataset::drop_torn_line;
 use crossover_ml::features::VERSION;
 use serde::{Deserialize, Serialize};
 
@@ -144,7 +145,7 @@ pub(crate) fn append(path: &Path, samples: &[Sample]) -> Result<(), ExperienceEr
     let file = options.read(true).write(true).create(true).truncate(false).open(path);
     let written = file.and_then(|mut file| {
         let mut text = Vec::new();
-        if end_of_lines(&mut file)? == 0 {
+        if drop_torn_line(&mut file)? == 0 {
             line(&mut text, &Header { crossover_experience: LAYOUT, features: VERSION });
         }
         samples.iter().for_each(|sample| line(&mut text, sample));
@@ -227,22 +228,6 @@ fn lock(path: &Path) -> Result<File, ExperienceError> {
     let file = OpenOptions::new().create(true).truncate(false).write(true).open(&beside);
     let locked = file.and_then(|file| file.lock().map(|()| file));
     locked.map_err(|error| io(&beside, &error))
-}
-
-/// Removes a cut-off last line, and goes to the end; gives the bytes before.
-fn end_of_lines(file: &mut File) -> std::io::Result<u64> {
-    let mut at = file.seek(SeekFrom::End(0))?;
-    let mut byte = [0];
-    while at > 0 {
-        file.seek(SeekFrom::Start(at - 1))?;
-        file.read_exact(&mut byte)?;
-        if byte[0] == b'\n' {
-            break;
-        }
-        at -= 1;
-    }
-    file.set_len(at)?;
-    file.seek(SeekFrom::End(0))
 }
 
 fn line(text: &mut Vec<u8>, value: &impl Serialize) {

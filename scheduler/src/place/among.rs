@@ -11,9 +11,7 @@ use crate::device::Device;
 use crate::error::Error;
 use crate::gpus::ADAPTERS_MAX;
 use crate::ledger::{Estimate, Why};
-
-/// The share of the time taken elsewhere that looking at a GPU again may cost.
-const TRIAL_SHARE: f64 = 0.015;
+use crate::route::TRIAL_SHARE;
 
 /// How many times slower than the best a GPU that has never run the kernel may be expected to be, to be tried.
 const FIRST_FACTOR: f64 = 2.0;

@@ -11,7 +11,7 @@ use crate::ledger::Estimate;
 
 /// The share of a kernel's time that trials of the device that is not the best may take. A device less
 /// than twice as slow is then tried every 64 calls, at least.
-const TRIAL_SHARE: f64 = 0.015;
+pub(crate) const TRIAL_SHARE: f64 = 0.015;
 
 /// The share that slices may take, to see whether that device has changed.
 const SLICES_SHARE: f64 = 0.005;

@@ -20,8 +20,8 @@ use std::sync::Arc;
 
 #[cfg(test)]
 pub(crate) use experience::FLEETING_FIRST;
-pub(crate) use experience::FLEETING_S;
 pub use experience::{Answer, Experience, Lesson, Standing};
+pub(crate) use experience::{FLEETING_S, TRIAL_SHARE};
 pub use offline::{Asked, Offline, Placed};
 pub use policy::{CallKey, Part, Policy, Question, Seen, Slice};
 pub use replay::Replay;

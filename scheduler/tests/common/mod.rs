@@ -100,12 +100,17 @@ pub fn with_gpu_memory(gpu_memory: GpuMemory) -> Option<Runtime> {
     let settings = Settings { gpu_memory, ..quiet() };
     let rt = Runtime::builder().settings(settings).build().expect("the CPU side starts");
     if let Some(why) = rt.why_no_gpu() {
-        let required = std::env::var("CROSSOVER_GPU").is_ok_and(|v| v == "require");
-        assert!(!required, "a GPU is required: {why}");
-        eprintln!("skipped: {why}");
+        without_gpu(why);
         return None;
     }
     Some(rt)
+}
+
+/// Says why a test has no GPU and is skipped. With `CROSSOVER_GPU=require` that is a failure.
+pub fn without_gpu(why: impl std::fmt::Display) {
+    let required = std::env::var("CROSSOVER_GPU").is_ok_and(|v| v == "require");
+    assert!(!required, "a GPU is required: {why}");
+    eprintln!("skipped: {why}");
 }
 
 /// Settings without background training: nothing but the calls decides what is predicted.
