@@ -712,13 +712,19 @@ proptest! {
     fn optimising_again_and_again_settles(seed in any::<u64>(), size in 5usize..60) {
         let mut rng = Random::new(seed);
         let options = Options { size, transcendental: true, exact: false, ..Options::default() };
-        let once = optimize(&random::kernel(&mut rng, &options));
-        // One kernel in 25 gains from a second run, one in 500 from a third: a late pass frees what
-        // an early one could have taken. None has gained from a fourth. It may grow: a loop whose
-        // length became known is written out.
-        let third = optimize(&optimize(&once));
-        let fourth = optimize(&third);
-        prop_assert!(third == fourth, "{}\n{}", third, fourth);
+        // One kernel in 12 gains from a second run, one in 600 from a third, hardly any from a fourth:
+        // a late pass frees what an early one could have taken. It may grow: a loop whose length
+        // became known is written out. What may not be is passes that undo each other for ever.
+        let mut kernel = optimize(&random::kernel(&mut rng, &options));
+        let mut again = optimize(&kernel);
+        for _ in 0..16 {
+            if again == kernel {
+                break;
+            }
+            kernel = again;
+            again = optimize(&kernel);
+        }
+        prop_assert!(kernel == again, "{}\n{}", kernel, again);
     }
 
     #[test]
