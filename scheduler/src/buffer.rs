@@ -12,6 +12,7 @@ use crossover_memory::{Ranges, ReadGuard, Slot, Want, WriteGuard, claim};
 use crossover_shaders::{DeviceBuffer, DeviceError, Gpu};
 use smallvec::SmallVec;
 
+use crate::bus::{Looks, State};
 use crate::error::Error;
 use crate::ledger::Reason;
 use crate::transfers::Transfers;
@@ -77,11 +78,13 @@ pub(crate) struct Storage {
     pub(crate) slot: Arc<Slot>,
     /// Of each GPU that has been given it.
     devices: Mutex<Devices>,
-    /// Whether there is a copy on a GPU, and whether a driver refuses to share: for those who need to
+    /// Whether there is something to say of a GPU's side, and whether a driver refuses to share: for those who need to
     /// know no more, without the lock. Both change under it, by those whose claim lets nobody in who must
     /// know of the change.
     has_copy: AtomicBool,
     is_unshared: AtomicBool,
+    /// What becomes of results.
+    pub(crate) looks: Looks,
 }
 
 /// Most runtimes have one GPU.
@@ -95,6 +98,8 @@ struct DeviceSide {
     /// Bytes of the copy that are older than the newest.
     stale: Ranges,
     shared: Shared,
+    /// Seconds that working on the slot across the bus has cost since the content changed.
+    paid_s: f64,
 }
 
 /// Whether the GPU works on the slot in place.
@@ -125,7 +130,7 @@ pub enum Residency {
 impl DeviceSide {
     fn is_current(&self) -> bool {
         match (&self.shared, &self.copy) {
-            (Shared::Yes(_), _) => true,
+            (Shared::Yes(_), _) if !self.gpu.info().own_memory => true,
             (_, Some(_)) => self.stale.is_empty(),
             (_, None) => false,
         }
@@ -137,8 +142,8 @@ fn side<'d>(devices: &'d mut Devices, gpu: &Arc<Gpu>) -> &'d mut DeviceSide {
     devices.retain(|side| !side.gpu.is_lost() || Arc::ptr_eq(&side.gpu, gpu));
     let known = devices.iter().position(|side| Arc::ptr_eq(&side.gpu, gpu));
     let at = known.unwrap_or_else(|| {
-        let (copy, stale, shared) = Default::default();
-        devices.push(DeviceSide { gpu: gpu.clone(), copy, stale, shared });
+        let (copy, stale, shared, paid_s) = Default::default();
+        devices.push(DeviceSide { gpu: gpu.clone(), copy, stale, shared, paid_s });
         devices.len() - 1
     });
     &mut devices[at]
@@ -178,8 +183,45 @@ impl Storage {
     pub(crate) fn host_is_current(&self, part: &Range<usize>) {
         // A copy that is yet to be made will lack everything.
         if self.has_copy.load(Ordering::Acquire) {
-            self.devices().iter_mut().for_each(|side| side.stale.insert(part.clone()));
+            for side in self.devices().iter_mut() {
+                side.stale.insert(part.clone());
+                side.paid_s = 0.0;
+            }
         }
+    }
+
+    /// A GPU changes some bytes where the host has them: all copies are older, its own among them.
+    pub(crate) fn changes_in_place(&self, gpu: &Arc<Gpu>, part: &Range<usize>) {
+        if self.has_copy.load(Ordering::Acquire) {
+            for side in self.devices().iter_mut() {
+                side.stale.insert(part.clone());
+                if !Arc::ptr_eq(&side.gpu, gpu) {
+                    side.paid_s = 0.0;
+                }
+            }
+        }
+    }
+
+    /// Where the bytes of some part are, for a GPU with memory of its own.
+    pub(crate) fn state(&self, gpu: &Arc<Gpu>, part: &Range<usize>) -> State {
+        let devices = self.devices();
+        let known = devices.iter().find(|side| Arc::ptr_eq(&side.gpu, gpu));
+        let copied = known.filter(|side| side.copy.is_some());
+        let stale =
+            copied.map_or(part.len(), |s| s.stale.within(part).iter().map(Range::len).sum());
+        State {
+            stale: stale as u64,
+            pending: self.slot.pending_bytes() as u64,
+            paid_s: known.map_or(0.0, |side| side.paid_s),
+            look_chance: self.looks.chance(),
+        }
+    }
+
+    /// A call has worked on the slot across a GPU's bus, which made it slower by so much.
+    pub(crate) fn pay(&self, gpu: &Arc<Gpu>, seconds: f64) {
+        side(&mut self.devices(), gpu).paid_s += seconds;
+        // That what was paid is forgotten when the content changes.
+        self.has_copy.store(true, Ordering::Release);
     }
 
     /// A GPU has the newest content of some bytes, in its copy or in place.
@@ -262,8 +304,8 @@ impl<T: Element> Buffer<T> {
     pub(crate) fn new(elements: usize) -> Result<Buffer<T>, Error> {
         let bytes = elements.saturating_mul(size_of::<T>());
         let slot = Arc::new(Slot::zeroed(bytes)?);
-        let (devices, has_copy, is_unshared) = Default::default();
-        let storage = Arc::new(Storage { slot, devices, has_copy, is_unshared });
+        let (devices, has_copy, is_unshared, looks) = Default::default();
+        let storage = Arc::new(Storage { slot, devices, has_copy, is_unshared, looks });
         Ok(Buffer { storage, len: elements, element: PhantomData })
     }
 
@@ -275,6 +317,7 @@ impl<T: Element> Buffer<T> {
         let guard = self.storage.slot.read::<T>();
         guard.claim().wait();
         self.storage.slot.settle(guard.claim())?;
+        self.storage.looks.look();
         Ok(ReadSlice { guard, len: self.len, buffer: PhantomData })
     }
 
@@ -286,6 +329,7 @@ impl<T: Element> Buffer<T> {
         let guard = self.storage.slot.write::<T>();
         guard.claim().wait();
         self.storage.slot.settle(guard.claim())?;
+        self.storage.looks.look();
         self.storage.host_changes();
         Ok(WriteSlice { guard, len: self.len, buffer: PhantomData })
     }
@@ -311,6 +355,7 @@ impl<T: Element> Buffer<T> {
         let guard = self.storage.slot.read_part::<T>(part.clone());
         guard.claim().wait();
         self.storage.slot.settle_part(guard.claim(), &part)?;
+        self.storage.looks.look();
         Ok(ReadSlice { guard, len, buffer: PhantomData })
     }
 
@@ -324,6 +369,7 @@ impl<T: Element> Buffer<T> {
         let guard = self.storage.slot.write_part::<T>(part.clone());
         guard.claim().wait();
         self.storage.slot.settle_part(guard.claim(), &part)?;
+        self.storage.looks.look();
         self.storage.host_is_current(&part);
         Ok(WriteSlice { guard, len, buffer: PhantomData })
     }

@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::transfers::Link;
 
 /// The version of the file's layout.
-const LAYOUT: u32 = 2;
+const LAYOUT: u32 = 3;
 
 /// SIMD lanes of 32 bits: what WebAssembly has on every machine.
 pub(crate) const LANES: f64 = 4.0;
@@ -51,6 +51,8 @@ pub struct GpuRates {
     pub flops: f64,
     /// Memory bandwidth, in bytes a second.
     pub bandwidth: f64,
+    /// Bandwidth of host memory that it works on in place, in bytes a second; 0 where it cannot.
+    pub bus_bandwidth: f64,
     /// Bytes a second of loads at random places.
     pub gather_bandwidth: f64,
     /// Transcendental functions a second.
@@ -119,6 +121,7 @@ impl Calibration {
             GpuRates {
                 flops: cpu.flops_all * 0.8,
                 bandwidth: cpu.bandwidth_all * 0.2,
+                bus_bandwidth: cpu.bandwidth_all * 0.2,
                 gather_bandwidth: 1e9,
                 transcendentals: 1e9 * all,
                 atomics: 1e8,
@@ -138,6 +141,7 @@ impl Calibration {
             GpuRates {
                 flops: 2e12,
                 bandwidth: 2e11,
+                bus_bandwidth: 8e9,
                 gather_bandwidth: 3e10,
                 transcendentals: 3e11,
                 atomics: 5e9,

@@ -57,6 +57,7 @@ pub struct Call<'b> {
     grid: Option<Grid>,
     device: Option<Device>,
     adapter: Option<usize>,
+    in_place: Option<bool>,
     threads: Option<usize>,
     deadline: Option<Duration>,
     shadow: Option<f64>,
@@ -119,9 +120,18 @@ impl<'b> Call<'b> {
         prepared: Result<Lent<'b, Prepared>, Error>,
         args: Args<Bound<'b>>,
     ) -> Call<'b> {
-        let (grid, device, adapter, threads) = (None, None, None, None);
-        let (deadline, shadow) = (None, None);
-        Call { runtime, prepared, args, grid, device, adapter, threads, deadline, shadow }
+        Call {
+            runtime,
+            prepared,
+            args,
+            grid: None,
+            device: None,
+            adapter: None,
+            in_place: None,
+            threads: None,
+            deadline: None,
+            shadow: None,
+        }
     }
 
     /// Runs on this device, whatever the prediction.
@@ -134,6 +144,15 @@ impl<'b> Call<'b> {
     /// among several.
     pub fn adapter(mut self, adapter: usize) -> Self {
         (self.device, self.adapter) = (Some(Device::Gpu), Some(adapter));
+        self
+    }
+
+    /// On a GPU with memory of its own, works on the buffers where the host has them, across the bus, or on
+    /// copies, whatever the prediction. Other GPUs have one way to host memory ([`Adapter::memory`]).
+    ///
+    /// [`Adapter::memory`]: crate::Adapter::memory
+    pub fn in_place(mut self, in_place: bool) -> Self {
+        self.in_place = Some(in_place);
         self
     }
 
@@ -255,7 +274,8 @@ impl<'b> Call<'b> {
         grid: Grid,
     ) -> Result<Arc<Decision>, Error> {
         let inner = self.runtime.inner();
-        let asked = Asked { device: self.device, adapter: self.adapter, threads: self.threads };
+        let Call { device, adapter, in_place, threads, .. } = *self;
+        let asked = Asked { device, adapter, in_place, threads };
         place::decide(Placing { inner, prepared, args: &self.args, plain, grid }, asked)
     }
 

@@ -31,6 +31,8 @@ pub struct Explanation {
     pub adapters: Vec<String>,
     /// Why there.
     pub why: Why,
+    /// The buffers that a GPU with memory of its own would work on in that of the host, across the bus.
+    pub across: Vec<String>,
     /// Measured calls of this kernel so far: CPU, GPU.
     pub visits: [u64; 2],
     /// The model that predicts, and its generation.
@@ -58,6 +60,7 @@ impl Explanation {
             adapter: if decision.device == Device::Gpu { decision.adapter } else { 0 },
             adapters: inner.gpus.iter().map(|gpu| gpu.adapter().name).collect(),
             why: decision.why.clone(),
+            across: across(prepared, decision),
             visits: prepared.learned(decision.adapter).experience.visits,
             model: inner.model_name(),
             generation: decision.prior.generation,
@@ -80,6 +83,12 @@ impl Explanation {
         let other = self.estimates.iter().find(|e| e.device != self.chosen)?;
         Some(other.total_s() / chosen.total_s())
     }
+}
+
+fn across(prepared: &Prepared, decision: &Decision) -> Vec<String> {
+    let params = prepared.kernel.entry.params.iter().enumerate();
+    let stays = params.filter(|(at, _)| decision.in_place().contains(*at));
+    stays.map(|(_, param)| param.name.clone()).collect()
 }
 
 /// Seconds, with the unit that suits them.
@@ -125,6 +134,10 @@ impl fmt::Display for Explanation {
         if let Some(factor) = self.flip_factor() {
             let other = self.chosen.other();
             writeln!(f, "  the {other} would be chosen if it were {factor:.2} times faster")?;
+        }
+        if !self.across.is_empty() {
+            let names = self.across.join(", ");
+            writeln!(f, "  on the gpu it would reach {names} across the bus, without a copy")?;
         }
         if self.adapters.len() > 1 {
             for (at, name) in self.adapters.iter().enumerate() {

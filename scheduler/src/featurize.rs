@@ -3,7 +3,7 @@
 
 use crossover_kernels::analysis::{Profile, profile};
 use crossover_kernels::exec::{Arg, Grid};
-use crossover_kernels::ir::{Access, Param};
+use crossover_kernels::ir::{Access, Kernel, Param};
 use crossover_ml::{Feature, Features};
 
 use crate::calibration::{Calibration, LANES};
@@ -30,8 +30,13 @@ pub(crate) struct Moment {
     pub(crate) generation: u64,
 }
 
-pub(crate) fn featurize(call: Placing<'_>, at: usize, moves: &Moves, moment: Moment) -> Described {
-    let Placing { inner, prepared, plain: args, grid, .. } = call;
+/// The profile of what runs: the passes have made arithmetic of transcendental functions, and nothing is
+/// computed twice.
+pub(crate) fn compiled(prepared: &Prepared, args: &[Arg]) -> Profile {
+    profile_of(&prepared.kernel, args)
+}
+
+fn profile_of(kernel: &Kernel, args: &[Arg]) -> Profile {
     let scalar = |p: Param| match args.get(p.index()) {
         Some(Arg::Scalar(c)) => Some(c.to_f64()),
         Some(Arg::Buffer { .. }) | None => None,
@@ -40,7 +45,18 @@ pub(crate) fn featurize(call: Placing<'_>, at: usize, moves: &Moves, moment: Mom
         Some(Arg::Buffer { len, .. }) => Some(f64::from(*len)),
         Some(Arg::Scalar(_)) | None => None,
     };
-    let source = profile(&prepared.source, &scalar, &length);
+    profile(kernel, &scalar, &length)
+}
+
+pub(crate) fn featurize(
+    call: Placing<'_>,
+    at: usize,
+    compiled: &Profile,
+    moves: &Moves,
+    moment: Moment,
+) -> Described {
+    let Placing { inner, prepared, plain: args, grid, .. } = call;
+    let source = profile_of(&prepared.source, args);
     let calibration = inner.calibration_with(at);
     let mut features = calibration.features();
     let bytes = buffer_bytes(prepared, args);
@@ -57,9 +73,6 @@ pub(crate) fn featurize(call: Placing<'_>, at: usize, moves: &Moves, moment: Mom
     features.set(Feature::Visits, moment.visits as f64);
     features.set(Feature::OwnJobs, inner.jobs_all() as f64);
     inner.context.features(&mut features, calibration.cpu.cores as f64);
-    // What runs is what the passes leave: transcendental functions are arithmetic
-    // there, and nothing is computed twice.
-    let compiled = profile(&prepared.kernel, &scalar, &length);
     let ops = compiled.weighted_operations() * n;
     roofline(&mut features, &source, ops, &bytes, &calibration, n);
     let work = n * source.weighted_operations().max(1.0);

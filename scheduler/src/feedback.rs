@@ -9,6 +9,9 @@ use crate::place;
 use crate::record::{Case, Recorded, Recorder};
 use crate::route::{CallKey, Seen};
 
+/// What of a run may be put down to the bus: the price of that is predicted, not measured.
+const BUS_SHARE_MAX: f64 = 0.9;
+
 /// Learns from a call that has completed.
 pub(crate) fn learn(job: &Job<'_>, device: Device, measured: &Measured) {
     let items = place::items(job.grid);
@@ -16,6 +19,9 @@ pub(crate) fn learn(job: &Job<'_>, device: Device, measured: &Measured) {
         return;
     }
     let prior = &job.decision.prior;
+    // What the bus has cost depends on where the buffers were, not on the kernel.
+    let run_s = measured.run_s - job.decision.bus_s(device).min(BUS_SHARE_MAX * measured.run_s);
+    let measured = &Measured { run_s, ..*measured };
     let (predicted_s, crew) = (job.decision.run_s(device), job.decision.crew(device));
     let adapter = job.decision.adapter;
     let mut learned = job.prepared.learned(adapter);

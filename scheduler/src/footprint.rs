@@ -6,7 +6,7 @@ use crossover_kernels::exec::{Arg, Grid, length};
 use crossover_kernels::ir::{Access, Axis, BinaryOp, Function, Inst, Kernel, Param, Stmt, Value};
 
 /// What a call touches of a buffer.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Footprint {
     /// Bytes that hold all that it looks at or changes.
     pub(crate) touched: Range<usize>,
@@ -14,6 +14,8 @@ pub(crate) struct Footprint {
     pub(crate) is_written: bool,
     /// Whether it certainly stores all of them and loads none: what they held before does not matter.
     pub(crate) is_blank: bool,
+    /// Bytes that all its accesses would move without a cache, as far as that is known.
+    pub(crate) traffic: f64,
 }
 
 /// The footprints of all parameters, empty for scalars.
@@ -34,6 +36,7 @@ pub(crate) fn footprints(kernel: &Kernel, args: &[Arg], grid: Grid) -> Vec<Footp
                 touched: 0..touched as usize * element.bytes(),
                 is_written: access != Access::Read,
                 is_blank,
+                traffic: 0.0,
             };
         }
     }

@@ -9,6 +9,7 @@ use crossover_shaders::{Gpu, GpuExecutor, Sharing};
 use serde::{Deserialize, Serialize};
 
 use crate::backends::GpuBackend;
+use crate::bus::Ways;
 use crate::calibration::Calibration;
 use crate::ledger::Ledger;
 use crate::transfers::Transfers;
@@ -100,10 +101,16 @@ impl GpuSide {
                 let info = gpu.info();
                 let (name, driver) = (info.name.clone(), info.driver.clone());
                 let memory = match &info.sharing_why {
+                    _ if info.sharing == Sharing::Imported && info.own_memory => {
+                        "has memory of its own: works on host memory across the bus, or on copies, \
+                         whichever is predicted to be faster for a buffer"
+                            .to_owned()
+                    }
                     why if why.is_empty() => info.sharing.to_string(),
                     why => format!("{}: {why}", info.sharing),
                 };
-                let (software, in_place) = (info.is_software(), info.sharing == Sharing::Imported);
+                let software = info.is_software();
+                let in_place = info.sharing == Sharing::Imported && !info.own_memory;
                 Adapter { name, driver, software, in_place, memory }
             }
             GpuBackend::Host(executor) => {
@@ -119,7 +126,13 @@ impl GpuSide {
     }
 
     pub(crate) fn calibrate(&self, found: Calibration) {
+        self.transfers.set_links(found.gpu.upload, found.gpu.download);
         self.calibration.store(Arc::new(found));
+    }
+
+    /// The ways between its memory and that of the host.
+    pub(crate) fn ways(&self) -> Ways {
+        Ways::new(self.transfers.links(), &self.calibration().gpu)
     }
 
     /// The GPU itself; `None` where something stands in for it.

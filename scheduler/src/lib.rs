@@ -34,6 +34,7 @@ extern crate self as crossover;
 
 mod backends;
 mod buffer;
+mod bus;
 mod calibration;
 mod call;
 mod config;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Instant;
 
-use crossover_shaders::{AdapterKind, Sharing};
+use crossover_shaders::Sharing;
 
 use crate::calibration::{Calibration, CpuRates, GpuRates};
 use crate::device::Device;
@@ -63,6 +63,7 @@ fn measure_gpu(side: &GpuSide, probe: &mut Probe<'_>, gpu: &mut GpuRates) -> Res
     gpu.flops = probes::ARITHMETIC_OPS / probe.arithmetic(Device::Gpu, 1)?;
     gpu.width = (probe.group(gpu.dispatch_s)? * gpu.flops).max(1.0);
     gpu.bandwidth = probes::STREAM_BYTES / probe.stream(Device::Gpu, 1)?;
+    gpu.bus_bandwidth = 0.0;
     gpu.gather_bandwidth = probe.gathers()?;
     gpu.transcendentals = probe.transcendentals()?;
     gpu.atomics = probe.atomics()?;
@@ -71,8 +72,14 @@ fn measure_gpu(side: &GpuSide, probe: &mut Probe<'_>, gpu: &mut GpuRates) -> Res
         let info = opened.info();
         gpu.binding_bytes_max = info.capabilities.storage_buffer_bytes_max as f64;
         gpu.memory_bytes = info.memory_bytes.map(|bytes| bytes as f64);
-        gpu.is_unified = matches!(info.kind, AdapterKind::Integrated | AdapterKind::Software);
-        gpu.is_in_place = info.sharing == Sharing::Imported;
+        gpu.is_unified = !info.own_memory;
+        gpu.is_in_place = info.sharing == Sharing::Imported && !info.own_memory;
+        if info.sharing == Sharing::Imported {
+            gpu.bus_bandwidth = match info.own_memory {
+                true => probes::STREAM_BYTES / probe.stream_across()?,
+                false => gpu.bandwidth,
+            };
+        }
     }
     // Where the GPU works on host memory, nothing goes up and down that could be timed.
     if !gpu.is_in_place {

@@ -13,11 +13,12 @@ use crossover_kernels::exec::{Arg, Grid};
 use crossover_ml::CostModel;
 use crossover_shaders::Gpu;
 
+use crate::bus::{InPlace, Ways};
 use crate::call::{Bound, BoundArg};
 use crate::device::{Device, Seat};
 use crate::error::Error;
 use crate::experience::Sample;
-use crate::featurize::{Moment, featurize};
+use crate::featurize::{self, Moment, featurize};
 use crate::footprint::{Footprint, footprints};
 use crate::gpus::GpuSide;
 use crate::learned::{Learned, Prior, Seen};
@@ -38,6 +39,8 @@ pub(crate) struct Asked {
     pub(crate) device: Option<Device>,
     /// Which of the GPUs, if it runs on one.
     pub(crate) adapter: Option<usize>,
+    /// Whether a GPU with memory of its own works on host memory.
+    pub(crate) in_place: Option<bool>,
     pub(crate) threads: Option<usize>,
 }
 
@@ -71,8 +74,11 @@ pub(crate) struct Decision {
 struct Situation {
     asked: Asked,
     presence: Presence,
-    /// Seconds of the copies for each device.
+    /// Seconds of the copies for each device, and of the bus for a GPU that works across it.
     transfer_s: [f64; 2],
+    /// What of that is the bus, and the buffers that go that way.
+    bus_s: f64,
+    in_place: InPlace,
     /// Seconds until each is free.
     wait_s: [f64; 2],
 }
@@ -92,6 +98,16 @@ impl Decision {
     pub(crate) fn predicted_s(&self) -> f64 {
         let chosen = &self.both[self.device as usize];
         chosen.run_s + chosen.transfer_s
+    }
+
+    /// The buffers that a GPU with memory of its own works on in that of the host.
+    pub(crate) fn in_place(&self) -> InPlace {
+        self.situation.in_place
+    }
+
+    /// Seconds of a run on a device that are due to buffers being on the other side of a bus.
+    pub(crate) fn bus_s(&self, device: Device) -> f64 {
+        if device == Device::Gpu { self.situation.bus_s } else { 0.0 }
     }
 
     /// Where the call runs, exactly.
@@ -135,6 +151,8 @@ pub(crate) struct Moves {
     pub(crate) results: u64,
     /// From the GPU, to run on the CPU.
     pub(crate) fetch: u64,
+    /// From the GPU's memory, to run on it in that of the host.
+    pub(crate) settled: u64,
     /// Buffers behind these, for the latencies.
     pub(crate) copies: [u32; 3],
 }
@@ -193,9 +211,10 @@ fn decide_with(call: Placing<'_>, at: usize, asked: Asked) -> Result<Arc<Decisio
     if presence == Presence::Ready && known.prior.refusal.is_some() {
         presence = Presence::Refused;
     }
-    let transfer_s = transfers(side, gpu, args, &known.prior.footprints);
+    let Passage { transfer_s, bus_s, in_place } =
+        passage(side, gpu, args, &known.prior.footprints, asked.in_place);
     let wait_s = [inner.wait_s(Seat::Cpu), side.map_or(0.0, |_| inner.wait_s(Seat::Gpu(at)))];
-    let situation = Situation { asked, presence, transfer_s, wait_s };
+    let situation = Situation { asked, presence, transfer_s, bus_s, in_place, wait_s };
     let kept = known.decision.as_ref().filter(|kept| kept.situation == situation);
     let fresh;
     let both = match kept {
@@ -272,10 +291,14 @@ fn recall(inner: &Inner, samples: &[Sample], learned: &mut Learned) {
 /// The network's answer for a shape of call.
 fn ask(call: Placing<'_>, at: usize, gpu: Option<&Arc<Gpu>>, shape: u64, moment: Moment) -> Prior {
     let Placing { inner, prepared, args, plain, grid } = call;
-    let footprints = footprints(&prepared.kernel, plain, grid);
-    let moves = moves(gpu, args, &footprints);
+    let compiled = featurize::compiled(prepared, plain);
+    let mut footprints = footprints(&prepared.kernel, plain, grid);
+    for (footprint, traffic) in footprints.iter_mut().zip(&compiled.traffic) {
+        footprint.traffic = traffic * items(grid) as f64;
+    }
+    let moves = moves(gpu, args, &footprints, InPlace::default());
     let generation = moment.generation;
-    let call = featurize(call, at, &moves, moment);
+    let call = featurize(call, at, &compiled, &moves, moment);
     let prediction = inner.model().predict(&call.features);
     let (features, log2_work) = (call.features.into(), call.log2_work);
     let footprints = footprints.into();
@@ -349,18 +372,28 @@ pub(crate) fn items(grid: Grid) -> u64 {
     grid.iter().map(|&n| u64::from(n)).fold(1, u64::saturating_mul)
 }
 
-/// What would have to be moved.
-fn moves(gpu: Option<&Arc<Gpu>>, args: &[Bound<'_>], footprints: &[Footprint]) -> Moves {
+/// What would have to be moved, with the buffers in `across` where the host has them.
+fn moves(
+    gpu: Option<&Arc<Gpu>>,
+    args: &[Bound<'_>],
+    footprints: &[Footprint],
+    across: InPlace,
+) -> Moves {
     let mut moves = Moves::default();
-    for (Bound(arg), footprint) in args.iter().zip(footprints) {
+    let same_memory = gpu.filter(|gpu| !gpu.info().own_memory);
+    for (at, (Bound(arg), footprint)) in args.iter().zip(footprints).enumerate() {
         let BoundArg::Buffer(storage, _) = arg else { continue };
-        if gpu.is_some_and(|gpu| storage.will_share(gpu)) {
+        if same_memory.is_some_and(|gpu| storage.will_share(gpu)) {
             continue;
         }
         let fetch = storage.slot.pending_bytes() as u64;
         if fetch > 0 {
             moves.fetch += fetch;
             moves.copies[2] += 1;
+        }
+        if across.contains(at) {
+            moves.settled += fetch;
+            continue;
         }
         let upload = match footprint.is_blank {
             true => 0,
@@ -404,18 +437,50 @@ fn choose_threads(inner: &Inner, crews: &Crews, log2_work: f64, answer: &Answer)
     (cpu.threads > 1).then(|| crews.choose(log2_work, machine, rule))
 }
 
-/// Seconds of copies before and after a run on each device.
-fn transfers(
+/// How a call gets at its buffers.
+#[derive(Default)]
+struct Passage {
+    transfer_s: [f64; 2],
+    bus_s: f64,
+    in_place: InPlace,
+}
+
+/// What a GPU with memory of its own works on in that of the host, and how much that slows it.
+fn across(
+    ways: &Ways,
+    gpu: &Arc<Gpu>,
+    args: &[Bound<'_>],
+    footprints: &[Footprint],
+    asked: Option<bool>,
+) -> (InPlace, f64) {
+    let (mut across, mut bus_s) = Default::default();
+    for (at, (Bound(arg), footprint)) in args.iter().zip(footprints).enumerate() {
+        let BoundArg::Buffer(storage, _) = arg else { continue };
+        let is_better = || ways.is_bus_better(footprint, &storage.state(gpu, &footprint.touched));
+        if storage.will_share(gpu) && asked.unwrap_or_else(is_better) {
+            InPlace::insert(&mut across, at);
+            bus_s += ways.bus_s(footprint);
+        }
+    }
+    (across, bus_s)
+}
+
+fn passage(
     side: Option<&Arc<GpuSide>>,
     gpu: Option<&Arc<Gpu>>,
     args: &[Bound<'_>],
     footprints: &[Footprint],
-) -> [f64; 2] {
+    asked: Option<bool>,
+) -> Passage {
     // Without a GPU, or with what works on host memory in its place, nothing is ever moved.
-    let (Some(side), Some(_)) = (side, gpu) else { return [0.0; 2] };
-    let moves = moves(gpu, args, footprints);
-    if moves.copies == [0; 3] {
-        return [0.0; 2];
+    let (Some(side), Some(opened)) = (side, gpu) else { return Passage::default() };
+    let (in_place, bus_s) = match opened.info().own_memory {
+        true => across(&side.ways(), opened, args, footprints, asked),
+        false => Default::default(),
+    };
+    let moves = moves(gpu, args, footprints, in_place);
+    if moves.copies == [0; 3] && bus_s == 0.0 {
+        return Passage { in_place, ..Passage::default() };
     }
     let (up, down) = side.transfers.links();
     let seconds = |link: crate::transfers::Link, bytes: u64, copies: u32| match bytes {
@@ -425,7 +490,8 @@ fn transfers(
     let fetch_s = seconds(down, moves.fetch, moves.copies[2]);
     let to_s = seconds(up, moves.upload, moves.copies[0]);
     let back_s = seconds(down, moves.results, moves.copies[1]);
-    [fetch_s, to_s + back_s]
+    let settle_s = down.seconds(moves.settled);
+    Passage { transfer_s: [fetch_s, to_s + back_s + settle_s + bus_s], bus_s, in_place }
 }
 
 /// How many times longer than the answer the CPU takes: that is of the crew that is expected to be the

@@ -181,6 +181,15 @@ impl<'r> Probe<'r> {
         })
     }
 
+    /// The same by a GPU with memory of its own, in host memory.
+    pub(crate) fn stream_across(&mut self) -> Result<f64, Error> {
+        let gpu = self.gpu;
+        Probe::best(|| {
+            let call = probe_stream::on(self.rt).args(&self.x, &mut self.y);
+            Ok(call.adapter(gpu).in_place(true).run()?.measured.run_s)
+        })
+    }
+
     pub(crate) fn small(&mut self, device: Device, threads: usize) -> Result<f64, Error> {
         let gpu = self.gpu;
         let [x, y] = &mut self.small;
@@ -264,7 +273,7 @@ impl<'r> Probe<'r> {
         let gpu = self.gpu;
         let time = Probe::best(|| {
             let call = probe_arithmetic::on(self.rt).args(PASSAGES_LONG, &mut self.points);
-            Ok(call.grid([GROUP, 1, 1]).adapter(gpu).run()?.measured.run_s)
+            Ok(on(call.grid([GROUP, 1, 1]), Device::Gpu, gpu).run()?.measured.run_s)
         })?;
         let time = (time - dispatch_s).max(0.1 * time);
         Ok(time / (f64::from(PASSAGES_LONG) * PASSAGE_OPS))
@@ -277,7 +286,7 @@ impl<'r> Probe<'r> {
         let mut to = self.rt.alloc::<f32>(GATHERS)?;
         let time = Probe::best(|| {
             let call = probe_gather::on(self.rt).args(&at, &self.x, &mut to);
-            Ok(call.adapter(gpu).run()?.measured.run_s)
+            Ok(on(call, Device::Gpu, gpu).run()?.measured.run_s)
         })?;
         Ok((GATHERS * 4) as f64 / time)
     }
@@ -287,7 +296,7 @@ impl<'r> Probe<'r> {
         let gpu = self.gpu;
         let time = Probe::best(|| {
             let call = probe_functions::on(self.rt).args(FUNCTION_PASSAGES, &mut self.points);
-            Ok(call.adapter(gpu).run()?.measured.run_s)
+            Ok(on(call, Device::Gpu, gpu).run()?.measured.run_s)
         })?;
         Ok(POINTS as f64 * f64::from(FUNCTION_PASSAGES) * FUNCTIONS / time)
     }
@@ -299,7 +308,7 @@ impl<'r> Probe<'r> {
         let mut counts = self.rt.alloc::<u32>(COUNTERS)?;
         let time = Probe::best(|| {
             let call = probe_count::on(self.rt).args(&at, &mut counts);
-            Ok(call.adapter(gpu).run()?.measured.run_s)
+            Ok(on(call, Device::Gpu, gpu).run()?.measured.run_s)
         })?;
         Ok(GATHERS as f64 / time)
     }
@@ -310,7 +319,7 @@ impl<'r> Probe<'r> {
         let [x, y] = &mut self.small;
         let rt = self.rt;
         Probe::best_within(BUDGET_SHORT, || {
-            probe_stream::on(rt).args(x, y).adapter(gpu).run()?;
+            on(probe_stream::on(rt).args(x, y), Device::Gpu, gpu).run()?;
             let start = Instant::now();
             let word = y.read()?[0];
             std::hint::black_box(word);
@@ -353,7 +362,8 @@ impl<'r> Probe<'r> {
 fn on(call: Call<'_>, device: Device, gpu: usize) -> Call<'_> {
     match device {
         Device::Cpu => call.device(device),
-        Device::Gpu => call.adapter(gpu),
+        // On copies, where it has memory of its own.
+        Device::Gpu => call.adapter(gpu).in_place(false),
     }
 }
 
@@ -366,7 +376,8 @@ fn copy(
     least: &mut [f64; 2],
 ) -> Result<(), Error> {
     y.write()?[0] = 1.0;
-    let up = probe_stream::on(rt).args(x, y).adapter(gpu).run()?.measured.transfer_s;
+    let call = probe_stream::on(rt).args(x, y);
+    let up = on(call, Device::Gpu, gpu).run()?.measured.transfer_s;
     let start = Instant::now();
     drop(y.read()?);
     *least = [least[0].min(up), least[1].min(start.elapsed().as_secs_f64())];

@@ -112,6 +112,7 @@ pub(crate) fn settle(job: &Job, claim: &Claim) -> Result<bool, Error> {
     for storage in job.storages() {
         fetched |= storage.slot.is_pending();
         storage.slot.settle(claim)?;
+        storage.looks.look();
     }
     Ok(fetched)
 }
@@ -271,10 +272,24 @@ fn upload(job: &Job, version: &GpuVersion, claim: &Claim) -> Result<(Vec<OnGpu>,
         let fail = |error: DeviceError| {
             error.of_kernel(&kernel.entry.name, &gpu.info().name, &format!("buffer `{name}`"))
         };
-        let Footprint { touched, is_blank, .. } = &footprints[at];
+        let footprint = &footprints[at];
+        let Footprint { touched, is_blank, .. } = footprint;
         let is_blank = *is_blank;
-        if let Some(buffer) = storage.shared(gpu).map_err(fail)? {
+        let own_memory = gpu.info().own_memory;
+        if own_memory && !is_blank {
+            storage.looks.go_on();
+        }
+        if (!own_memory || job.decision.in_place().contains(at))
+            && let Some(buffer) = storage.shared(gpu).map_err(fail)?
+        {
+            if storage.slot.is_pending() {
+                // Content that a call before leaves on a copy of the same GPU is there when that has ended.
+                claim.wait();
+            }
             storage.slot.settle(claim)?;
+            if own_memory {
+                storage.pay(gpu, job.gpu().ways().bus_s(footprint));
+            }
             copies.push(OnGpu { buffer, is_blank });
             continue;
         }
@@ -316,9 +331,9 @@ fn leave_results(job: &Job, gpu: &Arc<Gpu>, copies: &[OnGpu], flight: &mut Fligh
         if access == Access::Read || part.is_empty() {
             continue;
         }
+        storage.looks.leave();
         if is_shared {
-            // Other GPUs may have copies.
-            storage.gpu_is_current(gpu, &part);
+            storage.changes_in_place(gpu, &part);
             continue;
         }
         let (kernel, device) = (job.prepared.name.to_string(), gpu.info().name.clone());

@@ -106,6 +106,12 @@ impl Transfers {
         (state.up, state.down)
     }
 
+    /// What was measured of the links takes the place of what was assumed.
+    pub(crate) fn set_links(&self, up: Link, down: Link) {
+        let mut state = self.lock();
+        (state.up, state.down) = (up, down);
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

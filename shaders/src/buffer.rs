@@ -17,8 +17,8 @@ const BYTES_MIN: u64 = 256;
 /// Bytes of free memory that each pool keeps, and the number of pieces.
 const POOL_BYTES_MAX: u64 = 256 << 20;
 const POOL_BUFFERS_MAX: usize = 64;
-/// Bytes that are staged at once on the way to the device.
-const UPLOAD_BYTES_MAX: usize = 64 << 20;
+/// Bytes that are staged at once on the way to the device. While one part is on its way, the next is staged.
+const UPLOAD_BYTES_MAX: usize = 32 << 20;
 
 const STORAGE: wgpu::BufferUsages = import::USAGE;
 /// Storage that the host maps: where the adapter shares memory so.
@@ -202,13 +202,16 @@ impl DeviceBuffer {
         }
         let queue = self.gpu.queue();
         let mut at = offset;
+        let mut before = None;
         for part in data.chunks(UPLOAD_BYTES_MAX) {
             queue.write_buffer(self.raw(), at, part);
             at += part.len() as u64;
             if part.len() == UPLOAD_BYTES_MAX {
-                // Frees the staging memory of this part before the next one takes more.
                 let submission = self.gpu.submit(None);
-                self.gpu.wait(&submission, None)?;
+                // Frees the staging memory of the part before, so that the next one takes no more.
+                if let Some(before) = before.replace(submission) {
+                    self.gpu.wait(&before, None)?;
+                }
             }
         }
         self.gpu.healthy()

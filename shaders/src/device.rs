@@ -90,6 +90,9 @@ pub struct GpuOptions {
     pub fault: Option<Fault>,
     /// Share host memory in no better way than this.
     pub sharing: Option<Sharing>,
+    /// Take the device for one whose own memory is faster than the host's, or not; what its driver says by
+    /// default.
+    pub own_memory: Option<bool>,
     /// A folder that keeps compiled pipelines from process to process, and notes of what the driver has
     /// crashed on; none by default.
     pub cache: Option<PathBuf>,
@@ -147,6 +150,13 @@ pub enum AdapterKind {
     Software,
 }
 
+impl AdapterKind {
+    /// Whether such an adapter has memory of its own.
+    fn has_own_memory(self) -> bool {
+        !matches!(self, AdapterKind::Integrated | AdapterKind::Software)
+    }
+}
+
 impl fmt::Display for AdapterKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -174,6 +184,8 @@ pub struct AdapterInfo {
     pub sharing: Sharing,
     /// Why not in a better way; empty where there is none.
     pub sharing_why: String,
+    /// Whether it has memory of its own, and reaches that of the host across a bus.
+    pub own_memory: bool,
     /// Bytes of its memory; `None` where its driver does not tell.
     pub memory_bytes: Option<u64>,
     /// What its shaders can do.
@@ -226,6 +238,7 @@ impl AdapterInfo {
         AdapterInfo {
             sharing,
             sharing_why: sharing_why.to_owned(),
+            own_memory: kind.has_own_memory(),
             memory_bytes: Importer::device_memory_bytes(adapter),
             driver: format!("{} {}", info.driver, info.driver_info).trim().to_owned(),
             name: info.name,
@@ -253,12 +266,11 @@ fn cuts_loops(info: &wgpu::AdapterInfo) -> bool {
 
 /// The best way for an adapter to get at host memory, and why there is no better one.
 fn best_sharing(adapter: &wgpu::Adapter, kind: AdapterKind) -> (Sharing, &'static str) {
-    if !matches!(kind, AdapterKind::Integrated | AdapterKind::Software) {
-        // Each pass over host memory would go across the bus.
-        return (Sharing::Staged, "it has memory of its own");
-    }
     if Importer::is_supported(adapter) {
         (Sharing::Imported, "")
+    } else if kind.has_own_memory() {
+        // What the host could map of the device's memory it reads very slowly.
+        (Sharing::Staged, "its driver has no VK_EXT_external_memory_host")
     } else if adapter.features().contains(wgpu::Features::MAPPABLE_PRIMARY_BUFFERS) {
         (Sharing::Mapped, "its driver has no VK_EXT_external_memory_host")
     } else {
@@ -386,6 +398,7 @@ impl Gpu {
             features.remove(wgpu::Features::TIMESTAMP_QUERY);
             info.timestamps = false;
         }
+        info.own_memory = options.own_memory.unwrap_or(info.own_memory);
         if let Some(limit) = options.sharing.filter(|limit| *limit > info.sharing) {
             (info.sharing, info.sharing_why) = (limit, "the settings want no better".to_owned());
         }

@@ -11,6 +11,12 @@ use crate::ir::{
 /// Passages assumed of a loop whose count is not known before the call.
 pub const TRIPS_UNKNOWN: f64 = 16.0;
 
+/// Bytes that memory moves at once, at least.
+const SECTOR_BYTES: f64 = 32.0;
+
+/// Invocations that share what all of them load at one place.
+const SHARERS: f64 = 32.0;
+
 /// The most passages of a loop that a count is taken for.
 const TRIPS_MAX: f64 = 1e9;
 
@@ -75,6 +81,9 @@ pub struct Profile {
     pub wide: f64,
     /// Whether the kernel is a reduction or scan.
     pub is_collective: bool,
+    /// Bytes of each parameter that memory without a cache would move: what lies scattered moves a
+    /// sector of 32 bytes, and what all load at one place is shared by as many invocations.
+    pub traffic: Vec<f64>,
 }
 
 impl Profile {
@@ -121,7 +130,8 @@ pub fn profile(
     scalar: &dyn Fn(Param) -> Option<f64>,
     length: &dyn Fn(Param) -> Option<f64>,
 ) -> Profile {
-    let mut total = Profile { trip_product: 1.0, ..Profile::default() };
+    let traffic = vec![0.0; kernel.entry.params.len()];
+    let mut total = Profile { trip_product: 1.0, traffic, ..Profile::default() };
     total.is_collective = kernel.collective.is_some();
     let shared = kernel.entry.shared().map(|(_, ty, len)| f64::from(len) * ty.bytes() as f64);
     total.shared_bytes = shared.sum();
@@ -139,6 +149,9 @@ pub fn profile(
         total.store_bytes += each * bytes;
         total.unit_stride += each;
         total.float_add_mul += 1.0;
+        if let Some(output) = total.traffic.last_mut() {
+            *output += each * bytes;
+        }
     }
     total
 }
@@ -221,7 +234,7 @@ impl<'a, 'p> Counter<'a, 'p> {
             Stmt::Store(buffer, index, _) | Stmt::AtomicStore(buffer, index, _) => {
                 self.total.stores += weight.times;
                 self.total.store_bytes += weight.times * self.bytes(*buffer);
-                self.access(*index, weight.times);
+                self.access(*buffer, *index, weight.times);
             }
             Stmt::Check { .. } => {}
             Stmt::If { condition, then, otherwise } => {
@@ -342,13 +355,13 @@ impl<'a, 'p> Counter<'a, 'p> {
                 total.loads += times;
                 total.load_bytes +=
                     times * self.function.element(*buffer).map_or(4, Type::bytes) as f64;
-                self.access(*index, times);
+                self.access(*buffer, *index, times);
             }
-            Inst::AtomicLoad(_, index)
-            | Inst::Atomic(_, _, index, _)
-            | Inst::CompareSwap(_, index, ..) => {
+            Inst::AtomicLoad(buffer, index)
+            | Inst::Atomic(_, buffer, index, _)
+            | Inst::CompareSwap(buffer, index, ..) => {
                 total.atomics += times;
-                self.access(*index, times);
+                self.access(*buffer, *index, times);
             }
             Inst::Call(helper, args) => self.call(helper.index(), args, weight),
         }
@@ -364,12 +377,31 @@ impl<'a, 'p> Counter<'a, 'p> {
         self.function.element(buffer).map_or(4, Type::bytes) as f64
     }
 
-    fn access(&mut self, index: Value, times: f64) {
-        match self.shapes[index.index()] {
-            Shape::Uniform => self.total.uniform += times,
-            Shape::Linear(1.0) => self.total.unit_stride += times,
-            Shape::Linear(_) | Shape::Varying => self.total.strided += times,
-            Shape::Loaded => self.total.gather += times,
+    fn access(&mut self, buffer: Param, index: Value, times: f64) {
+        let bytes = self.bytes(buffer);
+        let moved = match self.shapes[index.index()] {
+            Shape::Uniform => {
+                self.total.uniform += times;
+                bytes / SHARERS
+            }
+            Shape::Linear(1.0) => {
+                self.total.unit_stride += times;
+                bytes
+            }
+            Shape::Linear(_) | Shape::Varying => {
+                self.total.strided += times;
+                SECTOR_BYTES
+            }
+            Shape::Loaded => {
+                self.total.gather += times;
+                SECTOR_BYTES
+            }
+        };
+        // A helper's parameters are not followed to the arguments.
+        if std::ptr::eq(self.function, &self.kernel.entry)
+            && let Some(traffic) = self.total.traffic.get_mut(buffer.index())
+        {
+            *traffic += times * moved;
         }
     }
 
@@ -503,6 +535,8 @@ mod tests {
         // One factor is the same along x, the other is next to its neighbour's.
         assert_eq!((found.uniform, found.unit_stride, found.gather), (100.0, 101.0, 0.0));
         assert_eq!((found.loops, found.unknown_loops, found.loop_depth), (1, 0, 1));
+        // Neighbours share the elements of one factor; those of the other are loaded by each.
+        assert_eq!(found.traffic, [0.0, 12.5, 400.0, 4.0]);
     }
 
     #[test]
