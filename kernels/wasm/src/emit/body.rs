@@ -120,6 +120,8 @@ pub(super) struct Body<'a> {
     /// Sums and products that exist already, and the locals of those that may be negative numbers.
     pub(super) memo: Memo,
     pub(super) differences: HashSet<u32>,
+    /// What is added to a local for the addresses that others are reached from.
+    pub(super) anchors: HashMap<u32, Vec<u32>>,
     /// The active lanes of each group; `None` when all are.
     pub(super) masks: Option<PerVector>,
     pub(super) frames: Vec<Frame>,
@@ -151,6 +153,7 @@ impl<'a> Body<'a> {
             places: Vec::new(),
             memo: HashMap::new(),
             differences: HashSet::new(),
+            anchors: HashMap::new(),
             masks: None,
             frames: Vec::new(),
             loops: Vec::new(),

@@ -161,6 +161,24 @@ impl Body<'_> {
         u64::from(by) << shift
     }
 
+    /// The same for `local + by`, where `local + first` is an index that did not wrap either, of the same
+    /// row's first group: what lies behind it is reached from there.
+    pub(super) fn anchored_address(&mut self, local: u32, by: u32, first: u32, shift: u32) -> u64 {
+        let is_behind = |anchor: &u32| by.wrapping_sub(*anchor) < OFFSET_MAX;
+        let anchors = self.anchors.entry(local).or_default();
+        let anchor = anchors.iter().copied().find(is_behind).unwrap_or_else(|| {
+            anchors.push(first);
+            first
+        });
+        let index = match anchor {
+            0 => local,
+            _ => self.part(BinaryOp::Add, Part::Local(local), Part::Const(anchor)),
+        };
+        let bytes = self.part(BinaryOp::Shl, Part::Local(index), Part::Const(shift));
+        self.code.get(bytes);
+        u64::from(by.wrapping_sub(anchor)) << shift
+    }
+
     pub(super) fn load_lanes(&mut self, target: Rep, buffer: Param, index: Value, ty: Type) {
         let rep = self.rep(index);
         let arg = self.buffer_arg(buffer, ty, 0);

@@ -67,12 +67,16 @@ impl Body<'_> {
         ty: Type,
         further: u32,
     ) -> MemArg {
-        let rep = Rep::Offset(index.local, lane_of(index.by, index.stride, lane));
+        let by = lane_of(index.by, index.stride, lane);
         let shift = element_shift(ty);
-        let offset = if self.form.exact[index.value.index()] && self.masks.is_none() {
-            self.exact_address(rep, shift)
+        let is_exact = self.form.exact[index.value.index()] && self.masks.is_none();
+        let offset = if is_exact && index.stride > 0 {
+            let first = self.at.vector * LANES * index.stride.unsigned_abs();
+            self.anchored_address(index.local, by, index.by.wrapping_sub(first), shift)
+        } else if is_exact {
+            self.exact_address(Rep::Offset(index.local, by), shift)
         } else {
-            self.code.address(rep, shift);
+            self.code.address(Rep::Offset(index.local, by), shift);
             0
         };
         self.buffer_arg(buffer, ty, offset + u64::from(further))

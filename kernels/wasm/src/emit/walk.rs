@@ -20,7 +20,8 @@
 //! them have computed, and no other body is needed for what is left.
 //!
 //! ```text
-//! while lo <= x < hi:  x = min(x, hi − w);  interior body;  x += w
+//! x = min(x, hi − w)
+//! while x < hi:  interior body;  x += w;  unless x <= hi − w or x >= hi:  x = hi − w
 //! ```
 
 use wasm_encoder::ValType;
@@ -166,14 +167,25 @@ impl Grid<'_> {
             self.code.open_if();
             let held = self.code.mark();
             let hoisted = self.hoist();
-            let fast = self.code.open_loop();
             if self.forms.idempotent {
                 self.clip(x, inside.last);
             }
+            let fast = self.code.open_loop();
             self.body(self.forms.interior, &hoisted);
             self.advance(0, step(self.forms.interior));
-            self.push_inside(inside);
-            self.code.branch_if(fast);
+            if self.forms.idempotent {
+                // Most often.
+                self.code.sink().local_get(x).local_get(inside.last).i32_le_u();
+                self.code.branch_if(fast);
+                self.code.sink().local_get(x).local_get(inside.hi).i32_lt_u();
+                self.code.open_if();
+                self.code.sink().local_get(inside.last).local_set(x);
+                self.code.branch(fast);
+                self.code.close();
+            } else {
+                self.push_inside(inside);
+                self.code.branch_if(fast);
+            }
             self.code.close();
             self.code.release(&held);
             self.code.branch(again);
