@@ -93,6 +93,23 @@ impl Default for Settings {
 }
 
 impl Settings {
+    /// The names of all settings in files, in the order of [`Settings`].
+    pub const NAMES: &[&str] = &[
+        "gpu",
+        "adapter",
+        "gpu_memory",
+        "threads",
+        "policy",
+        "ledger",
+        "record",
+        "model",
+        "calibration",
+        "experience",
+        "cache",
+        "learn",
+        "deadline_s",
+    ];
+
     /// The settings in a TOML file; what it leaves out keeps its default.
     ///
     /// # Errors
@@ -115,7 +132,7 @@ impl Settings {
         self.apply(|name| std::env::var(name).ok())
     }
 
-    fn apply(&mut self, get: impl Fn(&str) -> Option<String>) -> Result<(), Error> {
+    pub(crate) fn apply(&mut self, get: impl Fn(&str) -> Option<String>) -> Result<(), Error> {
         let bad = |name: &str, message: String| Error::Setting { name: name.into(), message };
         if let Some(value) = get("CROSSOVER_GPU") {
             self.gpu = match value.as_str() {

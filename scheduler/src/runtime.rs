@@ -294,13 +294,13 @@ impl Runtime {
         Builder::default()
     }
 
-    /// A runtime with the settings of `CROSSOVER_*` variables: see [`Settings::apply_env`].
+    /// A runtime with the settings of `crossover.toml` and `CROSSOVER_*` variables: see
+    /// [`Settings::from_env`].
     ///
     /// # Errors
-    /// As [`Builder::build`], and for variables with a value that is none of theirs.
+    /// As [`Builder::build`] and [`Settings::from_env`].
     pub fn from_env() -> Result<Runtime, Error> {
-        let mut settings = Settings::default();
-        settings.apply_env()?;
+        let (settings, _) = Settings::from_env()?;
         Runtime::builder().settings(settings).build()
     }
 
