@@ -154,6 +154,7 @@ fn new_row(entry: &Entry, size_name: &str, size: usize, first: &Explanation) -> 
         raw_wgpu_s: None,
         raw_wgpu_why: None,
         spread: Vec::new(),
+        samples: Vec::new(),
         predicted_wasm_s: total(Device::Cpu),
         predicted_wasm_interval: interval(Device::Cpu),
         predicted_gpu_s: total(Device::Gpu),
@@ -340,6 +341,7 @@ fn record(recorder: &Recorder, first: &Explanation, sides: &[Side; SIDES]) {
 
 fn finish(row: &mut Row, sides: &mut [Side; SIDES]) {
     row.spread = sides.iter().map(|side| spread(&side.times)).collect();
+    row.samples = sides.iter().map(|side| side.times.iter().map(rounded).collect()).collect();
     for baseline in Baseline::ALL {
         let side = &mut sides[place_of(baseline)];
         row.set_baseline(baseline, median(&side.times), side.why.take());
@@ -362,6 +364,11 @@ pub(crate) fn median(times: &[f64]) -> Option<f64> {
     let mut sorted = times.to_vec();
     sorted.sort_by(f64::total_cmp);
     sorted.get(sorted.len() / 2).copied()
+}
+
+/// To five digits: a repetition is not more exact than that, and a file of them much smaller.
+fn rounded(seconds: &f64) -> f64 {
+    format!("{seconds:.4e}").parse().unwrap_or(*seconds)
 }
 
 fn spread(times: &[f64]) -> Option<[f64; 2]> {

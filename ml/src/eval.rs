@@ -4,20 +4,23 @@
 //! knowing. Only rows with both sides measured take part in the latter. One seed says nothing:
 //! [`held_out`] repeats the split and reports mean and spread.
 
+use std::fmt;
+use std::ops::ControlFlow;
+
+use serde::Serialize;
+
 use crate::baseline::{Constant, Roofline};
 use crate::dataset::{Dataset, Row};
 use crate::error::Error;
 use crate::prediction::{CostModel, Prediction, Side, normal_quantile};
 use crate::ridge::Ridge;
 use crate::train::{TrainOptions, train_ensemble};
-use std::fmt;
-use std::ops::ControlFlow;
 
 /// The levels at which the coverage of intervals is measured.
 pub const COVERAGE_LEVELS: [f64; 3] = [0.5, 0.9, 0.99];
 
 /// How a model did on some rows. NaN where no row could tell.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Metrics {
     /// Measured sides.
     pub measured: usize,
@@ -126,7 +129,7 @@ impl Tally {
 }
 
 /// One line of a comparison: a model over all seeds.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Line {
     /// The model.
     pub model: String,
@@ -147,7 +150,7 @@ impl Line {
 }
 
 /// A comparison of models on held-out kernels.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Comparison {
     /// A line a model: the baselines, then the ensemble.
     pub lines: Vec<Line>,

@@ -131,10 +131,7 @@ pub(super) fn record(path: &Path) -> anyhow::Result<()> {
 }
 
 pub(super) fn report(args: &ReportArgs) -> anyhow::Result<ExitCode> {
-    let shown = args.json.display();
-    let text = std::fs::read_to_string(&args.json).with_context(|| shown.to_string())?;
-    let report: Report = serde_json::from_str(&text)
-        .with_context(|| format!("{shown} is no report of this version"))?;
+    let report = Report::read(&args.json)?;
     if args.markdown {
         print!("{}", markdown::table(&report));
         return Ok(ExitCode::SUCCESS);

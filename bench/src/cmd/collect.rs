@@ -4,6 +4,7 @@
 //! Rows are appended as soon as a kernel is done, so that the command can be stopped in any way and goes on
 //! where it was: kernels are numbered, and the file says which are there.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -13,6 +14,7 @@ use crossover::Runtime;
 use crossover::ml::dataset::{Dataset, Row};
 use crossover::ml::features::Feature;
 use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
 
 use crate::families::{self, FAMILIES};
 use crate::specimen::{self, Rejected};
@@ -45,19 +47,41 @@ pub(crate) struct Args {
     /// Instead of measuring, say what the set covers.
     #[arg(long)]
     coverage: bool,
+    /// Print what the set covers as JSON; all else goes to standard error.
+    #[arg(long)]
+    json: bool,
+}
+
+/// What a set covers of a family; of ranges the 5th, 50th and 95th percentile.
+#[derive(Debug, Serialize)]
+struct Coverage {
+    family: String,
+    kernels: usize,
+    rows: usize,
+    /// Rows of which both sides were measured, and in how many of these the GPU is the faster.
+    both: usize,
+    gpu_wins: usize,
+    items: [Option<f64>; 3],
+    flops_per_byte: [Option<f64>; 3],
+    buffer_bytes: [Option<f64>; 3],
+    cpu_s: [Option<f64>; 3],
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if !args.merge.is_empty() {
-        return merge(&args.merge, &args.out);
+        return merge(&args.merge, &args.out, args.json);
     }
     if let Some(set) = &args.again {
-        return describe(&load(set)?, &args.out);
+        return describe(&load(set)?, &args.out, args.json);
     }
     if !args.coverage {
         measure(args)?;
     }
-    print!("{}", coverage(&load(&args.out)?));
+    let covered = coverage(&load(&args.out)?);
+    match args.json {
+        true => println!("{}", serde_json::to_string_pretty(&covered)?),
+        false => print!("{}", table(&covered)),
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -70,12 +94,13 @@ fn measure(args: &Args) -> anyhow::Result<()> {
     if let Some(folder) = args.out.parent() {
         std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
     }
-    println!("gpu      {}", super::adapter_line(&rt));
+    super::say(args.json, format_args!("gpu      {}", super::adapter_line(&rt)));
     let first = match args.out.exists() {
         true => next(&load(&args.out)?, args.seed),
         false => 0,
     };
-    println!("kernels  from number {first} of seed {}, into {}", args.seed, args.out.display());
+    let (seed, out) = (args.seed, args.out.display());
+    super::say(args.json, format_args!("kernels  from number {first} of seed {seed}, into {out}"));
     let is_wanted = wanted(&args.families)?;
     let limit = Duration::try_from_secs_f64(args.minutes * 60.0)?;
     let bar = ProgressBar::new(limit.as_secs());
@@ -94,14 +119,16 @@ fn measure(args: &Args) -> anyhow::Result<()> {
                 rows += measured.len();
                 Dataset::append(&args.out, &measured)?;
             }
-            Err(rejected) => bar.suspend(|| println!("number {number}: {rejected}")),
+            Err(rejected) => bar.suspend(|| {
+                super::say(args.json, format_args!("number {number}: {rejected}"));
+            }),
         }
         number += 1;
         bar.set_position(start.elapsed().as_secs());
         bar.set_message(format!("{kernels} kernels, {rows} rows"));
     }
     bar.finish_and_clear();
-    println!("{rows} rows of {kernels} kernels appended to {}", args.out.display());
+    super::say(args.json, format_args!("{rows} rows of {kernels} kernels appended to {out}"));
     Ok(())
 }
 
@@ -117,7 +144,7 @@ fn wanted(names: &[String]) -> anyhow::Result<[bool; FAMILIES.len()]> {
 }
 
 /// Writes the rows of a set with the features that their calls have now. The machine is to be the same.
-fn describe(data: &Dataset, out: &Path) -> anyhow::Result<ExitCode> {
+fn describe(data: &Dataset, out: &Path, is_json: bool) -> anyhow::Result<ExitCode> {
     let rt = super::runtime()?;
     if out.exists() {
         bail!("{} is there already", out.display());
@@ -139,7 +166,9 @@ fn describe(data: &Dataset, out: &Path) -> anyhow::Result<ExitCode> {
         Dataset::append(out, &rows)?;
     }
     bar.finish_and_clear();
-    println!("{written} rows in {}; {passed_over} of other kernels left out", out.display());
+    let shown = out.display();
+    let left_out = format_args!("{passed_over} of other kernels left out");
+    super::say(is_json, format_args!("{written} rows in {shown}; {left_out}"));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -168,11 +197,11 @@ fn kernel(rt: &Runtime, seed: u64, number: u64) -> anyhow::Result<Result<Vec<Row
 }
 
 /// Writes the rows of several sets to one, whole or not at all.
-fn merge(from: &[PathBuf], out: &Path) -> anyhow::Result<ExitCode> {
+fn merge(from: &[PathBuf], out: &Path, is_json: bool) -> anyhow::Result<ExitCode> {
     let mut all = Dataset::new();
     for path in from {
         let data = load(path)?;
-        println!("{:>8} rows of {}", data.len(), path.display());
+        super::say(is_json, format_args!("{:>8} rows of {}", data.len(), path.display()));
         all.merge(&data);
     }
     if out.exists() && !from.iter().any(|path| path == out) {
@@ -188,12 +217,42 @@ fn merge(from: &[PathBuf], out: &Path) -> anyhow::Result<ExitCode> {
     }
     Dataset::append(&part, all.rows())?;
     std::fs::rename(&part, out).with_context(|| out.display().to_string())?;
-    println!("{:>8} rows in {}", all.len(), out.display());
+    super::say(is_json, format_args!("{:>8} rows in {}", all.len(), out.display()));
     Ok(ExitCode::SUCCESS)
 }
 
-/// What a set covers, family by family: a table.
-fn coverage(data: &Dataset) -> String {
+/// What a set covers, family by family, and in all.
+fn coverage(data: &Dataset) -> Vec<Coverage> {
+    let known = FAMILIES.iter().map(|(family, _)| *family);
+    let others = data.by_family().into_keys().filter(|f| FAMILIES.iter().all(|(k, _)| k != f));
+    known.chain(others).chain(["all"]).map(|family| covered(data, family)).collect()
+}
+
+fn covered(data: &Dataset, family: &str) -> Coverage {
+    let rows = || data.rows().iter().filter(|row| family == "all" || row.family == family);
+    let range = |of: &dyn Fn(&Row) -> Option<f64>| spread(rows().filter_map(of).collect());
+    let feature = |feature: Feature| range(&|row: &Row| row.features.get(feature));
+    let bytes = |row: &Row| {
+        Some(row.features.get(Feature::BytesIn)? + row.features.get(Feature::BytesOut)?)
+    };
+    let kernels: BTreeSet<&str> = rows().map(|row| row.kernel.as_str()).collect();
+    let both: Vec<[f64; 2]> =
+        rows().filter_map(|row| Some([row.seconds[0]?, row.seconds[1]?])).collect();
+    Coverage {
+        family: family.to_owned(),
+        kernels: kernels.len(),
+        rows: rows().count(),
+        both: both.len(),
+        gpu_wins: both.iter().filter(|[cpu, gpu]| gpu < cpu).count(),
+        items: feature(Feature::Items),
+        flops_per_byte: feature(Feature::FlopsPerByte),
+        buffer_bytes: range(&bytes),
+        cpu_s: range(&|row: &Row| row.seconds[0]),
+    }
+}
+
+/// The same for people.
+fn table(covered: &[Coverage]) -> String {
     let mut table = format!(
         "{:<15} {:>7} {:>6} {:>6} {:>21} {:>21} {:>21} {:>21} {:>8}\n",
         "family",
@@ -206,50 +265,43 @@ fn coverage(data: &Dataset) -> String {
         "CPU time, µs",
         "GPU wins"
     );
-    let known = FAMILIES.iter().map(|(family, _)| *family);
-    let others = data.by_family().into_keys().filter(|f| FAMILIES.iter().all(|(k, _)| k != f));
-    for family in known.chain(others).chain(["all"]) {
-        let rows = || data.rows().iter().filter(|row| family == "all" || row.family == family);
-        let range = |of: &dyn Fn(&Row) -> Option<f64>| spread(rows().filter_map(of).collect());
-        let feature = |feature: Feature| range(&|row: &Row| row.features.get(feature));
-        let bytes = |row: &Row| {
-            Some(row.features.get(Feature::BytesIn)? + row.features.get(Feature::BytesOut)?)
-        };
-        let kernels: std::collections::BTreeSet<&str> =
-            rows().map(|row| row.kernel.as_str()).collect();
-        let both: Vec<[f64; 2]> =
-            rows().filter_map(|row| Some([row.seconds[0]?, row.seconds[1]?])).collect();
-        let wins = both.iter().filter(|[cpu, gpu]| gpu < cpu).count();
+    for line in covered {
         table.push_str(&format!(
-            "{family:<15} {:>7} {:>6} {:>6} {:>21} {:>21} {:>21} {:>21} {:>6.1} %\n",
-            kernels.len(),
-            rows().count(),
-            both.len(),
-            feature(Feature::Items),
-            feature(Feature::FlopsPerByte),
-            range(&bytes),
-            range(&|row: &Row| row.seconds[0].map(|s| s * 1e6)),
-            100.0 * wins as f64 / both.len().max(1) as f64,
+            "{:<15} {:>7} {:>6} {:>6} {:>21} {:>21} {:>21} {:>21} {:>6.1} %\n",
+            line.family,
+            line.kernels,
+            line.rows,
+            line.both,
+            show(line.items, 1.0),
+            show(line.flops_per_byte, 1.0),
+            show(line.buffer_bytes, 1.0),
+            show(line.cpu_s, 1e6),
+            100.0 * line.gpu_wins as f64 / line.both.max(1) as f64,
         ));
     }
     table
 }
 
 /// The 5th, 50th and 95th percentile.
-fn spread(mut values: Vec<f64>) -> String {
+fn spread(mut values: Vec<f64>) -> [Option<f64>; 3] {
     values.sort_by(f64::total_cmp);
     let at = |share: f64| values.get((share * (values.len() as f64 - 1.0)).round() as usize);
-    let show = |value: Option<&f64>| match value {
-        Some(v) if *v >= 100.0 => format!("{v:.1e}"),
+    [0.05, 0.5, 0.95].map(|share| at(share).copied())
+}
+
+/// The same in a unit so many times smaller.
+fn show(spread: [Option<f64>; 3], factor: f64) -> String {
+    let one = |value: Option<f64>| match value.map(|value| value * factor) {
+        Some(v) if v >= 100.0 => format!("{v:.1e}"),
         Some(v) => format!("{v:.2}"),
         None => "–".to_owned(),
     };
-    [0.05, 0.5, 0.95].map(|share| show(at(share))).join(" ")
+    spread.map(one).join(" ")
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{coverage, merge, next};
+    use super::{coverage, merge, next, table};
     use crossover::ml::Features;
     use crossover::ml::dataset::{Dataset, Row};
     use std::io::Write;
@@ -274,10 +326,10 @@ mod tests {
         Dataset::append(&b, &[row("maps-1-9", 2), row("maps-1-18", 3)]).expect("written");
         let mut torn = std::fs::OpenOptions::new().append(true).open(&b).expect("it is there");
         torn.write_all(b"{\"kernel\":\"maps-1").expect("written");
-        merge(&[a.clone(), b.clone()], &out).expect("both can be read");
+        merge(&[a.clone(), b.clone()], &out, false).expect("both can be read");
         assert_eq!(Dataset::load(&out).expect("whole").len(), 3);
-        assert!(merge(&[a.clone(), b], &out).is_err(), "it would be written over");
-        merge(&[a, out.clone()], &out).expect("one of them may be the result");
+        assert!(merge(&[a.clone(), b], &out, false).is_err(), "it would be written over");
+        merge(&[a, out.clone()], &out, false).expect("one of them may be the result");
         assert_eq!(Dataset::load(&out).expect("whole").len(), 3);
         std::fs::remove_dir_all(folder).expect("it was made here");
     }
@@ -285,7 +337,7 @@ mod tests {
     #[test]
     fn coverage_counts_kernels_rows_and_who_wins() {
         let rows = vec![row("maps-1-0", 1), row("maps-1-0", 2), row("maps-1-9", 2)];
-        let table = coverage(&Dataset::from_rows(rows).expect("rows"));
+        let table = table(&coverage(&Dataset::from_rows(rows).expect("rows")));
         let line = table.lines().find(|line| line.starts_with("maps")).expect("the family");
         let words: Vec<&str> = line.split_whitespace().collect();
         assert_eq!(words[1..4], ["2", "3", "3"]);

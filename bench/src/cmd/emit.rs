@@ -9,6 +9,7 @@ use crossover::kernels::library;
 use crossover::kernels::{front, passes};
 use crossover::shaders::{self, Capabilities};
 use crossover_wasm::{Listing, Schedule};
+use serde::Serialize;
 
 /// Arguments of `emit`.
 #[derive(Debug, clap::Args)]
@@ -20,6 +21,17 @@ pub(crate) struct Args {
     /// Which form of the shader, by number; the first is the one with all checks.
     #[arg(long, default_value_t = 1, requires = "wgsl")]
     form: usize,
+    /// Print JSON: a list of lines, each with the place in the source that it comes from.
+    #[arg(long)]
+    json: bool,
+}
+
+/// A line of a stage.
+#[derive(Debug, Serialize)]
+struct Line {
+    text: String,
+    /// The file and the line of Rust that it comes from.
+    source: Option<(String, u32)>,
 }
 
 /// Which stage.
@@ -46,26 +58,46 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         format!("there is no kernel `{}`; there are {}", args.kernel, names.join(", "))
     })?;
     let kernel = passes::optimize(&front::kernel(entry.def, &[], &[])?);
-    let mut sources = Sources::of(&kernel);
+    let mut output = Output::of(&kernel, args.json);
     match args.stage {
-        Stage { ir: true, .. } => print_ir(&kernel, &mut sources),
-        Stage { wat: true, .. } => print_wat(&kernel, &mut sources)?,
-        Stage { asm: true, .. } => print_asm(&kernel, &mut sources)?,
-        Stage { .. } => print_wgsl(&kernel, args.form, &mut sources)?,
+        Stage { ir: true, .. } => print_ir(&kernel, &mut output),
+        Stage { wat: true, .. } => print_wat(&kernel, &mut output)?,
+        Stage { asm: true, .. } => print_asm(&kernel, &mut output)?,
+        Stage { .. } => print_wgsl(&kernel, args.form, &mut output)?,
+    }
+    if args.json {
+        println!("{}", serde_json::to_string(&output.lines)?);
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// The source files, as far as they are here to be read.
-struct Sources<'k> {
+/// The lines of a stage, as text with the source between them, or as JSON; and the source files, as far as they
+/// are here to be read.
+struct Output<'k> {
     kernel: &'k Kernel,
+    is_json: bool,
+    lines: Vec<Line>,
     texts: HashMap<u32, Option<String>>,
     last: Option<(u32, u32)>,
 }
 
-impl Sources<'_> {
-    fn of(kernel: &Kernel) -> Sources<'_> {
-        Sources { kernel, texts: HashMap::new(), last: None }
+impl Output<'_> {
+    fn of(kernel: &Kernel, is_json: bool) -> Output<'_> {
+        Output { kernel, is_json, lines: Vec::new(), texts: HashMap::new(), last: None }
+    }
+
+    /// A line, and the place that it comes from; comments begin with `start` in its language.
+    fn line(&mut self, start: &str, text: &str, place: Option<(u32, u32)>) {
+        if !self.is_json {
+            self.comment(start, indent(text), place);
+            println!("{text}");
+            return;
+        }
+        self.last = place.or(self.last);
+        let source = self.last.and_then(|(file, line)| {
+            Some((self.kernel.files.get(file as usize)?.to_string(), line))
+        });
+        self.lines.push(Line { text: text.to_owned(), source });
     }
 
     /// A comment that names a line, where it is another than before.
@@ -93,15 +125,14 @@ fn indent(line: &str) -> &str {
     &line[..line.len() - line.trim_start().len()]
 }
 
-fn print_ir(kernel: &Kernel, sources: &mut Sources<'_>) {
+fn print_ir(kernel: &Kernel, output: &mut Output<'_>) {
     for line in kernel.to_string().lines() {
         // A place stands at the end: ` @file:line:column`.
         let (code, at) = match line.rsplit_once(" @") {
             Some((code, at)) => (code, parse_place(at)),
             None => (line, None),
         };
-        sources.comment("//", indent(line), at);
-        println!("{}", if at.is_some() { code } else { line });
+        output.line("//", if at.is_some() { code } else { line }, at);
     }
 }
 
@@ -110,23 +141,22 @@ fn parse_place(text: &str) -> Option<(u32, u32)> {
     Some((numbers.next()??, numbers.next()??))
 }
 
-fn print_wgsl(kernel: &Kernel, form: usize, sources: &mut Sources<'_>) -> anyhow::Result<()> {
+fn print_wgsl(kernel: &Kernel, form: usize, output: &mut Output<'_>) -> anyhow::Result<()> {
     let adapters = shaders::adapters();
     let caps = adapters.first().map_or_else(Capabilities::everything, |a| a.capabilities.clone());
     let schedule = shaders::Schedule::of(kernel, &caps);
     let forms = shaders::shaders(kernel, &caps, &schedule)?;
     for (at, (name, _)) in (1..).zip(&forms) {
         let shown = if at == form { " (below)" } else { "" };
-        println!("// form {at} of {}: {name}{shown}", forms.len());
+        output.line("//", &format!("// form {at} of {}: {name}{shown}", forms.len()), None);
     }
     let Some((_, shader)) = form.checked_sub(1).and_then(|at| forms.get(at)) else {
         bail!("there is no form {form}: `{}` has {}", kernel.entry.name, forms.len());
     };
-    println!();
+    output.line("//", "", None);
     let lines = shader.lines();
     for (at, line) in shader.wgsl.lines().enumerate() {
-        sources.comment("//", indent(line), lines.get(at).copied().flatten());
-        println!("{line}");
+        output.line("//", line, lines.get(at).copied().flatten());
     }
     Ok(())
 }
@@ -135,7 +165,7 @@ fn listing(kernel: &Kernel) -> anyhow::Result<Listing> {
     Ok(Listing::new(kernel, Schedule::default_for(kernel))?)
 }
 
-fn print_wat(kernel: &Kernel, sources: &mut Sources<'_>) -> anyhow::Result<()> {
+fn print_wat(kernel: &Kernel, output: &mut Output<'_>) -> anyhow::Result<()> {
     let module = listing(kernel)?.module;
     let mut storage = String::new();
     let config = wasmprinter::Config::new();
@@ -148,14 +178,12 @@ fn print_wat(kernel: &Kernel, sources: &mut Sources<'_>) -> anyhow::Result<()> {
             at = place(*span);
             lines.next();
         }
-        let line = line.trim_end();
-        sources.comment(";;", indent(line), at);
-        println!("{line}");
+        output.line(";;", line.trim_end(), at);
     }
     Ok(())
 }
 
-fn print_asm(kernel: &Kernel, sources: &mut Sources<'_>) -> anyhow::Result<()> {
+fn print_asm(kernel: &Kernel, output: &mut Output<'_>) -> anyhow::Result<()> {
     use iced_x86::{Decoder, DecoderOptions, Formatter, IntelFormatter};
     if !cfg!(target_arch = "x86_64") {
         bail!("machine code is shown for x86-64 alone; --wat shows what it is compiled from");
@@ -164,7 +192,7 @@ fn print_asm(kernel: &Kernel, sources: &mut Sources<'_>) -> anyhow::Result<()> {
     let mut formatter = IntelFormatter::new();
     formatter.options_mut().set_space_after_operand_separator(true);
     for (name, start, bytes) in &listing.functions {
-        println!("{name}:");
+        output.line(";", &format!("{name}:"), None);
         let code = &listing.text[*start..*start + *bytes];
         let mut decoder = Decoder::with_ip(64, code, *start as u64, DecoderOptions::NONE);
         let mut text = String::new();
@@ -172,10 +200,9 @@ fn print_asm(kernel: &Kernel, sources: &mut Sources<'_>) -> anyhow::Result<()> {
             let at = instruction.ip() as usize;
             let next = listing.lines.partition_point(|(from, _)| *from <= at);
             let line = next.checked_sub(1).and_then(|before| listing.lines[before].1);
-            sources.comment(";", "  ", line.and_then(place));
             text.clear();
             formatter.format(&instruction, &mut text);
-            println!("  {at:6x}  {text}");
+            output.line(";", &format!("  {at:6x}  {text}"), line.and_then(place));
         }
     }
     Ok(())

@@ -106,8 +106,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 }
 
 fn open(gpu_memory: GpuMemory) -> anyhow::Result<Runtime> {
-    let mut settings = Settings::default();
-    settings.apply_env()?;
+    let (settings, _) = Settings::from_env()?;
     let settings = Settings { gpu: GpuUse::Require, gpu_memory, learn: false, ..settings };
     Runtime::builder().settings(settings).build().context("the runtime does not start")
 }

@@ -2,11 +2,14 @@
 
 mod bench;
 mod collect;
+mod compare;
+mod completions;
 mod doctor;
 mod emit;
 mod eval;
 mod explain;
 mod gpu;
+mod man;
 mod replay;
 mod train;
 mod tune;
@@ -25,6 +28,8 @@ pub(crate) enum Command {
     Bench(bench::Args),
     /// Draw report.html from a report.json.
     Report(bench::ReportArgs),
+    /// What has become slower or faster from one report.json to another, with intervals.
+    Compare(compare::Args),
     /// Say where a call would run, and why.
     Explain(explain::Args),
     /// Show what a kernel became: IR, WebAssembly, WGSL or machine code, with its lines of Rust.
@@ -45,6 +50,10 @@ pub(crate) enum Command {
     Tune(tune::Args),
     /// Worst errors of the functions of one `f32`, over every number there is.
     Ulp(ulp::Args),
+    /// Print completions of this command for a shell.
+    Completions(completions::Args),
+    /// Print the manual page of this command, or write those of all its parts.
+    Man(man::Args),
 }
 
 /// Runs a command; the exit code is 0 for success and 1 for a result that is wrong.
@@ -52,6 +61,9 @@ pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Bench(args) => bench::run(args),
         Command::Report(args) => bench::report(&args),
+        Command::Compare(args) => compare::run(&args),
+        Command::Completions(args) => completions::run(&args),
+        Command::Man(args) => man::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Emit(args) => emit::run(&args),
         Command::Doctor(args) => doctor::run(&args),
@@ -67,12 +79,29 @@ pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
 
 /// A runtime with the environment's settings that has measured its machine.
 fn runtime() -> anyhow::Result<Runtime> {
-    let mut settings = Settings::default();
-    settings.apply_env()?;
+    let (mut settings, _) = Settings::from_env()?;
     if settings.calibration.is_none() {
         settings.calibration = cache_folder().map(|folder| folder.join("machine.json"));
     }
     Runtime::builder().settings(settings).calibrated().build().context("the runtime does not start")
+}
+
+/// Says what is for people: where the output is JSON, on standard error.
+fn say(is_json: bool, text: std::fmt::Arguments<'_>) {
+    if is_json {
+        eprintln!("{text}");
+    } else {
+        println!("{text}");
+    }
+}
+
+/// Prints what is no line of text. Who closes the pipe has seen enough.
+fn print_bytes(bytes: &[u8]) -> anyhow::Result<()> {
+    use std::io::{ErrorKind, Write};
+    match std::io::stdout().write_all(bytes) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
+    }
 }
 
 /// Writes a file; an error names it.

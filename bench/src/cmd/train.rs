@@ -12,6 +12,7 @@ use crossover::ml::eval::{self, Comparison, Line};
 use crossover::ml::search::{self, Scored, SearchOptions};
 use crossover::ml::{Dataset, TrainOptions, train_ensemble, weights};
 use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
 
 /// Arguments of `train`.
 #[derive(Debug, clap::Args)]
@@ -48,6 +49,34 @@ pub(crate) struct Args {
     /// Judge this model file on the rows, too. What it was trained on is not held out from it.
     #[arg(long)]
     against: Option<PathBuf>,
+    /// Print the comparison and what was written as JSON; all else goes to standard error.
+    #[arg(long)]
+    json: bool,
+}
+
+/// What came of it.
+#[derive(Debug, Default, Serialize)]
+struct Trained {
+    rows: usize,
+    kernels: usize,
+    families: usize,
+    /// Another model on all rows.
+    against: Option<Comparison>,
+    /// Usual and found network, where one was searched for.
+    searched: Option<Comparison>,
+    /// On kernels held out.
+    held_out: Option<Comparison>,
+    written: Option<Written>,
+}
+
+/// A model file.
+#[derive(Debug, Serialize)]
+struct Written {
+    file: PathBuf,
+    bytes: usize,
+    seconds: f64,
+    /// The hash of the rows.
+    data: String,
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
@@ -56,12 +85,20 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         data.merge(&Dataset::load(path).with_context(|| path.display().to_string())?);
     }
     let (kernels, families) = (data.by_kernel().len(), data.by_family().len());
-    println!("data       {} rows of {kernels} kernels in {families} families", data.len());
+    let is_json = args.json;
+    super::say(
+        is_json,
+        format_args!("data       {} rows of {kernels} kernels in {families} families", data.len()),
+    );
+    let mut trained = Trained { rows: data.len(), kernels, families, ..Trained::default() };
     let (seed, epochs) = (args.seed, args.epochs);
     let usual = TrainOptions { seed, epochs, ..TrainOptions::default() };
-    let options = if args.search { found(&data, &usual, args)? } else { usual };
+    let options = match args.search {
+        true => found(&data, &usual, args, &mut trained)?,
+        false => usual,
+    };
     if let Some(path) = &args.against {
-        against(&data, path)?;
+        trained.against = Some(against(&data, path, is_json)?);
     }
     if args.seeds > 0 {
         let bar = bar(args.seeds, "splits")?;
@@ -70,24 +107,41 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             ControlFlow::Continue(())
         })?;
         bar.finish_and_clear();
-        println!("\non kernels held out, mean ± standard deviation over {} splits:", args.seeds);
-        print!("{comparison}");
+        let about = "on kernels held out, mean ± standard deviation over";
+        super::say(is_json, format_args!("\n{about} {} splits:\n{comparison}", args.seeds));
+        trained.held_out = Some(comparison);
     }
     if let Some(out) = &args.out {
-        write(&data, &options, args.members, out)?;
+        trained.written = Some(write(&data, &options, args.members, out, is_json)?);
+    }
+    if is_json {
+        println!("{}", serde_json::to_string_pretty(&trained)?);
     }
     Ok(ExitCode::SUCCESS)
 }
 
 /// What the search finds, held against the usual network.
-fn found(data: &Dataset, usual: &TrainOptions, args: &Args) -> anyhow::Result<TrainOptions> {
+fn found(
+    data: &Dataset,
+    usual: &TrainOptions,
+    args: &Args,
+    trained: &mut Trained,
+) -> anyhow::Result<TrainOptions> {
+    let is_json = args.json;
     let limit = Duration::try_from_secs_f64(args.minutes * 60.0)?;
     let search =
         SearchOptions { base: usual.clone(), candidates: args.candidates, folds: 2, limit };
-    println!("search     {} candidates, {:.1} minutes at most", args.candidates, args.minutes);
-    let (winner, _) = search::search(data, &search, &mut |scored| println!("  {}", show(scored)))?;
+    super::say(
+        is_json,
+        format_args!(
+            "search     {} candidates, {:.1} minutes at most",
+            args.candidates, args.minutes
+        ),
+    );
+    let mut tell = |scored: &Scored| super::say(is_json, format_args!("  {}", show(scored)));
+    let (winner, _) = search::search(data, &search, &mut tell)?;
     if winner == *usual {
-        println!("found      nothing better than the usual network");
+        super::say(is_json, format_args!("found      nothing better than the usual network"));
         return Ok(winner);
     }
     let seeds = args.seeds.max(5);
@@ -95,15 +149,18 @@ fn found(data: &Dataset, usual: &TrainOptions, args: &Args) -> anyhow::Result<Tr
     let kinds = [("usual", usual.clone()), ("found", winner.clone())];
     let lines = search::compare(data, &kinds, seeds, &mut |seed| bar.set_position(seed))?;
     bar.finish_and_clear();
-    println!("\none network of each kind, over {seeds} other splits:");
-    let gain = gain(&lines[0], &lines[1]);
-    print!("{}", Comparison { lines });
-    let better = gain.mean > 2.0 * gain.error;
-    println!(
-        "taken      the {} one: the found one gains {:.3} ± {:.3} of NLL, splits paired",
-        if better { "found" } else { "usual" },
-        gain.mean,
-        gain.error,
+    let Gain { mean, error } = gain(&lines[0], &lines[1]);
+    let comparison = Comparison { lines };
+    let about = "one network of each kind, over";
+    super::say(is_json, format_args!("\n{about} {seeds} other splits:\n{comparison}"));
+    trained.searched = Some(comparison);
+    let better = mean > 2.0 * error;
+    let taken = if better { "found" } else { "usual" };
+    super::say(
+        is_json,
+        format_args!(
+            "taken      the {taken} one: the found one gains {mean:.3} ± {error:.3} of NLL, splits paired"
+        ),
     );
     Ok(if better { winner } else { usual.clone() })
 }
@@ -136,17 +193,23 @@ fn show(scored: &Scored) -> String {
 }
 
 /// How another model does on all rows.
-fn against(data: &Dataset, path: &Path) -> anyhow::Result<()> {
+fn against(data: &Dataset, path: &Path, is_json: bool) -> anyhow::Result<Comparison> {
     let bytes = std::fs::read(path).with_context(|| path.display().to_string())?;
     let model = weights::from_bytes(&bytes).with_context(|| path.display().to_string())?;
     let line = Line { model: "given".to_owned(), seeds: vec![eval::evaluate(&model, data.rows())] };
-    println!("\n{} on all rows:", path.display());
-    print!("{}", Comparison { lines: vec![line] });
-    Ok(())
+    let comparison = Comparison { lines: vec![line] };
+    super::say(is_json, format_args!("\n{} on all rows:\n{comparison}", path.display()));
+    Ok(comparison)
 }
 
 /// Trains on all rows and writes the file, whole or not at all.
-fn write(data: &Dataset, options: &TrainOptions, members: usize, out: &Path) -> anyhow::Result<()> {
+fn write(
+    data: &Dataset,
+    options: &TrainOptions,
+    members: usize,
+    out: &Path,
+    is_json: bool,
+) -> anyhow::Result<Written> {
     let bar = bar((members * options.epochs) as u64, "epochs")?;
     let (ensemble, reports) = train_ensemble(data, options, members, &mut |now| {
         bar.set_position((now.member * now.epochs + now.epoch) as u64);
@@ -162,13 +225,15 @@ fn write(data: &Dataset, options: &TrainOptions, members: usize, out: &Path) -> 
     std::fs::rename(&part, out).with_context(|| out.display().to_string())?;
     let seconds: f64 = reports.iter().map(|report| report.seconds).sum();
     let best: Vec<usize> = reports.iter().map(|report| report.epoch_best).collect();
-    println!(
-        "\nwritten    {} ({} KiB): {members} networks in {seconds:.0} s, best epochs {best:?}, data {}",
-        out.display(),
-        bytes.len() >> 10,
-        data.hash()
+    let (file, bytes, data) = (out.to_owned(), bytes.len(), data.hash().to_string());
+    let (shown, kib) = (out.display(), bytes >> 10);
+    super::say(
+        is_json,
+        format_args!(
+            "\nwritten    {shown} ({kib} KiB): {members} networks in {seconds:.0} s, best epochs {best:?}, data {data}"
+        ),
     );
-    Ok(())
+    Ok(Written { file, bytes, seconds, data })
 }
 
 fn bar(length: u64, what: &'static str) -> anyhow::Result<ProgressBar> {

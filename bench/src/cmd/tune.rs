@@ -1,6 +1,7 @@
 //! `crossover tune`: every layout of a library kernel on the CPU, or on the GPU, checked and timed against
 //! the one that is taken by default.
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Instant;
@@ -15,6 +16,7 @@ use crossover::kernels::random::Random;
 use crossover::shaders::{self, Gpu, GpuExecutor, GpuOptions};
 use crossover_memory::Slot;
 use crossover_wasm::{Schedule, WasmExecutor};
+use serde::Serialize;
 
 use crate::case::seed;
 
@@ -38,6 +40,21 @@ pub(crate) struct Args {
     /// Timed runs of each layout, in turns.
     #[arg(long, default_value_t = 9)]
     repetitions: usize,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// A layout that was timed.
+#[derive(Debug, Serialize)]
+struct Timed<'c> {
+    /// The names of the numbers, and the numbers.
+    layout: BTreeMap<&'c str, &'c str>,
+    compile_s: f64,
+    median_s: f64,
+    operations_per_s: f64,
+    /// How many times faster it is than the layout that is taken by default, the first one.
+    speedup: f64,
 }
 
 /// A layout that is asked for.
@@ -89,7 +106,16 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             candidate.seconds.push(seconds);
         }
     }
-    print(entry, size, if args.gpu { GPU_HEAD } else { CPU_HEAD }, &mut candidates);
+    let head = if args.gpu { GPU_HEAD } else { CPU_HEAD };
+    for candidate in &mut candidates {
+        candidate.seconds.sort_by(f64::total_cmp);
+    }
+    let timed = timed(entry, size, head, &candidates);
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&timed)?);
+    } else {
+        print(entry, size, head, &timed, &candidates);
+    }
     Ok(if right { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -118,7 +144,7 @@ fn on_gpu(kernel: &Arc<Kernel>) -> anyhow::Result<Vec<Candidate>> {
     let adapter = std::env::var("CROSSOVER_ADAPTER").ok().filter(|name| !name.is_empty());
     let options = GpuOptions { adapter, proves_at_once: true, ..GpuOptions::default() };
     let gpu = Gpu::open(&options)?;
-    println!("{} ({})", gpu.info().name, gpu.info().driver);
+    eprintln!("{} ({})", gpu.info().name, gpu.info().driver);
     let space = shaders::Schedule::space(kernel, gpu.capabilities());
     let executor = GpuExecutor::new(gpu);
     let candidate = |schedule: shaders::Schedule| {
@@ -160,7 +186,7 @@ fn check(
             };
             if let Some(wrong) = entry.tolerance.judge(&output.values, found.into_iter()) {
                 right = false;
-                println!("{}: wrong result: {wrong:?}", candidate.layout);
+                eprintln!("{}: wrong result: {wrong:?}", candidate.layout);
             }
         }
     }
@@ -194,23 +220,40 @@ fn time(
     Ok(version.run(&mut call)?.kernel.as_secs_f64())
 }
 
-fn print(entry: &Entry, size: usize, head: &str, candidates: &mut [Candidate]) {
-    for candidate in candidates.iter_mut() {
-        candidate.seconds.sort_by(f64::total_cmp);
-    }
+fn timed<'c>(
+    entry: &Entry,
+    size: usize,
+    head: &'c str,
+    candidates: &'c [Candidate],
+) -> Vec<Timed<'c>> {
     let median = |candidate: &Candidate| candidate.seconds[candidate.seconds.len() / 2];
     let default = candidates.first().map_or(0.0, median);
+    let one = |candidate: &'c Candidate| Timed {
+        layout: columns(head).zip(columns(&candidate.layout)).collect(),
+        compile_s: candidate.compile_s,
+        median_s: median(candidate),
+        operations_per_s: (entry.operations)(size) / median(candidate),
+        speedup: default / median(candidate),
+    };
+    candidates.iter().map(one).collect()
+}
+
+/// The columns of a line: two blanks or more set them off.
+fn columns(line: &str) -> impl Iterator<Item = &str> {
+    line.split("  ").map(str::trim).filter(|column| !column.is_empty())
+}
+
+fn print(entry: &Entry, size: usize, head: &str, timed: &[Timed<'_>], candidates: &[Candidate]) {
     println!("{} at {size}: {}", entry.name, entry.about);
     println!("{head}  compile ms   median ms   Gop/s   default / this");
-    for candidate in candidates.iter() {
-        let layout = &candidate.layout;
-        let seconds = median(candidate);
-        let rate = (entry.operations)(size) / seconds / 1e9;
+    for (candidate, timed) in candidates.iter().zip(timed) {
         println!(
-            "{layout}  {:>10.2}  {:>10.4}  {rate:>6.2}   {:>14.2}",
-            candidate.compile_s * 1e3,
-            seconds * 1e3,
-            default / seconds,
+            "{}  {:>10.2}  {:>10.4}  {:>6.2}   {:>14.2}",
+            candidate.layout,
+            timed.compile_s * 1e3,
+            timed.median_s * 1e3,
+            timed.operations_per_s / 1e9,
+            timed.speedup,
         );
     }
 }

@@ -1,5 +1,8 @@
 //! The report's data: what `report.json` holds. Times are medians in seconds.
 
+use std::path::Path;
+
+use anyhow::{Context, bail};
 use crossover::Device;
 use serde::{Deserialize, Serialize};
 
@@ -146,6 +149,9 @@ pub(crate) struct Row {
     pub(crate) raw_wgpu_why: Option<String>,
     /// Least and largest of the repetitions: CPU, GPU, then the baselines, native first.
     pub(crate) spread: Vec<Option<[f64; 2]>>,
+    /// The repetitions themselves, to five digits, in the same order.
+    #[serde(default)]
+    pub(crate) samples: Vec<Vec<f64>>,
     /// Predicted before the first run at this size.
     pub(crate) predicted_wasm_s: Option<f64>,
     /// 90 % interval of the prediction.
@@ -177,6 +183,26 @@ pub(crate) struct Row {
 }
 
 impl Report {
+    /// Reads a report.json.
+    ///
+    /// # Errors
+    /// The file cannot be read, is no report, or is one of another version.
+    pub(crate) fn read(path: &Path) -> anyhow::Result<Report> {
+        let shown = path.display();
+        let text = std::fs::read_to_string(path).with_context(|| shown.to_string())?;
+        let value: serde_json::Value =
+            serde_json::from_str(&text).with_context(|| format!("{shown} is no report.json"))?;
+        match value.get("schema").and_then(serde_json::Value::as_u64) {
+            Some(schema) if schema == u64::from(SCHEMA) => {}
+            Some(schema) => bail!(
+                "{shown} is a report of layout {schema}; this version reads layout {SCHEMA}: measure \
+                 again, or read it with the version that wrote it"
+            ),
+            None => bail!("{shown} is no report.json: it names no layout (`schema`)"),
+        }
+        serde_json::from_value(value).with_context(|| format!("{shown} is no whole report"))
+    }
+
     /// The baselines that were timed.
     pub(crate) fn baselines(&self) -> Vec<Baseline> {
         self.summary.against.iter().map(|against| against.baseline).collect()

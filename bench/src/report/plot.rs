@@ -327,13 +327,13 @@ fn crossovers(axes: &Axes, rows: &[&Row]) -> String {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use crossover::Device;
 
     use super::*;
 
     /// A row measured on one side or both.
-    pub(in crate::report) fn row(n: u64, cpu: Option<f64>, gpu: Option<f64>) -> Row {
+    pub(crate) fn row(n: u64, cpu: Option<f64>, gpu: Option<f64>) -> Row {
         let around = |t: f64| [0.9 * t, 1.2 * t];
         Row {
             kernel: "saxpy".to_owned(),
@@ -356,6 +356,7 @@ pub(super) mod tests {
             raw_wgpu_s: None,
             raw_wgpu_why: None,
             spread: [cpu, gpu, None].map(|t| t.map(around)).to_vec(),
+            samples: Vec::new(),
             predicted_wasm_s: cpu.map(|t| 1.3 * t),
             predicted_wasm_interval: cpu.map(|t| [0.2 * t, 5.0 * t]),
             predicted_gpu_s: gpu.map(|t| 0.7 * t),
