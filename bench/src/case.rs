@@ -4,7 +4,10 @@ use anyhow::bail;
 use crossover::kernels::ir::{Access, ParamKind};
 use crossover::kernels::library::{Entry, Expected, Input};
 use crossover::kernels::random::Random;
-use crossover::{Args, Bound, Buffer, Call, DynArg, Error, Handle, Host, Outcome, Runtime, Scalar};
+use crossover::{
+    Args, Bound, Buffer, Call, Device, DynArg, Error, Handle, Host, Outcome, Runtime, Scalar,
+    Ticket,
+};
 
 /// The seed of all inputs: the same on every machine and run.
 const SEED: u64 = 0x0c05_50fe;
@@ -86,6 +89,11 @@ impl<'r> Case<'r> {
             });
         }
         Host::call(rt, self.entry.def, &[], &[], args)
+    }
+
+    /// Hands everything to a device, without waiting for it.
+    pub(crate) fn submit(&mut self, device: Device) -> Vec<Ticket> {
+        vec![self.call().device(device).submit()]
     }
 
     /// Puts all arguments back to how they were made, on the host.

@@ -11,10 +11,12 @@ mod cmd;
 mod eval;
 mod families;
 mod machine;
+mod overlap;
 mod report;
 mod runner;
 mod specimen;
 mod suite;
+mod trace;
 
 use clap::Parser;
 
@@ -29,7 +31,23 @@ struct Cli {
     command: cmd::Command,
 }
 
+/// What shells give for a program that nobody listens to any more.
+const NOBODY_LISTENS: i32 = 141;
+
+/// Ends quietly where the reader of the output has seen enough, as `head` has.
+fn end_with_the_pipe() {
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let message = panic.payload_as_str().unwrap_or_default();
+        if message.starts_with("failed printing to std") && message.contains("Broken pipe") {
+            std::process::exit(NOBODY_LISTENS);
+        }
+        usual(panic);
+    }));
+}
+
 fn main() -> std::process::ExitCode {
+    end_with_the_pipe();
     match cmd::run(Cli::parse().command) {
         Ok(code) => code,
         Err(error) => {

@@ -12,11 +12,11 @@ use std::time::{Duration, Instant};
 
 use crossover::kernels::library::Entry;
 use crossover::record::{self, Recorded, Recorder};
-use crossover::{Device, Error, Estimate, Explanation, Runtime, Why};
+use crossover::{Device, Error, Estimate, Explanation, Row as LedgerRow, Runtime, Why};
 
 use crate::baseline::{Baseline, Baselines, Fault};
 use crate::case::Case;
-use crate::report::model::Row;
+use crate::report::model::{CALLS_SHOWN, Row};
 
 /// Calls that the scheduler places before its choice is taken down.
 const PLACED_CALLS: usize = 6;
@@ -71,6 +71,7 @@ pub(crate) fn run(
     options: &Options,
 ) -> anyhow::Result<Option<Row>> {
     let mut case = Case::new(rt, entry, size)?;
+    let first_call = rt.ledger().last().map_or(0, |row| row.call + 1);
     case.call().compile()?;
     let first = case.call().explain()?;
     let mut row = new_row(entry, size_name, size, &first);
@@ -87,6 +88,7 @@ pub(crate) fn run(
         record(recorder, &first, &sides);
     }
     finish(&mut row, &mut sides);
+    row.errors = errors(rt, first_call);
     Ok(Some(row))
 }
 
@@ -155,6 +157,7 @@ fn new_row(entry: &Entry, size_name: &str, size: usize, first: &Explanation) -> 
         raw_wgpu_why: None,
         spread: Vec::new(),
         samples: Vec::new(),
+        errors: Vec::new(),
         predicted_wasm_s: total(Device::Cpu),
         predicted_wasm_interval: interval(Device::Cpu),
         predicted_gpu_s: total(Device::Gpu),
@@ -337,6 +340,21 @@ fn record(recorder: &Recorder, first: &Explanation, sides: &[Side; SIDES]) {
         let case = || record::Case::from(first);
         recorder.write(case().key(), first.generation, case, row);
     }
+}
+
+/// How far off predictions were in the calls from this one on, on each device.
+fn errors(rt: &Runtime, first_call: u64) -> Vec<Vec<f64>> {
+    let calls = rt.ledger().since(first_call);
+    let error = |call: &LedgerRow, device: Device| {
+        let (predicted, measured) = (call.estimates.of(device)?, call.measured?);
+        Some((predicted.run_s / measured.run_s - 1.0).abs()).filter(|error| error.is_finite())
+    };
+    let of = |device: Device| {
+        let calls = calls.iter().filter(|call| call.chosen == device);
+        let all: Vec<f64> = calls.filter_map(|call| error(call, device)).collect();
+        CALLS_SHOWN.iter().map_while(|call| all.get(*call as usize - 1).map(rounded)).collect()
+    };
+    Device::ALL.map(of).to_vec()
 }
 
 fn finish(row: &mut Row, sides: &mut [Side; SIDES]) {

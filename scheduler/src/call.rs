@@ -408,6 +408,7 @@ impl Job<'_> {
 
     /// Runs to the end, or to where the GPU has been given the work.
     fn begin(&self, claim: Claim) -> Begun {
+        let _span = self.span();
         if let Some(version) = self.code_of_gpu() {
             run::wait_for(&version, &claim);
             let start = Instant::now();
@@ -430,6 +431,15 @@ impl Job<'_> {
         let times = Times { start, is_late: before.is_some(), deadline };
         let (ran, claim) = run::run(self, self.decision.device, claim, times);
         Begun::Over(self.end(start, ran, claim, before))
+    }
+
+    /// The call, for whoever traces: from when it may look at its buffers, or waits for them, to its end, or to
+    /// where the GPU has been given the work.
+    fn span(&self) -> tracing::span::EnteredSpan {
+        let Decision { device, adapter, threads, .. } = *self.decision;
+        let (kernel, call) = (&*self.prepared.name, self.call);
+        let (device, predicted_s) = (device.name(), self.decision.predicted_s());
+        tracing::debug_span!("call", kernel, call, device, adapter, threads, predicted_s).entered()
     }
 
     /// The code that works on the GPU, for a call that goes there and is not compared with another run.

@@ -175,6 +175,8 @@ impl GpuSide {
 
     /// Compiles the kernel, for the one caller that has begun to.
     pub(crate) fn compile(&self, prepared: &Prepared) -> GpuCode {
+        let (kernel, adapter) = (&*prepared.name, self.at);
+        let _span = tracing::debug_span!("compile", kernel, device = "gpu", adapter).entered();
         let code = match self.backend.compile(&prepared.kernel) {
             Ok(code) => GpuCode::Ready(code),
             Err(error) => {

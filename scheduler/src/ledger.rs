@@ -27,6 +27,14 @@ pub enum Reason {
 impl Reason {
     /// Every reason.
     pub const ALL: [Reason; 2] = [Reason::Upload, Reason::HostRead];
+
+    /// As reports and traces call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Reason::Upload => "upload",
+            Reason::HostRead => "host read",
+        }
+    }
 }
 
 /// A candidate's predicted cost. Times in seconds.
@@ -354,6 +362,14 @@ impl Ledger {
     pub fn rows(&self) -> Vec<Row> {
         let entries = self.lock();
         entries.kept.iter().zip(entries.first()..).map(|(entry, call)| entry.row(call)).collect()
+    }
+
+    /// The kept rows of the calls from this number on, oldest first.
+    pub fn since(&self, call: u64) -> Vec<Row> {
+        let entries = self.lock();
+        let skipped = usize::try_from(call.saturating_sub(entries.first())).unwrap_or(usize::MAX);
+        let kept = entries.kept.iter().zip(entries.first()..).skip(skipped);
+        kept.map(|(entry, call)| entry.row(call)).collect()
     }
 
     /// The newest row.

@@ -26,6 +26,11 @@
 //! [`Runtime`] holds devices, model and ledger; [`Buffer`] the memory that all sides share; [`Call`]
 //! is one call, run now, or submitted for a [`Ticket`]. A library says nothing by itself: no output,
 //! no global state, no environment variable is read unless asked ([`Runtime::from_env`]).
+//!
+//! Who installs a subscriber of [`tracing`](https://docs.rs/tracing) sees every call as a span `call` (kernel,
+//! device, threads, predicted time), each thread's part of it as a span `work`, compilations as spans
+//! `compile`, what was copied as events `copied` and what the GPU did as events `gpu`, both of which end when
+//! they are reported and have lasted `took_s`, the kernel by the GPU's own clock `device_s`.
 
 #![forbid(unsafe_code)]
 

@@ -237,6 +237,8 @@ impl Flight {
         let ran = ran.map(|took| {
             let run_s = (end - start.max(free_since)).as_secs_f64();
             let device_s = took.device.map(|time| time.as_secs_f64());
+            let (kernel, adapter, call) = (&*job.prepared.name, job.decision.adapter, job.call);
+            tracing::trace!(kernel, adapter, call, took_s = run_s, device_s, "gpu");
             (Measured { run_s, device_s, transfer_s, total_s: 0.0 }, end)
         });
         (ran.map_err(Error::from), claim)

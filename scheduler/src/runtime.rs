@@ -478,8 +478,11 @@ impl Inner {
         &self,
         prepared: &'p Prepared,
     ) -> Result<&'p Arc<dyn Version>, RunError> {
-        let compiled =
-            prepared.cpu.get_or_init(|| self.cpu.compile(&prepared.kernel, prepared.schedule));
+        let compiled = prepared.cpu.get_or_init(|| {
+            let kernel = &*prepared.name;
+            let _span = tracing::debug_span!("compile", kernel, device = "cpu").entered();
+            self.cpu.compile(&prepared.kernel, prepared.schedule)
+        });
         compiled.as_ref().map_err(RunError::clone)
     }
 

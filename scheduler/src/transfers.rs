@@ -84,6 +84,7 @@ impl Transfers {
     /// Counts a copy on behalf of a call.
     pub(crate) fn count(&self, reason: Reason, bytes: u64, time: Duration, call: u64) {
         let seconds = time.as_secs_f64();
+        tracing::trace!(reason = reason.name(), bytes, took_s = seconds, call, "copied");
         let mut state = self.lock();
         let copied = &mut state.copied[reason as usize];
         copied.bytes += bytes;

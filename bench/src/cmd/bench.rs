@@ -9,19 +9,21 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
-use crossover::Runtime;
 use crossover::kernels::library::Entry;
 use crossover::ml::dataset::Dataset;
 use crossover::record::Recorder;
+use crossover::{Reason, Runtime};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::ablation;
 use crate::baseline::{Baselines, Opponent};
 use crate::machine;
-use crate::report::model::{Ablation, Report, Row, SCHEMA, Summary};
+use crate::overlap;
+use crate::report::model::{Ablation, Copies, Report, Row, SCHEMA, Summary};
 use crate::report::{html, markdown};
 use crate::runner::{self, Options};
 use crate::suite::{Sizes, Suite};
+use crate::trace;
 
 /// Arguments of `bench`.
 #[derive(Debug, clap::Args)]
@@ -46,6 +48,9 @@ pub(crate) struct Args {
     /// `replay` and `eval`.
     #[arg(long)]
     record: Option<PathBuf>,
+    /// Also write the timeline of the report as a trace for Perfetto or chrome://tracing.
+    #[arg(long, value_name = "FILE")]
+    trace: Option<PathBuf>,
     /// Where report.json and report.html go.
     #[arg(long, default_value = "target/crossover")]
     out: PathBuf,
@@ -95,6 +100,9 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let ablation = if args.ablate { ablate(&rt, &suite, &args, &options)? } else { Vec::new() };
     let mut report = assemble(&rt, &suite, rows, stop.load(Ordering::Relaxed));
     (report.peak_128_flops, report.ablation) = (peak, ablation);
+    let timeline = overlap::record(&rt, &report.rows, &options)?;
+    let traced = args.trace.as_ref().map(|path| trace::write(path, &timeline));
+    report.timeline = overlap::shown(timeline);
     std::fs::create_dir_all(&args.out).with_context(|| args.out.display().to_string())?;
     let (json, page) = (args.out.join("report.json"), args.out.join("report.html"));
     super::write(&json, &serde_json::to_string_pretty(&report)?)?;
@@ -105,6 +113,8 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
         table::print(&report);
         println!("\n{}\n{}", json.display(), page.display());
     }
+    // What was measured is kept, whatever becomes of the trace.
+    traced.transpose()?;
     let right = report.rows.iter().all(|row| row.verified);
     Ok(if right { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
@@ -118,6 +128,7 @@ pub(super) fn record(path: &Path) -> anyhow::Result<()> {
         only: None,
         ablate: false,
         record: Some(path.to_owned()),
+        trace: None,
         out: PathBuf::new(),
         json: true,
     };
@@ -240,6 +251,8 @@ fn assemble(rt: &Runtime, suite: &Suite, rows: Vec<Row>, interrupted: bool) -> R
         model: rt.model().0,
         peak_128_flops: None,
         summary: Summary::of(&rows, interrupted),
+        copied: Reason::ALL.map(|reason| Copies::of(rt, reason)).to_vec(),
+        timeline: Vec::new(),
         rows,
         ablation: Vec::new(),
     }

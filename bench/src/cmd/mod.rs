@@ -104,8 +104,11 @@ fn print_bytes(bytes: &[u8]) -> anyhow::Result<()> {
     }
 }
 
-/// Writes a file; an error names it.
-fn write(path: &std::path::Path, text: &str) -> anyhow::Result<()> {
+/// Writes a file, in a folder that is made if need be; an error names it.
+pub(crate) fn write(path: &std::path::Path, text: &str) -> anyhow::Result<()> {
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+    }
     std::fs::write(path, text).with_context(|| path.display().to_string())
 }
 

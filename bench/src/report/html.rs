@@ -10,14 +10,16 @@
 //! Whatever comes from the report passes through [`escape`]. Colours are variables of `report.css`,
 //! for light, dark and paper.
 
+mod learning;
 mod table;
 mod text;
+mod timeline;
 
 use table::table;
 pub(super) use text::{count, escape, seconds};
 use text::{factor, iso_time, percent};
 
-use super::model::{Against, Report, Row, Summary};
+use super::model::{Against, Copies, Report, Row, Summary};
 use super::plot::{self, Series};
 
 /// The page's style.
@@ -44,6 +46,9 @@ pub(crate) fn render(report: &Report) -> String {
         tiles(&report.summary, report.rows.len()),
         format!("<h2>Time against size</h2>\n{}", legend(&report.rows)),
         format!("<div class=\"plots\">\n{cards}</div>\n"),
+        learning::section(&report.rows),
+        timeline::section(&report.timeline),
+        copies(&report.copied),
         format!("<h2>Every measurement</h2>\n{}", table(&kernels, &report.baselines())),
         "</main>\n</body>\n</html>\n".to_owned(),
     ]
@@ -134,10 +139,14 @@ fn tiles(summary: &Summary, rows: usize) -> String {
         format!("of {} rows measured on both; before the first run {before}", summary.compared);
     let regret = "time over the oracle’s, geometric mean";
     let speedup = "geometric mean; below 1 is slower";
+    let constant = summary.best_constant.map_or("–".to_owned(), |(device, ratio)| {
+        format!("{}: {}", device.name().to_uppercase(), factor(ratio))
+    });
     let tiles = [
         ("Regret after learning", shown(summary.regret_geo, factor), regret),
         ("Regret before the first run", shown(summary.regret_first_geo, factor), regret),
         ("Placed as the oracle", shown(summary.optimal_share, percent), compared.as_str()),
+        ("Best constant choice", constant, "its time over the placed, geometric mean"),
         ("Speed-up over always CPU", shown(summary.speedup_over_cpu, factor), speedup),
         ("Speed-up over always GPU", shown(summary.speedup_over_gpu, factor), speedup),
         ("Verified", format!("{} of {rows}", summary.verified), "results equal to the reference’s"),
@@ -147,6 +156,29 @@ fn tiles(summary: &Summary, rows: usize) -> String {
     };
     let tiles = tiles.map(tile).into_iter().chain(summary.against.iter().map(against));
     format!("<ul class=\"tiles\">\n{}</ul>\n", tiles.collect::<Vec<_>>().join("\n"))
+}
+
+/// What was copied in the whole run.
+fn copies(copied: &[Copies]) -> String {
+    if copied.is_empty() {
+        return String::new();
+    }
+    let line = |copies: &Copies| {
+        let Copies { reason, count: times, bytes, seconds: took } = copies;
+        format!(
+            "<tr><th scope=\"row\">{}</th><td>{}</td><td>{}</td><td>{}</td></tr>\n",
+            escape(reason),
+            count(*times),
+            text::bytes(*bytes),
+            seconds(*took)
+        )
+    };
+    let lines: String = copied.iter().map(line).collect();
+    format!(
+        "<h2>Copies between host and GPU</h2>\n<div class=\"scroll\"><table><thead><tr><th scope=\"col\">\
+         reason</th><th scope=\"col\">copies</th><th scope=\"col\">bytes</th><th scope=\"col\">time</th>\
+         </tr></thead>\n<tbody>{lines}</tbody></table></div>\n"
+    )
 }
 
 /// WebAssembly against a baseline, as a tile.
@@ -239,6 +271,8 @@ mod tests {
             no_adapter: Some("none 'found'".to_owned()),
             model: "roofline".to_owned(),
             peak_128_flops: None,
+            copied: Vec::new(),
+            timeline: Vec::new(),
             summary: Summary::of(&rows, false),
             rows,
             ablation: Vec::new(),

@@ -3,10 +3,11 @@
 use std::path::Path;
 
 use anyhow::{Context, bail};
-use crossover::Device;
+use crossover::{Device, Reason, Runtime};
 use serde::{Deserialize, Serialize};
 
 use crate::baseline::{Baseline, Peak};
+use crate::trace::Interval;
 
 /// The layout's version.
 pub(crate) const SCHEMA: u32 = 1;
@@ -39,9 +40,44 @@ pub(crate) struct Report {
     pub(crate) summary: Summary,
     /// A row for every kernel and size.
     pub(crate) rows: Vec<Row>,
+    /// Bytes copied between host and GPU in the whole run, by reason.
+    #[serde(default)]
+    pub(crate) copied: Vec<Copies>,
+    /// Who worked when, in a pass after the measurements.
+    #[serde(default)]
+    pub(crate) timeline: Vec<Interval>,
     /// What each optimisation is worth, where it was asked for.
     #[serde(default)]
     pub(crate) ablation: Vec<Ablation>,
+}
+
+/// Calls of a kernel at a size whose predictions are judged: after none, one, three, … measured ones.
+pub(crate) const CALLS_SHOWN: [u32; 6] = [1, 2, 4, 8, 16, 32];
+
+/// Copies for a reason.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Copies {
+    /// The reason.
+    pub(crate) reason: String,
+    /// How many.
+    pub(crate) count: u64,
+    /// All their bytes.
+    pub(crate) bytes: u64,
+    /// All their time.
+    pub(crate) seconds: f64,
+}
+
+impl Copies {
+    /// Those of a runtime so far.
+    pub(crate) fn of(rt: &Runtime, reason: Reason) -> Copies {
+        let copied = rt.copied(reason);
+        Copies {
+            reason: reason.name().to_owned(),
+            count: copied.count,
+            bytes: copied.bytes,
+            seconds: copied.seconds,
+        }
+    }
 }
 
 /// The CPU side.
@@ -74,6 +110,10 @@ pub(crate) struct Summary {
     pub(crate) speedup_over_cpu: Option<f64>,
     /// Geometric mean of always-GPU time over the placed time.
     pub(crate) speedup_over_gpu: Option<f64>,
+    /// The best constant choice, and the geometric mean of its time over the placed time, over the rows that
+    /// were measured on both sides.
+    #[serde(default)]
+    pub(crate) best_constant: Option<(Device, f64)>,
     /// Geometric mean of native time over the placed time.
     pub(crate) speedup_over_native: Option<f64>,
     /// WebAssembly against each baseline that was timed.
@@ -152,6 +192,10 @@ pub(crate) struct Row {
     /// The repetitions themselves, to five digits, in the same order.
     #[serde(default)]
     pub(crate) samples: Vec<Vec<f64>>,
+    /// How far off the predicted run time was in [`CALLS_SHOWN`], as a share of the measured one: on the CPU,
+    /// and on the GPU.
+    #[serde(default)]
+    pub(crate) errors: Vec<Vec<f64>>,
     /// Predicted before the first run at this size.
     pub(crate) predicted_wasm_s: Option<f64>,
     /// 90 % interval of the prediction.
@@ -322,13 +366,18 @@ impl Summary {
         let over = |time: &dyn Fn(&Row) -> Option<f64>| {
             geometric_mean(rows.iter().filter_map(|r| Some(time(r)? / r.seconds(r.chosen)?)))
         };
+        let always_cpu = over(&|r| r.wasm_s.filter(|_| r.gpu_s.is_some()));
+        let always_gpu = over(&|r| r.gpu_s.filter(|_| r.wasm_s.is_some()));
+        let constants = [(Device::Cpu, always_cpu), (Device::Gpu, always_gpu)];
+        let constants = constants.into_iter().filter_map(|(device, ratio)| Some((device, ratio?)));
         Summary {
             compared: compared.len(),
             regret_geo: geometric_mean(compared.iter().filter_map(|r| r.regret)),
             regret_first_geo: geometric_mean(compared.iter().filter_map(|r| r.regret_first)),
             optimal_share: share(&|r| r.oracle == Some(r.chosen)),
             optimal_first_share: share(&|r| r.oracle == Some(r.chosen_first)),
-            speedup_over_cpu: over(&|r| r.wasm_s.filter(|_| r.gpu_s.is_some())),
+            speedup_over_cpu: always_cpu,
+            best_constant: constants.min_by(|a, b| a.1.total_cmp(&b.1)),
             speedup_over_gpu: over(&|r| r.gpu_s),
             speedup_over_native: over(&|r| r.native_s),
             against: Baseline::ALL.into_iter().filter_map(|b| Against::of(rows, b)).collect(),

@@ -357,6 +357,7 @@ pub(crate) mod tests {
             raw_wgpu_why: None,
             spread: [cpu, gpu, None].map(|t| t.map(around)).to_vec(),
             samples: Vec::new(),
+            errors: Vec::new(),
             predicted_wasm_s: cpu.map(|t| 1.3 * t),
             predicted_wasm_interval: cpu.map(|t| [0.2 * t, 5.0 * t]),
             predicted_gpu_s: gpu.map(|t| 0.7 * t),

@@ -120,6 +120,8 @@ impl<'a> Task<'a> {
 
     /// Works until nothing is left or something has failed.
     pub(crate) fn take_part(&self, seat: usize) {
+        let kernel = self.program.kernel.entry.name.as_str();
+        let _span = tracing::trace_span!("work", kernel, seat).entered();
         if let Err(error) = self.take_chunks(seat) {
             self.stopped.store(true, Ordering::Relaxed);
             self.note(error);
