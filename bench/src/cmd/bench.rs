@@ -15,6 +15,7 @@ use crossover::record::Recorder;
 use crossover::{Reason, Runtime};
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::interrupt::Interrupt;
 use crate::ablation;
 use crate::baseline::{Baselines, Opponent};
 use crate::machine;
@@ -160,7 +161,7 @@ fn plan(suite: &Suite, args: &Args) -> Vec<(&'static Entry, &'static str, usize)
     plan
 }
 
-fn progress(steps: usize) -> anyhow::Result<ProgressBar> {
+pub(super) fn progress(steps: usize) -> anyhow::Result<ProgressBar> {
     let bar = ProgressBar::new(steps as u64);
     let style = "{spinner} {pos}/{len} {wide_msg} {elapsed} (about {eta} left)";
     bar.set_style(ProgressStyle::with_template(style)?);
@@ -255,33 +256,5 @@ fn assemble(rt: &Runtime, suite: &Suite, rows: Vec<Row>, interrupted: bool) -> R
         timeline: Vec::new(),
         rows,
         ablation: Vec::new(),
-    }
-}
-
-/// Listens for Ctrl-C while it lives: the first stops the run after the repetition at hand, the
-/// second ends the process.
-struct Interrupt(Option<tokio::runtime::Runtime>);
-
-impl Interrupt {
-    fn listen(stop: Arc<AtomicBool>) -> Interrupt {
-        let runtime =
-            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
-        let Ok(runtime) = runtime else { return Interrupt(None) };
-        runtime.spawn(async move {
-            while tokio::signal::ctrl_c().await.is_ok() {
-                if stop.swap(true, Ordering::Relaxed) {
-                    std::process::exit(130);
-                }
-            }
-        });
-        Interrupt(Some(runtime))
-    }
-}
-
-impl Drop for Interrupt {
-    fn drop(&mut self) {
-        if let Some(runtime) = self.0.take() {
-            runtime.shutdown_background();
-        }
     }
 }

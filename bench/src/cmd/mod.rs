@@ -9,6 +9,7 @@ mod emit;
 mod eval;
 mod explain;
 mod gpu;
+mod interrupt;
 mod man;
 mod replay;
 mod train;
