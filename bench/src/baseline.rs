@@ -205,6 +205,15 @@ impl Baselines {
         }
     }
 
+    /// The seconds from the start of a new server to its first result, if there is a server.
+    pub(crate) fn first_result(&self, case: &Case<'_>) -> Option<f64> {
+        let start = Instant::now();
+        let mut server = self.server.as_ref().ok()?.again().ok()?;
+        server.prepare(case.entry.name, case.size, case::seed(case.size)).ok()?;
+        server.check(Body::Plain).ok()?;
+        Some(start.elapsed().as_secs_f64())
+    }
+
     fn local(&mut self, entry: &Entry, count: u32) -> Result<f64, Fault> {
         let start = Instant::now();
         for _ in 0..count {

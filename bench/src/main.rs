@@ -12,6 +12,7 @@ mod eval;
 mod families;
 mod machine;
 mod overlap;
+mod peers;
 mod report;
 mod runner;
 mod specimen;

@@ -119,10 +119,15 @@ impl Side {
     /// Calls of a row on this device. One on a GPU: later calls would find their data there.
     fn row(&self, device: Device) -> u32 {
         match device {
-            Device::Cpu => (ROW.0 / self.newest_s()).ceil().clamp(1.0, ROW.1) as u32,
+            Device::Cpu => row_of(self.newest_s()),
             Device::Gpu => 1,
         }
     }
+}
+
+/// Calls of a row on the CPU of which one takes so long.
+pub(crate) fn row_of(seconds: f64) -> u32 {
+    (ROW.0 / seconds).ceil().clamp(1.0, ROW.1) as u32
 }
 
 /// Where a baseline is among the sides.
@@ -389,7 +394,7 @@ fn rounded(seconds: &f64) -> f64 {
     format!("{seconds:.4e}").parse().unwrap_or(*seconds)
 }
 
-fn spread(times: &[f64]) -> Option<[f64; 2]> {
+pub(crate) fn spread(times: &[f64]) -> Option<[f64; 2]> {
     let least = times.iter().copied().reduce(f64::min)?;
     Some([least, times.iter().copied().fold(least, f64::max)])
 }

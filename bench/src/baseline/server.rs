@@ -1,7 +1,7 @@
 //! The client of the baseline server: spawns it and asks.
 
 use std::io::{BufRead, BufReader, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use crossover_native::Body;
@@ -11,6 +11,8 @@ use super::{Fault, no_body};
 
 /// A server that waits for requests. It ends when this is dropped.
 pub(super) struct Server {
+    binary: PathBuf,
+    threads: usize,
     child: Child,
     /// Taken when the server is to end.
     requests: Option<ChildStdin>,
@@ -27,7 +29,13 @@ impl Server {
         let mut child = command.spawn().map_err(|e| format!("the server does not start: {e}"))?;
         let requests = child.stdin.take();
         let replies = child.stdout.take().expect("the server's output is piped");
-        Ok(Server { child, requests, replies: BufReader::new(replies) })
+        let (binary, replies) = (binary.to_owned(), BufReader::new(replies));
+        Ok(Server { binary, threads, child, requests, replies })
+    }
+
+    /// One more like it.
+    pub(super) fn again(&self) -> Result<Server, String> {
+        Server::spawn(&self.binary, self.threads)
     }
 
     /// Has the server make the arguments of a kernel.

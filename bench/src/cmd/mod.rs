@@ -11,6 +11,7 @@ mod explain;
 mod gpu;
 mod interrupt;
 mod man;
+mod peers;
 mod replay;
 mod train;
 mod tune;
@@ -43,6 +44,8 @@ pub(crate) enum Command {
     Collect(collect::Args),
     /// How good placement is: policies and model against baselines, on what they have not seen.
     Eval(eval::Args),
+    /// The suite `core` against other systems, each in a Python environment that this command makes.
+    Peers(peers::Args),
     /// What a policy would have done in a recorded run, and what that would have cost.
     Replay(replay::Args),
     /// Train the cost model on measured rows, and judge it on kernels that it has not seen.
@@ -71,6 +74,7 @@ pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Gpu(args) => gpu::run(&args),
         Command::Collect(args) => collect::run(&args),
         Command::Eval(args) => eval::run(&args),
+        Command::Peers(args) => peers::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Train(args) => train::run(&args),
         Command::Tune(args) => tune::run(&args),

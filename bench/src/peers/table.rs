@@ -1,0 +1,295 @@
+//! A run against the peers for people: on the terminal, as Markdown, and within a document.
+
+use std::fmt::Write;
+
+use anyhow::bail;
+use crossover::show_seconds;
+
+use super::model::{Report, Side};
+use crate::suite::SIZES;
+
+/// Between these, a document holds the newest table.
+const MARKS: [&str; 2] = ["<!-- peers:begin -->", "<!-- peers:end -->"];
+
+/// A table: what each column is called, then the rows. The first columns are words, the others numbers.
+struct Table {
+    words: usize,
+    head: Vec<String>,
+    rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    fn markdown(&self) -> String {
+        let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
+        let rule = |at| if at < self.words { "---" } else { "--:" }.to_owned();
+        let rule: Vec<String> = (0..self.head.len()).map(rule).collect();
+        let rows: String = self.rows.iter().map(|row| line(row)).collect();
+        format!("{}{}{rows}", line(&self.head), line(&rule))
+    }
+
+    fn text(&self) -> String {
+        let lines = || std::iter::once(&self.head).chain(&self.rows);
+        let width = |at: usize| lines().map(|row| row[at].chars().count()).max().unwrap_or(0);
+        let widths: Vec<usize> = (0..self.head.len()).map(width).collect();
+        let mut out = String::new();
+        for row in lines() {
+            let cells = row.iter().zip(&widths).enumerate().map(|(at, (cell, &width))| {
+                if at < self.words { format!("{cell:<width$}") } else { format!("{cell:>width$}") }
+            });
+            // Writing to a string cannot fail.
+            let _ = writeln!(out, "{}", cells.collect::<Vec<_>>().join("  ").trim_end());
+        }
+        out
+    }
+}
+
+/// The sides that have a column: all that were timed anywhere, ours first.
+fn columns(report: &Report) -> Vec<usize> {
+    let timed = |at: &usize| {
+        *at == 0
+            || report.rows.iter().any(|row| row.cells.get(*at).is_some_and(|c| c.seconds.is_some()))
+    };
+    (0..report.sides.len()).filter(timed).collect()
+}
+
+/// Our time, then each other side's over ours; a cross where the other is faster.
+fn ratios(report: &Report) -> Table {
+    let columns = columns(report);
+    let name = |at: &usize| report.sides[*at].name.clone();
+    let mut head = vec!["kernel".to_owned(), "n".to_owned()];
+    head.extend(columns.iter().map(name));
+    let show = |ratio: Option<f64>| match ratio {
+        None => "–".to_owned(),
+        Some(ratio) if ratio < 1.0 => format!("✗ {}", show_ratio(ratio)),
+        Some(ratio) => show_ratio(ratio),
+    };
+    let mut rows = Vec::new();
+    for row in &report.rows {
+        let mut cells = vec![row.kernel.clone(), row.n.to_string()];
+        let ours = row.cells.first().and_then(|cell| cell.seconds);
+        cells.push(ours.map_or("–".to_owned(), show_seconds));
+        cells.extend(columns.iter().skip(1).map(|at| show(row.ratio(*at))));
+        rows.push(cells);
+    }
+    for size in SIZES.map(Some).into_iter().chain([None]) {
+        let against = |at: &usize| report.against(*at, size);
+        if columns.iter().skip(1).all(|at| against(at).is_none()) {
+            continue;
+        }
+        let mut cells = vec![format!("geometric mean, {}", size.unwrap_or("all")), String::new()];
+        cells.push(String::new());
+        cells.extend(columns.iter().skip(1).map(|at| show(against(at).map(|a| a.ratio_geo))));
+        rows.push(cells);
+    }
+    let mut cells = vec!["we are faster, slower".to_owned(), String::new(), String::new()];
+    cells.extend(columns.iter().skip(1).map(|at| {
+        let against = report.against(*at, None);
+        against.map_or("–".to_owned(), |a| format!("{}, {}", a.faster, a.slower))
+    }));
+    rows.push(cells);
+    Table { words: 1, head, rows }
+}
+
+/// Two digits that matter, more of large numbers.
+fn show_ratio(ratio: f64) -> String {
+    if ratio < 9.95 { format!("{ratio:.2}") } else { format!("{ratio:.0}") }
+}
+
+/// What there is to know of each side before its kernels run.
+fn starts(report: &Report) -> Table {
+    let head = ["", "version", "first result", "first result, kept", "64 elements", "first calls"];
+    let time = |t: Option<f64>| t.map_or("–".to_owned(), show_seconds);
+    let row = |(at, side): (usize, &Side)| {
+        let first =
+            report.rows.iter().filter_map(|row| row.cells.get(at)?.first_s).collect::<Vec<_>>();
+        vec![
+            side.name.clone(),
+            side.version.clone().unwrap_or_default(),
+            time(side.cold_empty_s),
+            time(side.cold_kept_s),
+            time(side.floor_s),
+            time(crate::runner::median(&first)),
+        ]
+    };
+    let sides = report.sides.iter().enumerate().filter(|(_, side)| side.why.is_none());
+    Table { words: 2, head: head.map(str::to_owned).to_vec(), rows: sides.map(row).collect() }
+}
+
+/// What is missing, and why: of sides, of kernels (once for all sizes), and what was not run at all.
+fn reasons(report: &Report) -> Vec<String> {
+    let mut lines = Vec::new();
+    for (at, side) in report.sides.iter().enumerate() {
+        if let Some(why) = &side.why {
+            lines.push(format!("{}: not run: {why}", side.name));
+            continue;
+        }
+        for row in &report.rows {
+            let Some(why) = row.cells.get(at).and_then(|cell| cell.why.as_ref()) else { continue };
+            let line = format!("{}, {}: {why}", side.name, row.kernel);
+            if !lines.contains(&line) {
+                lines.push(line);
+            }
+        }
+    }
+    lines.extend(report.not_run.iter().map(|(name, why)| format!("{name}: not run: {why}")));
+    lines
+}
+
+/// Machine, versions and both tables.
+pub(crate) fn markdown(report: &Report) -> String {
+    let machine = &report.machine;
+    let gpu = report.gpu.as_deref().unwrap_or("switched off: the peers compute on the CPU, too");
+    let mut out = format!(
+        "`{}` of version {} on {}, {} threads for every side; GPU: {gpu}.\n\n",
+        report.command, report.version, machine.cpu, machine.threads
+    );
+    let _ = write!(
+        out,
+        "Our time, then each other's over ours: above 1 we are faster, ✗ marks where we are not. Medians of \
+         repetitions in turns, from the call to the result on the host.\n\n{}\n\
+         From the start of a process to the result of a first saxpy of 4,096 elements, with nothing compiled \
+         before and with what the process before has kept; then a call of 64 elements, in rows; then the \
+         median of the kernels' first calls in a process that runs, with what they compile.\n\n{}\n",
+        ratios(report).markdown(),
+        starts(report).markdown(),
+    );
+    let about = |side: &Side| format!("- {}: {}\n", side.name, side.about);
+    out.extend(report.sides.iter().filter(|side| side.why.is_none()).map(about));
+    out.extend(reasons(report).iter().map(|line| format!("- {line}\n")));
+    if report.interrupted {
+        out.push_str("\nInterrupted: what was measured before is shown.\n");
+    }
+    out
+}
+
+/// The same for a terminal.
+pub(crate) fn text(report: &Report) -> String {
+    let reasons: String = reasons(report).iter().map(|line| format!("{line}\n")).collect();
+    let interrupted =
+        if report.interrupted { "interrupted: what was measured before is shown\n" } else { "" };
+    format!(
+        "time of others over ours: above 1 we are faster, ✗ where we are not\n{}\n{}\n{reasons}{interrupted}",
+        ratios(report).text(),
+        starts(report).text(),
+    )
+}
+
+/// A document with this between its marks.
+pub(crate) fn insert(document: &str, text: &str) -> anyhow::Result<String> {
+    let [begin, end] = MARKS;
+    let Some((before, rest)) = document.split_once(begin) else { bail!("there is no `{begin}`") };
+    let Some((_, after)) = rest.split_once(end) else {
+        bail!("there is no `{end}` behind `{begin}`")
+    };
+    Ok(format!("{before}{begin}\n{}\n{end}{after}", text.trim_end()))
+}
+
+#[cfg(test)]
+mod tests {
+    use crossover::Device;
+
+    use super::super::model::{Against, Cell, Row, SCHEMA};
+    use super::*;
+    use crate::report::model::Machine;
+
+    fn cell(seconds: Option<f64>, why: Option<&str>) -> Cell {
+        Cell { seconds, why: why.map(str::to_owned), first_s: seconds, ..Cell::default() }
+    }
+
+    fn report() -> Report {
+        let side = |name: &str, why: Option<&str>| Side {
+            name: name.to_owned(),
+            about: format!("about {name}"),
+            why: why.map(str::to_owned),
+            ..Side::default()
+        };
+        let row = |kernel: &str, size: &str, cells: Vec<Cell>| Row {
+            kernel: kernel.to_owned(),
+            size: size.to_owned(),
+            n: 4096,
+            unit: "elements".to_owned(),
+            placed: Device::Cpu,
+            cells,
+        };
+        let ours = || cell(Some(2e-6), None);
+        let gone = || cell(None, None);
+        Report {
+            schema: SCHEMA,
+            command: "crossover peers".to_owned(),
+            version: "0.1.0".to_owned(),
+            unix_time: 0,
+            machine: Machine {
+                cpu: "a CPU".to_owned(),
+                threads: 2,
+                simd: Vec::new(),
+                system: String::new(),
+            },
+            gpu: None,
+            sides: vec![side("ours", None), side("fast", None), side("absent", Some("no wheel"))],
+            rows: vec![
+                row("saxpy", "small", vec![ours(), cell(Some(1e-6), None), gone()]),
+                row("saxpy", "large", vec![ours(), cell(Some(8e-6), None), gone()]),
+                row(
+                    "spmv",
+                    "small",
+                    vec![ours(), cell(None, Some("not written: no loops")), gone()],
+                ),
+                row(
+                    "spmv",
+                    "large",
+                    vec![ours(), cell(None, Some("not written: no loops")), gone()],
+                ),
+            ],
+            not_run: vec![("StarPU".to_owned(), "no kernels".to_owned())],
+            interrupted: false,
+        }
+    }
+
+    #[test]
+    fn losses_stand_beside_wins_and_every_gap_has_its_reason() {
+        let text = markdown(&report());
+        assert!(
+            text.contains("| kernel | n | ours | fast |\n| --- | --: | --: | --: |\n"),
+            "{text}"
+        );
+        assert!(text.contains("| saxpy | 4096 | 2.0 µs | ✗ 0.50 |"), "{text}");
+        assert!(text.contains("| saxpy | 4096 | 2.0 µs | 4.00 |"), "{text}");
+        assert!(text.contains("| spmv | 4096 | 2.0 µs | – |"), "{text}");
+        assert!(text.contains("| we are faster, slower |  |  | 1, 1 |"), "{text}");
+        assert_eq!(text.matches("fast, spmv: not written: no loops").count(), 1, "{text}");
+        assert!(
+            text.contains("- absent: not run: no wheel\n- StarPU: not run: no kernels"),
+            "{text}"
+        );
+        assert!(super::text(&report()).contains("saxpy"));
+    }
+
+    #[test]
+    fn means_are_geometric_and_of_what_both_have() {
+        let report = report();
+        let all = report.against(1, None).expect("two rows");
+        assert!((all.ratio_geo - 2f64.sqrt()).abs() < 1e-12);
+        assert_eq!((all.faster, all.slower), (1, 1));
+        let small = Against { ratio_geo: 0.5, faster: 0, slower: 1 };
+        assert_eq!(report.against(1, Some("small")), Some(small));
+        assert_eq!(report.against(2, None), None);
+    }
+
+    #[test]
+    fn a_document_gets_the_table_between_its_marks() {
+        let document = "a\n<!-- peers:begin -->\nold\n<!-- peers:end -->\nb\n";
+        let once = insert(document, "new\n").expect("both marks");
+        assert_eq!(once, "a\n<!-- peers:begin -->\nnew\n<!-- peers:end -->\nb\n");
+        assert_eq!(insert(&once, "new").expect("both marks"), once);
+        for broken in ["", "<!-- peers:end --><!-- peers:begin -->", "<!-- peers:begin -->"] {
+            assert!(insert(broken, "new").is_err());
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        let text = serde_json::to_string(&report()).expect("plain data");
+        let again: Report = serde_json::from_str(&text).expect("what was written");
+        assert_eq!((again.rows, again.sides), (report().rows, report().sides));
+    }
+}
