@@ -10,7 +10,7 @@ Buffers of arguments are raw little-endian files named by position in the folder
 `run`, results are in the folder of outputs, named alike. Times are seconds, from the call to the
 result on the host; the end of the input ends the server.
 
-    python server.py PEER INPUTS OUTPUTS CACHE THREADS
+    python server.py peer_NAME INPUTS OUTPUTS CACHE THREADS
 
 A peer is a module beside this file, with
 
@@ -106,7 +106,7 @@ def main():
             if server is None:
                 peer = importlib.import_module(name)
                 peer.start(int(threads), cache)
-                server = Server(name, peer, Path(inputs), Path(outputs))
+                server = Server(name.removeprefix("peer_"), peer, Path(inputs), Path(outputs))
             reply = server.answer(line)
         except Exception as error:
             reply = f"failed {type(error).__name__}: {error}"

@@ -62,7 +62,7 @@ pub(crate) struct Args {
     /// Show this peers.json instead of measuring.
     #[arg(long)]
     from: Option<PathBuf>,
-    /// Remove the environments instead (they take 1.5 GB).
+    /// Remove the environments instead (they take 1.9 GB).
     #[arg(long)]
     clean: bool,
     /// Start, compute a first result, say so, end: what this command times of itself.

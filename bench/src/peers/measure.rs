@@ -347,28 +347,25 @@ impl Contest<'_> {
             });
         }
         for peer in &mut self.peers {
+            let (name, about, setup_s) =
+                (peer.name.to_owned(), peer.about.to_owned(), peer.setup_s);
+            let mut side = Side { name, about, setup_s, ..Side::default() };
             if self.stop.load(Ordering::Relaxed) {
-                break;
+                side.why = Some("interrupted".to_owned());
+                sides.push(side);
+                continue;
             }
             progress(&format!("first results of new processes: {}", peer.name));
             let firsts = peer.first_results(&case);
-            let [cold_empty_s, cold_kept_s] = firsts.clone().map_or([None; 2], |t| t.map(Some));
-            let why = peer.launch.as_ref().err().cloned().or_else(|| {
+            side.version.clone_from(&peer.version);
+            [side.cold_empty_s, side.cold_kept_s] =
+                firsts.clone().map_or([None; 2], |t| t.map(Some));
+            side.why = peer.launch.as_ref().err().cloned().or_else(|| {
                 // A kernel that is not right is a matter of its row.
                 firsts.err().filter(Fault::is_fatal).map(|fault| fault.to_string())
             });
-            sides.push(Side {
-                name: peer.name.to_owned(),
-                about: peer.about.to_owned(),
-                version: peer.version.clone(),
-                why,
-                setup_s: peer.setup_s,
-                cold_empty_s,
-                cold_kept_s,
-                floor_s: None,
-            });
+            sides.push(side);
         }
-        sides.resize_with(self.count(), Side::default);
         progress("calls of 64 elements");
         let floor = self.row(entry, "floor", FLOOR_SIZE)?;
         for (side, cell) in sides.iter_mut().zip(floor.cells) {

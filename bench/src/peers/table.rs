@@ -153,7 +153,10 @@ pub(crate) fn markdown(report: &Report) -> String {
         ratios(report).markdown(),
         starts(report).markdown(),
     );
-    let about = |side: &Side| format!("- {}: {}\n", side.name, side.about);
+    let about = |side: &Side| {
+        let setup = side.setup_s.map(|s| format!(" (set up in {})", show_seconds(s)));
+        format!("- {}: {}{}\n", side.name, side.about, setup.unwrap_or_default())
+    };
     out.extend(report.sides.iter().filter(|side| side.why.is_none()).map(about));
     out.extend(reasons(report).iter().map(|line| format!("- {line}\n")));
     if report.interrupted {
