@@ -143,6 +143,7 @@ fn saxpy() -> &'static Entry {
 
 fn measure(args: &Args, folder: &Path) -> anyhow::Result<Report> {
     std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+    let load = load();
     let rt = runtime(args, Some(folder.join("machine.json")))?;
     let stop = Arc::new(AtomicBool::new(false));
     let _interrupt = Interrupt::listen(stop.clone());
@@ -168,12 +169,18 @@ fn measure(args: &Args, folder: &Path) -> anyhow::Result<Report> {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         unix_time: unix_time.as_secs(),
         machine: machine::describe(&rt),
+        load,
         gpu: args.gpu.then(|| super::adapter_line(&rt)),
         sides,
         rows,
         not_run: pairs.to_vec(),
         interrupted: stop.load(Ordering::Relaxed),
     })
+}
+
+/// The load average of the last minute.
+fn load() -> Option<f64> {
+    std::fs::read_to_string("/proc/loadavg").ok()?.split_whitespace().next()?.parse().ok()
 }
 
 /// The peers that were asked for, with their environments where they can be had.

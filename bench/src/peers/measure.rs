@@ -38,6 +38,10 @@ const FIRST_SIZE: usize = 1 << 12;
 const PLACED_CALLS: usize = 30;
 const PLACED_TIME: Duration = Duration::from_millis(500);
 
+/// Time between the turns of two sides: idle threads of the one before may still be looking for work, OpenMP's
+/// for some milliseconds, on the cores that the next one needs.
+const PAUSE: Duration = Duration::from_millis(5);
+
 /// How a process is started.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Launch {
@@ -283,6 +287,7 @@ impl Contest<'_> {
         case: &mut Case<'_>,
         placed: Device,
     ) -> Result<f64, String> {
+        std::thread::sleep(PAUSE);
         if timing.newest_s() < runner::QUICK {
             self.calls(at, 1, case)?;
         }

@@ -20,6 +20,9 @@ pub(crate) struct Report {
     pub(crate) unix_time: u64,
     /// The CPU, with the threads that every side had.
     pub(crate) machine: Machine,
+    /// Processes that wanted to run on the machine when the run began, on average over a minute; `None` where the
+    /// system does not tell.
+    pub(crate) load: Option<f64>,
     /// The GPU that our side could place calls on; `None` where it had the CPU alone.
     pub(crate) gpu: Option<String>,
     /// Ours, then native Rust, then the peers.

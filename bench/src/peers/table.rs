@@ -5,7 +5,7 @@ use std::fmt::Write;
 use anyhow::bail;
 use crossover::show_seconds;
 
-use super::model::{Report, Side};
+use super::model::{Report, Row, Side};
 use crate::suite::SIZES;
 
 /// Between these, a document holds the newest table.
@@ -99,9 +99,12 @@ fn show_ratio(ratio: f64) -> String {
 fn starts(report: &Report) -> Table {
     let head = ["", "version", "first result", "first result, kept", "64 elements", "first calls"];
     let time = |t: Option<f64>| t.map_or("–".to_owned(), show_seconds);
+    // Of each kernel, the first of its rows: later ones may find it compiled.
+    let begins = |at: &usize| *at == 0 || report.rows[at - 1].kernel != report.rows[*at].kernel;
+    let firsts: Vec<&Row> =
+        (0..report.rows.len()).filter(begins).map(|at| &report.rows[at]).collect();
     let row = |(at, side): (usize, &Side)| {
-        let first =
-            report.rows.iter().filter_map(|row| row.cells.get(at)?.first_s).collect::<Vec<_>>();
+        let first: Vec<f64> = firsts.iter().filter_map(|row| row.cells.get(at)?.first_s).collect();
         vec![
             side.name.clone(),
             side.version.clone().unwrap_or_default(),
@@ -139,9 +142,14 @@ fn reasons(report: &Report) -> Vec<String> {
 pub(crate) fn markdown(report: &Report) -> String {
     let machine = &report.machine;
     let gpu = report.gpu.as_deref().unwrap_or("switched off: the peers compute on the CPU, too");
+    let load = report.load.map(|load| format!("; load average before: {load:.1}"));
     let mut out = format!(
-        "`{}` of version {} on {}, {} threads for every side; GPU: {gpu}.\n\n",
-        report.command, report.version, machine.cpu, machine.threads
+        "`{}` of version {} on {}, {} threads for every side; GPU: {gpu}{}.\n\n",
+        report.command,
+        report.version,
+        machine.cpu,
+        machine.threads,
+        load.unwrap_or_default()
     );
     let _ = write!(
         out,
@@ -191,7 +199,7 @@ pub(crate) fn insert(document: &str, text: &str) -> anyhow::Result<String> {
 mod tests {
     use crossover::Device;
 
-    use super::super::model::{Against, Cell, Row, SCHEMA};
+    use super::super::model::{Against, Cell, SCHEMA};
     use super::*;
     use crate::report::model::Machine;
 
@@ -227,6 +235,7 @@ mod tests {
                 simd: Vec::new(),
                 system: String::new(),
             },
+            load: Some(0.25),
             gpu: None,
             sides: vec![side("ours", None), side("fast", None), side("absent", Some("no wheel"))],
             rows: vec![
