@@ -302,7 +302,25 @@ def histogram(x, bins):
     return lambda: pipeline.realize(old), lambda: {1: bins}
 
 
-NOT_WRITTEN["spmv"] = "in Halide the end of a row's loop cannot be read from an array"
+def spmv(starts, columns, values, x, y):
+    """A loop over the longest row, which Halide cuts to each row's own end."""
+    ends, columns, values, x = (buffer(array) for array in (starts, columns, values, x))
+    longest = int(np.diff(starts).max(initial=0))
+    i, product = hl.Var("i"), hl.Func("spmv")
+    first, end = hl.i32(ends[i]), hl.i32(ends[i + 1])
+    r = hl.RDom([(0, max(1, longest))])
+    r.where(first + r.x < end)
+    at = hl.unsafe_promise_clamped(first + r.x, 0, max(0, values.width() - 1))
+    column = hl.unsafe_promise_clamped(hl.i32(columns[at]), 0, x.width() - 1)
+    product[i] = hl.f32(0)
+    product[i] += values[at] * x[column]
+    if len(y) > 64:
+        product.parallel(i, max(64, len(y) // 64))
+        product.update().parallel(i, max(64, len(y) // 64))
+    else:
+        product.update().unscheduled()
+    return calling(product, {4: y})
+
 
 def held(function):
     def prepare(*args):
@@ -314,5 +332,5 @@ def held(function):
 
 KERNELS = {
     f.__name__: held(f)
-    for f in (saxpy, dot, sum, prefix_sum, matmul, jacobi, conv3x3, black_scholes, mandelbrot, nbody, histogram)
+    for f in (saxpy, dot, sum, prefix_sum, matmul, jacobi, conv3x3, black_scholes, mandelbrot, nbody, histogram, spmv)
 }

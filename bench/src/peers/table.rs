@@ -118,24 +118,31 @@ fn starts(report: &Report) -> Table {
     Table { words: 2, head: head.map(str::to_owned).to_vec(), rows: sides.map(row).collect() }
 }
 
-/// What is missing, and why: of sides, of kernels (once for all sizes), and what was not run at all.
+/// What is missing, and why: of sides, of kernels (once for all sizes), and what was not run at all. Who has the
+/// same reason shares a line.
 fn reasons(report: &Report) -> Vec<String> {
-    let mut lines = Vec::new();
+    let mut reasons: Vec<(Vec<String>, String)> = Vec::new();
+    let mut add = |what: String, why: String| match reasons.iter_mut().find(|(_, has)| *has == why)
+    {
+        Some((whats, _)) if whats.contains(&what) => {}
+        Some((whats, _)) => whats.push(what),
+        None => reasons.push((vec![what], why)),
+    };
     for (at, side) in report.sides.iter().enumerate() {
         if let Some(why) = &side.why {
-            lines.push(format!("{}: not run: {why}", side.name));
+            add(side.name.clone(), format!("not run: {why}"));
             continue;
         }
         for row in &report.rows {
-            let Some(why) = row.cells.get(at).and_then(|cell| cell.why.as_ref()) else { continue };
-            let line = format!("{}, {}: {why}", side.name, row.kernel);
-            if !lines.contains(&line) {
-                lines.push(line);
+            if let Some(why) = row.cells.get(at).and_then(|cell| cell.why.clone()) {
+                add(format!("{} of {}", row.kernel, side.name), why);
             }
         }
     }
-    lines.extend(report.not_run.iter().map(|(name, why)| format!("{name}: not run: {why}")));
-    lines
+    for (name, why) in &report.not_run {
+        add(name.clone(), format!("not run: {why}"));
+    }
+    reasons.iter().map(|(whats, why)| format!("{}: {why}", whats.join(", "))).collect()
 }
 
 /// Machine, versions and both tables.
@@ -268,7 +275,7 @@ mod tests {
         assert!(text.contains("| saxpy | 4096 | 2.0 µs | 4.00 |"), "{text}");
         assert!(text.contains("| spmv | 4096 | 2.0 µs | – |"), "{text}");
         assert!(text.contains("| we are faster, slower |  |  | 1, 1 |"), "{text}");
-        assert_eq!(text.matches("fast, spmv: not written: no loops").count(), 1, "{text}");
+        assert_eq!(text.matches("spmv of fast: not written: no loops").count(), 1, "{text}");
         assert!(
             text.contains("- absent: not run: no wheel\n- StarPU: not run: no kernels"),
             "{text}"
