@@ -122,8 +122,7 @@ fn read(path: &Path) -> anyhow::Result<Report> {
 
 /// Our side: on the CPU alone, unless asked otherwise.
 fn runtime(args: &Args, calibration: Option<PathBuf>) -> anyhow::Result<Runtime> {
-    let mut settings = Settings::default();
-    settings.apply_env()?;
+    let (mut settings, _) = Settings::from_env()?;
     if !args.gpu {
         settings.gpu = GpuUse::Off;
     }
