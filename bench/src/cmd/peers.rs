@@ -17,7 +17,7 @@ use super::interrupt::Interrupt;
 use crate::baseline::{Baselines, Opponent};
 use crate::machine;
 use crate::peers::measure::{Contest, Contestant, Launch, first_result};
-use crate::peers::model::{Report, Row, SCHEMA};
+use crate::peers::model::{Report, Row, SCHEMA, Statistic};
 use crate::peers::server::Desk;
 use crate::peers::{ALL, Folder, NOT_RUN, environment, table, write_sources};
 use crate::suite::{Sizes, Suite};
@@ -59,6 +59,9 @@ pub(crate) struct Args {
     /// Also write the Markdown into this document, between `<!-- peers:begin -->` and `<!-- peers:end -->`.
     #[arg(long)]
     into: Option<PathBuf>,
+    /// Compare the fastest repetitions instead of medians, where other work on the machine disturbs most of them.
+    #[arg(long)]
+    fastest: bool,
     /// Show this peers.json instead of measuring.
     #[arg(long)]
     from: Option<PathBuf>,
@@ -92,16 +95,18 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         std::fs::create_dir_all(&args.out).with_context(|| args.out.display().to_string())?;
         super::write(&args.out.join("peers.json"), &serde_json::to_string_pretty(&report)?)?;
     }
+    let statistic = if args.fastest { Statistic::Fastest } else { Statistic::Median };
     if let Some(path) = &args.into {
         let shown = || path.display().to_string();
         let document = std::fs::read_to_string(path).with_context(shown)?;
-        let text = table::insert(&document, &table::markdown(&report)).with_context(shown)?;
+        let text =
+            table::insert(&document, &table::markdown(&report, statistic)).with_context(shown)?;
         super::write(path, &text)?;
     }
     match (args.json, args.markdown) {
         (true, _) => println!("{}", serde_json::to_string(&report)?),
-        (_, true) => print!("{}", table::markdown(&report)),
-        _ => print!("{}", table::text(&report)),
+        (_, true) => print!("{}", table::markdown(&report, statistic)),
+        _ => print!("{}", table::text(&report, statistic)),
     }
     let wrong = |row: &Row| {
         row.cells.iter().any(|c| c.why.as_ref().is_some_and(|w| w.starts_with("wrong")))

@@ -27,7 +27,7 @@ const BASELINES: [Baseline; 2] = [Baseline::Native, Baseline::NativeDefault];
 /// Times that a peer may end or fall silent before it is not started again.
 const ENDS_MAX: usize = 3;
 
-/// Starts of a process whose median is its cold start.
+/// Starts of a process to see what a cold start takes.
 const STARTS: usize = 3;
 
 /// Elements of the call that is nearly empty, and of the first one in a process.
@@ -147,8 +147,8 @@ impl Contestant {
         Ok(start.elapsed().as_secs_f64())
     }
 
-    /// Medians of first results: with nothing compiled, and with what the process before has kept.
-    fn first_results(&mut self, case: &Case<'_>) -> Result<[f64; 2], Fault> {
+    /// First results: with nothing compiled, and with what the process before has kept.
+    fn first_results(&mut self, case: &Case<'_>) -> Result<[Cell; 2], Fault> {
         // Once for the system, which reads the package's files.
         self.first_result(case)?;
         let (mut empty, mut kept) = (Vec::new(), Vec::new());
@@ -159,7 +159,7 @@ impl Contestant {
             empty.push(self.first_result(case)?);
             kept.push(self.first_result(case)?);
         }
-        Ok([empty, kept].map(|times| runner::median(&times).unwrap_or(f64::NAN)))
+        Ok([empty, kept].map(|times| Cell::of(&times)))
     }
 }
 
@@ -192,13 +192,7 @@ impl Timing {
     }
 
     fn cell(self) -> Cell {
-        Cell {
-            seconds: runner::median(&self.times),
-            spread: runner::spread(&self.times),
-            first_s: self.first_s,
-            repetitions: self.times.len(),
-            why: self.why,
-        }
+        Cell { first_s: self.first_s, why: self.why, ..Cell::of(&self.times) }
     }
 }
 
@@ -341,13 +335,13 @@ impl Contest<'_> {
             // One process for both: the server.
             let first = (baseline == Baseline::Native && why.is_none()).then(|| {
                 let times = (0..STARTS).filter_map(|_| self.baselines.first_result(&case));
-                runner::median(&times.collect::<Vec<f64>>())
+                Cell::of(&times.collect::<Vec<f64>>())
             });
             sides.push(Side {
                 name: baseline.name().to_owned(),
                 about: baseline.about().to_owned(),
                 why,
-                cold_empty_s: first.flatten(),
+                cold_empty: first.unwrap_or_default(),
                 ..Side::default()
             });
         }
@@ -363,8 +357,7 @@ impl Contest<'_> {
             progress(&format!("first results of new processes: {}", peer.name));
             let firsts = peer.first_results(&case);
             side.version.clone_from(&peer.version);
-            [side.cold_empty_s, side.cold_kept_s] =
-                firsts.clone().map_or([None; 2], |t| t.map(Some));
+            [side.cold_empty, side.cold_kept] = firsts.clone().unwrap_or_default();
             side.why = peer.launch.as_ref().err().cloned().or_else(|| {
                 // A kernel that is not right is a matter of its row.
                 firsts.err().filter(Fault::is_fatal).map(|fault| fault.to_string())
@@ -374,7 +367,7 @@ impl Contest<'_> {
         progress("calls of 64 elements");
         let floor = self.row(entry, "floor", FLOOR_SIZE)?;
         for (side, cell) in sides.iter_mut().zip(floor.cells) {
-            side.floor_s = cell.seconds;
+            side.floor = cell;
         }
         Ok(sides)
     }
@@ -391,8 +384,8 @@ impl Contest<'_> {
             name: "crossover".to_owned(),
             about: "the function under `#[kernel]`, each call placed by the scheduler".to_owned(),
             version: Some(env!("CARGO_PKG_VERSION").to_owned()),
-            cold_empty_s: runner::median(&empty),
-            cold_kept_s: runner::median(&kept),
+            cold_empty: Cell::of(&empty),
+            cold_kept: Cell::of(&kept),
             ..Side::default()
         }
     }

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::report::model::Machine;
+use crate::runner;
 
 /// The layout's version.
 pub(crate) const SCHEMA: u32 = 1;
@@ -49,11 +50,11 @@ pub(crate) struct Side {
     /// What the set-up of its environment took, if that was in this run.
     pub(crate) setup_s: Option<f64>,
     /// From the start of its process to its first result, a saxpy, with nothing compiled before.
-    pub(crate) cold_empty_s: Option<f64>,
+    pub(crate) cold_empty: Cell,
     /// The same in a process after that, which may find what was compiled.
-    pub(crate) cold_kept_s: Option<f64>,
+    pub(crate) cold_kept: Cell,
     /// A call of 64 elements, of many in a row.
-    pub(crate) floor_s: Option<f64>,
+    pub(crate) floor: Cell,
 }
 
 /// A kernel at a size.
@@ -88,6 +89,31 @@ pub(crate) struct Cell {
     pub(crate) why: Option<String>,
 }
 
+/// Which of the repetitions counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Statistic {
+    /// The one in the middle.
+    Median,
+    /// The fastest: what is left where other work on the machine disturbs most of them.
+    Fastest,
+}
+
+impl Cell {
+    /// The cell of these repetitions.
+    pub(crate) fn of(times: &[f64]) -> Cell {
+        let (seconds, spread) = (runner::median(times), runner::spread(times));
+        Cell { seconds, spread, repetitions: times.len(), ..Cell::default() }
+    }
+
+    /// The time that counts.
+    pub(crate) fn time(&self, statistic: Statistic) -> Option<f64> {
+        match statistic {
+            Statistic::Median => self.seconds,
+            Statistic::Fastest => self.spread.map(|[least, _]| least),
+        }
+    }
+}
+
 /// A side against ours, over all rows where both were timed.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Against {
@@ -101,16 +127,22 @@ pub(crate) struct Against {
 
 impl Row {
     /// A side's time over ours: above 1, we are faster.
-    pub(crate) fn ratio(&self, side: usize) -> Option<f64> {
-        Some(self.cells.get(side)?.seconds? / self.cells.first()?.seconds?)
+    pub(crate) fn ratio(&self, side: usize, statistic: Statistic) -> Option<f64> {
+        let time = |side: usize| self.cells.get(side)?.time(statistic);
+        Some(time(side)? / time(0)?)
     }
 }
 
 impl Report {
     /// How a side does in the rows of a size, or in all.
-    pub(crate) fn against(&self, side: usize, size: Option<&str>) -> Option<Against> {
+    pub(crate) fn against(
+        &self,
+        side: usize,
+        size: Option<&str>,
+        statistic: Statistic,
+    ) -> Option<Against> {
         let rows = self.rows.iter().filter(|row| size.is_none_or(|size| row.size == size));
-        let ratios: Vec<f64> = rows.filter_map(|row| row.ratio(side)).collect();
+        let ratios: Vec<f64> = rows.filter_map(|row| row.ratio(side, statistic)).collect();
         let faster = ratios.iter().filter(|ratio| **ratio > 1.0).count();
         let sum: f64 = ratios.iter().map(|ratio| ratio.ln()).sum();
         (!ratios.is_empty()).then(|| Against {

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use anyhow::bail;
 use crossover::show_seconds;
 
-use super::model::{Report, Row, Side};
+use super::model::{Report, Row, Side, Statistic};
 use crate::suite::SIZES;
 
 /// Between these, a document holds the newest table.
@@ -53,7 +53,7 @@ fn columns(report: &Report) -> Vec<usize> {
 }
 
 /// Our time, then each other side's over ours; a cross where the other is faster.
-fn ratios(report: &Report) -> Table {
+fn ratios(report: &Report, statistic: Statistic) -> Table {
     let columns = columns(report);
     let name = |at: &usize| report.sides[*at].name.clone();
     let mut head = vec!["kernel".to_owned(), "n".to_owned()];
@@ -66,13 +66,13 @@ fn ratios(report: &Report) -> Table {
     let mut rows = Vec::new();
     for row in &report.rows {
         let mut cells = vec![row.kernel.clone(), row.n.to_string()];
-        let ours = row.cells.first().and_then(|cell| cell.seconds);
+        let ours = row.cells.first().and_then(|cell| cell.time(statistic));
         cells.push(ours.map_or("–".to_owned(), show_seconds));
-        cells.extend(columns.iter().skip(1).map(|at| show(row.ratio(*at))));
+        cells.extend(columns.iter().skip(1).map(|at| show(row.ratio(*at, statistic))));
         rows.push(cells);
     }
     for size in SIZES.map(Some).into_iter().chain([None]) {
-        let against = |at: &usize| report.against(*at, size);
+        let against = |at: &usize| report.against(*at, size, statistic);
         if columns.iter().skip(1).all(|at| against(at).is_none()) {
             continue;
         }
@@ -83,7 +83,7 @@ fn ratios(report: &Report) -> Table {
     }
     let mut cells = vec!["we are faster, slower".to_owned(), String::new(), String::new()];
     cells.extend(columns.iter().skip(1).map(|at| {
-        let against = report.against(*at, None);
+        let against = report.against(*at, None, statistic);
         against.map_or("–".to_owned(), |a| format!("{}, {}", a.faster, a.slower))
     }));
     rows.push(cells);
@@ -96,7 +96,7 @@ fn show_ratio(ratio: f64) -> String {
 }
 
 /// What there is to know of each side before its kernels run.
-fn starts(report: &Report) -> Table {
+fn starts(report: &Report, statistic: Statistic) -> Table {
     let head = ["", "version", "first result", "first result, kept", "64 elements", "first calls"];
     let time = |t: Option<f64>| t.map_or("–".to_owned(), show_seconds);
     // Of each kernel, the first of its rows: later ones may find it compiled.
@@ -108,9 +108,9 @@ fn starts(report: &Report) -> Table {
         vec![
             side.name.clone(),
             side.version.clone().unwrap_or_default(),
-            time(side.cold_empty_s),
-            time(side.cold_kept_s),
-            time(side.floor_s),
+            time(side.cold_empty.time(statistic)),
+            time(side.cold_kept.time(statistic)),
+            time(side.floor.time(statistic)),
             time(crate::runner::median(&first)),
         ]
     };
@@ -146,7 +146,7 @@ fn reasons(report: &Report) -> Vec<String> {
 }
 
 /// Machine, versions and both tables.
-pub(crate) fn markdown(report: &Report) -> String {
+pub(crate) fn markdown(report: &Report, statistic: Statistic) -> String {
     let machine = &report.machine;
     let gpu = report.gpu.as_deref().unwrap_or("switched off: the peers compute on the CPU, too");
     let load = report.load.map(|load| format!("; load average before: {load:.1}"));
@@ -160,13 +160,17 @@ pub(crate) fn markdown(report: &Report) -> String {
     );
     let _ = write!(
         out,
-        "Our time, then each other's over ours: above 1 we are faster, ✗ marks where we are not. Medians of \
-         repetitions in turns, from the call to the result on the host.\n\n{}\n\
+        "Our time, then each other's over ours: above 1 we are faster, ✗ marks where we are not. {} repetitions in \
+         turns, from the call to the result on the host.\n\n{}\n\
          From the start of a process to the result of a first saxpy of 4,096 elements, with nothing compiled \
          before and with what the process before has kept; then a call of 64 elements, in rows; then the \
          median of the kernels' first calls in a process that runs, with what they compile.\n\n{}\n",
-        ratios(report).markdown(),
-        starts(report).markdown(),
+        match statistic {
+            Statistic::Median => "Medians of",
+            Statistic::Fastest => "Other work was on the machine: the fastest of up to 51",
+        },
+        ratios(report, statistic).markdown(),
+        starts(report, statistic).markdown(),
     );
     let about = |side: &Side| {
         let setup = side.setup_s.map(|s| format!(" (set up in {})", show_seconds(s)));
@@ -181,14 +185,14 @@ pub(crate) fn markdown(report: &Report) -> String {
 }
 
 /// The same for a terminal.
-pub(crate) fn text(report: &Report) -> String {
+pub(crate) fn text(report: &Report, statistic: Statistic) -> String {
     let reasons: String = reasons(report).iter().map(|line| format!("{line}\n")).collect();
     let interrupted =
         if report.interrupted { "interrupted: what was measured before is shown\n" } else { "" };
     format!(
         "time of others over ours: above 1 we are faster, ✗ where we are not\n{}\n{}\n{reasons}{interrupted}",
-        ratios(report).text(),
-        starts(report).text(),
+        ratios(report, statistic).text(),
+        starts(report, statistic).text(),
     )
 }
 
@@ -266,7 +270,7 @@ mod tests {
 
     #[test]
     fn losses_stand_beside_wins_and_every_gap_has_its_reason() {
-        let text = markdown(&report());
+        let text = markdown(&report(), Statistic::Median);
         assert!(
             text.contains("| kernel | n | ours | fast |\n| --- | --: | --: | --: |\n"),
             "{text}"
@@ -280,18 +284,26 @@ mod tests {
             text.contains("- absent: not run: no wheel\n- StarPU: not run: no kernels"),
             "{text}"
         );
-        assert!(super::text(&report()).contains("saxpy"));
+        assert!(super::text(&report(), Statistic::Median).contains("saxpy"));
     }
 
     #[test]
     fn means_are_geometric_and_of_what_both_have() {
         let report = report();
-        let all = report.against(1, None).expect("two rows");
+        let all = report.against(1, None, Statistic::Median).expect("two rows");
         assert!((all.ratio_geo - 2f64.sqrt()).abs() < 1e-12);
         assert_eq!((all.faster, all.slower), (1, 1));
         let small = Against { ratio_geo: 0.5, faster: 0, slower: 1 };
-        assert_eq!(report.against(1, Some("small")), Some(small));
-        assert_eq!(report.against(2, None), None);
+        assert_eq!(report.against(1, Some("small"), Statistic::Median), Some(small));
+        assert_eq!(report.against(2, None, Statistic::Median), None);
+        // The fastest repetitions may tell something else.
+        let mut report = report;
+        report.rows[0].cells[0].spread = Some([2e-6, 9.0]);
+        report.rows[0].cells[1].spread = Some([6e-6, 9.0]);
+        let fastest = report.against(1, None, Statistic::Fastest).expect("a row");
+        assert!((fastest.ratio_geo - 3.0).abs() < 1e-12);
+        let text = markdown(&report, Statistic::Fastest);
+        assert!(text.contains("the fastest of up to 51 repetitions"), "{text}");
     }
 
     #[test]

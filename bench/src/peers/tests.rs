@@ -196,9 +196,15 @@ fn starts_and_smallest_calls_are_measured_of_those_that_run() {
     let ours = |_: &Path| Some(0.25);
     let sides = contest.sides(saxpy, ours, &|_| ()).expect("our side runs");
     let [crossover, _, default, fake, absent] = &sides[..] else { panic!("five: {sides:?}") };
-    assert_eq!((crossover.cold_empty_s, crossover.cold_kept_s), (Some(0.25), Some(0.25)));
-    assert!(crossover.floor_s.is_some() && default.floor_s.is_some());
-    assert!(fake.cold_empty_s.is_some_and(|s| s > 0.0) && fake.floor_s.is_none(), "{fake:?}");
+    assert_eq!(
+        (crossover.cold_empty.seconds, crossover.cold_kept.seconds),
+        (Some(0.25), Some(0.25))
+    );
+    assert!(crossover.floor.seconds.is_some() && default.floor.seconds.is_some());
+    assert!(
+        fake.cold_empty.seconds.is_some_and(|s| s > 0.0) && fake.floor.seconds.is_none(),
+        "{fake:?}"
+    );
     assert_eq!((fake.version.as_deref(), fake.why.as_deref()), (Some("fake 1.0"), None));
     assert_eq!(absent.why.as_deref(), Some("there is no Python"));
 }
