@@ -105,6 +105,7 @@ impl Compiled {
         let tree = match kernel.collective.map(|c| c.kind) {
             None => None,
             Some(CollectiveKind::Reduce) => Some(Tree::Reduce { fold: stage(FOLD, &in_tree)? }),
+            Some(CollectiveKind::Scan) if schedule.single_pass == Some(true) => None,
             Some(CollectiveKind::Scan) => Some(Tree::Scan {
                 scan_sums: stage(SCAN_SUMS, &in_tree)?,
                 add_sums: stage(ADD_SUMS, &in_tree)?,

@@ -14,6 +14,7 @@ use crossover_kernels::passes::{dce, privatize, quads};
 use crate::emit::{Shader, emit};
 use crate::legality::Capabilities;
 use crate::schedule::Schedule;
+use crate::single_pass;
 
 /// A form without checks.
 #[derive(Debug)]
@@ -36,6 +37,8 @@ pub(crate) enum Layout {
     Staged { size: Size, stage: Stage, axes: usize },
     /// Four points beside each other.
     Quads,
+    /// A scan in one pass.
+    SinglePass,
     /// Workgroups that count in memory of their own, for this buffer.
     Private(Param),
 }
@@ -44,7 +47,7 @@ impl Layout {
     /// The numbers that follow the kernel's arguments, and the form's own grid.
     pub(crate) fn adapt(&self, grid: Grid) -> (Vec<u32>, Grid) {
         match *self {
-            Layout::Points => (Vec::new(), grid),
+            Layout::Points | Layout::SinglePass => (Vec::new(), grid),
             Layout::Tiles(size) => (vec![grid[0], grid[1]], tile::grid(grid, size)),
             Layout::Staged { size, axes, .. } => {
                 let small = tile::grid(grid, size);
@@ -73,6 +76,7 @@ impl Layout {
                 group[0], group[1]
             ),
             Layout::Quads => "four points beside each other".to_owned(),
+            Layout::SinglePass => "a scan in one pass".to_owned(),
             Layout::Private(_) => "counters of each workgroup's own".to_owned(),
         }
     }
@@ -100,6 +104,7 @@ pub(crate) fn of(
         true => quads::run(plain),
         false => None,
     };
+    let once = schedule.single_pass.is_none() && single_pass::is_legal(plain, caps);
     // A schedule that asks for a tile, or for common loads, gets no other form, where there is one.
     let only_staged = schedule.stage.is_some() && staged.is_some();
     let only_tiled = schedule.tile.is_some() && tiled.is_some();
@@ -107,12 +112,16 @@ pub(crate) fn of(
     let mut add = |kernel: Arc<Kernel>, layout: Layout, [x, y]: [u32; 2]| {
         let (workgroup, is_asked_for) = ([x, y, schedule.workgroup[2]], only_staged || only_tiled);
         let vectors = layout == Layout::Quads;
-        let schedule = Schedule { workgroup, vectors, ..schedule };
+        let single_pass = schedule.single_pass.or(Some(layout == Layout::SinglePass));
+        let schedule = Schedule { workgroup, vectors, single_pass, ..schedule };
         forms.push(Form { kernel, layout, schedule, is_asked_for });
     };
     let own = [schedule.workgroup[0], schedule.workgroup[1]];
-    if has_checks && !only_staged && !only_tiled {
+    if (has_checks || once) && !only_staged && !only_tiled {
         add(plain.clone(), Layout::Points, own);
+    }
+    if once {
+        add(plain.clone(), Layout::SinglePass, own);
     }
     if let Some(tiled) = tiled.filter(|_| !only_staged) {
         add(Arc::new(tiled), Layout::Tiles(size), own);

@@ -28,6 +28,7 @@ mod pace;
 mod report;
 mod run;
 mod schedule;
+mod single_pass;
 mod steps;
 mod timeline;
 mod underway;

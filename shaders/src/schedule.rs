@@ -7,6 +7,7 @@ use crossover_kernels::passes::tile::Size;
 use crossover_kernels::passes::{quads, stage, tile};
 
 use crate::legality::Capabilities;
+use crate::single_pass;
 
 /// Consecutive elements of a scan that one invocation combines in a register.
 pub const SCAN_ELEMENTS: u32 = 4;
@@ -36,6 +37,9 @@ pub struct Schedule {
     pub quads: bool,
     /// Workgroups of a collective combine values within subgroups first, without memory.
     pub subgroups: bool,
+    /// Scans make one pass over the grid, their workgroups waiting for each other's totals, where that gives the same
+    /// (`single_pass.rs`), or several; `None` for what turns out to be faster, where calls are large enough to tell.
+    pub single_pass: Option<bool>,
     /// The shader sees buffers as vectors, where all accesses are part of some: for calls on whole vectors.
     pub vectors: bool,
     /// The shader sees parts of its buffers, and works on a part of the grid: for calls on more than a binding can
@@ -73,6 +77,7 @@ impl Schedule {
             quads: true,
             vectors: false,
             subgroups,
+            single_pass: None,
             windows: false,
         }
     }
@@ -99,6 +104,10 @@ impl Schedule {
         if usual.subgroups {
             space.push(Schedule { subgroups: false, ..usual });
         }
+        let passes: &[Option<bool>] = match single_pass::is_legal(kernel, caps) {
+            true => &[Some(false), Some(true)],
+            false => &[None],
+        };
         if kernel.axes() == 1 && kernel.collective.is_none() && kernel.workgroup.is_none() {
             space.push(Schedule { quads: false, ..usual });
         }
@@ -106,7 +115,8 @@ impl Schedule {
             for tile in tiles {
                 let subgroups = usual.subgroups && workgroup == usual.workgroup;
                 let schedule = Schedule { workgroup, tile: Some(*tile), subgroups, ..usual };
-                space.push(schedule);
+                space
+                    .extend(passes.iter().map(|&single_pass| Schedule { single_pass, ..schedule }));
                 let depths = STAGE_DEPTHS[usize::from(kernel.axes() > 1)].iter();
                 let groups = kernel.axes() == 1 || workgroup[0] <= 32;
                 let depths = depths.filter(|_| groups && has_loops(kernel));

@@ -70,6 +70,7 @@ impl Compiled {
         match self.kernel.collective.map(|c| c.kind) {
             None => self.map(batches, at),
             Some(CollectiveKind::Reduce) => self.reduce(batches.launch),
+            Some(CollectiveKind::Scan) if self.tree.is_none() => self.scan_once(batches.launch),
             Some(CollectiveKind::Scan) => self.scan(batches.launch),
         }
     }
@@ -90,7 +91,7 @@ impl Compiled {
             workgroups: piece.workgroups,
         });
         let steps = steps.collect();
-        Ok(Batch { scratch, steps, kept: Vec::new() })
+        Ok(Batch { scratch, steps, kept: Vec::new(), zeros: None })
     }
 
     fn reduce(&self, launch: Launch<'_>) -> Result<Batch<'_>, DeviceError> {
@@ -129,7 +130,7 @@ impl Compiled {
             numbers: level(count, 1, 0),
             workgroups: [1, 1, 1],
         });
-        Ok(Batch { scratch, steps, kept: vec![sums] })
+        Ok(Batch { scratch, steps, kept: vec![sums], zeros: None })
     }
 
     fn scan(&self, launch: Launch<'_>) -> Result<Batch<'_>, DeviceError> {
@@ -191,7 +192,7 @@ impl Compiled {
             let data = output.binding_from(u64::from(first) * bytes, u64::from(count) * bytes);
             add(data, 0, [count, count.div_ceil(block), first / block]);
         }
-        Ok(Batch { scratch, steps, kept: sums })
+        Ok(Batch { scratch, steps, kept: sums, zeros: None })
     }
 
     /// Memory for partial results.
@@ -200,7 +201,8 @@ impl Compiled {
         DeviceBuffer::new(&self.gpu, u64::from(count) * ty.bytes() as u64)
     }
 
-    fn main_step(
+    /// The kernel's own pass of a collective; `sums` is what its workgroups leave for others.
+    pub(crate) fn main_step(
         &self,
         scratch: &mut Scratch,
         launch: Launch<'_>,
@@ -295,7 +297,7 @@ impl Compiled {
             },
             Role::Params => self.numbers_at(scratch, step, u64::from(self.shader.params.bytes())),
             Role::Status => Some(part(scratch.report.status(), 0, STATUS_BYTES)),
-            Role::Sums => Some(sums?.binding()),
+            Role::Sums | Role::States => Some(sums?.binding()),
             Role::Data | Role::Level => None,
         })
     }
@@ -313,7 +315,7 @@ impl Compiled {
             Role::Data => Some(data.clone()),
             Role::Sums => Some(sums.binding()),
             Role::Level => self.numbers_at(scratch, step, LEVEL_BYTES),
-            Role::Buffer(_) | Role::Params | Role::Status => None,
+            Role::Buffer(_) | Role::Params | Role::Status | Role::States => None,
         })
     }
 

@@ -29,6 +29,8 @@ pub(crate) struct Batch<'a> {
     pub(crate) scratch: Scratch,
     pub(crate) steps: Vec<Step<'a>>,
     pub(crate) kept: Vec<DeviceBuffer>,
+    /// Memory that is zero when the first of them begins.
+    pub(crate) zeros: Option<DeviceBuffer>,
 }
 
 /// What a call took on the device.
@@ -112,7 +114,7 @@ pub(crate) struct Running {
     /// Failures that the device had reported before.
     failures: u64,
     /// Memory for partial results.
-    _kept: Vec<DeviceBuffer>,
+    _kept: (Vec<DeviceBuffer>, Option<DeviceBuffer>),
 }
 
 impl<C: BorrowMut<Claim>> Underway<C> {
@@ -271,7 +273,7 @@ impl Running {
     /// Gives dispatches to the device, one after another in one submission.
     pub(crate) fn submit(
         version: &Compiled,
-        Batch { mut scratch, steps, kept }: Batch<'_>,
+        Batch { mut scratch, steps, kept, zeros }: Batch<'_>,
         host_memory: &[HostMemory],
     ) -> Running {
         let gpu = &version.gpu;
@@ -288,6 +290,9 @@ impl Running {
         }
         let mut encoder = gpu.device().create_command_encoder(&Default::default());
         scratch.report.begin(&mut encoder);
+        if let Some(zeros) = &zeros {
+            encoder.clear_buffer(zeros.raw(), 0, Some(zeros.bytes()));
+        }
         let timestamp_writes = scratch.report.timestamps(is_timed);
         let descriptor = wgpu::ComputePassDescriptor { label: None, timestamp_writes };
         let mut pass = encoder.begin_compute_pass(&descriptor);
@@ -314,7 +319,7 @@ impl Running {
         let start = Instant::now();
         let submission = gpu.submit(Some(commands));
         let asked = scratch.report.ask(is_timed);
-        Running { scratch, submission, asked, is_timed, start, failures, _kept: kept }
+        Running { scratch, submission, asked, is_timed, start, failures, _kept: (kept, zeros) }
     }
 
     /// Waits for the end.

@@ -58,7 +58,7 @@ pub(crate) struct Windows {
 
 impl Windows {
     pub(crate) fn new(schedule: Schedule) -> Windows {
-        let schedule = Schedule { windows: true, ..schedule };
+        let schedule = Schedule { windows: true, single_pass: Some(false), ..schedule };
         Windows { schedule, forms: Default::default() }
     }
 

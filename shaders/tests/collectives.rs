@@ -4,15 +4,17 @@ mod common;
 
 use std::sync::Arc;
 
-use common::{bits, compile, data, gpu, has, kernel, run_gpu};
+use common::{assert_equal, bits, compile, data, gpu, has, kernel, run_gpu};
 use crossover_kernels::error::RunError;
 use crossover_kernels::interp::{self, Data};
 use crossover_kernels::ir::builder::Builder;
 use crossover_kernels::ir::{
-    Access, Axis, BinaryOp, Collective, CollectiveKind, CollectiveOp, Const, Extent, Kernel, Stmt,
-    Type,
+    Access, Axis, BinaryOp, Block, Collective, CollectiveKind, CollectiveOp, Const, Extent, Kernel,
+    Stmt, Type,
 };
-use crossover_shaders::{GpuExecutor, Schedule};
+use crossover_kernels::passes::optimize;
+use crossover_kernels::random::{self, Floats, Options, Random};
+use crossover_shaders::{GpuExecutor, Schedule, legality};
 
 const SIZES: [usize; 8] = [0, 1, 2, 255, 256, 257, 5000, 100_000];
 
@@ -55,14 +57,16 @@ fn element(op: CollectiveOp, ty: Type, i: usize) -> Const {
 
 fn check(kind: CollectiveKind) {
     let Some(gpu) = gpu() else { return };
-    let mut count = 0;
+    let (mut count, mut once) = (0, 0);
     for &op in CollectiveOp::ALL {
         for ty in Type::ALL.into_iter().filter(|&ty| op.accepts(ty) && has(&gpu, ty)) {
             let kernel = contribute(kind, op, ty);
             count += 1;
             let executor = GpuExecutor::new(gpu.clone());
             let space = Schedule::space(&kernel, gpu.capabilities());
-            let kinds = space.into_iter().filter(|schedule| schedule.workgroup[0] == 256);
+            let kinds =
+                space.into_iter().filter(|schedule| [64, 256].contains(&schedule.workgroup[0]));
+            once += usize::from(kinds.clone().any(|schedule| schedule.single_pass == Some(true)));
             let versions: Vec<_> = kinds
                 .map(|schedule| executor.prepare(&kernel, Some(schedule)).expect("compiles"))
                 .collect();
@@ -88,7 +92,10 @@ fn check(kind: CollectiveKind) {
             }
         }
     }
-    eprintln!("{count} kernels at {} sizes", SIZES.len());
+    eprintln!("{count} kernels at {} sizes, {once} of them also in one pass", SIZES.len());
+    // All seven operators on two types, and the least and the most of floats.
+    let legal = kind == CollectiveKind::Scan && gpu.capabilities().loop_passages_max.is_none();
+    assert_eq!(once, if legal { 16 } else { 0 });
 }
 
 #[test]
@@ -112,6 +119,77 @@ fn a_large_scan() {
     run_gpu(&version, &mut args, [len, 1, 1], None).expect("it runs");
     let Data::Narrow(got) = &args[1] else { panic!("the buffer is narrow") };
     assert!(got.iter().copied().eq((1..=len).map(|i| i * 3)));
+}
+
+/// The same in one pass, again and again: what blocks find of each other differs, what comes of it does not.
+#[test]
+fn a_large_scan_in_one_pass() {
+    let Some(gpu) = gpu() else { return };
+    let len = 3_000_001u32;
+    let kernel = contribute(CollectiveKind::Scan, CollectiveOp::Add, Type::U32);
+    let usual = Schedule::of(&kernel, gpu.capabilities());
+    let executor = GpuExecutor::new(gpu.clone());
+    for workgroup in [32, usual.workgroup[0]] {
+        let subgroups = usual.subgroups && workgroup == usual.workgroup[0];
+        let workgroup = [workgroup, 1, 1];
+        let schedule = Schedule { single_pass: Some(true), workgroup, subgroups, ..usual };
+        let version = match executor.prepare(&kernel, Some(schedule)) {
+            Ok(version) => version,
+            Err(RunError::Unsupported { what, .. }) => return eprintln!("skipped: {what}"),
+            Err(error) => panic!("{error}"),
+        };
+        let x = Data::Narrow((0..len).map(|i| i.wrapping_mul(0x9e37_79b9)).collect());
+        for _ in 0..3 {
+            let mut args = [x.clone(), Data::zeroed(Type::U32, len as usize)];
+            run_gpu(&version, &mut args, [len, 1, 1], None).expect("it runs");
+            let [Data::Narrow(x), Data::Narrow(got)] = &args else { panic!("both are narrow") };
+            let mut sum = 0u32;
+            for (i, (&x, &got)) in x.iter().zip(got).enumerate() {
+                sum = sum.wrapping_add(x);
+                assert_eq!(got, sum, "element {i}");
+            }
+        }
+    }
+}
+
+/// Kernels of every shape, without their stores: those forbid it.
+#[test]
+fn random_scans_in_one_pass() {
+    let Some(gpu) = gpu() else { return };
+    let integers = [Type::I32, Type::U32, Type::I64, Type::U64];
+    let types = integers.into_iter().filter(|&ty| has(&gpu, ty)).collect();
+    let options = Options { atomics: false, types, ..Options::default() };
+    let mut rng = Random::new(31);
+    let mut tried = 0;
+    for _ in 0..300 {
+        let mut kernel = random::kernel(&mut rng, &options);
+        strip_stores(&mut kernel.entry.body);
+        let kernel = optimize(&kernel);
+        if legality::check(&kernel, gpu.capabilities()).is_err() {
+            continue;
+        }
+        let space = Schedule::space(&kernel, gpu.capabilities());
+        let fits = |s: &&Schedule| s.single_pass == Some(true) && s.workgroup[0] == 32;
+        let Some(schedule) = space.iter().find(fits) else { continue };
+        let kernel = Arc::new(kernel);
+        let executor = GpuExecutor::new(gpu.clone());
+        let version = executor.prepare(&kernel, Some(*schedule)).expect("it compiles");
+        for n in [1, 128, 129, 1500] {
+            let (data, grid) = random::arguments(&mut rng, &kernel, n, Floats::Normal);
+            let (mut expected, mut got) = (data.clone(), data);
+            interp::run(&kernel, &mut expected, grid, None).expect("it interprets");
+            run_gpu(&version, &mut got, grid, None).expect("it runs");
+            assert_equal(&version, &got, &expected);
+        }
+        tried += 1;
+    }
+    eprintln!("{tried} scans");
+    assert!(tried > 0 || gpu.capabilities().loop_passages_max.is_some());
+}
+
+fn strip_stores(block: &mut Block) {
+    block.retain(|stmt| !matches!(stmt, Stmt::Store(..)));
+    block.iter_mut().flat_map(Stmt::blocks_mut).for_each(strip_stores);
 }
 
 /// Inexact sums differ from those from left to right, but never from run to run.

@@ -139,6 +139,48 @@ fn scan() {
     insta::assert_snapshot!("scan", wgsl(&k));
 }
 
+#[test]
+fn scan_in_one_pass() {
+    let k = collective(CollectiveKind::Scan, CollectiveOp::Max, Type::I32);
+    let caps = Capabilities::everything();
+    let schedule = Schedule { single_pass: Some(true), ..Schedule::of(&k, &caps) };
+    let shader = emit(&k, &caps, &schedule).expect("it emits");
+    insta::assert_snapshot!("scan_in_one_pass", shader.wgsl);
+}
+
+/// Sums of floats come in an order; what leaves something else than a value is not to be run twice.
+#[test]
+fn scans_that_cannot_be_one_pass() {
+    let caps = Capabilities::everything();
+    let refused = |kernel: &Kernel| {
+        let usual = Schedule::of(kernel, &caps);
+        let is_listed = Schedule::space(kernel, &caps).iter().any(|s| s.single_pass.is_some());
+        assert!(!is_listed, "{kernel}");
+        match emit(kernel, &caps, &Schedule { single_pass: Some(true), ..usual }) {
+            Err(RunError::Unsupported { what, .. }) => assert_eq!(what, "a scan in one pass"),
+            other => panic!("expected a refusal, got {other:?}"),
+        }
+    };
+    refused(&collective(CollectiveKind::Scan, CollectiveOp::Add, Type::F32));
+    refused(&collective(CollectiveKind::Scan, CollectiveOp::Add, Type::U64));
+    refused(&collective(CollectiveKind::Reduce, CollectiveOp::Add, Type::U32));
+    let mut b = Builder::new("leaves");
+    let x = b.buffer("x", Type::U32, Access::Read);
+    let y = b.buffer("y", Type::U32, Access::ReadWrite);
+    b.buffer("result", Type::U32, Access::ReadWrite);
+    let i = b.id(Axis::X);
+    let v = b.checked_load(x, i);
+    b.checked_store(y, i, v);
+    let own = b.local(Type::U32, None);
+    b.set(own, v);
+    b.function_mut().result = Some(own);
+    let c = Collective { kind: CollectiveKind::Scan, op: CollectiveOp::Add };
+    refused(&kernel(b, vec![Extent::Len(x)], Some(c)));
+    let driver = Capabilities { loop_passages_max: Some(65_535), ..caps.clone() };
+    let k = collective(CollectiveKind::Scan, CollectiveOp::Add, Type::U32);
+    assert!(Schedule::space(&k, &driver).iter().all(|s| s.single_pass.is_none()));
+}
+
 /// Two axes, each of which needs one of the factors alone: groups keep both.
 #[test]
 fn a_product_with_common_loads() {

@@ -123,7 +123,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 const CPU_HEAD: &str = "vectors  rows  unroll  depth  refill";
 
 /// The numbers of a layout on the GPU.
-const GPU_HEAD: &str = "workgroup       points    staged  lanes";
+const GPU_HEAD: &str = "workgroup       points    staged  lanes  passes";
 
 fn on_cpu(kernel: &Arc<Kernel>, asked: &[Layout]) -> anyhow::Result<Vec<Candidate>> {
     let executor = WasmExecutor::new()?;
@@ -158,7 +158,12 @@ fn on_gpu(kernel: &Arc<Kernel>) -> anyhow::Result<Vec<Candidate>> {
         };
         let staged = schedule.stage.map_or_else(|| "-".to_owned(), |depth| depth.to_string());
         let lanes = if schedule.subgroups { "yes" } else { "-" };
-        let layout = format!("{workgroup:<14}  {points:<8}  {staged:>6}  {lanes:>5}");
+        let passes = match schedule.single_pass {
+            Some(true) => "one",
+            Some(false) => "some",
+            None => "-",
+        };
+        let layout = format!("{workgroup:<14}  {points:<8}  {staged:>6}  {lanes:>5}  {passes:>6}");
         Ok(Candidate { layout, version, compile_s, seconds: Vec::new() })
     };
     space.into_iter().map(candidate).collect()

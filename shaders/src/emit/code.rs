@@ -258,6 +258,14 @@ impl<'m> Code<'m> {
         result
     }
 
+    /// What an invocation of the workgroup has left in a variable of it, for all; a barrier before and behind.
+    pub(super) fn uniform_load(&mut self, pointer: Node, ty: Type) -> Node {
+        let ty = scalar_type(self.module, ty);
+        let result = self.result(Expression::WorkGroupUniformLoadResult { ty });
+        self.stmt(Statement::WorkGroupUniformLoad { pointer, result });
+        result
+    }
+
     /// Compares and swaps; gives the value before.
     pub(super) fn compare_swap(
         &mut self,

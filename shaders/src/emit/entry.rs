@@ -246,11 +246,16 @@ impl Place {
     pub(super) fn declare(code: &mut Code<'_>) -> Place {
         let workgroup = code.builtin("group", BuiltIn::WorkGroupId);
         let workgroups = code.builtin("groups", BuiltIn::NumWorkGroups);
+        Place { workgroup, workgroups, local: Place::local(code) }
+    }
+
+    /// The number of an invocation in its workgroup alone.
+    pub(super) fn local(code: &mut Code<'_>) -> Node {
         // Not the index, which llvmpipe computes anew from three coordinates.
         let within = code.builtin("local_id", BuiltIn::LocalInvocationId);
         let local = code.member(within, 0);
         code.name(local, "local");
-        Place { workgroup, workgroups, local }
+        local
     }
 
     /// The number of the workgroup: dispatches of more than an axis takes are folded into rows.

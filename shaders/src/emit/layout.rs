@@ -188,6 +188,8 @@ pub enum Role {
     Data,
     /// Collectives: the block of numbers of a further pass, where it is no immediate.
     Level,
+    /// Scans in one pass: how many blocks have begun, and what each has come to.
+    States,
 }
 
 /// A binding of group 0.
@@ -204,7 +206,12 @@ pub struct Binding {
 impl Binding {
     /// The bindings of a kernel's shader, in order: those of the kernel's own entry point, then
     /// those that only the further passes of a collective use.
-    pub(super) fn of(kernel: &Kernel, needs_status: bool, immediates: bool) -> Vec<Binding> {
+    pub(super) fn of(
+        kernel: &Kernel,
+        needs_status: bool,
+        immediates: bool,
+        single_pass: bool,
+    ) -> Vec<Binding> {
         let mut roles: Vec<(Role, bool)> = kernel
             .entry
             .buffers()
@@ -214,7 +221,9 @@ impl Binding {
         if needs_status {
             roles.push((Role::Status, true));
         }
-        if kernel.collective.is_some() {
+        if single_pass {
+            roles.push((Role::States, true));
+        } else if kernel.collective.is_some() {
             roles.extend([(Role::Sums, true), (Role::Data, true), (Role::Level, false)]);
         }
         roles.retain(|(role, _)| !immediates || !matches!(role, Role::Params | Role::Level));

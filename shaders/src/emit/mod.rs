@@ -34,6 +34,7 @@ use naga::{AddressSpace, Handle, Module, StorageAccess, TypeInner};
 
 use crate::legality::{self, Capabilities};
 use crate::schedule::Schedule;
+use crate::single_pass;
 
 pub use layout::{Binding, Field, Layout, Member, Role};
 
@@ -101,10 +102,18 @@ impl Shader {
 /// the shader, which is an error of this crate.
 pub fn emit(kernel: &Kernel, caps: &Capabilities, schedule: &Schedule) -> Result<Shader, RunError> {
     legality::check(kernel, caps)?;
+    if schedule.single_pass == Some(true) && !single_pass::is_legal(kernel, caps) {
+        return Err(RunError::Unsupported {
+            kernel: kernel.entry.name.clone(),
+            device: caps.device.clone(),
+            what: "a scan in one pass".to_owned(),
+        });
+    }
     let needs_status = legality::needs_status(kernel);
     let params = Layout::of(kernel, schedule.windows);
     let immediates = params.bytes().max(LEVEL_BYTES as u32) <= caps.immediate_bytes_max;
-    let bindings = Binding::of(kernel, needs_status, immediates);
+    let once = schedule.single_pass == Some(true);
+    let bindings = Binding::of(kernel, needs_status, immediates, once);
 
     let mut module = Module::default();
     let globals = Globals::declare(&mut module, kernel, &bindings, &params, schedule);
@@ -200,11 +209,33 @@ struct Globals {
 struct CollectiveGlobals {
     /// The result of the reduction, or of the scan.
     output: Handle<naga::GlobalVariable>,
+    /// One value of each invocation of a workgroup.
+    shared: Handle<naga::GlobalVariable>,
+    between: Between,
+}
+
+/// What workgroups of a collective leave for each other.
+#[derive(Clone, Copy)]
+enum Between {
+    /// For further passes.
+    Passes(PassGlobals),
+    /// For those at work at the same time.
+    Blocks(BlockGlobals),
+}
+
+#[derive(Clone, Copy)]
+struct PassGlobals {
     sums: Handle<naga::GlobalVariable>,
     data: Handle<naga::GlobalVariable>,
     level: Handle<naga::GlobalVariable>,
-    /// One value of each invocation of a workgroup.
-    shared: Handle<naga::GlobalVariable>,
+}
+
+#[derive(Clone, Copy)]
+struct BlockGlobals {
+    states: Handle<naga::GlobalVariable>,
+    /// Of a workgroup: the number of its block, and what the blocks before come to.
+    own_block: Handle<naga::GlobalVariable>,
+    carry: Handle<naga::GlobalVariable>,
 }
 
 impl Globals {
@@ -250,20 +281,64 @@ impl Globals {
         });
         let collective = kernel.contribution().and_then(|ty| {
             let output = (*buffers.last()?)?;
-            let ty = elements(module, ty, Access::ReadWrite);
-            let mut plain =
-                |name: &str, role: Role| code::global(module, name, storage(true), index(role), ty);
-            let (sums, data) = (plain("sums", Role::Sums), plain("data", Role::Data));
-            let level = layout::words(module, "Level", &["count", "blocks", "before", "unused"]);
-            let level = code::global(module, "level", numbers, index(Role::Level), level);
-            let shared = shared(module, kernel.contribution()?, schedule.invocations());
-            Some(CollectiveGlobals { output, sums, data, level, shared })
+            let between = match index(Role::States) {
+                Some(binding) => Between::Blocks(BlockGlobals::declare(module, binding, ty)),
+                None => Between::Passes(PassGlobals::declare(module, &index, numbers, ty)),
+            };
+            let shared = shared(module, ty, schedule.invocations());
+            Some(CollectiveGlobals { output, shared, between })
         });
         Globals { buffers, vectors, params, status, collective }
     }
 
     fn buffer(&self, param: Param) -> Handle<naga::GlobalVariable> {
         self.buffers[param.index()].expect("a verified access names a buffer")
+    }
+}
+
+impl PassGlobals {
+    fn declare(
+        module: &mut Module,
+        index: &impl Fn(Role) -> Option<u32>,
+        numbers: AddressSpace,
+        ty: Type,
+    ) -> PassGlobals {
+        let ty = elements(module, ty, Access::ReadWrite);
+        let mut plain =
+            |name: &str, role: Role| code::global(module, name, storage(true), index(role), ty);
+        let (sums, data) = (plain("sums", Role::Sums), plain("data", Role::Data));
+        let level = layout::words(module, "Level", &["count", "blocks", "before", "unused"]);
+        let level = code::global(module, "level", numbers, index(Role::Level), level);
+        PassGlobals { sums, data, level }
+    }
+}
+
+impl BlockGlobals {
+    /// ```wgsl
+    /// struct State { low: atomic<u32>, high: atomic<u32> }
+    /// struct States { begun: atomic<u32>, blocks: array<State> }
+    /// ```
+    fn declare(module: &mut Module, binding: u32, ty: Type) -> BlockGlobals {
+        let word = code::anonymous(module, TypeInner::Atomic(naga::Scalar::U32));
+        let member = |name: &str, ty, offset| naga::StructMember {
+            name: Some(name.to_owned()),
+            ty,
+            binding: None,
+            offset,
+        };
+        let halves = vec![member("low", word, 0), member("high", word, 4)];
+        let base = layout::structure(module, "State", halves, 8);
+        let array = TypeInner::Array { base, size: naga::ArraySize::Dynamic, stride: 8 };
+        let blocks = code::anonymous(module, array);
+        let members = vec![member("begun", word, 0), member("blocks", blocks, 4)];
+        let states = layout::structure(module, "States", members, 12);
+        let states = code::global(module, "states", storage(true), Some(binding), states);
+        let mut own = |name: &str, ty: Type| {
+            let ty = code::scalar_type(module, ty);
+            code::global(module, name, AddressSpace::WorkGroup, None, ty)
+        };
+        let (own_block, carry) = (own("own_block", Type::U32), own("carry", ty));
+        BlockGlobals { states, own_block, carry }
     }
 }
 

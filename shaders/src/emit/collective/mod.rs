@@ -10,9 +10,12 @@
 //!          scan_sums: the same over data = the totals, in place  → sums one level up, …
 //!          add_sums:  data[i] = sums[block - 1] op data[i], level by level down to the output
 //! ```
+//!
+//! Where no order of combining shows in the result, a scan may be one pass: [`single_pass`].
 
 mod reduce;
 mod scan;
+mod single_pass;
 
 use crossover_kernels::ir::{CollectiveKind, CollectiveOp, Type};
 use naga::{BinaryOperator as Op, BuiltIn, Function, Handle, Module};
@@ -20,7 +23,7 @@ use naga::{BinaryOperator as Op, BuiltIn, Function, Handle, Module};
 use super::code::{Code, Node};
 use super::entry::{field, in_whole};
 use super::layout::{Field, Layout};
-use super::{CollectiveGlobals, FOLD, Globals, MAIN, SCAN_SUMS};
+use super::{Between, CollectiveGlobals, FOLD, Globals, MAIN, PassGlobals, SCAN_SUMS};
 use crate::schedule::Schedule;
 
 /// How two contributions combine.
@@ -46,7 +49,7 @@ enum Source {
     /// The kernel's contributions.
     Kernel(Handle<Function>),
     /// The partial results of the pass before.
-    Data,
+    Data(PassGlobals),
 }
 
 /// Emits the entry points of a collective.
@@ -61,20 +64,24 @@ pub(super) fn emit(
 ) {
     let collective = globals.collective.expect("a collective kernel has its variables");
     let mut passes = Passes { module, combine, params, globals, collective, schedule };
-    match kind {
-        CollectiveKind::Reduce => {
+    match (kind, collective.between) {
+        (CollectiveKind::Reduce, Between::Passes(further)) => {
             let tree = if schedule.subgroups { passes.tree_of_subgroups() } else { passes.tree() };
-            passes.reduce(MAIN, Source::Kernel(body), tree);
-            passes.reduce(FOLD, Source::Data, tree);
+            passes.reduce(MAIN, Source::Kernel(body), tree, further);
+            passes.reduce(FOLD, Source::Data(further), tree, further);
         }
-        CollectiveKind::Scan => {
-            let scan = match schedule.subgroups {
-                true => passes.scan_subgroups(),
-                false => passes.scan_workgroup(),
-            };
-            passes.scan(MAIN, Source::Kernel(body), scan);
-            passes.scan(SCAN_SUMS, Source::Data, scan);
-            passes.add();
+        (CollectiveKind::Scan, Between::Passes(further)) => {
+            let scan = passes.scan_of_workgroup();
+            passes.scan(MAIN, Source::Kernel(body), scan, further);
+            passes.scan(SCAN_SUMS, Source::Data(further), scan, further);
+            passes.add(further);
+        }
+        (CollectiveKind::Scan, Between::Blocks(blocks)) => {
+            let scan = passes.scan_of_workgroup();
+            passes.scan_once(body, scan, blocks);
+        }
+        (CollectiveKind::Reduce, Between::Blocks(_)) => {
+            unreachable!("only scans are made in one pass")
         }
     }
 }
@@ -126,7 +133,7 @@ impl Passes<'_> {
     fn size(&self, code: &mut Code<'_>, source: Source) -> Size {
         let block = match source {
             Source::Kernel(_) => self.globals.params,
-            Source::Data => self.collective.level,
+            Source::Data(further) => further.level,
         };
         let pointer = code.global(block);
         let [extent, blocks] = [0, 1].map(|at| {
@@ -135,7 +142,7 @@ impl Passes<'_> {
         });
         let end = match source {
             Source::Kernel(_) => self.params.find(Field::End),
-            Source::Data => None,
+            Source::Data(_) => None,
         };
         let end = end.map(|at| {
             let member = code.member(pointer, at);
@@ -151,7 +158,7 @@ impl Passes<'_> {
                 let params = code.global(self.globals.params);
                 in_whole(code, params, self.params, block)
             }
-            Source::Data => block,
+            Source::Data(_) => block,
         }
     }
 
@@ -163,7 +170,7 @@ impl Passes<'_> {
                 let first = field(code, params, self.params, Field::FirstSum);
                 code.binary(Op::Add, first, block)
             }
-            Source::Kernel(_) | Source::Data => block,
+            Source::Kernel(_) | Source::Data(_) => block,
         }
     }
 
@@ -176,7 +183,7 @@ impl Passes<'_> {
                 let first = field(code, params, self.params, first.field);
                 code.binary(Op::Subtract, i, first)
             }
-            (Source::Kernel(_) | Source::Data, _) => i,
+            (Source::Kernel(_) | Source::Data(_), _) => i,
         }
     }
 
@@ -185,8 +192,8 @@ impl Passes<'_> {
             Source::Kernel(body) => {
                 code.call(body, vec![i]).expect("the kernel of a collective returns a value")
             }
-            Source::Data => {
-                let data = code.global(self.collective.data);
+            Source::Data(further) => {
+                let data = code.global(further.data);
                 let pointer = code.element(data, i);
                 code.load(pointer)
             }

@@ -4,6 +4,7 @@ use crossover_kernels::ir::Type;
 use naga::{BinaryOperator as Op, Function, Handle, Span};
 
 use super::{Lane, Passes, Size, Source, Until, loop_over, with_lane};
+use crate::emit::PassGlobals;
 use crate::emit::code::Code;
 use crate::emit::entry::{Place, index, push};
 
@@ -122,7 +123,13 @@ impl Passes<'_> {
     /// let sum = tree(local, total);
     /// if (local == 0u) { sums[block] = sum; }
     /// ```
-    pub(super) fn reduce(&mut self, name: &str, source: Source, tree: Handle<Function>) {
+    pub(super) fn reduce(
+        &mut self,
+        name: &str,
+        source: Source,
+        tree: Handle<Function>,
+        further: PassGlobals,
+    ) {
         let (combine, invocations) = (self.combine, self.schedule.invocations());
         let mut module = std::mem::take(self.module);
         let mut code = Code::new(&mut module, name);
@@ -163,10 +170,9 @@ impl Passes<'_> {
         let sum = code.call(tree, arguments).expect("`tree` returns a value");
         let zero = code.u32(0);
         let first = code.binary(Op::Equal, local, zero);
-        let sums = self.collective.sums;
         code.when(first, |code| {
             let at = self.in_sums(code, source, block);
-            let sums = code.global(sums);
+            let sums = code.global(further.sums);
             let pointer = code.element(sums, at);
             code.store(pointer, sum);
         });

@@ -4,11 +4,23 @@ use crossover_kernels::ir::Type;
 use naga::{BinaryOperator as Op, Function, Handle, Span};
 
 use super::{Lane, Passes, Size, Source, Until, loop_over, with_lane};
-use crate::emit::ADD_SUMS;
 use crate::emit::code::{Code, Node};
 use crate::emit::entry::{Place, index, push};
+use crate::emit::{ADD_SUMS, PassGlobals};
+
+/// An element that an invocation scans: where it is, whether there is such a one, and the sum of its own up to it.
+pub(super) struct Element {
+    i: Node,
+    inside: Node,
+    pub(super) sum: Node,
+}
 
 impl Passes<'_> {
+    /// The function that scans the values of a workgroup's invocations.
+    pub(super) fn scan_of_workgroup(&mut self) -> Handle<Function> {
+        if self.schedule.subgroups { self.scan_subgroups() } else { self.scan_workgroup() }
+    }
+
     /// ```wgsl
     /// fn scan_workgroup(local: u32, value: T, subgroup: u32, lane: u32, lanes: u32) {
     ///     var total = value;
@@ -24,7 +36,7 @@ impl Passes<'_> {
     ///     workgroupBarrier();
     /// }
     /// ```
-    pub(super) fn scan_subgroups(&mut self) -> Handle<Function> {
+    fn scan_subgroups(&mut self) -> Handle<Function> {
         let (combine, shared) = (self.combine, self.collective.shared);
         let mut code = Code::new(self.module, "scan_workgroup");
         let local = code.argument("local", Type::U32);
@@ -82,7 +94,7 @@ impl Passes<'_> {
     ///     }
     /// }
     /// ```
-    pub(super) fn scan_workgroup(&mut self) -> Handle<Function> {
+    fn scan_workgroup(&mut self) -> Handle<Function> {
         let (combine, shared) = (self.combine, self.collective.shared);
         let mut code = Code::new(self.module, "scan_workgroup");
         let local = code.argument("local", Type::U32);
@@ -137,13 +149,14 @@ impl Passes<'_> {
     /// if (i < extent) { out[i] = sum_k; } …
     /// if (local == 255u) { sums[block] = shared_values[local]; }
     /// ```
-    pub(super) fn scan(&mut self, name: &str, source: Source, scan: Handle<Function>) {
-        let combine = self.combine;
-        let (shared, sums) = (self.collective.shared, self.collective.sums);
-        let out = match source {
-            Source::Kernel(_) => self.collective.output,
-            Source::Data => self.collective.data,
-        };
+    pub(super) fn scan(
+        &mut self,
+        name: &str,
+        source: Source,
+        scan: Handle<Function>,
+        further: PassGlobals,
+    ) {
+        let (combine, shared) = (self.combine, self.collective.shared);
         let mut module = std::mem::take(self.module);
         let mut code = Code::new(&mut module, name);
         let place = Place::declare(&mut code);
@@ -152,23 +165,10 @@ impl Passes<'_> {
         let block = self.in_whole(&mut code, source, block);
         let Size { extent, blocks } = self.size(&mut code, source);
         Self::return_beyond(&mut code, block, blocks);
-        let out = code.global(out);
-        let mut before = combine.identity(&mut code);
-        let mut own = Vec::new();
-        for k in 0..self.schedule.elements {
-            let i = self.element(&mut code, block, local, k);
-            let inside = code.binary(Op::Less, i, extent);
-            let sum = code.scalar_variable(&format!("sum_{k}"), combine.ty);
-            code.store(sum, before);
-            code.when(inside, |code| {
-                let element = self.take(code, source, i);
-                let both = combine.of(code, before, element);
-                code.store(sum, both);
-            });
-            before = code.load(sum);
-            own.push((i, inside, sum));
-        }
-        code.call(scan, with_lane(vec![local, before], lane));
+        let own = self.own_elements(&mut code, source, [block, local], extent);
+        let total = own.last().map(|last| last.sum).expect("an invocation has elements");
+        let total = code.load(total);
+        code.call(scan, with_lane(vec![local, total], lane));
         let shared = code.global(shared);
         let (zero, one) = (code.u32(0), code.u32(1));
         let later = code.binary(Op::Greater, local, zero);
@@ -176,26 +176,19 @@ impl Passes<'_> {
             let previous = code.binary(Op::Subtract, local, one);
             let previous = code.element(shared, previous);
             let previous = code.load(previous);
-            for (_, _, sum) in &own {
-                let value = code.load(*sum);
+            for element in &own {
+                let value = code.load(element.sum);
                 let both = combine.of(code, previous, value);
-                code.store(*sum, both);
+                code.store(element.sum, both);
             }
         });
-        for (i, inside, sum) in own {
-            let value = code.load(sum);
-            code.when(inside, |code| {
-                let at = self.in_output(code, source, i);
-                let pointer = code.element(out, at);
-                code.store(pointer, value);
-            });
-        }
+        self.leave_elements(&mut code, source, own);
         let last = code.u32(self.schedule.invocations() - 1);
         let is_last = code.binary(Op::Equal, local, last);
         code.when(is_last, |code| {
             let sum = code.element(shared, local);
             let sum = code.load(sum);
-            let sums = code.global(sums);
+            let sums = code.global(further.sums);
             let pointer = code.element(sums, block);
             code.store(pointer, sum);
         });
@@ -205,21 +198,64 @@ impl Passes<'_> {
         push(self.module, name, function, self.schedule.workgroup);
     }
 
+    /// What an invocation adds up of its own elements.
+    pub(super) fn own_elements(
+        &self,
+        code: &mut Code<'_>,
+        source: Source,
+        [block, local]: [Node; 2],
+        extent: Node,
+    ) -> Vec<Element> {
+        let combine = self.combine;
+        let mut before = combine.identity(code);
+        let mut own = Vec::new();
+        for k in 0..self.schedule.elements {
+            let i = self.element(code, block, local, k);
+            let inside = code.binary(Op::Less, i, extent);
+            let sum = code.scalar_variable(&format!("sum_{k}"), combine.ty);
+            code.store(sum, before);
+            code.when(inside, |code| {
+                let element = self.take(code, source, i);
+                let both = combine.of(code, before, element);
+                code.store(sum, both);
+            });
+            before = code.load(sum);
+            own.push(Element { i, inside, sum });
+        }
+        own
+    }
+
+    /// Leaves them where they belong.
+    pub(super) fn leave_elements(&self, code: &mut Code<'_>, source: Source, own: Vec<Element>) {
+        let out = match source {
+            Source::Kernel(_) => self.collective.output,
+            Source::Data(further) => further.data,
+        };
+        let out = code.global(out);
+        for Element { i, inside, sum } in own {
+            let value = code.load(sum);
+            code.when(inside, |code| {
+                let at = self.in_output(code, source, i);
+                let pointer = code.element(out, at);
+                code.store(pointer, value);
+            });
+        }
+    }
+
     /// ```wgsl
     /// let whole = before + block;             // data may be a part, behind so many workgroups
     /// if (whole > 0u) { … data[i] = sums[whole - 1u] op data[i]; … }
     /// ```
-    pub(super) fn add(&mut self) {
+    pub(super) fn add(&mut self, further: PassGlobals) {
         let combine = self.combine;
-        let (sums, data) = (self.collective.sums, self.collective.data);
         let mut module = std::mem::take(self.module);
         let mut code = Code::new(&mut module, ADD_SUMS);
         let place = Place::declare(&mut code);
         let (local, block) = (place.local, place.block(&mut code));
-        let Size { extent, blocks } = self.size(&mut code, Source::Data);
+        let Size { extent, blocks } = self.size(&mut code, Source::Data(further));
         Self::return_beyond(&mut code, block, blocks);
         let (zero, one) = (code.u32(0), code.u32(1));
-        let level = code.global(self.collective.level);
+        let level = code.global(further.level);
         let before = code.member(level, 2);
         let before = code.load(before);
         let whole = code.binary(Op::Add, before, block);
@@ -227,10 +263,10 @@ impl Passes<'_> {
         let later = code.binary(Op::Greater, whole, zero);
         code.open();
         let previous = code.binary(Op::Subtract, whole, one);
-        let sums = code.global(sums);
+        let sums = code.global(further.sums);
         let pointer = code.element(sums, previous);
         let before = code.load(pointer);
-        let data = code.global(data);
+        let data = code.global(further.data);
         self.each(&mut code, block, local, extent, |code, i| {
             let pointer = code.element(data, i);
             let own = code.load(pointer);
