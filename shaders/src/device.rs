@@ -205,6 +205,7 @@ impl AdapterInfo {
         };
         let capabilities = Capabilities {
             device: info.name.clone(),
+            is_software: kind == AdapterKind::Software,
             int64: features.contains(wgpu::Features::SHADER_INT64),
             float64: features.contains(wgpu::Features::SHADER_F64),
             float16: features.contains(wgpu::Features::SHADER_F16),

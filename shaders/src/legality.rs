@@ -9,6 +9,8 @@ use crossover_kernels::ir::{Access, Block, Const, Inst, Kernel, Span, Stmt, Type
 pub struct Capabilities {
     /// The name of the device, for error messages.
     pub device: String,
+    /// Whether it computes on the CPU: then an invocation is cheap, and a barrier dear.
+    pub is_software: bool,
     /// 64-bit integers in shaders.
     pub int64: bool,
     /// `f64` in shaders.
@@ -47,6 +49,7 @@ impl Capabilities {
     pub fn baseline() -> Capabilities {
         Capabilities {
             device: "a WebGPU device".to_owned(),
+            is_software: false,
             int64: false,
             float64: false,
             float16: false,

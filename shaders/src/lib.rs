@@ -43,7 +43,7 @@ pub use device::{
 pub use emit::{Binding, Field, Layout, Member, Role, Shader, emit};
 pub use forms::shaders;
 pub use legality::Capabilities;
-pub use schedule::{SCAN_ELEMENTS, Schedule};
+pub use schedule::Schedule;
 pub use underway::{Took, Trust, Underway};
 pub use version::{GpuExecutor, GpuVersion};
 pub use windows::check_call;

@@ -9,8 +9,12 @@ use crossover_kernels::passes::{quads, stage, tile};
 use crate::legality::Capabilities;
 use crate::single_pass;
 
-/// Consecutive elements of a scan that one invocation combines in a register.
-pub const SCAN_ELEMENTS: u32 = 4;
+/// Consecutive elements of a scan that one invocation combines: few, which are registers, so that neighbours read
+/// beside each other; or many, so that a workgroup of few invocations has as many elements between barriers.
+pub(crate) const SCAN_ELEMENTS: [u32; 2] = [4, 32];
+/// Invocations of a scan's workgroup where barriers are dear: llvmpipe takes 3.5 times as long for workgroups of
+/// 256 × 4 elements as for those of 32 × 32, SwiftShader 8 times (2026-11, 2^18 elements).
+const SCAN_INVOCATIONS_SOFTWARE: u32 = 32;
 
 /// Passages that are staged at a time along one axis, where all of a group load the same, and along two; the
 /// usual ones second.
@@ -52,8 +56,11 @@ impl Schedule {
     pub fn of(kernel: &Kernel, caps: &Capabilities) -> Schedule {
         let invocations = caps.workgroup_invocations_max.clamp(1, 256);
         let invocations = 1 << invocations.ilog2();
+        let scan = kernel.collective.is_some_and(|c| c.kind == CollectiveKind::Scan);
         let workgroup = if let Some(size) = kernel.workgroup {
             size
+        } else if scan && caps.is_software {
+            [invocations.min(SCAN_INVOCATIONS_SOFTWARE), 1, 1]
         } else if kernel.axes() == 1 {
             [invocations, 1, 1]
         } else {
@@ -61,13 +68,7 @@ impl Schedule {
             let x = invocations.min(64);
             [x, invocations / x, 1]
         };
-        let scan = kernel.collective.is_some_and(|c| c.kind == CollectiveKind::Scan);
-        let elements = if scan { SCAN_ELEMENTS } else { 1 };
-        // Values of 32 bits alone: of others drivers exchange some.
-        let subgroups = kernel.contribution().is_some_and(|ty| !ty.is_wide())
-            && caps
-                .subgroup_sizes
-                .is_some_and(|[_, most]| most > 0 && workgroup[0].is_multiple_of(most));
+        let elements = if scan { SCAN_ELEMENTS[usize::from(caps.is_software)] } else { 1 };
         Schedule {
             workgroup,
             elements,
@@ -76,7 +77,7 @@ impl Schedule {
             stage: None,
             quads: true,
             vectors: false,
-            subgroups,
+            subgroups: exchanges(kernel, caps, workgroup),
             single_pass: None,
             windows: false,
         }
@@ -104,6 +105,10 @@ impl Schedule {
         if usual.subgroups {
             space.push(Schedule { subgroups: false, ..usual });
         }
+        let elements: &[u32] = match usual.elements {
+            1 => &[1],
+            _ => &SCAN_ELEMENTS,
+        };
         let passes: &[Option<bool>] = match single_pass::is_legal(kernel, caps) {
             true => &[Some(false), Some(true)],
             false => &[None],
@@ -113,10 +118,12 @@ impl Schedule {
         }
         for workgroup in workgroups {
             for tile in tiles {
-                let subgroups = usual.subgroups && workgroup == usual.workgroup;
+                let subgroups = exchanges(kernel, caps, workgroup);
                 let schedule = Schedule { workgroup, tile: Some(*tile), subgroups, ..usual };
-                space
-                    .extend(passes.iter().map(|&single_pass| Schedule { single_pass, ..schedule }));
+                for &elements in elements {
+                    let of = |&single_pass| Schedule { elements, single_pass, ..schedule };
+                    space.extend(passes.iter().map(of));
+                }
                 let depths = STAGE_DEPTHS[usize::from(kernel.axes() > 1)].iter();
                 let groups = kernel.axes() == 1 || workgroup[0] <= 32;
                 let depths = depths.filter(|_| groups && has_loops(kernel));
@@ -151,6 +158,14 @@ impl Schedule {
     pub fn block(&self) -> u32 {
         self.invocations() * self.elements
     }
+}
+
+/// Whether workgroups of a collective can exchange values within subgroups: of 32 bits alone, of others drivers
+/// exchange some.
+fn exchanges(kernel: &Kernel, caps: &Capabilities, workgroup: [u32; 3]) -> bool {
+    let divides = |[_, most]: [u32; 2]| most > 0 && workgroup[0].is_multiple_of(most);
+    kernel.contribution().is_some_and(|ty| !ty.is_wide())
+        && caps.subgroup_sizes.is_some_and(divides)
 }
 
 fn has_loops(kernel: &Kernel) -> bool {

@@ -123,7 +123,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 const CPU_HEAD: &str = "vectors  rows  unroll  depth  refill";
 
 /// The numbers of a layout on the GPU.
-const GPU_HEAD: &str = "workgroup       points    staged  lanes  passes";
+const GPU_HEAD: &str = "workgroup       points    scanned  staged  lanes  passes";
 
 fn on_cpu(kernel: &Arc<Kernel>, asked: &[Layout]) -> anyhow::Result<Vec<Candidate>> {
     let executor = WasmExecutor::new()?;
@@ -163,7 +163,10 @@ fn on_gpu(kernel: &Arc<Kernel>) -> anyhow::Result<Vec<Candidate>> {
             Some(false) => "some",
             None => "-",
         };
-        let layout = format!("{workgroup:<14}  {points:<8}  {staged:>6}  {lanes:>5}  {passes:>6}");
+        let layout = format!(
+            "{workgroup:<14}  {points:<8}  {:>7}  {staged:>6}  {lanes:>5}  {passes:>6}",
+            schedule.elements
+        );
         Ok(Candidate { layout, version, compile_s, seconds: Vec::new() })
     };
     space.into_iter().map(candidate).collect()

@@ -13,6 +13,7 @@
 //!
 //! Where no order of combining shows in the result, a scan may be one pass: [`single_pass`].
 
+mod elements;
 mod reduce;
 mod scan;
 mod single_pass;

@@ -1,19 +1,13 @@
 //! Scans in passes: within invocations, within workgroups, and of their sums.
 
 use crossover_kernels::ir::Type;
-use naga::{BinaryOperator as Op, Function, Handle, Span};
+use naga::{BinaryOperator as Op, Function, Handle};
 
+use super::elements::Span;
 use super::{Lane, Passes, Size, Source, Until, loop_over, with_lane};
-use crate::emit::code::{Code, Node};
-use crate::emit::entry::{Place, index, push};
+use crate::emit::code::Code;
+use crate::emit::entry::{Place, push};
 use crate::emit::{ADD_SUMS, PassGlobals};
-
-/// An element that an invocation scans: where it is, whether there is such a one, and the sum of its own up to it.
-pub(super) struct Element {
-    i: Node,
-    inside: Node,
-    pub(super) sum: Node,
-}
 
 impl Passes<'_> {
     /// The function that scans the values of a workgroup's invocations.
@@ -78,7 +72,7 @@ impl Passes<'_> {
         code.barrier();
         code.give(None);
         let function = code.finish();
-        self.module.functions.append(function, Span::UNDEFINED)
+        self.module.functions.append(function, naga::Span::UNDEFINED)
     }
 
     /// ```wgsl
@@ -136,17 +130,15 @@ impl Passes<'_> {
         code.stmt(naga::Statement::Loop { body, continuing, break_if: None });
         code.give(None);
         let function = code.finish();
-        self.module.functions.append(function, Span::UNDEFINED)
+        self.module.functions.append(function, naga::Span::UNDEFINED)
     }
 
     /// ```wgsl
-    /// // Own elements, for each k of 0 … 3:
-    /// let i = (block * 256u + local) * 4u + k;
-    /// var sum_k = sum_(k - 1);
-    /// if (i < extent) { sum_k = sum_(k - 1) op take(i); }
+    /// // Add up own elements, sum_3 in the end.
     /// scan_workgroup(local, sum_3);
-    /// if (local > 0u) { sum_k = shared_values[local - 1u] op sum_k; … }
-    /// if (i < extent) { out[i] = sum_k; } …
+    /// var before = identity;
+    /// if (local > 0u) { before = before op shared_values[local - 1u]; }
+    /// // Leave `before op sum` of each element.
     /// if (local == 255u) { sums[block] = shared_values[local]; }
     /// ```
     pub(super) fn scan(
@@ -165,24 +157,15 @@ impl Passes<'_> {
         let block = self.in_whole(&mut code, source, block);
         let Size { extent, blocks } = self.size(&mut code, source);
         Self::return_beyond(&mut code, block, blocks);
-        let own = self.own_elements(&mut code, source, [block, local], extent);
-        let total = own.last().map(|last| last.sum).expect("an invocation has elements");
-        let total = code.load(total);
+        let own = self.own_elements(&mut code, source, Span { block, local, extent });
+        let total = own.total(&mut code);
         code.call(scan, with_lane(vec![local, total], lane));
+        let before = code.scalar_variable("before", combine.ty);
+        let identity = combine.identity(&mut code);
+        code.store(before, identity);
+        self.add_previous(&mut code, local, before);
+        self.leave_elements(&mut code, source, own, before);
         let shared = code.global(shared);
-        let (zero, one) = (code.u32(0), code.u32(1));
-        let later = code.binary(Op::Greater, local, zero);
-        code.when(later, |code| {
-            let previous = code.binary(Op::Subtract, local, one);
-            let previous = code.element(shared, previous);
-            let previous = code.load(previous);
-            for element in &own {
-                let value = code.load(element.sum);
-                let both = combine.of(code, previous, value);
-                code.store(element.sum, both);
-            }
-        });
-        self.leave_elements(&mut code, source, own);
         let last = code.u32(self.schedule.invocations() - 1);
         let is_last = code.binary(Op::Equal, local, last);
         code.when(is_last, |code| {
@@ -196,50 +179,6 @@ impl Passes<'_> {
         let function = code.finish();
         *self.module = module;
         push(self.module, name, function, self.schedule.workgroup);
-    }
-
-    /// What an invocation adds up of its own elements.
-    pub(super) fn own_elements(
-        &self,
-        code: &mut Code<'_>,
-        source: Source,
-        [block, local]: [Node; 2],
-        extent: Node,
-    ) -> Vec<Element> {
-        let combine = self.combine;
-        let mut before = combine.identity(code);
-        let mut own = Vec::new();
-        for k in 0..self.schedule.elements {
-            let i = self.element(code, block, local, k);
-            let inside = code.binary(Op::Less, i, extent);
-            let sum = code.scalar_variable(&format!("sum_{k}"), combine.ty);
-            code.store(sum, before);
-            code.when(inside, |code| {
-                let element = self.take(code, source, i);
-                let both = combine.of(code, before, element);
-                code.store(sum, both);
-            });
-            before = code.load(sum);
-            own.push(Element { i, inside, sum });
-        }
-        own
-    }
-
-    /// Leaves them where they belong.
-    pub(super) fn leave_elements(&self, code: &mut Code<'_>, source: Source, own: Vec<Element>) {
-        let out = match source {
-            Source::Kernel(_) => self.collective.output,
-            Source::Data(further) => further.data,
-        };
-        let out = code.global(out);
-        for Element { i, inside, sum } in own {
-            let value = code.load(sum);
-            code.when(inside, |code| {
-                let at = self.in_output(code, source, i);
-                let pointer = code.element(out, at);
-                code.store(pointer, value);
-            });
-        }
     }
 
     /// ```wgsl
@@ -267,7 +206,7 @@ impl Passes<'_> {
         let pointer = code.element(sums, previous);
         let before = code.load(pointer);
         let data = code.global(further.data);
-        self.each(&mut code, block, local, extent, |code, i| {
+        self.each(&mut code, "k", Span { block, local, extent }, |code, _, i| {
             let pointer = code.element(data, i);
             let own = code.load(pointer);
             let both = combine.of(code, before, own);
@@ -279,44 +218,5 @@ impl Passes<'_> {
         let function = code.finish();
         *self.module = module;
         push(self.module, ADD_SUMS, function, self.schedule.workgroup);
-    }
-
-    /// The element `k` of those that an invocation scans.
-    fn element(&self, code: &mut Code<'_>, block: Node, local: Node, k: u32) -> Node {
-        let (elements, k) = (code.u32(self.schedule.elements), code.u32(k));
-        let own = code.binary(Op::Multiply, local, elements);
-        let offset = code.binary(Op::Add, own, k);
-        index(code, block, self.schedule.block(), offset)
-    }
-
-    /// `for (var k = 0u; k < 4u; k++) { let i = …; if (i < extent) { … } }`
-    fn each(
-        &self,
-        code: &mut Code<'_>,
-        block: Node,
-        local: Node,
-        extent: Node,
-        fill: impl FnOnce(&mut Code<'_>, Node),
-    ) {
-        let elements = code.u32(self.schedule.elements);
-        let (zero, one) = (code.u32(0), code.u32(1));
-        let variable = code.scalar_variable("element", Type::U32);
-        code.store(variable, zero);
-        code.open();
-        let k = code.load(variable);
-        code.name(k, "k");
-        let done = code.binary(Op::GreaterEqual, k, elements);
-        code.break_when(done);
-        let own = code.binary(Op::Multiply, local, elements);
-        let offset = code.binary(Op::Add, own, k);
-        let i = index(code, block, self.schedule.block(), offset);
-        let inside = code.binary(Op::Less, i, extent);
-        code.when(inside, |code| fill(code, i));
-        let body = code.close();
-        code.open();
-        let next = code.binary(Op::Add, k, one);
-        code.store(variable, next);
-        let continuing = code.close();
-        code.stmt(naga::Statement::Loop { body, continuing, break_if: None });
     }
 }

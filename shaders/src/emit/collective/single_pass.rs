@@ -17,8 +17,9 @@
 //! ends where a workgroup runs to its end before another goes on.
 
 use crossover_kernels::ir::Type;
-use naga::{AtomicFunction, BinaryOperator as Op, Function, Handle, Span};
+use naga::{AtomicFunction, BinaryOperator as Op, Function, Handle};
 
+use super::elements::Span;
 use super::{Passes, Size, Source, Until, loop_over, with_lane};
 use crate::emit::code::{Code, Node};
 use crate::emit::entry::{Place, index, push};
@@ -40,13 +41,12 @@ impl Passes<'_> {
     /// if (local == 0u) { own_block = atomicAdd(&states.begun, 1u); }
     /// let block = workgroupUniformLoad(&own_block);
     /// if (block >= blocks) { return; }
-    /// // Own elements, as in a scan of several passes.
+    /// // Add up own elements, sum_3 in the end.
     /// scan_workgroup(local, sum_3);
     /// if (local == 255u) { carry = look_back(block, shared_values[local], extent); }
     /// var before = workgroupUniformLoad(&carry);
     /// if (local > 0u) { before = before op shared_values[local - 1u]; }
-    /// sum_k = before op sum_k; …
-    /// if (i < extent) { out[i] = sum_k; } …
+    /// // Leave `before op sum` of each element.
     /// ```
     pub(super) fn scan_once(
         &mut self,
@@ -75,9 +75,8 @@ impl Passes<'_> {
         code.name(block, "block");
         let Size { extent, blocks: count } = self.size(&mut code, source);
         Self::return_beyond(&mut code, block, count);
-        let own = self.own_elements(&mut code, source, [block, local], extent);
-        let total = own.last().map(|last| last.sum).expect("an invocation has elements");
-        let total = code.load(total);
+        let own = self.own_elements(&mut code, source, Span { block, local, extent });
+        let total = own.total(&mut code);
         code.call(scan, with_lane(vec![local, total], lane));
         let (shared, carry) = (code.global(shared), code.global(blocks.carry));
         let last = code.u32(self.schedule.invocations() - 1);
@@ -91,21 +90,8 @@ impl Passes<'_> {
         let before = code.scalar_variable("before", combine.ty);
         let carried = code.uniform_load(carry, combine.ty);
         code.store(before, carried);
-        let later = code.binary(Op::Greater, local, zero);
-        code.when(later, |code| {
-            let previous = code.binary(Op::Subtract, local, one);
-            let previous = code.element(shared, previous);
-            let previous = code.load(previous);
-            let both = combine.of(code, carried, previous);
-            code.store(before, both);
-        });
-        let before = code.load(before);
-        for element in &own {
-            let value = code.load(element.sum);
-            let both = combine.of(&mut code, before, value);
-            code.store(element.sum, both);
-        }
-        self.leave_elements(&mut code, source, own);
+        self.add_previous(&mut code, local, before);
+        self.leave_elements(&mut code, source, own, before);
         code.give(None);
         let function = code.finish();
         *self.module = module;
@@ -136,7 +122,7 @@ impl Passes<'_> {
         }
         code.give(None);
         let function = code.finish();
-        self.module.functions.append(function, Span::UNDEFINED)
+        self.module.functions.append(function, naga::Span::UNDEFINED)
     }
 
     /// ```wgsl
@@ -173,7 +159,7 @@ impl Passes<'_> {
         code.give(Some(total));
         let function = code.finish();
         *self.module = module;
-        self.module.functions.append(function, Span::UNDEFINED)
+        self.module.functions.append(function, naga::Span::UNDEFINED)
     }
 
     /// ```wgsl
@@ -265,7 +251,7 @@ impl Passes<'_> {
         code.call(helpers.leave, vec![block, so_far, sum]);
         code.give(Some(before));
         let function = code.finish();
-        self.module.functions.append(function, Span::UNDEFINED)
+        self.module.functions.append(function, naga::Span::UNDEFINED)
     }
 }
 
