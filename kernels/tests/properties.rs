@@ -384,7 +384,8 @@ fn strip(block: &mut IrBlock) {
     block.iter_mut().flat_map(IrStmt::blocks_mut).for_each(strip);
 }
 
-/// Products and sums over all pairs are tiled, since neighbours load the same; others are not.
+/// Products and sums over all pairs are tiled, since neighbours load the same, and filters for their weights; others
+/// are not.
 #[test]
 fn tiles_are_where_neighbours_load_the_same() {
     for entry in library::ALL {
@@ -395,6 +396,7 @@ fn tiles_are_where_neighbours_load_the_same() {
         let expected = match entry.name {
             "matmul" => [4, 4],
             "nbody" => [4, 1],
+            "conv3x3" => [2, 1],
             _ => [1, 1],
         };
         assert_eq!(size, expected, "{}", entry.name);

@@ -26,8 +26,8 @@ const POINTS_MAX: u32 = 16;
 /// Elements of variables of a tile at most.
 const REGISTERS_MAX: u32 = 64;
 
-/// A tile is worth it where it loads at most so much of what single points load.
-const GAIN: f64 = 0.7;
+/// Twice the points are worth it where each then loads at most so much of what it did.
+const GAIN: f64 = 0.8;
 
 /// The kernel for tiles of this size, whose arguments are followed by the whole extents of x and y; `None`
 /// where it is none of those that can be tiled.
@@ -75,29 +75,34 @@ pub(super) fn replicate(kernel: &Kernel, size: Size, places: Places) -> Option<K
     Some(tiled)
 }
 
-/// The size of tiles that saves most loads, where it saves enough.
+/// The size of tiles that saves loads, doubled as long as that saves enough: the more points, the less do registers
+/// hold.
 pub fn best(kernel: &Kernel) -> Size {
-    let sides: &[Size] = if kernel.axes() == 1 {
-        &[[2, 1], [4, 1]]
+    let sides: &[&[Size]] = if kernel.axes() == 1 {
+        &[&[[2, 1]], &[[4, 1]]]
     } else {
-        &[[2, 1], [1, 2], [2, 2], [4, 2], [2, 4], [4, 4]]
+        &[&[[2, 1], [1, 2]], &[[2, 2]], &[[4, 2], [2, 4]], &[[4, 4]]]
     };
     if !is_idempotent(&kernel.entry) {
         return [1, 1];
     }
-    let loads =
-        |size: Size| Dependences::of(kernel, size).map(|deps| deps.loads(&kernel.entry, size));
+    let (entry, axes) = (&kernel.entry, kernel.axes());
+    let loads = |size: Size| Some(Dependences::of(kernel, size)?.loads(entry, size, axes));
     // As if there were two axes, so that each load has its class.
-    let Some(alone) = Dependences::of(kernel, [2, 1]).map(|deps| deps.loads(&kernel.entry, [1, 1]))
+    let Some(alone) = Dependences::of(kernel, [2, 1]).map(|deps| deps.loads(entry, [1, 1], axes))
     else {
         return [1, 1];
     };
-    let best = sides.iter().filter_map(|size| Some((loads(*size)?, *size)));
-    let best = best.min_by(|a, b| a.0.total_cmp(&b.0));
-    match best {
-        Some((cost, size)) if alone > 0.0 && cost <= GAIN * alone => size,
-        _ => [1, 1],
+    let mut best = (alone, [1, 1]);
+    for sizes in sides {
+        let next = sizes.iter().filter_map(|size| Some((loads(*size)?, *size)));
+        let next = next.min_by(|a, b| a.0.total_cmp(&b.0));
+        match next.filter(|(cost, _)| *cost <= GAIN * best.0 && best.0 > 0.0) {
+            Some(next) => best = next,
+            None => break,
+        }
     }
+    best.1
 }
 
 /// The grid of the tiled kernel.
@@ -220,20 +225,30 @@ impl Dependences {
         deps
     }
 
-    /// Loads inside of loops for each point of a tile of this size.
-    fn loads(&self, entry: &Function, size: Size) -> f64 {
-        let mut loads = 0.0;
-        entry.walk(&mut |stmt| {
-            let (Stmt::For { body, .. } | Stmt::Loop(body)) = stmt else { return };
-            for stmt in body {
-                if let Stmt::Let(value) = stmt
-                    && matches!(entry.def(*value).inst, Inst::Load(..))
-                {
-                    loads += f64::from(self.copies(self.values[value.index()], size));
-                }
+    /// Loads for each point of a tile of this size: those inside of loops, or all, where there are none and the
+    /// grid has two axes. Along one there are vectors for those.
+    fn loads(&self, entry: &Function, size: Size, axes: usize) -> f64 {
+        let mut count = [0u32; 2];
+        entry.walk(&mut |stmt| match stmt {
+            Stmt::For { body, .. } | Stmt::Loop(body) => {
+                count[0] += body.iter().map(|stmt| self.load(entry, stmt, size)).sum::<u32>();
             }
+            stmt => count[1] += self.load(entry, stmt, size),
         });
-        loads / f64::from(size[0] * size[1])
+        let mut loops = false;
+        entry.walk(&mut |stmt| loops |= matches!(stmt, Stmt::For { .. } | Stmt::Loop(_)));
+        let loads = if loops || axes == 1 { count[0] } else { count[1] };
+        f64::from(loads) / f64::from(size[0] * size[1])
+    }
+
+    /// How often a statement loads in a tile.
+    fn load(&self, entry: &Function, stmt: &Stmt, size: Size) -> u32 {
+        match stmt {
+            Stmt::Let(value) if matches!(entry.def(*value).inst, Inst::Load(..)) => {
+                self.copies(self.values[value.index()], size)
+            }
+            _ => 0,
+        }
     }
 }
 
