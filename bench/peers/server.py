@@ -30,7 +30,7 @@ import sys
 import time
 from pathlib import Path
 
-TYPES = {"f32": "<f4", "u32": "<u4"}
+TYPES = {"f32": "<f4", "u32": "<u4", "i32": "<i4"}
 
 
 def arguments(words, inputs):

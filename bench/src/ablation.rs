@@ -33,14 +33,15 @@ pub(crate) fn run(
     options: &Options,
 ) -> anyhow::Result<Measured> {
     let mut case = Case::new(rt, entry, size)?;
-    let explained = case.call().explain()?;
-    let source = front::kernel(entry.def, &[], &[])?;
+    let explained = case.explain()?;
+    let typed = entry.kernels().iter().map(|def| front::kernel(def, &[], &[]));
+    let sources = typed.collect::<Result<Vec<Kernel>, _>>()?;
     let (mut measured, mut seconds) = (Measured::default(), [None; 2]);
     for device in Device::ALL {
         if device == Device::Gpu && rt.adapter().is_none() {
             continue;
         }
-        let mut versions = versions(rt, entry.name, &source, device);
+        let mut versions = versions(rt, &sources, device);
         check(&mut case, device, &mut versions)?;
         time(&mut case, device, &mut versions, options);
         seconds[device as usize] = runner::median(&versions[0].times);
@@ -54,7 +55,8 @@ pub(crate) fn run(
         });
         measured.effects.extend(effects);
     }
-    if seconds[0].is_some() {
+    // A data set is of calls.
+    if let (true, [explained]) = (seconds[0].is_some(), &explained[..]) {
         let items = explained.grid.iter().map(|&g| u64::from(g)).product();
         let mut row = dataset::Row::new(entry.name, "core", items, explained.features, seconds);
         row.speedups = OPTIMISATIONS.map(|name| speedup(&measured.effects, name));
@@ -76,12 +78,12 @@ fn optional() -> Vec<&'static str> {
     names
 }
 
-/// A kernel as some optimisations leave it.
+/// The kernels as some optimisations leave them.
 struct Version {
     /// The one that is left out.
     without: Option<&'static str>,
-    /// `None` where the kernel is the same as with all.
-    handle: Option<Handle>,
+    /// For each kernel; `None` where all are the same as with all optimisations.
+    handles: Option<Vec<Handle>>,
     /// Why it does not run.
     why: Option<String>,
     /// Seconds of the checked run on the device.
@@ -89,17 +91,22 @@ struct Version {
     times: Vec<f64>,
 }
 
-/// The kernel with all optimisations, then without each.
-fn versions(rt: &Runtime, name: &str, source: &Kernel, device: Device) -> Vec<Version> {
+/// The kernels with all optimisations, then without each.
+fn versions(rt: &Runtime, sources: &[Kernel], device: Device) -> Vec<Version> {
     let version = |without: Option<&'static str>| {
-        let handle = rt.adopt_with(source.clone(), name, &|name| without != Some(name));
-        Version { without, handle: Some(handle), why: None, once_s: 0.0, times: Vec::new() }
+        let adopt = |source: &Kernel| {
+            let name = source.entry.name.to_string();
+            rt.adopt_with(source.clone(), name, &|name| without != Some(name))
+        };
+        let handles = Some(sources.iter().map(adopt).collect());
+        Version { without, handles, why: None, once_s: 0.0, times: Vec::new() }
     };
     let all = version(None);
     let mut versions: Vec<Version> = optional().into_iter().map(Some).map(version).collect();
     for version in &mut versions {
-        version.handle.take_if(|handle| {
-            all.handle.as_ref().is_some_and(|all| all.has_same_code(handle, device))
+        version.handles.take_if(|handles| {
+            let all = all.handles.iter().flatten();
+            all.zip(handles).all(|(all, handle)| all.has_same_code(handle, device))
         });
     }
     versions.insert(0, all);
@@ -109,12 +116,12 @@ fn versions(rt: &Runtime, name: &str, source: &Kernel, device: Device) -> Vec<Ve
 /// Runs each version once, and holds its result against the reference.
 fn check(case: &mut Case<'_>, device: Device, versions: &mut [Version]) -> anyhow::Result<()> {
     for version in versions {
-        let Some(handle) = &version.handle else { continue };
-        case.use_version(handle.clone());
+        let Some(handles) = &version.handles else { continue };
+        case.use_versions(handles.clone());
         case.reset()?;
         match case.round_trip(|call| call.device(device)) {
             // Without the compilation, which is the host's.
-            Ok((outcome, _)) => version.once_s = outcome.measured.run_s,
+            Ok((ran, _)) => version.once_s = ran.run_s,
             Err(error) => version.why = Some(error.to_string()),
         }
         if version.why.is_none() {
@@ -128,22 +135,22 @@ fn check(case: &mut Case<'_>, device: Device, versions: &mut [Version]) -> anyho
 /// is made once before, as in the suite.
 fn time(case: &mut Case<'_>, device: Device, versions: &mut [Version], options: &Options) {
     let repetitions = |version: &Version| match version.why {
-        None if version.handle.is_some() => runner::repetitions(version.once_s),
+        None if version.handles.is_some() => runner::repetitions(version.once_s),
         _ => 0,
     };
     let turns = versions.iter().map(repetitions).max().unwrap_or(0);
     for turn in 0..turns {
         for version in &mut *versions {
             let due = turns.checked_div(repetitions(version)).is_some_and(|n| turn % n == 0);
-            let Some(handle) = version.handle.clone().filter(|_| due) else { continue };
+            let Some(handles) = version.handles.clone().filter(|_| due) else { continue };
             if options.is_stopped() {
                 return;
             }
-            case.use_version(handle);
+            case.use_versions(handles);
             let warm = usize::from(version.once_s < runner::QUICK);
             for turn in 0..=warm {
                 match case.round_trip(|call| call.device(device)) {
-                    Ok((outcome, _)) if turn == warm => version.times.push(outcome.measured.run_s),
+                    Ok((ran, _)) if turn == warm => version.times.push(ran.run_s),
                     Ok(_) => {}
                     Err(error) => version.why = Some(error.to_string()),
                 }
@@ -162,7 +169,7 @@ fn effect(version: &Version, all: &Version) -> Ablation {
         n: 0,
         device: Device::Cpu,
         optimisation: version.without.unwrap_or_default().to_owned(),
-        changes: version.handle.is_some(),
+        changes: version.handles.is_some(),
         with_s,
         without_s,
         effect: with_s.zip(without_s).map(|(with, without)| without / with),

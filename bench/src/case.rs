@@ -1,12 +1,13 @@
-//! A kernel of the library with arguments in buffers of a runtime.
+//! A benchmark of the library with arguments in buffers of a runtime.
 
 use anyhow::bail;
-use crossover::kernels::ir::{Access, ParamKind};
-use crossover::kernels::library::{Entry, Expected, Input};
+use crossover::kernels::error::KernelError;
+use crossover::kernels::ir::{Access, Const, ParamKind, Type};
+use crossover::kernels::library::{Entry, Expected, Input, Passed, Step};
 use crossover::kernels::random::Random;
 use crossover::{
-    Args, Bound, Buffer, Call, Device, DynArg, Error, Handle, Host, Outcome, Runtime, Scalar,
-    Ticket,
+    Args, Bound, Buffer, Call, Def, Device, DynArg, Error, Explanation, Handle, Host, Runtime,
+    Scalar, Ticket,
 };
 
 /// The seed of all inputs: the same on every machine and run.
@@ -17,7 +18,7 @@ pub(crate) fn seed(size: usize) -> u64 {
     SEED ^ size as u64
 }
 
-/// A kernel with its arguments.
+/// A benchmark with its arguments.
 pub(crate) struct Case<'r> {
     rt: &'r Runtime,
     pub(crate) entry: &'static Entry,
@@ -25,9 +26,28 @@ pub(crate) struct Case<'r> {
     /// The arguments as they were made.
     pub(crate) inputs: Vec<Input>,
     held: Vec<DynArg>,
-    access: Vec<Option<Access>>,
+    steps: Vec<Bindings>,
+    /// Arguments that are looked at after a run.
+    results: Vec<usize>,
     expected: Vec<Expected>,
-    version: Option<Handle>,
+    /// A version for each kernel, where the runtime's own is not to run.
+    versions: Vec<Handle>,
+}
+
+/// A step, and what its kernel does with each argument; nothing with scalars.
+struct Bindings {
+    step: Step,
+    kernel: usize,
+    access: Vec<Option<Access>>,
+}
+
+/// What a run gave.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ran {
+    /// Calls on the GPU.
+    pub(crate) on_gpu: usize,
+    /// The time of all calls without copies.
+    pub(crate) run_s: f64,
 }
 
 impl<'r> Case<'r> {
@@ -46,54 +66,100 @@ impl<'r> Case<'r> {
                 Input::Scalar(c) => DynArg::Scalar(*c),
                 Input::F32(v) => DynArg::F32(rt.buffer_from(v)?),
                 Input::U32(v) => DynArg::U32(rt.buffer_from(v)?),
+                Input::I32(v) => DynArg::I32(rt.buffer_from(v)?),
             });
         }
-        let kernel = crossover::kernels::front::kernel(entry.def, &[], &[])?;
-        let access = kernel
-            .entry
-            .params
-            .iter()
-            .filter_map(|p| match p.kind {
-                ParamKind::Buffer { access, .. } => Some(Some(access)),
-                ParamKind::Scalar(_) => Some(None),
-                // No argument.
-                ParamKind::Shared { .. } => None,
-            })
-            .collect::<Vec<_>>();
-        if access.len() != held.len() {
-            bail!("`{}` has {} parameters and {} inputs", entry.name, access.len(), held.len());
+        let kernels =
+            entry.kernels().iter().map(|def| access(def)).collect::<Result<Vec<_>, _>>()?;
+        let mut steps = Vec::new();
+        for step in entry.steps(size, inputs.len()) {
+            let kernel = entry.kernel_of(&step);
+            let access = kernels[kernel].clone();
+            if access.len() != step.args.len() {
+                let (takes, given) = (access.len(), step.args.len());
+                bail!("`{}` has {takes} parameters and {given} inputs", step.def.name);
+            }
+            steps.push(Bindings { step, kernel, access });
         }
-        Ok(Case { rt, entry, size, inputs, held, access, expected, version: None })
+        // Of a program, what only its own steps read stays where it is.
+        let results = match &steps[..] {
+            [only] if !entry.is_program() => {
+                let read = Some(Access::Read);
+                (0..held.len()).filter(|&at| only.access[at] != read).collect()
+            }
+            _ => expected.iter().map(|expected| expected.param).collect(),
+        };
+        let versions = Vec::new();
+        Ok(Case { rt, entry, size, inputs, held, steps, results, expected, versions })
     }
 
-    /// Has the calls from here on run this version of the kernel instead of the runtime's own.
-    pub(crate) fn use_version(&mut self, version: Handle) {
-        self.version = Some(version);
+    /// Has the calls from here on run these versions, one for each kernel, instead of the runtime's own.
+    pub(crate) fn use_versions(&mut self, versions: Vec<Handle>) {
+        self.versions = versions;
     }
 
-    /// A call with these arguments.
-    pub(crate) fn call(&mut self) -> Call<'_> {
-        let rt = self.rt;
-        if let Some(version) = &self.version {
-            return rt.call_handle(version, &mut self.held);
-        }
+    /// How many calls a run is.
+    pub(crate) fn calls(&self) -> usize {
+        self.steps.len()
+    }
+
+    /// The kernel of a call, by its number in the entry.
+    pub(crate) fn kernel_of(&self, call: usize) -> usize {
+        self.steps[call].kernel
+    }
+
+    /// A call of the run, by number.
+    pub(crate) fn call(&mut self, number: usize) -> Call<'_> {
+        let (rt, Bindings { step, kernel, access }) = (self.rt, &self.steps[number]);
         let mut args: Args<Bound<'_>> = Args::new();
-        for (held, access) in self.held.iter_mut().zip(&self.access) {
-            let reads = *access == Some(Access::Read);
-            args.push(match held {
-                DynArg::Scalar(c) if c.ty.is_float() => Host::scalar(rt, c.to_f64() as f32),
-                DynArg::Scalar(c) => Host::scalar(rt, c.bits as u32),
-                DynArg::F32(b) => bind(rt, b, reads),
-                DynArg::U32(b) => bind(rt, b, reads),
-                _ => unreachable!("inputs are of three kinds"),
-            });
+        if self.entry.is_program() {
+            let mut held: Vec<Option<&mut DynArg>> = self.held.iter_mut().map(Some).collect();
+            for (passed, access) in step.args.iter().zip(access) {
+                args.push(match *passed {
+                    Passed::Own(c) => scalar(rt, c),
+                    Passed::Shared(at) => match &self.inputs[at] {
+                        Input::Scalar(c) => scalar(rt, *c),
+                        Input::F32(_) | Input::U32(_) | Input::I32(_) => {
+                            let buffer = held[at].take().expect("a step has no buffer twice");
+                            bind(rt, buffer, *access == Some(Access::Read))
+                        }
+                    },
+                });
+            }
+        } else {
+            for (held, access) in self.held.iter_mut().zip(access) {
+                args.push(bind(rt, held, *access == Some(Access::Read)));
+            }
         }
-        Host::call(rt, self.entry.def, &[], &[], args)
+        let call = match self.versions.get(*kernel) {
+            Some(version) => rt.call_bound(version, args),
+            None => Host::call(rt, step.def, &[], &[], args),
+        };
+        match step.grid {
+            Some(grid) => call.grid(grid),
+            None => call,
+        }
+    }
+
+    /// Compiles every kernel for every device that can run it.
+    pub(crate) fn compile(&mut self) -> Result<(), Error> {
+        let mut done = vec![false; self.entry.kernels().len()];
+        for number in 0..self.steps.len() {
+            if !std::mem::replace(&mut done[self.steps[number].kernel], true) {
+                self.call(number).compile()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Where each call would run now, with the data where it is before the first.
+    pub(crate) fn explain(&mut self) -> Result<Vec<Explanation>, Error> {
+        (0..self.steps.len()).map(|number| self.call(number).explain()).collect()
     }
 
     /// Hands everything to a device, without waiting for it.
     pub(crate) fn submit(&mut self, device: Device) -> Vec<Ticket> {
-        vec![self.call().device(device).submit()]
+        (0..self.steps.len()).map(|number| self.call(number).device(device).submit()).collect()
     }
 
     /// Puts all arguments back to how they were made, on the host.
@@ -102,6 +168,7 @@ impl<'r> Case<'r> {
             match (held, input) {
                 (DynArg::F32(b), Input::F32(v)) => b.write()?.copy_from_slice(v),
                 (DynArg::U32(b), Input::U32(v)) => b.write()?.copy_from_slice(v),
+                (DynArg::I32(b), Input::I32(v)) => b.write()?.copy_from_slice(v),
                 _ => {}
             }
         }
@@ -115,65 +182,72 @@ impl<'r> Case<'r> {
             match held {
                 DynArg::F32(b) => drop(b.write()?),
                 DynArg::U32(b) => drop(b.write()?),
+                DynArg::I32(b) => drop(b.write()?),
                 _ => {}
             }
         }
         Ok(())
     }
 
-    /// Runs a call and looks at its results on the host: what a caller with data on the host pays.
+    /// Makes a run and looks at its results on the host: what a caller with data on the host pays.
     /// Gives the seconds in all.
     pub(crate) fn round_trip(
         &mut self,
         prepare: impl Fn(Call<'_>) -> Call<'_>,
-    ) -> Result<(Outcome, f64), Error> {
+    ) -> Result<(Ran, f64), Error> {
         self.round_trips(1, prepare)
     }
 
-    /// The same so many times in a row, of which the first finds the data on the host: the newest outcome,
+    /// The same so many times in a row, of which the first finds the data on the host: the newest run,
     /// and the seconds of one.
     pub(crate) fn round_trips(
         &mut self,
         count: u32,
         prepare: impl Fn(Call<'_>) -> Call<'_>,
-    ) -> Result<(Outcome, f64), Error> {
+    ) -> Result<(Ran, f64), Error> {
         self.touch()?;
         let start = std::time::Instant::now();
-        let mut outcome = self.run_and_look(&prepare)?;
+        let mut ran = self.run_and_look(&prepare)?;
         for _ in 1..count {
-            outcome = self.run_and_look(&prepare)?;
+            ran = self.run_and_look(&prepare)?;
         }
-        Ok((outcome, start.elapsed().as_secs_f64() / f64::from(count)))
+        Ok((ran, start.elapsed().as_secs_f64() / f64::from(count)))
     }
 
-    fn run_and_look(&mut self, prepare: &impl Fn(Call<'_>) -> Call<'_>) -> Result<Outcome, Error> {
-        let outcome = prepare(self.call()).run()?;
-        for (held, access) in self.held.iter().zip(&self.access) {
-            if *access == Some(Access::Read) {
-                continue;
-            }
-            match held {
+    fn run_and_look(&mut self, prepare: &impl Fn(Call<'_>) -> Call<'_>) -> Result<Ran, Error> {
+        let mut ran = Ran { on_gpu: 0, run_s: 0.0 };
+        for number in 0..self.steps.len() {
+            let outcome = prepare(self.call(number)).run()?;
+            ran.on_gpu += usize::from(outcome.device == Device::Gpu);
+            ran.run_s += outcome.measured.run_s;
+        }
+        for &at in &self.results {
+            match &self.held[at] {
                 DynArg::F32(b) => drop(b.read()?),
                 DynArg::U32(b) => drop(b.read()?),
+                DynArg::I32(b) => drop(b.read()?),
                 _ => {}
             }
         }
-        Ok(outcome)
+        Ok(ran)
     }
 
-    /// Bytes copied between host and GPU for the newest call.
+    /// Bytes copied between host and GPU for the newest run.
     pub(crate) fn last_bytes(&self) -> u64 {
-        self.rt.ledger().last().map_or(0, |row| row.upload_bytes + row.readback_bytes)
+        let rows = self.rt.ledger().rows();
+        let newest = rows.iter().rev().take(self.steps.len());
+        newest.map(|row| row.upload_bytes + row.readback_bytes).sum()
     }
 
-    /// What is wrong with the results of a call made right after [`Case::reset`]; `None` if nothing.
+    /// What is wrong with the results of a run made right after [`Case::reset`]; `None` if nothing.
     pub(crate) fn judge(&self) -> Result<Option<String>, Error> {
         for expected in &self.expected {
             let found = match &self.held[expected.param] {
                 DynArg::F32(b) => Input::F32(b.to_vec()?),
                 DynArg::U32(b) => Input::U32(b.to_vec()?),
+                DynArg::I32(b) => Input::I32(b.to_vec()?),
                 DynArg::Scalar(c) => Input::Scalar(*c),
-                _ => unreachable!("inputs are of three kinds"),
+                _ => unreachable!("{KINDS}"),
             };
             if let Some(wrong) = judge(self.entry, expected, &found) {
                 return Ok(Some(wrong));
@@ -188,7 +262,44 @@ impl<'r> Case<'r> {
     }
 }
 
-fn bind<'b, T: Scalar>(rt: &'b Runtime, buffer: &'b mut Buffer<T>, reads: bool) -> Bound<'b> {
+/// What [`Case::new`] makes.
+const KINDS: &str = "inputs are scalars, f32, u32 and i32";
+
+/// What a kernel does with each of its arguments; nothing with scalars.
+fn access(def: &'static Def) -> Result<Vec<Option<Access>>, KernelError> {
+    let kernel = crossover::kernels::front::kernel(def, &[], &[])?;
+    let params = kernel.entry.params.iter().filter_map(|p| match p.kind {
+        ParamKind::Buffer { access, .. } => Some(Some(access)),
+        ParamKind::Scalar(_) => Some(None),
+        // No argument.
+        ParamKind::Shared { .. } => None,
+    });
+    Ok(params.collect())
+}
+
+fn scalar(rt: &Runtime, c: Const) -> Bound<'_> {
+    match c.ty {
+        Type::F32 => Host::scalar(rt, c.to_f64() as f32),
+        Type::I32 => Host::scalar(rt, c.to_f64() as i32),
+        _ => Host::scalar(rt, c.bits as u32),
+    }
+}
+
+fn bind<'b>(rt: &'b Runtime, held: &'b mut DynArg, reads: bool) -> Bound<'b> {
+    match held {
+        DynArg::Scalar(c) => scalar(rt, *c),
+        DynArg::F32(b) => bind_buffer(rt, b, reads),
+        DynArg::U32(b) => bind_buffer(rt, b, reads),
+        DynArg::I32(b) => bind_buffer(rt, b, reads),
+        _ => unreachable!("{KINDS}"),
+    }
+}
+
+fn bind_buffer<'b, T: Scalar>(
+    rt: &'b Runtime,
+    buffer: &'b mut Buffer<T>,
+    reads: bool,
+) -> Bound<'b> {
     if reads { Host::read(rt, buffer) } else { Host::write(rt, buffer) }
 }
 
@@ -196,4 +307,36 @@ fn judge(entry: &Entry, expected: &Expected, found: &Input) -> Option<String> {
     let values = (0..expected.values.len()).map(|at| found.value(at));
     let (at, want, got) = entry.tolerance.judge(&expected.values, values)?;
     Some(format!("argument {} at {at}: {got} instead of {want}", expected.param))
+}
+
+#[cfg(test)]
+mod tests {
+    use crossover::kernels::library;
+
+    use super::*;
+
+    /// A program whose kernel is called as often as there are columns, and two that share a kernel.
+    #[test]
+    fn programs_run_whole_and_their_results_are_judged() {
+        let rt = Runtime::builder().with(|s| s.gpu = crossover::GpuUse::Off).build();
+        let rt = rt.expect("the CPU side needs nothing");
+        for (name, size, calls) in [("lu", 7, 13), ("bicg", 5, 2), ("smith_waterman", 6, 12)] {
+            let entry = library::find(name).expect("a program of the library");
+            let mut case = Case::new(&rt, entry, size).expect("arguments");
+            case.compile().expect("it compiles");
+            assert_eq!((case.calls(), case.explain().expect("priced").len()), (calls, calls));
+            assert!(case.judge().expect("readable").is_some(), "nothing has run yet");
+            // A run begins anew, whatever the one before has left.
+            for _ in 0..2 {
+                let (ran, _) = case.round_trips(2, |call| call).expect("it runs");
+                assert_eq!((ran.on_gpu, case.judge().expect("readable")), (0, None));
+            }
+            let rows = rt.ledger().rows();
+            let newest = rows.iter().rev().take(calls).map(|row| row.kernel.to_string());
+            let called: Vec<String> = newest.collect();
+            for def in entry.kernels() {
+                assert!(called.iter().any(|name| name == def.name), "{called:?}");
+            }
+        }
+    }
 }

@@ -15,8 +15,8 @@ use crossover::record::{self, Recorded, Recorder};
 use crossover::{Device, Error, Estimate, Explanation, Row as LedgerRow, Runtime, Why};
 
 use crate::baseline::{Baseline, Baselines, Fault};
-use crate::case::Case;
-use crate::report::model::{CALLS_SHOWN, Row};
+use crate::case::{Case, Ran};
+use crate::report::model::{CALLS_SHOWN, Program, Row};
 
 /// Calls that the scheduler places before its choice is taken down.
 const PLACED_CALLS: usize = 6;
@@ -72,22 +72,24 @@ pub(crate) fn run(
 ) -> anyhow::Result<Option<Row>> {
     let mut case = Case::new(rt, entry, size)?;
     let first_call = rt.ledger().last().map_or(0, |row| row.call + 1);
-    case.call().compile()?;
-    let first = case.call().explain()?;
+    case.compile()?;
+    let first = case.explain()?;
     let mut row = new_row(entry, size_name, size, &first);
     let mut sides: [Side; SIDES] = Default::default();
+    let mut placed = Side::default();
     check(&mut case, &mut row, &mut sides)?;
     check_baselines(&case, &mut row, &mut sides, baselines.as_deref_mut());
     row.verified = row.wrong.is_none();
     place(&mut case, &mut row, options)?;
-    time(&mut case, &mut sides, baselines, options)?;
+    time(&mut case, &mut sides, &mut placed, baselines, options)?;
     if sides.iter().all(|side| side.times.is_empty()) {
         return Ok(None);
     }
-    if let Some(recorder) = &options.recorder {
-        record(recorder, &first, &sides);
+    // A record is of calls, each with what it took: a run of several is no row of it.
+    if let (Some(recorder), [first]) = (&options.recorder, &first[..]) {
+        record(recorder, first, &sides);
     }
-    finish(&mut row, &mut sides);
+    finish(&mut row, &mut sides, &placed);
     row.errors = errors(rt, first_call);
     Ok(Some(row))
 }
@@ -135,11 +137,25 @@ fn place_of(baseline: Baseline) -> usize {
     Device::ALL.len() + baseline as usize
 }
 
-fn new_row(entry: &Entry, size_name: &str, size: usize, first: &Explanation) -> Row {
-    let of = |device: Device| first.estimates.iter().find(|e| e.device == device);
+fn new_row(entry: &Entry, size_name: &str, size: usize, first: &[Explanation]) -> Row {
+    // What is predicted is a call: of a run of several nobody is asked for the time.
+    let only = match first {
+        [only] if !entry.is_program() => Some(only),
+        _ => None,
+    };
+    let of = |device: Device| only.and_then(|e| e.estimates.iter().find(|e| e.device == device));
     let total = |device| of(device).map(crossover::Estimate::total_s);
     let interval =
         |device| of(device).map(|e| [e.run_low_s, e.run_high_s].map(|s| s + e.transfer_s));
+    let on_gpu = first.iter().filter(|e| e.chosen == Device::Gpu).count();
+    let chosen = most(on_gpu, first.len());
+    let names = entry.kernels().iter().map(|def| def.name.to_owned());
+    let program = entry.is_program().then(|| Program {
+        kernels: names.collect(),
+        calls: first.len(),
+        on_gpu,
+        placed_s: None,
+    });
     Row {
         kernel: entry.name.to_owned(),
         about: entry.about.to_owned(),
@@ -167,9 +183,9 @@ fn new_row(entry: &Entry, size_name: &str, size: usize, first: &Explanation) -> 
         predicted_wasm_interval: interval(Device::Cpu),
         predicted_gpu_s: total(Device::Gpu),
         predicted_gpu_interval: interval(Device::Gpu),
-        chosen_first: first.chosen,
-        chosen: first.chosen,
-        why: first.why.to_string(),
+        chosen_first: chosen,
+        chosen,
+        why: first.first().map_or_else(String::new, |first| first.why.to_string()),
         oracle: None,
         regret: None,
         regret_first: None,
@@ -177,7 +193,13 @@ fn new_row(entry: &Entry, size_name: &str, size: usize, first: &Explanation) -> 
         wrong: None,
         bytes_copied: 0,
         repetitions: 0,
+        program,
     }
+}
+
+/// The side of most of so many calls.
+pub(crate) fn most(on_gpu: usize, calls: usize) -> Device {
+    if 2 * on_gpu > calls { Device::Gpu } else { Device::Cpu }
 }
 
 /// Runs both sides once, and holds its result against the reference.
@@ -229,28 +251,39 @@ fn check_baselines(
 
 /// Lets the scheduler place some calls; takes down where the last went and why.
 fn place(case: &mut Case<'_>, row: &mut Row, options: &Options) -> Result<(), Error> {
+    let calls = case.calls();
     for at in 0..PLACED_CALLS {
         if options.is_stopped() {
             return Ok(());
         }
-        let (outcome, seconds) = case.round_trip(|call| call)?;
+        let (ran, seconds) = case.round_trip(|call| call)?;
+        take_down(row, &ran, calls);
         if seconds > LONG && at > 0 {
-            row.chosen = outcome.device;
             break;
         }
     }
-    let mut settled = case.call().explain()?;
+    let mut settled = case.explain()?;
     // A trial is no choice: the one after it is.
     for _ in 0..TRIALS_MAX {
-        if settled.why != Why::Explore || options.is_stopped() {
+        if settled.iter().all(|e| e.why != Why::Explore) || options.is_stopped() {
             break;
         }
-        case.round_trip(|call| call)?;
-        settled = case.call().explain()?;
+        let (ran, _) = case.round_trip(|call| call)?;
+        take_down(row, &ran, calls);
+        settled = case.explain()?;
     }
-    row.chosen = settled.chosen;
-    row.why = settled.why.to_string();
+    if let [settled] = &settled[..] {
+        (row.chosen, row.why) = (settled.chosen, settled.why.to_string());
+    }
     Ok(())
+}
+
+/// Takes down where the calls of a run went.
+fn take_down(row: &mut Row, ran: &Ran, calls: usize) {
+    row.chosen = most(ran.on_gpu, calls);
+    if let Some(program) = &mut row.program {
+        program.on_gpu = ran.on_gpu;
+    }
 }
 
 /// Repetitions of calls that take so long at most.
@@ -275,6 +308,7 @@ fn settle(case: &mut Case<'_>, options: &Options) -> Result<(), Error> {
 fn time(
     case: &mut Case<'_>,
     sides: &mut [Side; SIDES],
+    placed: &mut Side,
     mut baselines: Option<&mut Baselines>,
     options: &Options,
 ) -> Result<(), Error> {
@@ -288,6 +322,10 @@ fn time(
             if side.runs() && !options.is_stopped() {
                 time_device(case, device, side)?;
             }
+        }
+        // A kernel alone takes what the side takes that it is placed on.
+        if case.entry.is_program() && !options.is_stopped() {
+            time_placed(case, placed)?;
         }
         for baseline in Baseline::ALL {
             let side = &mut sides[place_of(baseline)];
@@ -306,9 +344,22 @@ fn time_device(case: &mut Case<'_>, device: Device, side: &mut Side) -> Result<(
     if side.is_quick() {
         case.round_trip(|call| call.device(device))?;
     }
-    let (outcome, seconds) = case.round_trips(side.row(device), |call| call.device(device))?;
+    let (ran, seconds) = case.round_trips(side.row(device), |call| call.device(device))?;
     side.times.push(seconds);
-    side.run_times.push(outcome.measured.run_s);
+    side.run_times.push(ran.run_s);
+    Ok(())
+}
+
+/// The same of a run whose calls go where they are placed.
+fn time_placed(case: &mut Case<'_>, placed: &mut Side) -> Result<(), Error> {
+    let (ran, seconds) = case.round_trip(|call| call)?;
+    placed.once_s = seconds;
+    let device = if ran.on_gpu == 0 { Device::Cpu } else { Device::Gpu };
+    let seconds = match placed.is_quick() {
+        true => case.round_trips(placed.row(device), |call| call)?.1,
+        false => seconds,
+    };
+    placed.times.push(seconds);
     Ok(())
 }
 
@@ -362,7 +413,7 @@ fn errors(rt: &Runtime, first_call: u64) -> Vec<Vec<f64>> {
     Device::ALL.map(of).to_vec()
 }
 
-fn finish(row: &mut Row, sides: &mut [Side; SIDES]) {
+fn finish(row: &mut Row, sides: &mut [Side; SIDES], placed: &Side) {
     row.spread = sides.iter().map(|side| spread(&side.times)).collect();
     row.samples = sides.iter().map(|side| side.times.iter().map(rounded).collect()).collect();
     for baseline in Baseline::ALL {
@@ -374,12 +425,16 @@ fn finish(row: &mut Row, sides: &mut [Side; SIDES]) {
     (row.wasm_s, row.wasm_why) = (median(&cpu.times), cpu.why.take());
     (row.gpu_s, row.gpu_why) = (median(&gpu.times), gpu.why.take());
     row.gpu_run_s = median(&gpu.run_times);
+    if let Some(program) = &mut row.program {
+        program.placed_s = median(&placed.times);
+    }
     if let (Some(wasm), Some(gpu)) = (row.wasm_s, row.gpu_s) {
         let oracle = if gpu < wasm { Device::Gpu } else { Device::Cpu };
         let best = wasm.min(gpu);
         row.oracle = Some(oracle);
-        row.regret = row.seconds(row.chosen).map(|s| s / best);
-        row.regret_first = row.seconds(row.chosen_first).map(|s| s / best);
+        row.regret = row.placed_s().map(|s| s / best);
+        let first = if row.program.is_some() { None } else { row.seconds(row.chosen_first) };
+        row.regret_first = first.map(|s| s / best);
     }
 }
 

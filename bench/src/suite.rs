@@ -7,8 +7,16 @@ use serde::Deserialize;
 /// The suites that come with the command: name and text.
 const BUNDLED: &[(&str, &str)] = &[
     ("core", include_str!("../suites/core.toml")),
+    ("linear-algebra", include_str!("../suites/linear-algebra.toml")),
+    ("image", include_str!("../suites/image.toml")),
+    ("simulation", include_str!("../suites/simulation.toml")),
+    ("data", include_str!("../suites/data.toml")),
+    ("ml", include_str!("../suites/ml.toml")),
     ("groups", include_str!("../suites/groups.toml")),
 ];
+
+/// The name of all of them together.
+const ALL: &str = "all";
 
 /// Which sizes to run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -50,21 +58,28 @@ pub(crate) struct Suite {
 }
 
 impl Suite {
-    /// The bundled suite of that name, or the one in that file.
+    /// The bundled suite of that name, all of them, or the one in that file.
     pub(crate) fn load(name: &str) -> anyhow::Result<Suite> {
+        if name == ALL {
+            return Suite::all();
+        }
         let text = match BUNDLED.iter().find(|(known, _)| *known == name) {
             Some((_, text)) => (*text).to_owned(),
             None => {
                 let names: Vec<&str> = BUNDLED.iter().map(|(name, _)| *name).collect();
                 std::fs::read_to_string(name).with_context(|| {
                     format!(
-                        "there is no suite `{name}`: bundled are {}; else name a file",
+                        "there is no suite `{name}`: bundled are {}, or `{ALL}`; else name a file",
                         names.join(", ")
                     )
                 })?
             }
         };
-        let file: File = toml::from_str(&text).with_context(|| format!("suite `{name}`"))?;
+        Suite::parse(name, &text)
+    }
+
+    fn parse(name: &str, text: &str) -> anyhow::Result<Suite> {
+        let file: File = toml::from_str(text).with_context(|| format!("suite `{name}`"))?;
         let mut kernels = Vec::new();
         for table in file.kernel {
             let Some(entry) = library::find(&table.name) else {
@@ -73,6 +88,37 @@ impl Suite {
             kernels.push((entry, table.sizes.unwrap_or(entry.sizes)));
         }
         Ok(Suite { name: file.name, about: file.about, kernels })
+    }
+
+    /// The bundled suites.
+    pub(crate) fn bundled() -> anyhow::Result<Vec<Suite>> {
+        BUNDLED.iter().map(|(name, text)| Suite::parse(name, text)).collect()
+    }
+
+    /// The bundled suites together; a kernel that is in several has the sizes of the first.
+    fn all() -> anyhow::Result<Suite> {
+        let mut kernels: Vec<(&'static Entry, [usize; 3])> = Vec::new();
+        for suite in Suite::bundled()? {
+            for (entry, sizes) in suite.kernels {
+                if kernels.iter().all(|(known, _)| known.name != entry.name) {
+                    kernels.push((entry, sizes));
+                }
+            }
+        }
+        let about = format!("all {} kernels and programs of the bundled suites", kernels.len());
+        Ok(Suite { name: ALL.to_owned(), about, kernels })
+    }
+
+    /// Keeps only what has this in its name, or as a tag.
+    ///
+    /// # Errors
+    /// Nothing is left.
+    pub(crate) fn keep(&mut self, word: &str) -> anyhow::Result<()> {
+        self.kernels.retain(|(entry, _)| entry.name.contains(word) || entry.tags.contains(&word));
+        if self.kernels.is_empty() {
+            bail!("nothing in suite `{}` has `{word}` in its name or as a tag", self.name);
+        }
+        Ok(())
     }
 
     /// What runs for these sizes: kernel, name of the size, size; sizes of a kernel in order.
@@ -95,6 +141,10 @@ impl Suite {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
+    use crossover::kernels::library;
+
     use super::{BUNDLED, Sizes, Suite};
 
     #[test]
@@ -105,5 +155,25 @@ mod tests {
             assert!(suite.plan(Sizes::All).len() >= 3 * suite.kernels.len());
         }
         assert!(Suite::load("none").is_err());
+    }
+
+    /// What is in the library is measured somewhere, and `all` has everything once.
+    #[test]
+    fn every_benchmark_is_in_a_suite() {
+        let all = Suite::load(super::ALL).expect("all suites");
+        let names: BTreeSet<&str> = all.kernels.iter().map(|(entry, _)| entry.name).collect();
+        assert_eq!(names, library::ALL.iter().map(|entry| entry.name).collect());
+        assert_eq!(names.len(), all.kernels.len());
+    }
+
+    #[test]
+    fn a_word_keeps_names_and_tags() {
+        let mut suite = Suite::load("core").expect("a bundled suite");
+        suite.keep("stencil").expect("some are");
+        let names: Vec<&str> = suite.kernels.iter().map(|(entry, _)| entry.name).collect();
+        assert_eq!(names, ["jacobi", "conv3x3"]);
+        suite.keep("conv").expect("one is");
+        assert_eq!(suite.kernels.len(), 1);
+        assert!(suite.keep("poetry").is_err_and(|e| e.to_string().contains("poetry")));
     }
 }

@@ -12,8 +12,8 @@ use crate::error::{Failure, RunError};
 use crate::eval;
 use crate::exec::{Arg, Call, Deadline, Executor, Grid, Measurement, Version, check_args};
 use crate::ir::{
-    Axis, CallArg, CollectiveKind, Const, Function, Helper, Inst, Kernel, LocalDef, Param, SiteId,
-    Stmt, Type, Value,
+    Axis, CallArg, CollectiveKind, Const, Extent, Function, Helper, Inst, Kernel, LocalDef, Param,
+    SiteId, Stmt, Type, Value,
 };
 use crate::passes::tail;
 
@@ -64,6 +64,23 @@ impl Data {
         }
         Some(())
     }
+}
+
+/// The grid that the kernel's own extents give for these arguments.
+pub fn default_grid(kernel: &Kernel, args: &[Data]) -> Grid {
+    let mut grid = [1; 3];
+    for (extent, size) in kernel.grid.iter().zip(&mut grid) {
+        *size = match *extent {
+            Extent::Len(param) => args.get(param.index()).map_or(0, |data| data.len() as u32),
+            Extent::Scalar(param) => match args.get(param.index()) {
+                Some(Data::Scalar(c)) => c.bits as u32,
+                Some(Data::Narrow(_) | Data::Wide(_)) | None => 0,
+            },
+            Extent::Fixed(size) => size,
+            Extent::Given => 1,
+        };
+    }
+    grid
 }
 
 /// Runs a verified kernel over the grid. What invocations wrote before an error stays written.

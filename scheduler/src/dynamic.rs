@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crossover_kernels::Args;
 use crossover_kernels::ir::{Const, Kernel};
 
 use crate::Device;
@@ -81,7 +82,12 @@ impl Runtime {
     /// A call of an adopted kernel: one argument for each parameter of its entry. Types are checked
     /// when the call runs.
     pub fn call_handle<'b>(&'b self, handle: &Handle, args: &'b mut [DynArg]) -> Call<'b> {
-        let args = args.iter().map(DynArg::bound).collect();
+        self.call_bound(handle, args.iter().map(DynArg::bound).collect())
+    }
+
+    /// The same with arguments that are bound already, by the functions of
+    /// [`Host`](crossover_kernels::Host).
+    pub fn call_bound<'b>(&'b self, handle: &Handle, args: Args<Bound<'b>>) -> Call<'b> {
         Call::new(self, Ok::<_, Error>(Lent::Shared(handle.0.clone())), args)
     }
 }

@@ -20,7 +20,7 @@ use crossover::kernels::random::{self, Coverage, Floats, Options, Random};
 use crossover::kernels::{front, passes};
 use crossover::shaders::{Gpu, GpuExecutor, GpuOptions};
 use crossover::wasm::WasmExecutor;
-use crossover::{Id, kernel};
+use crossover::{Def, Id, kernel};
 use crossover_memory::Slot;
 
 /// Random kernels: what every run of the tests generates for WebAssembly alone, and for both back
@@ -394,10 +394,7 @@ fn library_data(inputs: &[Input]) -> Vec<Data> {
 /// Holds results against the entry's `f64` reference.
 fn judge(entry: &library::Entry, inputs: &[Input], found: &[Data], who: &str, size: usize) {
     for expected in (entry.reference)(inputs) {
-        let ty = match inputs[expected.param] {
-            Input::F32(_) => Type::F32,
-            _ => Type::U32,
-        };
+        let ty = inputs[expected.param].element();
         let got = values(&found[expected.param], ty).into_iter().map(Const::to_f64);
         if let Some((at, want, got)) = entry.tolerance.judge(&expected.values, got) {
             panic!("{} at {size} in {who}: [{at}] is {got}, not {want}", entry.name);
@@ -405,38 +402,66 @@ fn judge(entry: &library::Entry, inputs: &[Input], found: &[Data], who: &str, si
     }
 }
 
+/// A kernel of the library and who runs it.
+struct Everywhere {
+    source: Kernel,
+    optimised: Arc<Kernel>,
+    sides: Vec<(&'static str, Arc<dyn Version>)>,
+}
+
 #[test]
 fn library_kernels_meet_their_references_everywhere() {
     let wasm = WasmExecutor::new().expect("wasmtime starts");
     let gpu = gpu().map(GpuExecutor::new);
     for entry in library::ALL {
-        let source = front::kernel(entry.def, &[], &[]).expect("a library kernel types");
-        let optimised = Arc::new(passes::optimize(&source));
-        let mut sides: Vec<(&str, Arc<dyn Version>)> =
-            vec![("wasm", wasm.compile(&optimised).expect("compiles for the CPU"))];
-        if let Some(gpu) = &gpu {
-            match gpu.compile(&optimised) {
-                Ok(version) => sides.push(("gpu", version)),
-                Err(error) => assert!(is_a_limit(&error), "{error}"),
-            }
-        }
-        for size in [0, 1, 2, 3, 5, 33, 64, 100] {
-            let mut rng = Random::new(size as u64);
-            let inputs = (entry.inputs)(size, &mut rng);
-            let data = library_data(&inputs);
-            let args: Vec<Arg> = data.iter().map(to_arg).collect();
-            let grid = crossover::kernels::exec::default_grid(&optimised, &args);
-            let mut interpreted = data.clone();
-            interp::run(&source, &mut interpreted, grid, None).expect("no check fails");
-            judge(entry, &inputs, &interpreted, "the interpreter", size);
-            for (who, version) in &sides {
-                for threads in [1, 2] {
-                    let found = run(&**version, &optimised, &data, grid, threads)
-                        .unwrap_or_else(|e| panic!("{} at {size} in {who}: {e}", entry.name));
-                    judge(entry, &inputs, &found, who, size);
-                    unwritten_stays(&optimised, &data, &found);
+        let everywhere = |def: &&'static Def| {
+            let source = front::kernel(def, &[], &[]).expect("a library kernel types");
+            let optimised = Arc::new(passes::optimize(&source));
+            let mut sides: Vec<(&str, Arc<dyn Version>)> =
+                vec![("wasm", wasm.compile(&optimised).expect("compiles for the CPU"))];
+            if let Some(gpu) = &gpu {
+                match gpu.compile(&optimised) {
+                    Ok(version) => sides.push(("gpu", version)),
+                    Err(error) => assert!(is_a_limit(&error), "{error}"),
                 }
             }
+            Everywhere { source, optimised, sides }
+        };
+        let kernels: Vec<Everywhere> = entry.kernels().iter().map(everywhere).collect();
+        for size in [0, 1, 2, 3, 5, 33, 64, 100] {
+            meets_its_reference(entry, &kernels, size);
+        }
+    }
+}
+
+fn meets_its_reference(entry: &library::Entry, kernels: &[Everywhere], size: usize) {
+    let mut rng = Random::new(size as u64);
+    let inputs = (entry.inputs)(size, &mut rng);
+    let data = library_data(&inputs);
+    let mut interpreted = data.clone();
+    let ran = entry.run_on(size, &mut interpreted, |at, args, grid| {
+        let kernel = &kernels[at];
+        let grid = grid.unwrap_or_else(|| interp::default_grid(&kernel.source, args));
+        interp::run(&kernel.source, args, grid, None)
+    });
+    ran.expect("no check fails");
+    judge(entry, &inputs, &interpreted, "the interpreter", size);
+    // A side that refuses one kernel of a program runs none of it.
+    let sides = kernels.iter().map(|kernel| kernel.sides.len()).min().unwrap_or(0);
+    for side in 0..sides {
+        let who = kernels[0].sides[side].0;
+        for threads in [1, 2] {
+            let mut found = data.clone();
+            let ran = entry.run_on(size, &mut found, |at, args, grid| {
+                let Everywhere { optimised, sides, .. } = &kernels[at];
+                let grid = grid.unwrap_or_else(|| interp::default_grid(optimised, args));
+                let after = run(&*sides[side].1, optimised, args, grid, threads)?;
+                unwritten_stays(optimised, args, &after);
+                args.clone_from_slice(&after);
+                Ok::<(), RunError>(())
+            });
+            ran.unwrap_or_else(|e| panic!("{} at {size} in {who}: {e}", entry.name));
+            judge(entry, &inputs, &found, who, size);
         }
     }
 }

@@ -184,7 +184,7 @@ fn scans_that_cannot_be_one_pass() {
 /// Two axes, each of which needs one of the factors alone: groups keep both.
 #[test]
 fn a_product_with_common_loads() {
-    let def = crossover_kernels::library::find("matmul").expect("a standard kernel").def;
+    let def = crossover_kernels::library::matmul::matmul::DEF;
     let kernel = crossover_kernels::front::kernel(def, &[], &[]).expect("a standard kernel");
     let kernel = crossover_kernels::passes::optimize(&kernel);
     let caps = Capabilities::baseline();

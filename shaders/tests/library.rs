@@ -8,14 +8,14 @@ mod common;
 
 use std::sync::Arc;
 
-use common::{bits, compile, gpu, gpu_with, grid, has, run_gpu};
+use common::{bits, compile, gpu, gpu_with, has, run_gpu};
 use crossover_kernels::error::RunError;
 use crossover_kernels::interp::{self, Data};
-use crossover_kernels::ir::{Const, Type};
+use crossover_kernels::ir::{Const, Kernel, Type};
 use crossover_kernels::library;
 use crossover_kernels::passes::optimize;
 use crossover_kernels::random::{self, Options, Random};
-use crossover_kernels::{Id, front, kernel};
+use crossover_kernels::{Def, Id, front, kernel};
 use crossover_shaders::{Gpu, GpuExecutor, GpuOptions, GpuVersion, Schedule, Sharing, legality};
 
 /// On the device as it is, and as one that lacks what makes calls cheap.
@@ -31,34 +31,43 @@ fn library_kernels_meet_their_references() {
     let lean = GpuOptions { proves_at_once: true, ..GpuOptions::default() };
     for options in [GpuOptions::default(), plain, mapped, lean] {
         let Some(gpu) = gpu_with(&options) else { return };
-        meet_their_references(&gpu);
+        // How bytes come and go is the same for the calls of a program as for one alone.
+        let with_programs = options.sharing.is_none();
+        let entries = library::ALL.iter().filter(|entry| with_programs || !entry.is_program());
+        entries.for_each(|entry| meet_their_references(&gpu, entry));
     }
 }
 
-fn meet_their_references(gpu: &Arc<Gpu>) {
-    for entry in library::ALL {
-        let kernel = front::kernel(entry.def, &[], &[]).expect("library kernels are valid");
-        let kernel = Arc::new(optimize(&kernel));
-        let version = compile(gpu, &kernel);
-        for size in [1, 3, entry.sizes[0]] {
-            let inputs = (entry.inputs)(size, &mut Random::new(7));
-            meets_its_reference(&version, entry, &inputs);
-        }
+fn meet_their_references(gpu: &Arc<Gpu>, entry: &library::Entry) {
+    let kernels = entry.kernels().iter().map(|def| compile(gpu, &optimised(def)));
+    let versions: Vec<Arc<GpuVersion>> = kernels.collect();
+    for size in [1, 3, entry.sizes[0].min(SIZE_MAX)] {
+        meets_its_reference(&versions, entry, size);
     }
 }
 
-fn meets_its_reference(version: &GpuVersion, entry: &library::Entry, inputs: &[library::Input]) {
-    let kernel = version.kernel();
+/// The largest size of these tests: kernels that do little for an element are large when they are small.
+const SIZE_MAX: usize = 1 << 12;
+
+fn optimised(def: &'static Def) -> Arc<Kernel> {
+    Arc::new(optimize(&front::kernel(def, &[], &[]).expect("library kernels are valid")))
+}
+
+fn meets_its_reference(versions: &[Arc<GpuVersion>], entry: &library::Entry, size: usize) {
+    let inputs = (entry.inputs)(size, &mut Random::new(7));
     let mut data: Vec<Data> = inputs.iter().map(library::Input::data).collect();
-    let grid = grid(kernel, &data);
-    run_gpu(version, &mut data, grid, None).expect("library kernels do not fail");
-    for expected in (entry.reference)(inputs) {
-        let ty = kernel.entry.params[expected.param].kind.ty();
+    let ran = entry.run_on(size, &mut data, |at, args, grid| {
+        let grid = grid.unwrap_or_else(|| common::grid(versions[at].kernel(), args));
+        run_gpu(&versions[at], args, grid, None).map(|_| ())
+    });
+    ran.unwrap_or_else(|error| panic!("{} at {size}: {error}", entry.name));
+    for expected in (entry.reference)(&inputs) {
+        let ty = inputs[expected.param].element();
         let found = bits(&data[expected.param]);
         let found = found.into_iter().map(|bits| Const::new(ty, bits).to_f64());
         if let Some((i, e, f)) = entry.tolerance.judge(&expected.values, found) {
-            let schedule = version.shader().schedule;
-            panic!("{} over {grid:?}, {schedule:?}, at {i}: {f}, expected {e}", entry.name);
+            let schedules: Vec<_> = versions.iter().map(|v| v.shader().schedule).collect();
+            panic!("{} at {size}, {schedules:?}, at {i}: {f}, expected {e}", entry.name);
         }
     }
 }
@@ -69,18 +78,48 @@ fn loops_are_kept_from_drivers_that_cut_them() {
     let options = GpuOptions { loop_passages_max: Some(65_535), ..GpuOptions::default() };
     let Some(gpu) = gpu_with(&options) else { return };
     let mut refused = Vec::new();
-    for entry in library::ALL {
-        let kernel = front::kernel(entry.def, &[], &[]).expect("library kernels are valid");
-        let kernel = Arc::new(optimize(&kernel));
-        match GpuExecutor::new(gpu.clone()).prepare(&kernel, None) {
+    for def in library::kernels() {
+        match GpuExecutor::new(gpu.clone()).prepare(&optimised(def), None) {
             Ok(_) => {}
             Err(RunError::Unsupported { what, .. }) if what.contains("loop") => {
-                refused.push(entry.name);
+                refused.push(def.name);
             }
-            Err(error) => panic!("{}: {error}", entry.name),
+            Err(error) => panic!("{}: {error}", def.name),
         }
     }
-    assert_eq!(refused, ["matmul", "mandelbrot", "nbody", "spmv"]);
+    refused.sort_unstable();
+    // All whose loops end where an argument says.
+    let expected = [
+        "argmax",
+        "attention_mean",
+        "attention_scores",
+        "attention_shares",
+        "blur_columns",
+        "blur_rows",
+        "gesummv",
+        "integral_columns",
+        "integral_rows",
+        "layer_blame",
+        "layer_forward",
+        "lower_bound",
+        "mandelbrot",
+        "mat_t_vec",
+        "mat_vec",
+        "matmul",
+        "nbody",
+        "product_plus",
+        "product_scaled",
+        "quantised_dot",
+        "radix_count",
+        "radix_scatter",
+        "row_moments",
+        "scaled_product",
+        "spmv",
+        "surprise",
+        "syrk",
+        "t_product_plus",
+    ];
+    assert_eq!(refused, expected);
 }
 
 /// Every schedule of every standard kernel gives the reference's result, at sizes that fill no tile.
@@ -88,17 +127,24 @@ fn loops_are_kept_from_drivers_that_cut_them() {
 fn every_schedule_gives_the_same() {
     let options = GpuOptions { proves_at_once: true, ..GpuOptions::default() };
     let Some(gpu) = gpu_with(&options) else { return };
+    // What has a schedule of each kind in its space; of the others a few will do.
+    let thorough = ["saxpy", "matmul", "jacobi", "nbody", "group_sum", "fft", "attention"];
     for entry in library::ALL {
-        let kernel = front::kernel(entry.def, &[], &[]).expect("library kernels are valid");
-        let kernel = Arc::new(optimize(&kernel));
-        let space = Schedule::space(&kernel, gpu.capabilities());
-        let inputs = (entry.inputs)(37, &mut Random::new(5));
-        // Some of them: each is a pipeline, which takes its time.
-        let apart = (space.len() / 16).max(1) | 1;
-        for schedule in space.into_iter().step_by(apart) {
+        let kernels: Vec<_> = entry.kernels().iter().map(|def| optimised(def)).collect();
+        let prepare = |kernel: &Arc<Kernel>, schedule| {
             let executor = GpuExecutor::new(gpu.clone());
-            let version = executor.prepare(&kernel, Some(schedule)).expect("it compiles");
-            meets_its_reference(&version, entry, &inputs);
+            executor.prepare(kernel, schedule).expect("it compiles")
+        };
+        let mut versions: Vec<_> = kernels.iter().map(|kernel| prepare(kernel, None)).collect();
+        for (at, kernel) in kernels.iter().enumerate() {
+            let space = Schedule::space(kernel, gpu.capabilities());
+            // Some of them: each is a pipeline, which takes its time.
+            let some = if thorough.contains(&entry.name) { 16 } else { 2 };
+            let apart = (space.len() / some).max(1) | 1;
+            for schedule in space.into_iter().step_by(apart) {
+                versions[at] = prepare(kernel, Some(schedule));
+                meets_its_reference(&versions, entry, 37);
+            }
         }
     }
 }

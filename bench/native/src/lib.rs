@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! plain    loops over slices and rayon; how wide the vectors are is the compiler's affair
+//! suites   the same of the suites beside `core`
 //! vector   128-bit vectors by hand: what WebAssembly could reach at best
 //! peak     the multiply-adds a second that 128-bit registers allow
 //! ```
@@ -17,6 +18,7 @@ pub mod peak;
 pub mod plain;
 pub mod protocol;
 pub mod server;
+pub mod suites;
 pub mod vector;
 
 use crossover_kernels::library::Input;
@@ -69,14 +71,54 @@ mod tests {
 
     use super::*;
 
-    /// The kernels that are written by hand.
+    /// The kernels that are written in plain Rust.
+    const PLAIN: [&str; 32] = [
+        "saxpy",
+        "dot",
+        "sum",
+        "prefix_sum",
+        "matmul",
+        "jacobi",
+        "conv3x3",
+        "black_scholes",
+        "mandelbrot",
+        "nbody",
+        "histogram",
+        "spmv",
+        "group_sum",
+        "atax",
+        "bicg",
+        "gesummv",
+        "syrk",
+        "transpose",
+        "sobel",
+        "max_pool",
+        "luma",
+        "bitonic",
+        "radix_sort",
+        "lower_bound",
+        "compact",
+        "adam",
+        "gelu",
+        "softmax",
+        "argmax",
+        "embedding",
+        "layer_norm",
+        "quantised_dot",
+    ];
+
+    /// Those that are written with vectors by hand.
     const BY_HAND: [&str; 4] = ["matmul", "black_scholes", "mandelbrot", "nbody"];
 
     fn check(body: Body, entry: &Entry, size: usize) {
         let (mut args, name) = ((entry.inputs)(size, &mut Random::new(7)), body.name());
         let expected = (entry.reference)(&args);
         if body.run(entry.name, &mut args).is_none() {
-            let has = body == Body::Plain || BY_HAND.contains(&entry.name);
+            let has = match body {
+                Body::Plain => &PLAIN[..],
+                Body::Vector => &BY_HAND,
+            };
+            let has = has.contains(&entry.name);
             return assert!(!has, "{} has no {name} body", entry.name);
         }
         for output in expected {

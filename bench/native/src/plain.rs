@@ -6,7 +6,7 @@
 use crossover_kernels::library::Input;
 use rayon::prelude::*;
 
-use crate::{TASK, least};
+use crate::{TASK, least, suites};
 
 /// Accumulators of a sum: a float addition waits for the one before it, unless there are others.
 const LANES: usize = 16;
@@ -56,7 +56,7 @@ pub fn run(kernel: &str, args: &mut [Input]) -> Option<()> {
         ("spmv", [U32(starts), U32(columns), F32(values), F32(x), F32(y)]) => {
             spmv(starts, columns, values, x, y);
         }
-        _ => return None,
+        (_, args) => return suites::run(kernel, args),
     }
     Some(())
 }

@@ -368,6 +368,7 @@ impl RawWgpu {
             match arg {
                 Input::F32(v) => fill_from(v, &view),
                 Input::U32(v) => fill_from(v, &view),
+                Input::I32(v) => fill_from(v, &view),
                 Input::Scalar(_) => {}
             }
         }
@@ -386,5 +387,6 @@ fn bytes(input: &Input) -> Option<&[u8]> {
         Input::Scalar(_) => None,
         Input::F32(v) => Some(bytemuck::cast_slice(v)),
         Input::U32(v) => Some(bytemuck::cast_slice(v)),
+        Input::I32(v) => Some(bytemuck::cast_slice(v)),
     }
 }

@@ -1,5 +1,6 @@
 //! `crossover bench`: a suite on both sides.
 
+mod list;
 mod table;
 
 use std::path::{Path, PathBuf};
@@ -9,7 +10,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
-use crossover::kernels::library::Entry;
 use crossover::ml::dataset::Dataset;
 use crossover::record::Recorder;
 use crossover::{Reason, Runtime};
@@ -29,16 +29,15 @@ use crate::trace;
 /// Arguments of `bench`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// A bundled suite, or a suite file.
-    #[arg(default_value = "core")]
-    suite: String,
+    /// A bundled suite, `all` of them, or a suite file; `core` by default.
+    suite: Option<String>,
     /// Which sizes.
     #[arg(long, value_enum, default_value = "all")]
     sizes: Sizes,
     /// Baselines to time in the same run.
     #[arg(long, value_enum, value_delimiter = ',')]
     against: Vec<Opponent>,
-    /// Only kernels whose name contains this.
+    /// Only kernels whose name contains this, or that have it as a tag.
     #[arg(long)]
     only: Option<String>,
     /// Also measure what each optimisation is worth: every one switched off alone, in turns with all
@@ -52,6 +51,9 @@ pub(crate) struct Args {
     /// Also write the timeline of the report as a trace for Perfetto or chrome://tracing.
     #[arg(long, value_name = "FILE")]
     trace: Option<PathBuf>,
+    /// Only list what there is: the suites, their kernels and programs, with sizes and tags.
+    #[arg(long)]
+    list: bool,
     /// Where report.json and report.html go.
     #[arg(long, default_value = "target/crossover")]
     out: PathBuf,
@@ -74,7 +76,10 @@ pub(crate) struct ReportArgs {
 }
 
 pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let suite = Suite::load(&args.suite)?;
+    if args.list {
+        return list::run(args.suite.as_deref(), args.only.as_deref(), args.json);
+    }
+    let suite = load(&args)?;
     let rt = super::runtime()?;
     if !args.json {
         let machine = machine::describe(&rt);
@@ -123,17 +128,18 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
 /// Runs the first suite on both sides, at all sizes, and writes every call down.
 pub(super) fn record(path: &Path) -> anyhow::Result<()> {
     let args = Args {
-        suite: "core".to_owned(),
+        suite: None,
         sizes: Sizes::All,
         against: Vec::new(),
         only: None,
+        list: false,
         ablate: false,
         record: Some(path.to_owned()),
         trace: None,
         out: PathBuf::new(),
         json: true,
     };
-    let (suite, rt) = (Suite::load(&args.suite)?, super::runtime()?);
+    let (suite, rt) = (load(&args)?, super::runtime()?);
     let recorder = Arc::new(Recorder::create(path, rt.about("crossover eval"))?);
     let stop = Arc::new(AtomicBool::new(false));
     let options = Options { stop: stop.clone(), recorder: Some(recorder.clone()) };
@@ -154,11 +160,13 @@ pub(super) fn report(args: &ReportArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What to run: kernel, name of the size, size.
-fn plan(suite: &Suite, args: &Args) -> Vec<(&'static Entry, &'static str, usize)> {
-    let mut plan = suite.plan(args.sizes);
-    plan.retain(|(entry, ..)| args.only.as_ref().is_none_or(|part| entry.name.contains(part)));
-    plan
+/// The suite that is asked for, as far as it is.
+fn load(args: &Args) -> anyhow::Result<Suite> {
+    let mut suite = Suite::load(args.suite.as_deref().unwrap_or("core"))?;
+    if let Some(word) = &args.only {
+        suite.keep(word)?;
+    }
+    Ok(suite)
 }
 
 pub(super) fn progress(steps: usize) -> anyhow::Result<ProgressBar> {
@@ -176,7 +184,7 @@ fn ablate(
     args: &Args,
     options: &Options,
 ) -> anyhow::Result<Vec<Ablation>> {
-    let plan = plan(suite, args);
+    let plan = suite.plan(args.sizes);
     let bar = progress(plan.len())?;
     let (mut effects, mut rows) = (Vec::new(), Vec::new());
     for (entry, size_name, size) in plan {
@@ -220,7 +228,7 @@ fn measure(
     mut baselines: Option<&mut Baselines>,
     options: &Options,
 ) -> anyhow::Result<Vec<Row>> {
-    let plan = plan(suite, args);
+    let plan = suite.plan(args.sizes);
     let bar = progress(plan.len())?;
     let mut rows = Vec::new();
     for (entry, size_name, size) in plan {

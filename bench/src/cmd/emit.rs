@@ -3,9 +3,8 @@
 use std::collections::HashMap;
 use std::process::ExitCode;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use crossover::kernels::ir::{Kernel, Span};
-use crossover::kernels::library;
 use crossover::kernels::{front, passes};
 use crossover::shaders::{self, Capabilities};
 use crossover_wasm::{Listing, Schedule};
@@ -53,11 +52,8 @@ struct Stage {
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let entry = library::find(&args.kernel).with_context(|| {
-        let names: Vec<&str> = library::ALL.iter().map(|e| e.name).collect();
-        format!("there is no kernel `{}`; there are {}", args.kernel, names.join(", "))
-    })?;
-    let kernel = passes::optimize(&front::kernel(entry.def, &[], &[])?);
+    let (entry, number) = super::named_kernel(&args.kernel)?;
+    let kernel = passes::optimize(&front::kernel(entry.kernels()[number], &[], &[])?);
     let mut output = Output::of(&kernel, args.json);
     match args.stage {
         Stage { ir: true, .. } => print_ir(&kernel, &mut output),

@@ -2,15 +2,12 @@
 
 use std::process::ExitCode;
 
-use anyhow::Context;
-use crossover::kernels::library;
-
 use crate::case::Case;
 
 /// Arguments of `explain`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The kernel.
+    /// The kernel, or a program of several.
     kernel: String,
     /// The size, in the kernel's own unit; `1e6` is understood.
     #[arg(long)]
@@ -24,24 +21,38 @@ pub(crate) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let entry = library::find(&args.kernel).with_context(|| {
-        let names: Vec<&str> = library::ALL.iter().map(|e| e.name).collect();
-        format!("there is no kernel `{}`; there are {}", args.kernel, names.join(", "))
-    })?;
+    let (entry, kernels) = super::named(&args.kernel)?;
     let size = args.n.map_or(entry.sizes[1], |n| n as usize);
     let rt = super::runtime()?;
     let mut case = Case::new(&rt, entry, size)?;
-    case.call().compile()?;
-    let explanation = case.call().explain()?;
+    case.compile()?;
+    // Of each kernel the first call: those after it differ in little but where they are.
+    let firsts = kernels
+        .iter()
+        .filter_map(|&kernel| (0..case.calls()).find(|&number| case.kernel_of(number) == kernel));
+    let firsts: Vec<usize> = firsts.collect();
+    let mut explanations = Vec::new();
+    for number in firsts {
+        explanations.push(case.call(number).explain()?);
+    }
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&explanation)?);
+        let json = match &explanations[..] {
+            [only] => serde_json::to_string_pretty(only)?,
+            several => serde_json::to_string_pretty(several)?,
+        };
+        println!("{json}");
         return Ok(ExitCode::SUCCESS);
     }
-    println!("{explanation}");
-    if args.features {
-        for (feature, value) in explanation.features.iter() {
-            let info = feature.info();
-            println!("  {:<32} {value:>14.4e} {:<10} {}", info.name, info.unit, info.meaning);
+    if entry.is_program() {
+        println!("{} at {size}: {} calls, of each kernel the first:\n", entry.name, case.calls());
+    }
+    for explanation in &explanations {
+        println!("{explanation}");
+        if args.features {
+            for (feature, value) in explanation.features.iter() {
+                let info = feature.info();
+                println!("  {:<32} {value:>14.4e} {:<10} {}", info.name, info.unit, info.meaning);
+            }
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -19,8 +19,9 @@ mod ulp;
 
 use std::process::ExitCode;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::Subcommand;
+use crossover::kernels::library::{self, Entry};
 use crossover::{Adapter, Runtime, Settings};
 
 /// What the command can do.
@@ -106,6 +107,31 @@ fn print_bytes(bytes: &[u8]) -> anyhow::Result<()> {
     match std::io::stdout().write_all(bytes) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error.into()),
         _ => Ok(()),
+    }
+}
+
+/// The benchmark that this names, or that has a kernel of this name, and the numbers of the kernels that
+/// are meant: all of a program.
+fn named(name: &str) -> anyhow::Result<(&'static Entry, Vec<usize>)> {
+    if let Some(entry) = library::find(name) {
+        return Ok((entry, (0..entry.kernels().len()).collect()));
+    }
+    let (entry, kernel) = library::find_kernel(name).with_context(|| {
+        let names: Vec<&str> = library::ALL.iter().map(|entry| entry.name).collect();
+        format!("there is no kernel `{name}`; there are {}", names.join(", "))
+    })?;
+    Ok((entry, vec![kernel]))
+}
+
+/// The benchmark and the one kernel that are meant.
+fn named_kernel(name: &str) -> anyhow::Result<(&'static Entry, usize)> {
+    let (entry, kernels) = named(name)?;
+    match kernels[..] {
+        [kernel] => Ok((entry, kernel)),
+        _ => {
+            let names: Vec<&str> = entry.kernels().iter().map(|def| def.name).collect();
+            bail!("`{name}` is a program: name one of its kernels, {}", names.join(", "))
+        }
     }
 }
 

@@ -6,11 +6,12 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Instant;
 
-use anyhow::Context;
-use crossover::kernels::exec::{Arg, Call, Version, claim_args, default_grid};
+use anyhow::bail;
+use crossover::Def;
+use crossover::kernels::exec::{Arg, Call, Executor, Version, claim_args, default_grid};
 use crossover::kernels::front;
 use crossover::kernels::ir::Kernel;
-use crossover::kernels::library::{self, Entry, Input};
+use crossover::kernels::library::{Entry, Input, Passed, Step};
 use crossover::kernels::passes::optimize;
 use crossover::kernels::random::Random;
 use crossover::shaders::{self, Gpu, GpuExecutor, GpuOptions};
@@ -52,7 +53,8 @@ struct Timed<'c> {
     layout: BTreeMap<&'c str, &'c str>,
     compile_s: f64,
     median_s: f64,
-    operations_per_s: f64,
+    /// `None` for a kernel of a program, of whose operations it has a part.
+    operations_per_s: Option<f64>,
     /// How many times faster it is than the layout that is taken by default, the first one.
     speedup: f64,
 }
@@ -89,20 +91,19 @@ struct Candidate {
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let entry = library::find(&args.kernel)
-        .with_context(|| format!("there is no kernel `{}`", args.kernel))?;
+    let (entry, number) = super::named_kernel(&args.kernel)?;
     let size = args.n.map_or(entry.sizes[1], |n| n as usize);
-    let kernel = Arc::new(optimize(&front::kernel(entry.def, &[], &[])?));
-    let inputs = (entry.inputs)(size, &mut Random::new(seed(size)));
+    let kernel = Arc::new(optimize(&front::kernel(entry.kernels()[number], &[], &[])?));
     let mut candidates = match args.gpu {
         true => on_gpu(&kernel)?,
         false => on_cpu(&kernel, &args.layout)?,
     };
-    let right = check(entry, &kernel, &inputs, &candidates, args.threads)?;
-    let held = slots(&inputs)?;
+    let subject = Subject::new(entry, number, size, args.threads)?;
+    let right = subject.check(&candidates)?;
+    let (step, held) = subject.first()?;
     for _ in 0..args.repetitions {
         for candidate in &mut candidates {
-            let seconds = time(&kernel, &*candidate.version, &held, args.threads)?;
+            let seconds = time(&kernel, &*candidate.version, &step, &held, args.threads)?;
             candidate.seconds.push(seconds);
         }
     }
@@ -110,11 +111,14 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     for candidate in &mut candidates {
         candidate.seconds.sort_by(f64::total_cmp);
     }
-    let timed = timed(entry, size, head, &candidates);
+    // The operations of a program are those of all its calls.
+    let operations = (!entry.is_program()).then(|| (entry.operations)(size));
+    let timed = timed(operations, head, &candidates);
     if args.json {
         println!("{}", serde_json::to_string_pretty(&timed)?);
     } else {
-        print(entry, size, head, &timed, &candidates);
+        println!("{} at {size}: {}", args.kernel, entry.about);
+        print(head, &timed, &candidates);
     }
     Ok(if right { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -172,33 +176,89 @@ fn on_gpu(kernel: &Arc<Kernel>) -> anyhow::Result<Vec<Candidate>> {
     space.into_iter().map(candidate).collect()
 }
 
-/// Whether every layout computes the reference.
-fn check(
-    entry: &Entry,
-    kernel: &Arc<Kernel>,
-    inputs: &[Input],
-    candidates: &[Candidate],
+/// The kernel in question within its benchmark.
+struct Subject {
+    entry: &'static Entry,
+    /// Its number in the entry.
+    number: usize,
+    size: usize,
     threads: usize,
-) -> anyhow::Result<bool> {
-    let expected = (entry.reference)(inputs);
-    let mut right = true;
-    for candidate in candidates {
-        let held = slots(inputs)?;
-        time(kernel, &*candidate.version, &held, threads)?;
-        for output in &expected {
-            let Arg::Buffer { slot, .. } = &held[output.param] else { continue };
-            let found: Vec<f64> = match &inputs[output.param] {
-                Input::F32(_) => slot.read::<f32>().iter().map(|&v| f64::from(v)).collect(),
-                Input::U32(_) => slot.read::<u32>().iter().map(|&v| f64::from(v)).collect(),
-                Input::Scalar(_) => continue,
-            };
-            if let Some(wrong) = entry.tolerance.judge(&output.values, found.into_iter()) {
-                right = false;
-                eprintln!("{}: wrong result: {wrong:?}", candidate.layout);
+    inputs: Vec<Input>,
+    /// Every kernel of the entry, and what runs those that are not in question.
+    kernels: Vec<(Arc<Kernel>, Arc<dyn Version>)>,
+}
+
+impl Subject {
+    fn new(
+        entry: &'static Entry,
+        number: usize,
+        size: usize,
+        threads: usize,
+    ) -> anyhow::Result<Subject> {
+        let executor = WasmExecutor::new()?;
+        let kernel = |def: &&'static Def| -> anyhow::Result<(Arc<Kernel>, Arc<dyn Version>)> {
+            let kernel = Arc::new(optimize(&front::kernel(def, &[], &[])?));
+            let version: Arc<dyn Version> = executor.compile(&kernel)?;
+            Ok((kernel, version))
+        };
+        let kernels = entry.kernels().iter().map(kernel).collect::<Result<_, _>>()?;
+        let inputs = (entry.inputs)(size, &mut Random::new(seed(size)));
+        Ok(Subject { entry, number, size, threads, inputs, kernels })
+    }
+
+    /// The first call of the kernel, on what the calls before it have left.
+    fn first(&self) -> anyhow::Result<(Step, Vec<Arg>)> {
+        let all = slots(&self.inputs)?;
+        for step in self.entry.steps(self.size, all.len()) {
+            let args = chosen(&step, &all);
+            let at = self.entry.kernel_of(&step);
+            if at == self.number {
+                return Ok((step, args));
+            }
+            let (kernel, version) = &self.kernels[at];
+            time(kernel, &**version, &step, &args, self.threads)?;
+        }
+        bail!("`{}` at {} does not call it", self.entry.name, self.size)
+    }
+
+    /// Whether with every layout the benchmark computes its reference.
+    fn check(&self, candidates: &[Candidate]) -> anyhow::Result<bool> {
+        let expected = (self.entry.reference)(&self.inputs);
+        let mut right = true;
+        for candidate in candidates {
+            let all = slots(&self.inputs)?;
+            for step in self.entry.steps(self.size, all.len()) {
+                let at = self.entry.kernel_of(&step);
+                let (kernel, usual) = &self.kernels[at];
+                let version = if at == self.number { &candidate.version } else { usual };
+                time(kernel, &**version, &step, &chosen(&step, &all), self.threads)?;
+            }
+            for output in &expected {
+                let Arg::Buffer { slot, .. } = &all[output.param] else { continue };
+                let found: Vec<f64> = match &self.inputs[output.param] {
+                    Input::F32(_) => slot.read::<f32>().iter().map(|&v| f64::from(v)).collect(),
+                    Input::U32(_) => slot.read::<u32>().iter().map(|&v| f64::from(v)).collect(),
+                    Input::I32(_) => slot.read::<i32>().iter().map(|&v| f64::from(v)).collect(),
+                    Input::Scalar(_) => continue,
+                };
+                let wrong = self.entry.tolerance.judge(&output.values, found.into_iter());
+                if let Some(wrong) = wrong {
+                    right = false;
+                    eprintln!("{}: wrong result: {wrong:?}", candidate.layout);
+                }
             }
         }
+        Ok(right)
     }
-    Ok(right)
+}
+
+/// A step's arguments, of all those of its benchmark.
+fn chosen(step: &Step, all: &[Arg]) -> Vec<Arg> {
+    let of = |passed: &Passed| match *passed {
+        Passed::Own(c) => Arg::Scalar(c),
+        Passed::Shared(at) => all[at].clone(),
+    };
+    step.args.iter().map(of).collect()
 }
 
 fn slots(inputs: &[Input]) -> anyhow::Result<Vec<Arg>> {
@@ -211,6 +271,7 @@ fn slots(inputs: &[Input]) -> anyhow::Result<Vec<Arg>> {
         Input::Scalar(c) => Ok(Arg::Scalar(*c)),
         Input::F32(v) => filled(v.iter().map(|v| v.to_bits()).collect()),
         Input::U32(v) => filled(v.clone()),
+        Input::I32(v) => filled(v.iter().map(|v| v.cast_unsigned()).collect()),
     };
     inputs.iter().map(arg).collect()
 }
@@ -219,18 +280,18 @@ fn slots(inputs: &[Input]) -> anyhow::Result<Vec<Arg>> {
 fn time(
     kernel: &Kernel,
     version: &dyn Version,
+    step: &Step,
     args: &[Arg],
     threads: usize,
 ) -> anyhow::Result<f64> {
     let mut claim = claim_args(kernel, args);
-    let grid = default_grid(kernel, args);
+    let grid = step.grid.unwrap_or_else(|| default_grid(kernel, args));
     let mut call = Call { args, grid, threads, deadline: None, claim: &mut claim };
     Ok(version.run(&mut call)?.kernel.as_secs_f64())
 }
 
 fn timed<'c>(
-    entry: &Entry,
-    size: usize,
+    operations: Option<f64>,
     head: &'c str,
     candidates: &'c [Candidate],
 ) -> Vec<Timed<'c>> {
@@ -240,7 +301,7 @@ fn timed<'c>(
         layout: columns(head).zip(columns(&candidate.layout)).collect(),
         compile_s: candidate.compile_s,
         median_s: median(candidate),
-        operations_per_s: (entry.operations)(size) / median(candidate),
+        operations_per_s: operations.map(|operations| operations / median(candidate)),
         speedup: default / median(candidate),
     };
     candidates.iter().map(one).collect()
@@ -251,16 +312,16 @@ fn columns(line: &str) -> impl Iterator<Item = &str> {
     line.split("  ").map(str::trim).filter(|column| !column.is_empty())
 }
 
-fn print(entry: &Entry, size: usize, head: &str, timed: &[Timed<'_>], candidates: &[Candidate]) {
-    println!("{} at {size}: {}", entry.name, entry.about);
+fn print(head: &str, timed: &[Timed<'_>], candidates: &[Candidate]) {
     println!("{head}  compile ms   median ms   Gop/s   default / this");
     for (candidate, timed) in candidates.iter().zip(timed) {
+        let rate = timed.operations_per_s.map(|rate| format!("{:.2}", rate / 1e9));
         println!(
-            "{}  {:>10.2}  {:>10.4}  {:>6.2}   {:>14.2}",
+            "{}  {:>10.2}  {:>10.4}  {:>6}   {:>14.2}",
             candidate.layout,
             timed.compile_s * 1e3,
             timed.median_s * 1e3,
-            timed.operations_per_s / 1e9,
+            rate.as_deref().unwrap_or("–"),
             timed.speedup,
         );
     }

@@ -311,10 +311,15 @@ impl Contest<'_> {
             }
             case.round_trip(|call| call)?;
         }
-        let settled = case.call().explain()?;
+        let settled = case.explain()?;
+        let calls = settled.len();
         // A trial is no choice: where it is not on trial, it runs on the other.
-        let is_trial = settled.why == Why::Explore;
-        Ok(if is_trial { case.round_trip(|call| call)?.0.device } else { settled.chosen })
+        let is_trial = settled.iter().any(|call| call.why == Why::Explore);
+        let on_gpu = match is_trial {
+            true => case.round_trip(|call| call)?.0.on_gpu,
+            false => settled.iter().filter(|call| call.chosen == Device::Gpu).count(),
+        };
+        Ok(runner::most(on_gpu, calls))
     }
 
     /// What there is to know of each side: start of a process, smallest call, version. `ours` starts a

@@ -48,6 +48,7 @@ impl fmt::Display for Request<'_> {
                     Input::Scalar(c) => write!(f, " u32={}", c.bits),
                     Input::F32(v) => write!(f, " f32[{}]", v.len()),
                     Input::U32(v) => write!(f, " u32[{}]", v.len()),
+                    Input::I32(v) => write!(f, " i32[{}]", v.len()),
                 })
             }
             Request::Time(count) => write!(f, "time {count}"),

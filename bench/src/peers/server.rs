@@ -245,6 +245,7 @@ fn read_result(path: &Path, input: &Input) -> Result<Input, Fault> {
     Ok(match input {
         Input::F32(_) => Input::F32(words.map(f32::from_le_bytes).collect()),
         Input::U32(_) => Input::U32(words.map(u32::from_le_bytes).collect()),
+        Input::I32(_) => Input::I32(words.map(i32::from_le_bytes).collect()),
         Input::Scalar(_) => input.clone(),
     })
 }
@@ -256,6 +257,7 @@ pub(crate) fn write_inputs(folder: &Path, inputs: &[Input]) -> std::io::Result<(
             Input::Scalar(_) => continue,
             Input::F32(v) => Box::new(v.iter().map(|x| x.to_bits())),
             Input::U32(v) => Box::new(v.iter().copied()),
+            Input::I32(v) => Box::new(v.iter().map(|x| x.cast_unsigned())),
         };
         let bytes: Vec<u8> = words.flat_map(u32::to_le_bytes).collect();
         std::fs::write(folder.join(at.to_string()), bytes)?;

@@ -372,6 +372,7 @@ pub(crate) mod tests {
             wrong: None,
             bytes_copied: 12 * n,
             repetitions: 5,
+            program: None,
         }
     }
 

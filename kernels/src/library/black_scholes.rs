@@ -1,7 +1,7 @@
 //! Black–Scholes prices of European options: transcendental functions over five streams. The normal
 //! distribution is Abramowitz and Stegun's 26.2.17 (absolute error below 7.5e-8).
 
-use super::entry::{Entry, Expected, Input, Tolerance, poison, uniform};
+use super::entry::{Code, Entry, Expected, Input, Tolerance, poison, uniform};
 use crate::{Id, kernel};
 
 /// The cumulative normal distribution.
@@ -53,7 +53,8 @@ fn normal_f64(x: f64) -> f64 {
 pub(super) const ENTRY: Entry = Entry {
     name: "black_scholes",
     about: "prices of European options",
-    def: black_scholes::DEF,
+    tags: &["map", "transcendental"],
+    code: Code::Kernel(black_scholes::DEF),
     unit: "options",
     sizes: [1 << 12, 1 << 17, 1 << 22],
     inputs: |n, rng| {

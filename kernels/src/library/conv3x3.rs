@@ -1,6 +1,6 @@
 //! A 3 × 3 convolution with borders clamped: what image filters are made of.
 
-use super::entry::{Entry, Expected, Input, Tolerance, poison, uniform};
+use super::entry::{Code, Entry, Expected, Input, Tolerance, poison, uniform};
 use crate::{Id, kernel};
 
 /// Convolves an image with nine weights; outside lies the nearest pixel.
@@ -20,7 +20,8 @@ pub fn conv3x3(id: Id, w: usize, h: usize, weights: &[f32], x: &[f32], y: &mut [
 pub(super) const ENTRY: Entry = Entry {
     name: "conv3x3",
     about: "3 × 3 convolution of a square image",
-    def: conv3x3::DEF,
+    tags: &["stencil", "image"],
+    code: Code::Kernel(conv3x3::DEF),
     unit: "rows and columns",
     sizes: [64, 512, 4096],
     inputs: |n, rng| {

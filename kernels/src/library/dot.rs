@@ -1,6 +1,6 @@
 //! `Σ x·y`: a reduction over two streams.
 
-use super::entry::{Entry, Expected, Input, Tolerance, poison, uniform};
+use super::entry::{Code, Entry, Expected, Input, Tolerance, poison, uniform};
 use crate::{Id, kernel};
 
 /// The dot product.
@@ -12,7 +12,8 @@ pub fn dot(id: Id, x: &[f32], y: &[f32]) -> f32 {
 pub(super) const ENTRY: Entry = Entry {
     name: "dot",
     about: "sum of x y",
-    def: dot::DEF,
+    tags: &["reduction", "bandwidth"],
+    code: Code::Kernel(dot::DEF),
     unit: "elements",
     sizes: [1 << 12, 1 << 18, 1 << 24],
     inputs: |n, rng| {

@@ -1,19 +1,22 @@
 //! What the library says of a kernel.
 
 use crate::interp::Data;
-use crate::ir::Const;
-use crate::lang::Def;
+use crate::ir::{Const, Type};
 use crate::random::Random;
 
-/// A kernel of the library.
+pub use super::program::Code;
+
+/// A benchmark of the library: a kernel, or a program of several.
 #[derive(Clone, Copy, Debug)]
 pub struct Entry {
-    /// The kernel's name.
+    /// Its name; that of the kernel, where it is one.
     pub name: &'static str,
     /// What it computes, in a line.
     pub about: &'static str,
-    /// Its definition.
-    pub def: &'static Def,
+    /// What kind of work it is, in words of `crossover bench --only`.
+    pub tags: &'static [&'static str],
+    /// What it runs.
+    pub code: Code,
     /// What `size` means: `elements`, `rows and columns`, …
     pub unit: &'static str,
     /// Sizes: resident in the cache, medium, beyond the last-level cache where the kernel's cost
@@ -38,6 +41,8 @@ pub enum Input {
     F32(Vec<f32>),
     /// A buffer of `u32`.
     U32(Vec<u32>),
+    /// A buffer of `i32`.
+    I32(Vec<i32>),
 }
 
 /// What an output has to hold.
@@ -97,7 +102,7 @@ impl Input {
     pub fn f32(&self) -> &[f32] {
         match self {
             Input::F32(v) => v,
-            Input::Scalar(_) | Input::U32(_) => &[],
+            Input::Scalar(_) | Input::U32(_) | Input::I32(_) => &[],
         }
     }
 
@@ -105,7 +110,15 @@ impl Input {
     pub fn u32(&self) -> &[u32] {
         match self {
             Input::U32(v) => v,
-            Input::Scalar(_) | Input::F32(_) => &[],
+            Input::Scalar(_) | Input::F32(_) | Input::I32(_) => &[],
+        }
+    }
+
+    /// The elements as `i32`; empty for other types.
+    pub fn i32(&self) -> &[i32] {
+        match self {
+            Input::I32(v) => v,
+            Input::Scalar(_) | Input::F32(_) | Input::U32(_) => &[],
         }
     }
 
@@ -113,7 +126,7 @@ impl Input {
     pub fn scalar(&self) -> f64 {
         match self {
             Input::Scalar(c) => c.to_f64(),
-            Input::F32(_) | Input::U32(_) => 0.0,
+            Input::F32(_) | Input::U32(_) | Input::I32(_) => 0.0,
         }
     }
 
@@ -123,6 +136,28 @@ impl Input {
             Input::Scalar(_) => f64::NAN,
             Input::F32(v) => v.get(at).map_or(f64::NAN, |&x| f64::from(x)),
             Input::U32(v) => v.get(at).map_or(f64::NAN, |&x| f64::from(x)),
+            Input::I32(v) => v.get(at).map_or(f64::NAN, |&x| f64::from(x)),
+        }
+    }
+
+    /// How many elements; 0 for a scalar.
+    #[expect(clippy::len_without_is_empty, reason = "a scalar is neither")]
+    pub fn len(&self) -> usize {
+        match self {
+            Input::Scalar(_) => 0,
+            Input::F32(v) => v.len(),
+            Input::U32(v) => v.len(),
+            Input::I32(v) => v.len(),
+        }
+    }
+
+    /// The type of the scalar or the elements.
+    pub fn element(&self) -> Type {
+        match self {
+            Input::Scalar(c) => c.ty,
+            Input::F32(_) => Type::F32,
+            Input::U32(_) => Type::U32,
+            Input::I32(_) => Type::I32,
         }
     }
 
@@ -132,6 +167,7 @@ impl Input {
             Input::Scalar(c) => Data::Scalar(*c),
             Input::F32(v) => Data::Narrow(v.iter().map(|x| x.to_bits()).collect()),
             Input::U32(v) => Data::Narrow(v.clone()),
+            Input::I32(v) => Data::Narrow(v.iter().map(|x| x.cast_unsigned()).collect()),
         }
     }
 }
@@ -145,4 +181,14 @@ pub(super) fn uniform(rng: &mut Random, n: usize, low: f32, high: f32) -> Vec<f3
 /// An output of `n` elements that holds garbage.
 pub(super) fn poison(n: usize) -> Vec<f32> {
     vec![f32::from_bits(0x7fc0_dead); n]
+}
+
+/// An output of `n` whole numbers that holds garbage.
+pub(super) fn poison_u32(n: usize) -> Vec<u32> {
+    vec![0xdead_beef; n]
+}
+
+/// A size or a count, as an argument.
+pub(super) fn number(n: usize) -> Input {
+    Input::Scalar((n as u32).into())
 }

@@ -1,6 +1,6 @@
 //! `Σ x` of each workgroup: a tree of sums in shared memory, with a barrier at each level.
 
-use super::entry::{Entry, Expected, Input, Tolerance, poison, uniform};
+use super::entry::{Code, Entry, Expected, Input, Tolerance, poison, uniform};
 use crate::{Id, kernel};
 
 /// Invocations of a workgroup, and elements that it sums.
@@ -33,7 +33,8 @@ pub fn group_sum(id: Id, x: &[f32], sums: &mut [f32]) {
 pub(super) const ENTRY: Entry = Entry {
     name: "group_sum",
     about: "sum of each workgroup of 256, through shared memory",
-    def: group_sum::DEF,
+    tags: &["reduction", "barrier"],
+    code: Code::Kernel(group_sum::DEF),
     unit: "elements",
     sizes: [1 << 12, 1 << 18, 1 << 24],
     inputs: |n, rng| {

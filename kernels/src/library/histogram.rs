@@ -1,6 +1,6 @@
 //! Counts of values in 256 bins: atomics, and all invocations after the same few.
 
-use super::entry::{Entry, Expected, Input, Tolerance};
+use super::entry::{Code, Entry, Expected, Input, Tolerance};
 use crate::{Atomic, Id, kernel};
 
 /// Adds each element's lowest eight bits to its bin.
@@ -12,7 +12,8 @@ pub fn histogram(id: Id, x: &[u32], bins: &[Atomic<u32>]) {
 pub(super) const ENTRY: Entry = Entry {
     name: "histogram",
     about: "counts in 256 bins",
-    def: histogram::DEF,
+    tags: &["atomics"],
+    code: Code::Kernel(histogram::DEF),
     unit: "elements",
     sizes: [1 << 12, 1 << 18, 1 << 24],
     inputs: |n, rng| {

@@ -1,6 +1,6 @@
 //! One step of Jacobi's iteration for the Laplace equation: a five-point stencil, borders kept.
 
-use super::entry::{Entry, Expected, Input, Tolerance, poison, uniform};
+use super::entry::{Code, Entry, Expected, Input, Tolerance, poison, uniform};
 use crate::{Id, kernel};
 
 /// The mean of the four neighbours inside, the old value on the border.
@@ -17,7 +17,8 @@ pub fn jacobi(id: Id, w: usize, h: usize, x: &[f32], y: &mut [f32]) {
 pub(super) const ENTRY: Entry = Entry {
     name: "jacobi",
     about: "five-point stencil on a square grid",
-    def: jacobi::DEF,
+    tags: &["stencil", "bandwidth"],
+    code: Code::Kernel(jacobi::DEF),
     unit: "rows and columns",
     sizes: [64, 512, 4096],
     inputs: |n, rng| {

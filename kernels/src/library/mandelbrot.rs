@@ -1,7 +1,7 @@
 //! The Mandelbrot set: heavy arithmetic, no input, and loops that end at a different time for each
 //! point.
 
-use super::entry::{Entry, Expected, Input, Tolerance};
+use super::entry::{Code, Entry, Expected, Input, Tolerance};
 use crate::{Id, kernel};
 
 /// Passages of `z ← z² + c` until |z| > 2, at most `limit`, over [−2, 0.5] × [−1.25, 1.25].
@@ -31,7 +31,8 @@ const LIMIT: u32 = 256;
 pub(super) const ENTRY: Entry = Entry {
     name: "mandelbrot",
     about: "escape times of a square image, at most 256 passages",
-    def: mandelbrot::DEF,
+    tags: &["map", "compute", "divergent"],
+    code: Code::Kernel(mandelbrot::DEF),
     unit: "rows and columns",
     sizes: [64, 512, 2048],
     inputs: |n, _| {

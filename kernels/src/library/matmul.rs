@@ -1,6 +1,6 @@
 //! `C = A·B` of square matrices, written as the definition: n³ multiplications over n² numbers.
 
-use super::entry::{Entry, Expected, Input, Tolerance, poison, uniform};
+use super::entry::{Code, Entry, Expected, Input, Tolerance, poison, uniform};
 use crate::{Id, kernel};
 
 /// The product of two n × n matrices, row by row.
@@ -20,7 +20,8 @@ const ROWS_CHECKED: usize = 64;
 pub(super) const ENTRY: Entry = Entry {
     name: "matmul",
     about: "C = A B, n × n",
-    def: matmul::DEF,
+    tags: &["dense", "compute"],
+    code: Code::Kernel(matmul::DEF),
     unit: "rows and columns",
     sizes: [64, 384, 1792],
     inputs: |n, rng| {

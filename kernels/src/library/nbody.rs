@@ -1,6 +1,6 @@
 //! Gravity of n bodies on each other, all pairs: n² interactions over 4n numbers.
 
-use super::entry::{Entry, Expected, Input, Tolerance, poison, uniform};
+use super::entry::{Code, Entry, Expected, Input, Tolerance, poison, uniform};
 use crate::{Id, kernel};
 
 /// Accelerations of bodies at (x, y, z) with mass `m`, softened by `softening`².
@@ -46,7 +46,8 @@ const BODIES_CHECKED: usize = 512;
 pub(super) const ENTRY: Entry = Entry {
     name: "nbody",
     about: "gravity of n bodies, all pairs",
-    def: nbody::DEF,
+    tags: &["all-pairs", "compute"],
+    code: Code::Kernel(nbody::DEF),
     unit: "bodies",
     sizes: [512, 4096, 16384],
     inputs: |n, rng| {

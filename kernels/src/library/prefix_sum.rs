@@ -1,6 +1,6 @@
 //! All prefix sums: a scan, exact in integers.
 
-use super::entry::{Entry, Expected, Input, Tolerance};
+use super::entry::{Code, Entry, Expected, Input, Tolerance};
 use crate::{Id, kernel};
 
 /// Element i of the result is the sum of elements 0 to i, wrapping.
@@ -12,7 +12,8 @@ pub fn prefix_sum(id: Id, x: &[u32]) -> u32 {
 pub(super) const ENTRY: Entry = Entry {
     name: "prefix_sum",
     about: "inclusive scan of x",
-    def: prefix_sum::DEF,
+    tags: &["scan", "bandwidth"],
+    code: Code::Kernel(prefix_sum::DEF),
     unit: "elements",
     sizes: [1 << 12, 1 << 18, 1 << 24],
     inputs: |n, rng| {

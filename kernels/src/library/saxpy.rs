@@ -1,6 +1,6 @@
 //! `y ← a·x + y`: two loads and a store for two operations, the plainest streaming kernel.
 
-use super::entry::{Entry, Expected, Input, Tolerance, uniform};
+use super::entry::{Code, Entry, Expected, Input, Tolerance, uniform};
 use crate::{Id, kernel};
 
 /// Adds `a` times `x` to `y`.
@@ -14,7 +14,8 @@ pub fn saxpy(id: Id, a: f32, x: &[f32], y: &mut [f32]) {
 pub(super) const ENTRY: Entry = Entry {
     name: "saxpy",
     about: "y = a x + y",
-    def: saxpy::DEF,
+    tags: &["stream", "bandwidth"],
+    code: Code::Kernel(saxpy::DEF),
     unit: "elements",
     sizes: [1 << 12, 1 << 18, 1 << 24],
     inputs: |n, rng| {

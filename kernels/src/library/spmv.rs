@@ -1,6 +1,6 @@
 //! A sparse matrix times a vector, rows compressed (CSR): gathers, and rows of different lengths.
 
-use super::entry::{Entry, Expected, Input, Tolerance, poison, uniform};
+use super::entry::{Code, Entry, Expected, Input, Tolerance, poison, uniform};
 use crate::{Id, kernel};
 
 /// `y = A x` with row i's entries at `starts[i]..starts[i + 1]`.
@@ -21,7 +21,8 @@ const ENTRIES: u32 = 16;
 pub(super) const ENTRY: Entry = Entry {
     name: "spmv",
     about: "sparse matrix (CSR) times vector",
-    def: spmv::DEF,
+    tags: &["sparse", "gather"],
+    code: Code::Kernel(spmv::DEF),
     unit: "rows",
     sizes: [1 << 10, 1 << 14, 1 << 19],
     inputs: |n, rng| {

@@ -1,6 +1,6 @@
 //! `Σ x`: the plainest reduction, one load for one operation.
 
-use super::entry::{Entry, Expected, Input, Tolerance, poison, uniform};
+use super::entry::{Code, Entry, Expected, Input, Tolerance, poison, uniform};
 use crate::{Id, kernel};
 
 /// The sum of all elements.
@@ -12,7 +12,8 @@ pub fn sum(id: Id, x: &[f32]) -> f32 {
 pub(super) const ENTRY: Entry = Entry {
     name: "sum",
     about: "sum of x",
-    def: sum::DEF,
+    tags: &["reduction", "bandwidth"],
+    code: Code::Kernel(sum::DEF),
     unit: "elements",
     sizes: [1 << 12, 1 << 18, 1 << 24],
     inputs: |n, rng| vec![Input::F32(uniform(rng, n, 0.0, 1.0)), Input::F32(poison(1))],

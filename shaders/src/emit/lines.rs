@@ -92,15 +92,15 @@ mod tests {
     /// The text of every standard kernel is held against its module, and names lines of its file.
     #[test]
     fn standard_kernels_know_their_lines() {
-        for entry in library::ALL {
-            let kernel = passes::optimize(&front::kernel(entry.def, &[], &[]).expect("typed"));
+        for def in library::kernels() {
+            let kernel = passes::optimize(&front::kernel(def, &[], &[]).expect("typed"));
             let caps = Capabilities::everything();
             let shader = emit(&kernel, &caps, &Schedule::of(&kernel, &caps)).expect("it is legal");
             let lines = shader.lines();
             let known = lines.iter().flatten().count();
-            assert!(known > 0, "{}: {}", entry.name, shader.wgsl);
+            assert!(known > 0, "{}: {}", def.name, shader.wgsl);
             let file = &kernel.files[0];
-            assert!(file.ends_with(&format!("{}.rs", entry.name)), "{file}");
+            assert!(file.contains("/library/"), "{file}");
         }
     }
 }

@@ -167,14 +167,5 @@ pub(crate) fn assert_equal(version: &GpuVersion, got: &[Data], expected: &[Data]
 
 /// The grid that a kernel's own extents give.
 pub(crate) fn grid(kernel: &Kernel, data: &[Data]) -> [u32; 3] {
-    let mut grid = [1; 3];
-    for (extent, size) in kernel.grid.iter().zip(&mut grid) {
-        *size = match *extent {
-            Extent::Len(param) => data[param.index()].len() as u32,
-            Extent::Scalar(param) => bits(&data[param.index()])[0] as u32,
-            Extent::Fixed(size) => size,
-            Extent::Given => 1,
-        };
-    }
-    grid
+    interp::default_grid(kernel, data)
 }

@@ -10,7 +10,7 @@ pub(super) fn print(report: &Report) {
     let baselines = report.baselines();
     let names: String = baselines.iter().map(|b| format!("{:>9} ", b.name())).collect();
     println!(
-        "{:<14} {:<7} {:>9} {:>9} {names}{:>19} {:>6} {:>6} {:>7}  checked",
+        "{:<16} {:<7} {:>9} {:>9} {names}{:>19} {:>6} {:>6} {:>7}  checked",
         "kernel", "size", "wasm", "gpu", "predicted wasm|gpu", "placed", "oracle", "regret"
     );
     for row in &report.rows {
@@ -23,7 +23,9 @@ pub(super) fn print(report: &Report) {
 
 fn line(row: &Row, baselines: &[Baseline]) -> String {
     let time = |t: Option<f64>| t.map_or("–".to_owned(), show_seconds);
-    let placed = if row.chosen == row.chosen_first {
+    let placed = if let Some(program) = &row.program {
+        program.shown()
+    } else if row.chosen == row.chosen_first {
         row.chosen.name().to_owned()
     } else {
         format!("{}→{}", row.chosen_first, row.chosen)
@@ -31,7 +33,7 @@ fn line(row: &Row, baselines: &[Baseline]) -> String {
     let times: String =
         baselines.iter().map(|b| format!("{:>9} ", time(row.baseline(*b)))).collect();
     format!(
-        "{:<14} {:<7} {:>9} {:>9} {times}{:>9} {:>9} {placed:>7} \
+        "{:<16} {:<7} {:>9} {:>9} {times}{:>9} {:>9} {placed:>7} \
          {:>6} {:>7}  {}",
         row.kernel,
         row.size,
@@ -55,15 +57,15 @@ fn print_against(report: &Report) {
         "\nWASM (and the GPU, against raw wgpu): the baseline's time over ours, so above 1 we are faster"
     );
     let names: String = baselines.iter().map(|b| format!(" {:>9}", b.name())).collect();
-    println!("{:<14} {:<7}{names}", "kernel", "size");
+    println!("{:<16} {:<7}{names}", "kernel", "size");
     let ratio = |r: Option<f64>| r.map_or("–".to_owned(), |r| format!("{r:.2}"));
     for row in &report.rows {
         let cells = baselines.iter().map(|b| format!(" {:>9}", ratio(row.speedup(*b))));
-        println!("{:<14} {:<7}{}", row.kernel, row.size, cells.collect::<String>());
+        println!("{:<16} {:<7}{}", row.kernel, row.size, cells.collect::<String>());
     }
     let line = |name: &str, cell: &dyn Fn(&Against) -> String| {
         let cells = report.summary.against.iter().map(|against| format!(" {:>9}", cell(against)));
-        println!("{name:<22}{}", cells.collect::<String>());
+        println!("{name:<24}{}", cells.collect::<String>());
     };
     line("geometric mean", &|against| format!("{:.2}", against.speedup_geo));
     line("faster|slower", &|against| format!("{}|{}", against.wins, against.losses));
@@ -96,10 +98,10 @@ fn print_ablation(effects: &[Ablation]) {
     println!("\ntime without an optimisation over time with all, = where the kernel is the same");
     let lines = Ablation::lines(effects);
     let names: String = lines[0].iter().map(|e| format!("{:>10}", e.optimisation)).collect();
-    println!("{:<14} {:<7} {:<4}{names}", "kernel", "size", "on");
+    println!("{:<16} {:<7} {:<4}{names}", "kernel", "size", "on");
     for line in lines {
         let cells: String = line.iter().map(|effect| format!("{:>10}", effect.shown())).collect();
-        println!("{:<14} {:<7} {:<4}{cells}", line[0].kernel, line[0].size, line[0].device.name());
+        println!("{:<16} {:<7} {:<4}{cells}", line[0].kernel, line[0].size, line[0].device.name());
     }
 }
 

@@ -104,16 +104,29 @@ pub(super) fn table(kernels: &[Vec<&Row>], baselines: &[Baseline]) -> String {
 
 /// A row's cells, in the order of the columns.
 fn cells(row: &Row, columns: &[(&str, bool)], baselines: &[Baseline], notes: &mut Notes) -> String {
-    let unpredicted = Some("no prediction: the call could not be priced there");
+    let unpredicted = Some(match row.program {
+        Some(_) => "no prediction: each of its calls is priced on its own",
+        None => "no prediction: the call could not be priced there",
+    });
     let one_sided = Some("one side was not measured");
     let (wasm_why, gpu_why) = (row.wasm_why.as_deref(), row.gpu_why.as_deref());
     let unit = escape(&row.unit);
-    let chosen = format!(
-        r#"<abbr title="{}">{}</abbr><small>first {}</small>"#,
-        escape(&row.why),
-        device(row.chosen),
-        device(row.chosen_first)
-    );
+    let chosen = match &row.program {
+        Some(program) => format!(
+            r#"<abbr title="{} calls of {}, {} of them on the GPU">{}</abbr><small>{}</small>"#,
+            program.calls,
+            escape(&program.kernels.join(", ")),
+            program.on_gpu,
+            program.shown(),
+            program.placed_s.map_or(String::new(), seconds)
+        ),
+        None => format!(
+            r#"<abbr title="{}">{}</abbr><small>first {}</small>"#,
+            escape(&row.why),
+            device(row.chosen),
+            device(row.chosen_first)
+        ),
+    };
     let on_device = row
         .gpu_run_s
         .map_or(String::new(), |time| format!("<small>kernel {}</small>", seconds(time)));
