@@ -42,7 +42,7 @@ def arguments(words, inputs):
         if scalar := re.fullmatch(r"(f32|u32)=(\S+)", word):
             number = float if scalar[1] == "f32" else int
             result.append(number(scalar[2]))
-        elif buffer := re.fullmatch(r"(f32|u32)\[(\d+)\]", word):
+        elif buffer := re.fullmatch(r"(f32|u32|i32)\[(\d+)\]", word):
             array = numpy.fromfile(inputs / str(at), dtype=TYPES[buffer[1]])
             if len(array) != int(buffer[2]):
                 raise ValueError(f"argument {at} has {len(array)} elements instead of {buffer[2]}")
