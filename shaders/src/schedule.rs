@@ -10,10 +10,10 @@ use crate::legality::Capabilities;
 use crate::single_pass;
 
 /// Consecutive elements of a scan that one invocation combines: few, which are registers, so that neighbours read
-/// beside each other; or many, so that a workgroup of few invocations has as many elements between barriers.
-pub(crate) const SCAN_ELEMENTS: [u32; 2] = [4, 32];
-/// Invocations of a scan's workgroup where barriers are dear: llvmpipe takes 3.5 times as long for workgroups of
-/// 256 × 4 elements as for those of 32 × 32, SwiftShader 8 times (2026-11, 2^18 elements).
+/// beside each other; or more, so that a workgroup of few invocations has as many elements between barriers.
+/// Drivers write the loop over them out: with 32, llvmpipe compiled kernels of a dozen values for ten seconds.
+pub(crate) const SCAN_ELEMENTS: [u32; 2] = [4, 8];
+/// Invocations of a scan's workgroup where barriers are dear, as on software adapters.
 const SCAN_INVOCATIONS_SOFTWARE: u32 = 32;
 
 /// Passages that are staged at a time along one axis, where all of a group load the same, and along two; the
@@ -51,15 +51,26 @@ pub struct Schedule {
     pub windows: bool,
 }
 
+/// Values of a kernel that is repeated for each of many elements: what is written out as often has to be
+/// small.
+const BRIEF_VALUES: usize = 16;
+
+fn is_brief(kernel: &Kernel) -> bool {
+    let is_straight = |stmt: &Stmt| stmt.blocks().into_iter().flatten().next().is_none();
+    let entry = &kernel.entry;
+    entry.values.len() <= BRIEF_VALUES && entry.body.iter().all(is_straight)
+}
+
 impl Schedule {
     /// The schedule of a kernel when nothing better is known.
     pub fn of(kernel: &Kernel, caps: &Capabilities) -> Schedule {
         let invocations = caps.workgroup_invocations_max.clamp(1, 256);
         let invocations = 1 << invocations.ilog2();
         let scan = kernel.collective.is_some_and(|c| c.kind == CollectiveKind::Scan);
+        let is_in_loop = caps.is_software && is_brief(kernel);
         let workgroup = if let Some(size) = kernel.workgroup {
             size
-        } else if scan && caps.is_software {
+        } else if scan && is_in_loop {
             [invocations.min(SCAN_INVOCATIONS_SOFTWARE), 1, 1]
         } else if kernel.axes() == 1 {
             [invocations, 1, 1]
@@ -68,7 +79,7 @@ impl Schedule {
             let x = invocations.min(64);
             [x, invocations / x, 1]
         };
-        let elements = if scan { SCAN_ELEMENTS[usize::from(caps.is_software)] } else { 1 };
+        let elements = if scan { SCAN_ELEMENTS[usize::from(is_in_loop)] } else { 1 };
         Schedule {
             workgroup,
             elements,
