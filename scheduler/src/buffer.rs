@@ -314,6 +314,12 @@ impl<T: Element> Buffer<T> {
     /// # Errors
     /// [`Error::Memory`] when the newest content was on a device that is gone.
     pub fn read(&self) -> Result<ReadSlice<'_, T>, Error> {
+        self.look()
+    }
+
+    /// The same for as long as wanted: the claim that the slice holds keeps writers away, and the memory alive,
+    /// with the buffer or without it.
+    pub(crate) fn look<'b>(&self) -> Result<ReadSlice<'b, T>, Error> {
         let guard = self.storage.slot.read::<T>();
         guard.claim().wait();
         self.storage.slot.settle(guard.claim())?;

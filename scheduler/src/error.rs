@@ -25,6 +25,20 @@ pub enum Error {
         /// The length of the buffer.
         length: usize,
     },
+    /// The shape of an array does not fit what it is to be laid over.
+    #[error("an array of shape {shape:?} over {length} elements")]
+    Shape {
+        /// The shape.
+        shape: Vec<usize>,
+        /// The elements there are.
+        length: usize,
+    },
+    /// An array has nulls, and kernels know none.
+    #[error("an array with nulls ({count} of them): put values in their place first")]
+    Nulls {
+        /// How many.
+        count: usize,
+    },
     /// The call was forced to a GPU, and there is none.
     #[error("kernel `{kernel}` was sent to the GPU, but there is none: {why}")]
     NoGpu {

@@ -37,6 +37,7 @@
 // `#[kernel]` names its paths from `::crossover`, here as everywhere.
 extern crate self as crossover;
 
+mod arrays;
 mod backends;
 mod buffer;
 mod bus;

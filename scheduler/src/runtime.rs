@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use crossover_kernels::error::RunError;
@@ -15,6 +15,7 @@ use crossover_ml::{CostModel, Ensemble};
 use crossover_shaders::{Gpu, GpuError};
 use crossover_wasm::Workers;
 
+use crate::arrays::Taken;
 use crate::backends::{Backends, CpuBackend, OpenGpu};
 use crate::buffer::{Buffer, Element};
 use crate::calibration::Calibration;
@@ -104,6 +105,7 @@ pub(crate) struct Inner {
     /// What is known of the machine without a GPU.
     bare: ArcSwap<Calibration>,
     pub(crate) ledger: Arc<Ledger>,
+    pub(crate) taken: Taken,
     pub(crate) deadline: Duration,
     /// The calls that the CPU has under way: their predicted nanoseconds, and above [`LOAD_COUNT`] their
     /// number, so that one addition counts both. So with the GPUs' loads.
@@ -254,6 +256,7 @@ impl Builder {
             model_name: loaded.name,
             bare: ArcSwap::from_pointee(Calibration::assumed(threads, None, false)),
             ledger,
+            taken: Taken::default(),
             deadline: settings.deadline(),
             load: AtomicU64::new(0),
             context: Context::default(),
@@ -309,8 +312,10 @@ impl Runtime {
     /// # Errors
     /// [`Error::Memory`] when there is none.
     pub fn buffer_from<T: Element>(&self, elements: &[T]) -> Result<Buffer<T>, Error> {
+        let began = Instant::now();
         let mut buffer = Buffer::new(elements.len())?;
         buffer.write()?.copy_from_slice(elements);
+        self.inner.taken.count(size_of_val(elements), began);
         Ok(buffer)
     }
 
@@ -325,6 +330,11 @@ impl Runtime {
     /// The ledger of all calls.
     pub fn ledger(&self) -> &Ledger {
         &self.inner.ledger
+    }
+
+    /// What has been copied from slices and arrays into new buffers.
+    pub fn copied_in(&self) -> Copied {
+        self.inner.taken.copied()
     }
 
     /// What has been copied between host and GPU for a reason.
