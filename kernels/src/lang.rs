@@ -5,6 +5,7 @@ use std::ops::{
     Add, AddAssign, BitAnd, BitOr, BitXor, Div, DivAssign, Mul, MulAssign, Neg, Rem, Shl, Shr, Sub,
     SubAssign,
 };
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 
 use smallvec::SmallVec;
@@ -132,6 +133,41 @@ pub trait Host: Sized {
         consts: &[usize],
         args: Args<Self::Arg<'b>>,
     ) -> Self::Call<'b>;
+}
+
+/// Whoever is shared runs kernels as if it was not: `KERNEL::on(&shared)`.
+impl<H: Host> Host for Arc<H> {
+    type Buffer<T: Scalar> = H::Buffer<T>;
+    type Arg<'b>
+        = H::Arg<'b>
+    where
+        Self: 'b;
+    type Call<'b>
+        = H::Call<'b>
+    where
+        Self: 'b;
+
+    fn scalar<'b, T: Scalar>(&'b self, value: T) -> H::Arg<'b> {
+        H::scalar(self, value)
+    }
+
+    fn read<'b, T: Scalar>(&'b self, buffer: &'b H::Buffer<T>) -> H::Arg<'b> {
+        H::read(self, buffer)
+    }
+
+    fn write<'b, T: Scalar>(&'b self, buffer: &'b mut H::Buffer<T>) -> H::Arg<'b> {
+        H::write(self, buffer)
+    }
+
+    fn call<'b>(
+        &'b self,
+        def: &'static Def,
+        types: &[Type],
+        consts: &[usize],
+        args: Args<H::Arg<'b>>,
+    ) -> H::Call<'b> {
+        H::call(self, def, types, consts, args)
+    }
 }
 
 /// A scalar Rust type that kernels know.

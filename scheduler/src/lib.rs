@@ -27,6 +27,9 @@
 //! is one call, run now, or submitted for a [`Ticket`]. A library says nothing by itself: no output,
 //! no global state, no environment variable is read unless asked ([`Runtime::from_env`]).
 //!
+//! The [`guide`] has chapters: from a loop to a kernel, bringing WGSL, reading a report, embedding, tuning, errors.
+//! The features `ndarray` and `arrow`, off by default, give buffers as arrays of these crates, and take them.
+//!
 //! Who installs a subscriber of [`tracing`](https://docs.rs/tracing) sees every call as a span `call` (kernel,
 //! device, threads, predicted time), each thread's part of it as a span `work`, compilations as spans
 //! `compile`, what was copied as events `copied` and what the GPU did as events `gpu`, both of which end when
@@ -54,6 +57,7 @@ mod featurize;
 mod feedback;
 mod footprint;
 mod gpus;
+pub mod guide;
 mod lane;
 mod learned;
 mod ledger;

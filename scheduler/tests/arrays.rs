@@ -11,7 +11,7 @@ use common::{cpu_only, with_gpu_memory};
 use crossover::{Device, Error, GpuMemory, Id, Reason, Runtime, kernel};
 use ndarray::{Array1, Array3, ArrayD, Axis, ShapeBuilder, arr0, s};
 
-/// Long enough for a loop of seconds to matter: each invocation is a chain of operations.
+/// Ends near two, in as much time as wanted.
 #[kernel]
 fn steps(id: Id, count: u32, y: &mut [f32]) {
     let mut v = y[id.x];

@@ -19,6 +19,9 @@ const DIFFERENTIAL: &[(&str, &str)] = &[
     ("crossover", "differential"),
 ];
 
+/// Features that are off by default, and tested.
+const FEATURES: &str = "crossover/arrow,crossover/ndarray";
+
 fn main() -> ExitCode {
     let command = std::env::args().nth(1).unwrap_or_default();
     let done = match command.as_str() {
@@ -41,7 +44,7 @@ fn main() -> ExitCode {
 fn test() -> anyhow::Result<()> {
     let torch = libtorch();
     adapter();
-    let mut arguments = vec!["test", "--workspace"];
+    let mut arguments = vec!["test", "--workspace", "--features", FEATURES];
     if !torch {
         arguments.extend(["--exclude", "crossover-torch"]);
     }
@@ -50,7 +53,9 @@ fn test() -> anyhow::Result<()> {
 
 fn differential() -> anyhow::Result<()> {
     for (package, test) in DIFFERENTIAL {
-        cargo(&["test", "--workspace", "--exclude", "crossover-torch", "--test", test])
+        // The same features as those of `test`, or everything is compiled again.
+        let chosen = ["--exclude", "crossover-torch", "--features", FEATURES, "--test", test];
+        cargo(&[&["test", "--workspace"], &chosen[..]].concat())
             .with_context(|| format!("differential tests of {package}"))?;
     }
     Ok(())

@@ -1,7 +1,7 @@
 //! Each library kernel as it would be written by hand in plain Rust over rayon.
 //!
 //! Inner loops are zips over slices, or have several accumulators, so that they vectorise. Where a
-//! call is too small to be worth waking another thread, rayon runs it where it is: see [`least`].
+//! call is too small to be worth waking another thread, rayon runs it where it is: see `least`.
 
 use crossover_kernels::library::Input;
 use rayon::prelude::*;
