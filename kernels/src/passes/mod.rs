@@ -11,6 +11,7 @@ pub mod dce;
 pub mod fission;
 pub mod fold;
 pub mod forward;
+mod grouped;
 pub mod hoist;
 pub mod inline;
 pub mod lower_math;

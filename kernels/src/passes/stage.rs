@@ -12,19 +12,14 @@
 //!
 //! for devices with workgroup memory, after blocked matrix products as in Volkov and Demmel, "Benchmarking GPUs
 //! to tune dense linear algebra", 2008. An index may depend on one axis of the group at most: then the group
-//! needs fewer elements than it has invocations and passages. Groups reach beyond the grid: there the last point
-//! is computed again, which changes nothing, since only kernels are taken that load nothing they store; so all
-//! invocations come to every barrier, and none is guarded. Beyond the end of the loop the last passage's elements
+//! needs fewer elements than it has invocations and passages. Beyond the end of the loop the last passage's elements
 //! are loaded, and not used.
 
 use std::collections::HashMap;
 
-use super::dce;
-use super::rule::Hits;
-use crate::analysis::is_idempotent;
+use super::grouped::{Grouped, is_plain, returns};
 use crate::ir::{
-    Axis, BinaryOp, Block, Const, Function, Inst, Kernel, Param, ParamDef, ParamKind, Span, Stmt,
-    Type, Value, ValueDef, map_block,
+    Axis, BinaryOp, Block, Inst, Kernel, Param, ParamKind, Span, Stmt, Type, Value, map_block,
 };
 
 /// Operators of an index at most: each element costs all of them once more.
@@ -45,61 +40,16 @@ pub fn run(kernel: &Kernel, stage: Stage, bytes_max: u32) -> Option<Kernel> {
     let axes = kernel.axes();
     let sides_fit = stage.group[0] > 0 && stage.group[1] > 0 && stage.depth > 0;
     let fits = sides_fit && (axes == 2 || (axes == 1 && stage.group[1] == 1));
-    if !fits || !is_plain(kernel) {
+    if !fits || !is_plain(kernel) || returns(kernel) {
         return None;
     }
-    let mut entry = kernel.entry.clone();
-    let whole = ["groups_x", "groups_y"][..axes].iter();
-    let whole: Vec<Param> =
-        whole.map(|name| add_param(&mut entry, name, ParamKind::Scalar(Type::U32))).collect();
-    let mut body = std::mem::take(&mut entry.body);
-    let mut stager = Stager { entry, stage, whole, here: Vec::new(), bytes: 0, last: Vec::new() };
-    let mut out = stager.prelude(&mut body);
+    let (own, body, mut out) = Grouped::of(kernel, stage.group);
+    let mut stager = Stager { own, depth: stage.depth, bytes: 0 };
     for stmt in body {
         stager.top(stmt, &mut out);
     }
-    let Stager { mut entry, bytes, .. } = stager;
-    if bytes == 0 || bytes > bytes_max {
-        return None;
-    }
-    entry.body = out;
-    let mut staged = Kernel { entry, ..kernel.clone() };
-    staged.workgroup = Some([stage.group[0], stage.group[1], 1]);
-    staged.grid.fill(crate::ir::Extent::Given);
-    dce::run(&mut staged, &mut Hits::ignored());
-    staged.entry.compact();
-    Some(staged)
-}
-
-/// Whether an invocation can run twice, and all the way.
-fn is_plain(kernel: &Kernel) -> bool {
-    let entry = &kernel.entry;
-    let mut plain = kernel.collective.is_none()
-        && kernel.workgroup.is_none()
-        && entry.result.is_none()
-        && entry.shared().next().is_none()
-        && is_idempotent(entry);
-    entry.walk(&mut |stmt| {
-        plain &= !matches!(
-            stmt,
-            Stmt::Check { .. }
-                | Stmt::Return
-                | Stmt::CallVoid(..)
-                | Stmt::Barrier(_)
-                | Stmt::Each(_)
-                | Stmt::AtomicStore(..)
-        );
-    });
-    plain
-}
-
-fn add_param(entry: &mut Function, name: &str, kind: ParamKind) -> Param {
-    let mut name = name.to_owned();
-    while entry.params.iter().any(|param| param.name == name) {
-        name.push('_');
-    }
-    entry.params.push(ParamDef { name, kind });
-    Param(entry.params.len() as u32 - 1)
+    let Stager { own, bytes, .. } = stager;
+    (1..=bytes_max).contains(&bytes).then(|| own.finish(kernel, out))
 }
 
 /// What an index depends on.
@@ -121,81 +71,20 @@ struct Kept {
 }
 
 struct Stager {
-    entry: Function,
-    stage: Stage,
-    /// The extents of the grid.
-    whole: Vec<Param>,
-    /// Along each axis, where the invocation is, held within the grid, in place of its ids.
-    here: Vec<Value>,
-    /// The last points of the axes.
-    last: Vec<Value>,
+    own: Grouped,
+    depth: u32,
     /// Bytes of what is kept.
     bytes: u32,
 }
 
 impl Stager {
-    fn value(&mut self, ty: Type, inst: Inst) -> Value {
-        self.entry.values.push(ValueDef { ty, inst, span: Span::default() });
-        Value(self.entry.values.len() as u32 - 1)
-    }
-
-    fn push(&mut self, block: &mut Block, inst: Inst) -> Value {
-        let value = self.value(Type::U32, inst);
-        block.push(Stmt::Let(value));
-        value
-    }
-
-    fn number(&mut self, block: &mut Block, number: u32) -> Value {
-        self.push(block, Inst::Const(Const::from(number)))
-    }
-
-    fn binary(&mut self, block: &mut Block, op: BinaryOp, a: Value, b: Value) -> Value {
-        self.push(block, Inst::Binary(op, a, b))
-    }
-
-    /// Where the invocation is, in place of what the kernel says of that.
-    fn prelude(&mut self, body: &mut Block) -> Block {
-        let mut out = Block::new();
-        let before = self.entry.values.len();
-        for (at, axis) in [Axis::X, Axis::Y].into_iter().enumerate().take(self.whole.len()) {
-            let own = self.push(&mut out, Inst::Id(axis));
-            let whole = self.push(&mut out, Inst::Param(self.whole[at]));
-            let one = self.number(&mut out, 1);
-            let last = self.binary(&mut out, BinaryOp::Sub, whole, one);
-            let here = self.binary(&mut out, BinaryOp::Min, own, last);
-            self.last.push(last);
-            self.here.push(here);
-        }
-        for def in &mut self.entry.values[..before] {
-            if let Inst::Extent(axis) = def.inst
-                && let Some(whole) = self.whole.get(axis.index())
-            {
-                def.inst = Inst::Param(*whole);
-            }
-        }
-        let ids: Vec<Option<Value>> = self.entry.values[..before]
-            .iter()
-            .map(|def| match def.inst {
-                Inst::Id(axis) => self.here.get(axis.index()).copied(),
-                _ => None,
-            })
-            .collect();
-        let to_here = |v: Value| ids.get(v.index()).copied().flatten().unwrap_or(v);
-        for def in &mut self.entry.values[..before] {
-            def.inst.map_operands(&mut { to_here });
-        }
-        remove_ids(body, &ids);
-        map_block(body, &mut { to_here });
-        out
-    }
-
     fn top(&mut self, stmt: Stmt, out: &mut Block) {
         let Stmt::For { counter, start, end, step: 1, body } = &stmt else {
             return out.push(stmt);
         };
         let bounds = self.depends_of(*start, None).zip(self.depends_of(*end, None));
         let is_uniform = bounds == Some((Depends::default(), Depends::default()));
-        let kept = match is_uniform && self.entry.ty(*counter) == Type::U32 && !leaves(body) {
+        let kept = match is_uniform && self.own.entry.ty(*counter) == Type::U32 && !leaves(body) {
             true => self.kept(*counter, body),
             false => Vec::new(),
         };
@@ -208,16 +97,16 @@ impl Stager {
 
     /// The loads of a loop's body that are worth keeping.
     fn kept(&self, counter: Value, body: &Block) -> Vec<Kept> {
-        let [width, height] = self.stage.group;
+        let [width, height] = self.own.group;
         let loads = body.iter().filter_map(|stmt| {
             let Stmt::Let(load) = *stmt else { return None };
-            let Inst::Load(buffer, index) = self.entry.def(load).inst else { return None };
+            let Inst::Load(buffer, index) = self.own.entry.def(load).inst else { return None };
             let depends = self.depends_of(index, Some(counter))?;
             // Others of the group need the same.
             let is_shared = (!depends.x && width > 1) || (!depends.y && height > 1);
             let one_axis = !(depends.x && depends.y);
-            let element = self.entry.ty(load);
-            (self.entry.is_read_only(buffer) && depends.counter && is_shared && one_axis)
+            let element = self.own.entry.ty(load);
+            (self.own.entry.is_read_only(buffer) && depends.counter && is_shared && one_axis)
                 .then_some(Kept { load, buffer, index, element, depends })
         });
         loads.collect()
@@ -240,7 +129,7 @@ impl Stager {
         if Some(value) == counter {
             return Some(Depends { counter: true, ..none });
         }
-        match self.here.iter().position(|&here| here == value) {
+        match self.own.here.iter().position(|&here| here == value) {
             Some(0) => return Some(Depends { x: true, ..none }),
             Some(_) => return Some(Depends { y: true, ..none }),
             None => {}
@@ -251,7 +140,7 @@ impl Stager {
             y: a.y || b.y,
             counter: a.counter || b.counter,
         };
-        match self.entry.def(value).inst {
+        match self.own.entry.def(value).inst {
             Inst::Const(_) | Inst::Param(_) | Inst::Len(_) => Some(none),
             Inst::Unary(_, a) | Inst::Cast(a) | Inst::Bitcast(a) => of(a),
             Inst::Binary(_, a, b) => Some(both(of(a)?, of(b)?)),
@@ -268,29 +157,29 @@ impl Stager {
         kept: &[Kept],
         out: &mut Block,
     ) {
-        let depth = self.stage.depth;
-        let first = self.value(Type::U32, Inst::Counter);
+        let depth = self.depth;
+        let first = self.own.value(Type::U32, Inst::Counter);
         let mut outer = vec![Stmt::Barrier(Span::default())];
         // Elements of the group's memory are numbered row by row; each invocation loads every so many.
-        let rank = self.rank(&mut outer);
-        let one = self.number(&mut outer, 1);
-        let last = self.binary(&mut outer, BinaryOp::Sub, end, one);
+        let rank = self.own.rank(&mut outer);
+        let one = self.own.number(&mut outer, 1);
+        let last = self.own.binary(&mut outer, BinaryOp::Sub, end, one);
         let mut arrays = Vec::new();
         for load in kept {
             arrays.push(self.fill(load, counter, [first, last], rank, &mut outer));
         }
         outer.push(Stmt::Barrier(Span::default()));
-        let left = self.binary(&mut outer, BinaryOp::Sub, end, first);
-        let whole = self.number(&mut outer, depth);
-        let passages = self.binary(&mut outer, BinaryOp::Min, left, whole);
-        let zero = self.number(&mut outer, 0);
+        let left = self.own.binary(&mut outer, BinaryOp::Sub, end, first);
+        let whole = self.own.number(&mut outer, depth);
+        let passages = self.own.binary(&mut outer, BinaryOp::Min, left, whole);
+        let zero = self.own.number(&mut outer, 0);
 
-        let passage = self.value(Type::U32, Inst::Counter);
+        let passage = self.own.value(Type::U32, Inst::Counter);
         let mut inner = Block::new();
-        let now = self.binary(&mut inner, BinaryOp::Add, first, passage);
+        let now = self.own.binary(&mut inner, BinaryOp::Add, first, passage);
         for (load, array) in kept.iter().zip(arrays) {
             let at = self.place(load.depends, passage, &mut inner);
-            self.entry.values[load.load.index()].inst = Inst::Load(array, at);
+            self.own.entry.values[load.load.index()].inst = Inst::Load(array, at);
         }
         self.replace(&mut body, counter, now);
         inner.extend(body);
@@ -304,30 +193,18 @@ impl Stager {
         out.push(Stmt::For { counter: first, start, end, step: depth, body: outer });
     }
 
-    /// The number of the invocation in its group, row by row.
-    fn rank(&mut self, out: &mut Block) -> Value {
-        let x = self.push(out, Inst::Local(Axis::X));
-        if self.whole.len() == 1 {
-            return x;
-        }
-        let y = self.push(out, Inst::Local(Axis::Y));
-        let width = self.number(out, self.stage.group[0]);
-        let row = self.binary(out, BinaryOp::Mul, y, width);
-        self.binary(out, BinaryOp::Add, row, x)
-    }
-
     /// Where the group keeps what the invocation needs in a passage: `k, x` or `y, k`, neighbours side by side.
     fn place(&mut self, depends: Depends, passage: Value, out: &mut Block) -> Value {
         let (axis, row, column) = match depends {
-            Depends { x: true, .. } => (Axis::X, true, self.stage.group[0]),
-            Depends { y: true, .. } => (Axis::Y, false, self.stage.depth),
+            Depends { x: true, .. } => (Axis::X, true, self.own.group[0]),
+            Depends { y: true, .. } => (Axis::Y, false, self.depth),
             Depends { .. } => return passage,
         };
-        let own = self.push(out, Inst::Local(axis));
-        let size = self.number(out, column);
+        let own = self.own.push(out, Inst::Local(axis));
+        let size = self.own.number(out, column);
         let (row, column) = if row { (passage, own) } else { (own, passage) };
-        let start = self.binary(out, BinaryOp::Mul, row, size);
-        self.binary(out, BinaryOp::Add, start, column)
+        let start = self.own.binary(out, BinaryOp::Mul, row, size);
+        self.own.binary(out, BinaryOp::Add, start, column)
     }
 
     /// Has the group load what its invocations need in so many passages, into an array of its own.
@@ -339,28 +216,29 @@ impl Stager {
         rank: Value,
         out: &mut Block,
     ) -> Param {
-        let ([width, height], depth) = (self.stage.group, self.stage.depth);
+        let ([width, height], depth) = (self.own.group, self.depth);
         let len = match kept.depends {
             Depends { x: true, .. } => width * depth,
             Depends { y: true, .. } => height * depth,
             Depends { .. } => depth,
         };
         let kind = ParamKind::Shared { element: kept.element, len, atomic: false };
-        let name = format!("own_{}", self.entry.params[kept.buffer.index()].name);
-        let array = add_param(&mut self.entry, &name, kind);
+        let name = format!("own_{}", self.own.entry.params[kept.buffer.index()].name);
+        let array = self.own.add_param(&name, kind);
         self.bytes = self.bytes.saturating_add(len * kept.element.bytes() as u32);
         let invocations = width * height;
         for round in 0..len.div_ceil(invocations) {
-            let ahead = self.number(out, round * invocations);
-            let element = self.binary(out, BinaryOp::Add, rank, ahead);
+            let ahead = self.own.number(out, round * invocations);
+            let element = self.own.binary(out, BinaryOp::Add, rank, ahead);
             let mut block = Block::new();
             let passage = self.load_element(kept, counter, [first, last], element, &mut block);
             block.push(Stmt::Store(array, element, passage));
             if (round + 1) * invocations <= len {
                 out.extend(block);
             } else {
-                let end = self.number(out, len);
-                let condition = self.value(Type::Bool, Inst::Binary(BinaryOp::Lt, element, end));
+                let end = self.own.number(out, len);
+                let condition =
+                    self.own.value(Type::Bool, Inst::Binary(BinaryOp::Lt, element, end));
                 out.push(Stmt::Let(condition));
                 out.push(Stmt::If { condition, then: block, otherwise: Block::new() });
             }
@@ -380,50 +258,33 @@ impl Stager {
         let mut new = HashMap::new();
         let (axis, passage) = match kept.depends {
             Depends { x: true, .. } => {
-                let width = self.number(out, self.stage.group[0]);
-                let column = self.binary(out, BinaryOp::Rem, element, width);
-                (Some((Axis::X, column)), self.binary(out, BinaryOp::Div, element, width))
+                let width = self.own.number(out, self.own.group[0]);
+                let column = self.own.binary(out, BinaryOp::Rem, element, width);
+                (Some((Axis::X, column)), self.own.binary(out, BinaryOp::Div, element, width))
             }
             Depends { y: true, .. } => {
-                let depth = self.number(out, self.stage.depth);
-                let row = self.binary(out, BinaryOp::Div, element, depth);
-                (Some((Axis::Y, row)), self.binary(out, BinaryOp::Rem, element, depth))
+                let depth = self.own.number(out, self.depth);
+                let row = self.own.binary(out, BinaryOp::Div, element, depth);
+                (Some((Axis::Y, row)), self.own.binary(out, BinaryOp::Rem, element, depth))
             }
             Depends { .. } => (None, element),
         };
         if let Some((axis, own)) = axis {
-            let group = self.push(out, Inst::Group(axis));
-            let size = self.number(out, self.stage.group[axis.index()]);
-            let start = self.binary(out, BinaryOp::Mul, group, size);
-            let place = self.binary(out, BinaryOp::Add, start, own);
-            let place = self.binary(out, BinaryOp::Min, place, self.last[axis.index()]);
-            new.insert(self.here[axis.index()], place);
+            let group = self.own.push(out, Inst::Group(axis));
+            let size = self.own.number(out, self.own.group[axis.index()]);
+            let start = self.own.binary(out, BinaryOp::Mul, group, size);
+            let place = self.own.binary(out, BinaryOp::Add, start, own);
+            let place = self.own.binary(out, BinaryOp::Min, place, self.own.last[axis.index()]);
+            new.insert(self.own.here[axis.index()], place);
         }
-        let now = self.binary(out, BinaryOp::Add, first, passage);
-        let now = self.binary(out, BinaryOp::Min, now, last);
+        let now = self.own.binary(out, BinaryOp::Add, first, passage);
+        let now = self.own.binary(out, BinaryOp::Min, now, last);
         new.insert(counter, now);
-        let index = self.copy(kept.index, &mut new, out);
-        let load = self.value(kept.element, Inst::Load(kept.buffer, index));
-        self.entry.values[load.index()].span = self.entry.def(kept.load).span;
+        let index = self.own.copy(kept.index, &mut new, out);
+        let load = self.own.value(kept.element, Inst::Load(kept.buffer, index));
+        self.own.entry.values[load.index()].span = self.own.entry.def(kept.load).span;
         out.push(Stmt::Let(load));
         load
-    }
-
-    /// A value computed again, from what is new.
-    fn copy(&mut self, value: Value, new: &mut HashMap<Value, Value>, out: &mut Block) -> Value {
-        if let Some(new) = new.get(&value) {
-            return *new;
-        }
-        if self.here.contains(&value) {
-            return value;
-        }
-        let ValueDef { ty, mut inst, span } = self.entry.def(value).clone();
-        inst.map_operands(&mut |operand| self.copy(operand, new, out));
-        self.entry.values.push(ValueDef { ty, inst, span });
-        let copy = Value(self.entry.values.len() as u32 - 1);
-        out.push(Stmt::Let(copy));
-        new.insert(value, copy);
-        copy
     }
 
     /// Has statements use a value in place of another.
@@ -433,16 +294,9 @@ impl Stager {
         let mut lets = Vec::new();
         collect_lets(body, &mut lets);
         for value in lets {
-            self.entry.values[value.index()].inst.map_operands(&mut { to });
+            self.own.entry.values[value.index()].inst.map_operands(&mut { to });
         }
     }
-}
-
-/// Nobody uses the ids any more.
-fn remove_ids(block: &mut Block, ids: &[Option<Value>]) {
-    let is_id = |value: &Value| ids.get(value.index()).copied().flatten().is_some();
-    block.retain(|stmt| !matches!(stmt, Stmt::Let(value) if is_id(value)));
-    block.iter_mut().flat_map(Stmt::blocks_mut).for_each(|inner| remove_ids(inner, ids));
 }
 
 fn collect_lets(block: &Block, into: &mut Vec<Value>) {
