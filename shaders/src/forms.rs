@@ -1,5 +1,5 @@
 //! The forms of a kernel: with its checks as it is, and for calls where none can fail without them, as it is and
-//! laid out for large calls by the passes [`tile`], [`stage`], [`quads`] and [`privatize`].
+//! laid out for large calls by the passes [`tile`], [`stage`], [`halo`], [`quads`] and [`privatize`].
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use crossover_kernels::ir::{Block, Kernel, Param, Stmt};
 use crossover_kernels::passes::rule::Hits;
 use crossover_kernels::passes::stage::{self, Stage};
 use crossover_kernels::passes::tile::{self, Size};
-use crossover_kernels::passes::{dce, privatize, quads};
+use crossover_kernels::passes::{dce, halo, privatize, quads};
 
 use crate::emit::{Shader, emit};
 use crate::legality::Capabilities;
@@ -35,6 +35,8 @@ pub(crate) enum Layout {
     Tiles(Size),
     /// The same, in workgroups that make common loads once.
     Staged { size: Size, stage: Stage, axes: usize },
+    /// A point for each invocation, in workgroups of so many that keep what lies around their points.
+    Halo { group: [u32; 2], axes: usize },
     /// Four points beside each other.
     Quads,
     /// A scan in one pass.
@@ -58,6 +60,7 @@ impl Layout {
                 numbers.extend(&small[..axes]);
                 (numbers, small)
             }
+            Layout::Halo { axes, .. } => (grid[..axes].to_vec(), grid),
             Layout::Quads => (vec![grid[0], grid[1]], [grid[0] / quads::POINTS, grid[1], grid[2]]),
             Layout::Private(_) => {
                 let (points, rounds) = privatize::grid(grid[0]);
@@ -75,6 +78,9 @@ impl Layout {
                 "tiles of {x} × {y} points, loads kept by groups of {} × {} for {depth} passages",
                 group[0], group[1]
             ),
+            Layout::Halo { group: [x, y], .. } => {
+                format!("what lies around {x} × {y} points kept by their group")
+            }
             Layout::Quads => "four points beside each other".to_owned(),
             Layout::SinglePass => "a scan in one pass".to_owned(),
             Layout::Private(_) => "counters of each workgroup's own".to_owned(),
@@ -95,6 +101,14 @@ pub(crate) fn of(
     let stage = schedule.staged(plain.axes());
     let base = tiled.as_ref().unwrap_or(plain);
     let staged = stage::run(base, stage, caps.workgroup_bytes_max);
+    let around = match schedule.halo {
+        Some(false) => None,
+        None if schedule.tile.is_some() || schedule.stage.is_some() => None,
+        Some(true) | None => {
+            let group = schedule.around(plain.axes());
+            halo::run(plain, group, caps.workgroup_bytes_max).map(|kernel| (kernel, group))
+        }
+    };
     let side = if tiled.is_some() { size } else { [1, 1] };
     let private = match tiled.is_none() && schedule.tile.is_none() {
         true => privatize::run(plain),
@@ -105,35 +119,41 @@ pub(crate) fn of(
         false => None,
     };
     let once = schedule.single_pass.is_none() && single_pass::is_legal(plain, caps);
-    // A schedule that asks for a tile, or for common loads, gets no other form, where there is one.
-    let only_staged = schedule.stage.is_some() && staged.is_some();
-    let only_tiled = schedule.tile.is_some() && tiled.is_some();
+    // A schedule that asks for a tile, for common loads or for what lies around gets no other form, where there is
+    // one.
+    let only_around = schedule.halo == Some(true) && around.is_some();
+    let only_staged = !only_around && schedule.stage.is_some() && staged.is_some();
+    let only_tiled = !only_around && schedule.tile.is_some() && tiled.is_some();
+    let asked_for = only_around || only_staged || only_tiled;
     let mut forms = Vec::new();
     let mut add = |kernel: Arc<Kernel>, layout: Layout, [x, y]: [u32; 2]| {
-        let (workgroup, is_asked_for) = ([x, y, schedule.workgroup[2]], only_staged || only_tiled);
+        let (workgroup, is_asked_for) = ([x, y, schedule.workgroup[2]], asked_for);
         let vectors = layout == Layout::Quads;
         let single_pass = schedule.single_pass.or(Some(layout == Layout::SinglePass));
         let schedule = Schedule { workgroup, vectors, single_pass, ..schedule };
         forms.push(Form { kernel, layout, schedule, is_asked_for });
     };
     let own = [schedule.workgroup[0], schedule.workgroup[1]];
-    if (has_checks || once) && !only_staged && !only_tiled {
+    if (has_checks || once) && !asked_for {
         add(plain.clone(), Layout::Points, own);
     }
     if once {
         add(plain.clone(), Layout::SinglePass, own);
     }
-    if let Some(tiled) = tiled.filter(|_| !only_staged) {
+    if let Some(tiled) = tiled.filter(|_| !only_staged && !only_around) {
         add(Arc::new(tiled), Layout::Tiles(size), own);
     }
-    if let Some(quads) = quads {
+    if let Some(quads) = quads.filter(|_| !only_around) {
         add(Arc::new(quads), Layout::Quads, own);
     }
     if let Some(private) = private {
         let layout = Layout::Private(private.bins);
         add(Arc::new(private.kernel), layout, [privatize::WORKGROUP, 1]);
     }
-    if let Some(staged) = staged {
+    if let Some((kernel, group)) = around {
+        add(Arc::new(kernel), Layout::Halo { group, axes: plain.axes() }, group);
+    }
+    if let Some(staged) = staged.filter(|_| !only_around) {
         let layout = Layout::Staged { size: side, stage, axes: plain.axes() };
         add(Arc::new(staged), layout, stage.group);
     }

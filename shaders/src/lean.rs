@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crossover_kernels::exec::Grid;
 use crossover_kernels::ir::{Const, Kernel, Param};
-use crossover_kernels::passes::{checks, privatize, quads};
+use crossover_kernels::passes::{checks, halo, privatize, quads};
 
 use crate::arg::DeviceArg;
 use crate::compiled::Compiled;
@@ -30,7 +30,7 @@ const INVOCATIONS_MIN: u64 = 1 << 16;
 const INVOCATIONS_MIN_SOFTWARE: u64 = 1 << 10;
 
 /// Extents that tiles are made of at most, so that no coordinate wraps.
-const EXTENT_MAX: u32 = 1 << 30;
+const EXTENT_MAX: u32 = halo::EXTENT_MAX;
 
 /// What is known of calls without checks.
 #[derive(Debug)]
@@ -162,7 +162,9 @@ impl Lean {
             Layout::Tiles(_) => is_large(),
             Layout::Quads => grid[0].is_multiple_of(quads::POINTS) && is_large(),
             // Drivers that compute on the CPU have nothing faster to keep loads in.
-            Layout::Staged { .. } => is_large() && (form.is_asked_for || !is_software),
+            Layout::Staged { .. } | Layout::Halo { .. } => {
+                is_large() && (form.is_asked_for || !is_software)
+            }
             Layout::Private(bins) => match args.get(bins.index()) {
                 Some(DeviceArg::Buffer { len, .. }) => {
                     *len <= privatize::BINS_MAX && grid[0] <= EXTENT_MAX && points(grid) >= least

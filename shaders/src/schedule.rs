@@ -1,11 +1,15 @@
 //! How a kernel is spread over the device: part of what a version is.
 
+use std::sync::Arc;
+
 use crossover_kernels::ir::{CollectiveKind, Kernel, Stmt};
+use crossover_kernels::passes::halo;
 use crossover_kernels::passes::stage::Stage;
 use crossover_kernels::passes::tile::Size;
 #[cfg(doc)]
 use crossover_kernels::passes::{quads, stage, tile};
 
+use crate::forms::without_checks;
 use crate::legality::Capabilities;
 use crate::single_pass;
 
@@ -19,6 +23,10 @@ const SCAN_INVOCATIONS_SOFTWARE: u32 = 32;
 /// Passages that are staged at a time along one axis, where all of a group load the same, and along two; the
 /// usual ones second.
 const STAGE_DEPTHS: [[u32; 3]; 2] = [[16, 64, 256], [8, 16, 32]];
+
+/// Invocations along x of a workgroup that keeps what lies around its points, where the grid has two axes: the more
+/// like a square, the less lies around; the wider, the more of a line of memory is loaded together.
+const HALO_WIDTH: u32 = 32;
 
 /// The choices of a shader that do not change what it computes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -36,6 +44,9 @@ pub struct Schedule {
     /// Passages of a loop whose common loads a workgroup makes at a time and keeps in memory of its own, in large
     /// calls whose checks are proved ([`stage`]); `None` for what is usual where the adapter is no software.
     pub stage: Option<u32>,
+    /// Workgroups keep what lies around their points in memory of their own ([`halo`]), in large calls whose checks
+    /// are proved; `None` for what turns out to be faster where the adapter is no software.
+    pub halo: Option<bool>,
     /// Invocations of large calls whose checks are proved may take four points beside each other, with vectors in
     /// place of their loads and stores ([`quads`]).
     pub quads: bool,
@@ -86,6 +97,7 @@ impl Schedule {
             reduce_workgroups_max: 256,
             tile: None,
             stage: None,
+            halo: None,
             quads: true,
             vectors: false,
             subgroups: exchanges(kernel, caps, workgroup),
@@ -113,6 +125,10 @@ impl Schedule {
             _ => &[[1, 1], [2, 1], [1, 2], [2, 2], [4, 2], [2, 4], [4, 4]],
         };
         let mut space = vec![usual];
+        let looks_around = {
+            let plain = without_checks(&Arc::new(kernel.clone())).0;
+            move |[x, y, _]: [u32; 3]| halo::run(&plain, [x, y], caps.workgroup_bytes_max).is_some()
+        };
         if usual.subgroups {
             space.push(Schedule { subgroups: false, ..usual });
         }
@@ -140,6 +156,9 @@ impl Schedule {
                 let depths = depths.filter(|_| groups && has_loops(kernel));
                 space.extend(depths.map(|&depth| Schedule { stage: Some(depth), ..schedule }));
             }
+            if looks_around(workgroup) {
+                space.push(Schedule { workgroup, halo: Some(true), ..usual });
+            }
         }
         space
     }
@@ -158,6 +177,18 @@ impl Schedule {
             _ => [width, height],
         };
         Stage { group, depth }
+    }
+
+    /// The workgroup of a form that keeps what lies around its points.
+    pub(crate) fn around(&self, axes: usize) -> [u32; 2] {
+        let [width, height, _] = self.workgroup;
+        match (self.halo, axes) {
+            (None, 2) => {
+                let width = self.invocations().min(HALO_WIDTH);
+                [width, self.invocations() / width]
+            }
+            _ => [width, height],
+        }
     }
 
     /// Invocations of a workgroup.

@@ -160,7 +160,11 @@ fn on_gpu(kernel: &Arc<Kernel>) -> anyhow::Result<Vec<Candidate>> {
             Some([x, y]) => format!("{x} × {y}"),
             None => "as usual".to_owned(),
         };
-        let staged = schedule.stage.map_or_else(|| "-".to_owned(), |depth| depth.to_string());
+        let staged = match (schedule.stage, schedule.halo) {
+            (Some(depth), _) => depth.to_string(),
+            (None, Some(true)) => "around".to_owned(),
+            (None, _) => "-".to_owned(),
+        };
         let lanes = if schedule.subgroups { "yes" } else { "-" };
         let passes = match schedule.single_pass {
             Some(true) => "one",

@@ -12,6 +12,7 @@ pub mod fission;
 pub mod fold;
 pub mod forward;
 mod grouped;
+pub mod halo;
 pub mod hoist;
 pub mod inline;
 pub mod lower_math;

@@ -6,6 +6,7 @@
 //! arguments(rng, kernel, n, …)     … given these arguments
 //! failing_kernel(rng)              a kernel and arguments of which one invocation fails
 //! group_kernel(rng)                a kernel with workgroups and barriers, its arguments and grid
+//! stencil_kernel(rng, ty)          a kernel that looks around each point, its arguments and grid
 //! Coverage                         what a set of kernels contained, and what it should have
 //! ```
 //!
@@ -26,6 +27,7 @@
 mod coverage;
 mod floats;
 mod groups;
+mod stencils;
 
 use std::collections::HashMap;
 
@@ -33,6 +35,7 @@ pub use coverage::Coverage;
 pub use floats::Floats;
 use floats::{Bounds, Settling, slot_constant};
 pub use groups::group_kernel;
+pub use stencils::stencil_kernel;
 
 use crate::exec::Grid;
 use crate::interp::Data;
