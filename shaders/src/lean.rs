@@ -1,6 +1,6 @@
 //! Kernels without their checks, for calls where none can fail; for large ones, with several points to an
-//! invocation where neighbours load the same ([`tile`]), or with memory of each workgroup's own to count in
-//! ([`privatize`]).
+//! invocation where neighbours load the same ([`tile`]), or with memory of each workgroup's own for what lies around
+//! its points ([`halo`]) or to count in ([`privatize`]).
 //!
 //! What the arguments are decides: lengths, whole numbers and the grid of a call are enough to prove the
 //! checks of most kernels ([`checks::hold`]). A proof takes longer than a small call, so it is made when a
