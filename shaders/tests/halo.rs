@@ -21,8 +21,8 @@ fn groups(axes: usize) -> &'static [[u32; 3]] {
 }
 
 fn standard(name: &str) -> Arc<Kernel> {
-    let entry = library::find(name).expect("a standard kernel");
-    Arc::new(optimize(&front::kernel(entry.def, &[], &[]).expect("typed")))
+    let (entry, at) = library::find_kernel(name).expect("a standard kernel");
+    Arc::new(optimize(&front::kernel(entry.kernels()[at], &[], &[]).expect("typed")))
 }
 
 /// Bit for bit what single points give, whatever lies beyond the border.
@@ -85,17 +85,18 @@ fn standard_stencils_meet_their_references() {
 #[test]
 fn the_form_is_listed_where_points_look_around() {
     let caps = Capabilities::baseline();
-    for entry in library::ALL {
-        let kernel = standard(entry.name);
+    let names = ["conv3x3", "jacobi", "saxpy", "matmul", "nbody", "mandelbrot", "dot", "histogram"];
+    for name in names {
+        let kernel = standard(name);
         let space = Schedule::space(&kernel, &caps);
         let is_listed = space.iter().any(|schedule| schedule.halo == Some(true));
-        let looks_around = ["conv3x3", "jacobi"].contains(&entry.name);
-        assert_eq!(is_listed, looks_around, "{}", entry.name);
+        let looks_around = ["conv3x3", "jacobi"].contains(&name);
+        assert_eq!(is_listed, looks_around, "{name}");
         let usual = Schedule::of(&kernel, &caps);
         for (halo, expected) in [(None, looks_around), (Some(false), false)] {
             let forms = shaders(&kernel, &caps, &Schedule { halo, ..usual }).expect("it emits");
             let has_form = forms.iter().any(|(form, _)| form.contains("around"));
-            assert_eq!(has_form, expected, "{}, {halo:?}", entry.name);
+            assert_eq!(has_form, expected, "{name}, {halo:?}");
         }
     }
 }
