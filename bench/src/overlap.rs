@@ -5,6 +5,7 @@ use crossover::kernels::library::{self, Entry};
 use crossover::{Device, Runtime};
 
 use crate::case::Case;
+use crate::report::html::timeline::DRAWN_MAX;
 use crate::report::model::Row;
 use crate::runner::Options;
 use crate::trace::{Interval, Recording};
@@ -14,9 +15,6 @@ const LONG_S: f64 = 0.02;
 
 /// Kernels that take part at most.
 const KERNELS_MAX: usize = 16;
-
-/// Intervals that a report keeps at most: about what a drawing can show.
-const SHOWN_MAX: usize = 600;
 
 /// What happened when, from the first submission to the last end.
 ///
@@ -67,11 +65,11 @@ fn chosen(rows: &[Row]) -> Vec<(&'static Entry, usize)> {
     chosen
 }
 
-/// What a report keeps: the longest, if there are more than it can show.
+/// What a report keeps: the longest, if there are more than it draws.
 pub(crate) fn shown(mut intervals: Vec<Interval>) -> Vec<Interval> {
-    if intervals.len() > SHOWN_MAX {
+    if intervals.len() > DRAWN_MAX {
         intervals.sort_by(|a, b| (b.end_s - b.start_s).total_cmp(&(a.end_s - a.start_s)));
-        intervals.truncate(SHOWN_MAX);
+        intervals.truncate(DRAWN_MAX);
         intervals.sort_by(|a, b| a.start_s.total_cmp(&b.start_s));
     }
     intervals
@@ -79,7 +77,7 @@ pub(crate) fn shown(mut intervals: Vec<Interval>) -> Vec<Interval> {
 
 #[cfg(test)]
 mod tests {
-    use super::{chosen, shown};
+    use super::{DRAWN_MAX, chosen, shown};
     use crate::report::plot::tests::row;
     use crate::trace::{Interval, Kind};
 
@@ -113,7 +111,7 @@ mod tests {
             bytes: None,
         };
         let kept = shown((0..1300).map(interval).collect());
-        assert_eq!(kept.len(), super::SHOWN_MAX);
+        assert_eq!(kept.len(), DRAWN_MAX);
         assert!(kept.iter().all(|i| i.end_s - i.start_s > 0.9));
         assert!(kept.is_sorted_by(|a, b| a.start_s < b.start_s));
     }

@@ -81,7 +81,7 @@ pub(crate) struct Storage {
     /// Whether there is something to say of a GPU's side, and whether a driver refuses to share: for those who need to
     /// know no more, without the lock. Both change under it, by those whose claim lets nobody in who must
     /// know of the change.
-    has_copy: AtomicBool,
+    has_sides: AtomicBool,
     is_unshared: AtomicBool,
     /// What becomes of results.
     pub(crate) looks: Looks,
@@ -128,6 +128,14 @@ pub enum Residency {
 }
 
 impl DeviceSide {
+    /// How many of these bytes the copy lacks.
+    fn lacks(&self, part: &Range<usize>) -> usize {
+        match &self.copy {
+            Some(_) => self.stale.within(part).iter().map(Range::len).sum(),
+            None => part.len(),
+        }
+    }
+
     fn is_current(&self) -> bool {
         match (&self.shared, &self.copy) {
             (Shared::Yes(_), _) if !self.gpu.info().own_memory => true,
@@ -166,12 +174,19 @@ impl Storage {
 
     /// How many of these bytes a GPU lacks.
     pub(crate) fn stale_bytes(&self, gpu: Option<&Arc<Gpu>>, part: &Range<usize>) -> usize {
-        let (Some(gpu), true) = (gpu, self.has_copy.load(Ordering::Acquire)) else {
+        let (Some(gpu), true) = (gpu, self.has_sides.load(Ordering::Acquire)) else {
             return part.len();
         };
         let devices = self.devices();
-        let known = devices.iter().find(|s| s.copy.is_some() && Arc::ptr_eq(&s.gpu, gpu));
-        known.map_or(part.len(), |s| s.stale.within(part).iter().map(Range::len).sum())
+        let known = devices.iter().find(|side| Arc::ptr_eq(&side.gpu, gpu));
+        known.map_or(part.len(), |side| side.lacks(part))
+    }
+
+    /// Changes what is known of every GPU's side, if anything is.
+    fn each_side(&self, change: impl FnMut(&mut DeviceSide)) {
+        if self.has_sides.load(Ordering::Acquire) {
+            self.devices().iter_mut().for_each(change);
+        }
     }
 
     /// The host's content is about to change: no copy on a GPU is the newest any longer.
@@ -182,35 +197,28 @@ impl Storage {
     /// The host has the newest content of some bytes.
     pub(crate) fn host_is_current(&self, part: &Range<usize>) {
         // A copy that is yet to be made will lack everything.
-        if self.has_copy.load(Ordering::Acquire) {
-            for side in self.devices().iter_mut() {
-                side.stale.insert(part.clone());
-                side.paid_s = 0.0;
-            }
-        }
+        self.each_side(|side| {
+            side.stale.insert(part.clone());
+            side.paid_s = 0.0;
+        });
     }
 
     /// A GPU changes some bytes where the host has them: all copies are older, its own among them.
     pub(crate) fn changes_in_place(&self, gpu: &Arc<Gpu>, part: &Range<usize>) {
-        if self.has_copy.load(Ordering::Acquire) {
-            for side in self.devices().iter_mut() {
-                side.stale.insert(part.clone());
-                if !Arc::ptr_eq(&side.gpu, gpu) {
-                    side.paid_s = 0.0;
-                }
+        self.each_side(|side| {
+            side.stale.insert(part.clone());
+            if !Arc::ptr_eq(&side.gpu, gpu) {
+                side.paid_s = 0.0;
             }
-        }
+        });
     }
 
     /// Where the bytes of some part are, for a GPU with memory of its own.
     pub(crate) fn state(&self, gpu: &Arc<Gpu>, part: &Range<usize>) -> State {
         let devices = self.devices();
         let known = devices.iter().find(|side| Arc::ptr_eq(&side.gpu, gpu));
-        let copied = known.filter(|side| side.copy.is_some());
-        let stale =
-            copied.map_or(part.len(), |s| s.stale.within(part).iter().map(Range::len).sum());
         State {
-            stale: stale as u64,
+            stale: known.map_or(part.len(), |side| side.lacks(part)) as u64,
             pending: self.slot.pending_bytes() as u64,
             paid_s: known.map_or(0.0, |side| side.paid_s),
             look_chance: self.looks.chance(),
@@ -221,19 +229,15 @@ impl Storage {
     pub(crate) fn pay(&self, gpu: &Arc<Gpu>, seconds: f64) {
         side(&mut self.devices(), gpu).paid_s += seconds;
         // That what was paid is forgotten when the content changes.
-        self.has_copy.store(true, Ordering::Release);
+        self.has_sides.store(true, Ordering::Release);
     }
 
     /// A GPU has the newest content of some bytes, in its copy or in place.
     pub(crate) fn gpu_is_current(&self, gpu: &Arc<Gpu>, part: &Range<usize>) {
-        if self.has_copy.load(Ordering::Acquire) {
-            for side in self.devices().iter_mut() {
-                match Arc::ptr_eq(&side.gpu, gpu) {
-                    true => side.stale.remove(part),
-                    false => side.stale.insert(part.clone()),
-                }
-            }
-        }
+        self.each_side(|side| match Arc::ptr_eq(&side.gpu, gpu) {
+            true => side.stale.remove(part),
+            false => side.stale.insert(part.clone()),
+        });
     }
 
     /// Whether a GPU will work on the slot in place.
@@ -283,7 +287,7 @@ impl Storage {
                 let copy = Arc::new(make()?);
                 side.copy = Some(copy.clone());
                 side.stale = Ranges::below(self.slot.bytes());
-                self.has_copy.store(true, Ordering::Release);
+                self.has_sides.store(true, Ordering::Release);
                 copy
             }
         };
@@ -304,8 +308,8 @@ impl<T: Element> Buffer<T> {
     pub(crate) fn new(elements: usize) -> Result<Buffer<T>, Error> {
         let bytes = elements.saturating_mul(size_of::<T>());
         let slot = Arc::new(Slot::zeroed(bytes)?);
-        let (devices, has_copy, is_unshared, looks) = Default::default();
-        let storage = Arc::new(Storage { slot, devices, has_copy, is_unshared, looks });
+        let (devices, has_sides, is_unshared, looks) = Default::default();
+        let storage = Arc::new(Storage { slot, devices, has_sides, is_unshared, looks });
         Ok(Buffer { storage, len: elements, element: PhantomData })
     }
 

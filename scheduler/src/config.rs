@@ -115,9 +115,12 @@ impl Settings {
     /// # Errors
     /// [`Error::File`] when it cannot be read or has an unknown setting.
     pub fn from_file(path: &Path) -> Result<Settings, Error> {
-        let fail = |message: String| Error::File { path: path.display().to_string(), message };
-        let text = std::fs::read_to_string(path).map_err(|e| fail(e.to_string()))?;
-        toml::from_str(&text).map_err(|e| fail(e.to_string()))
+        Settings::parse(&read(path)?, path)
+    }
+
+    /// The settings in the text of that file.
+    pub(crate) fn parse(text: &str, path: &Path) -> Result<Settings, Error> {
+        toml::from_str(text).map_err(|error| in_file(path, &error))
     }
 
     /// Changes the settings that environment variables name: `CROSSOVER_GPU` (auto, off, require),
@@ -222,6 +225,15 @@ impl Settings {
     pub(crate) fn deadline(&self) -> Duration {
         Duration::try_from_secs_f64(self.deadline_s).unwrap_or(Duration::MAX)
     }
+}
+
+/// The text of a file of settings.
+pub(crate) fn read(path: &Path) -> Result<String, Error> {
+    std::fs::read_to_string(path).map_err(|error| in_file(path, &error))
+}
+
+fn in_file(path: &Path, error: &dyn std::fmt::Display) -> Error {
+    Error::File { path: path.display().to_string(), message: error.to_string() }
 }
 
 fn user_cache(get: &dyn Fn(&str) -> Option<String>) -> Option<PathBuf> {

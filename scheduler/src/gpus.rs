@@ -110,7 +110,7 @@ impl GpuSide {
                     why => format!("{}: {why}", info.sharing),
                 };
                 let software = info.is_software();
-                let in_place = info.sharing == Sharing::Imported && !info.own_memory;
+                let in_place = info.is_in_place();
                 Adapter { name, driver, software, in_place, memory }
             }
             GpuBackend::Host(executor) => {

@@ -73,7 +73,7 @@ fn measure_gpu(side: &GpuSide, probe: &mut Probe<'_>, gpu: &mut GpuRates) -> Res
         gpu.binding_bytes_max = info.capabilities.storage_buffer_bytes_max as f64;
         gpu.memory_bytes = info.memory_bytes.map(|bytes| bytes as f64);
         gpu.is_unified = !info.own_memory;
-        gpu.is_in_place = info.sharing == Sharing::Imported && !info.own_memory;
+        gpu.is_in_place = info.is_in_place();
         if info.sharing == Sharing::Imported {
             gpu.bus_bandwidth = match info.own_memory {
                 true => probes::STREAM_BYTES / probe.stream_across()?,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use crate::config::Settings;
+use crate::config::{Settings, read};
 use crate::error::Error;
 
 /// The file of settings in the folder where a program runs.
@@ -35,7 +35,7 @@ impl fmt::Display for Origin {
     }
 }
 
-/// A setting as it stands.
+/// Where each setting is from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origins(BTreeMap<String, Origin>);
 
@@ -68,10 +68,13 @@ impl Settings {
         let file = named.or_else(|| usual.exists().then(|| usual.to_owned()));
         let mut settings = match &file {
             Some(file) => {
-                for name in names(file)? {
-                    origins.insert(name, Origin::File(file.clone()));
-                }
-                Settings::from_file(file)?
+                let text = read(file)?;
+                let settings = Settings::parse(&text, file)?;
+                // What gives settings is a table.
+                let named: toml::Table = toml::from_str(&text).unwrap_or_default();
+                let from = |(name, _)| (name, Origin::File(file.clone()));
+                origins.extend(named.into_iter().map(from));
+                settings
             }
             None => Settings::default(),
         };
@@ -103,14 +106,6 @@ impl Settings {
         };
         Settings::NAMES.iter().map(|name| shown(name)).collect()
     }
-}
-
-/// The settings that a file names.
-fn names(file: &Path) -> Result<Vec<String>, Error> {
-    let fail = |message: String| Error::File { path: file.display().to_string(), message };
-    let text = std::fs::read_to_string(file).map_err(|e| fail(e.to_string()))?;
-    let table: toml::Table = toml::from_str(&text).map_err(|e| fail(e.to_string()))?;
-    Ok(table.into_iter().map(|(name, _)| name).collect())
 }
 
 #[cfg(test)]

@@ -249,6 +249,11 @@ impl AdapterInfo {
         }
     }
 
+    /// Whether it works on host memory alone, so that nothing is ever copied.
+    pub fn is_in_place(&self) -> bool {
+        self.sharing == Sharing::Imported && !self.own_memory
+    }
+
     /// Whether the adapter computes on the CPU.
     pub fn is_software(&self) -> bool {
         self.kind == AdapterKind::Software

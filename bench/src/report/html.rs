@@ -13,7 +13,7 @@
 mod learning;
 mod table;
 mod text;
-mod timeline;
+pub(crate) mod timeline;
 
 use table::table;
 pub(super) use text::{count, escape, seconds};

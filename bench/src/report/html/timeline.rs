@@ -10,7 +10,7 @@ const TRACK: f64 = 24.0;
 const AXIS: f64 = 26.0;
 
 /// Intervals that are drawn at most: more would be no clearer, and the page much larger.
-const DRAWN_MAX: usize = 600;
+pub(crate) const DRAWN_MAX: usize = 600;
 
 /// Parts that the time axis has about.
 const PARTS: f64 = 6.0;
