@@ -27,6 +27,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+/// How long rows gather before the thread looks at them: to wake it takes the caller ten times as long as
+/// to hand a row over.
+const GATHERS: Duration = Duration::from_millis(20);
+
 /// How many retrain outcomes are remembered.
 const EVENTS_MAX: usize = 256;
 
@@ -201,6 +205,7 @@ impl Learner {
     pub fn retrain_now(&self) -> bool {
         let (done, answer) = sync_channel(1);
         let sent = self.sender.as_ref().is_some_and(|s| s.send(Message::Retrain(done)).is_ok());
+        self.thread.iter().for_each(|thread| thread.thread().unpark());
         sent && answer.recv().unwrap_or(false)
     }
 
@@ -342,17 +347,27 @@ impl Worker {
     fn run(mut self, receiver: &Receiver<Message>) {
         while !self.shared.stopping() {
             match receiver.recv_timeout(Duration::from_millis(200)) {
-                Ok(Message::Row(row)) => self.keep(*row),
-                Ok(Message::Retrain(done)) => {
-                    let promoted = self.retrain(Trigger::Request);
-                    // Whoever asked may have gone.
-                    let _ = done.send(promoted);
+                Ok(message) => {
+                    self.take(message);
+                    receiver.try_iter().for_each(|message| self.take(message));
+                    std::thread::park_timeout(GATHERS);
                 }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
             }
             if let Some(trigger) = self.due() {
                 self.retrain(trigger);
+            }
+        }
+    }
+
+    fn take(&mut self, message: Message) {
+        match message {
+            Message::Row(row) => self.keep(*row),
+            Message::Retrain(done) => {
+                let promoted = self.retrain(Trigger::Request);
+                // Whoever asked may have gone.
+                let _ = done.send(promoted);
             }
         }
     }
