@@ -2,6 +2,7 @@
 
 mod bench;
 mod collect;
+mod columns;
 mod compare;
 mod completions;
 mod doctor;

@@ -10,6 +10,9 @@ use crossover::route::{self, Policy, verdict};
 use crossover::{Settings, Why, show_seconds};
 use serde::Serialize;
 
+use super::columns::Side::{Left, Right};
+use super::columns::Table;
+
 /// Arguments of `replay`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -63,24 +66,23 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let adapter = about.adapter.as_deref().unwrap_or("no GPU");
     println!("{} cases, {} calls", recording.cases.len(), recording.calls.len());
     println!("recorded by `{}` under `{}` on {adapter}\n", about.by, about.policy);
-    println!(
-        "{:<14} {:>9} {:>8} {:>8} {:>8} {:>9} {:>9} {:>10}  worst",
-        "policy", "decisions", "regret", "total", "worst", "explored", "as there", "per second"
-    );
+    let numbers = ["decisions", "regret", "total", "worst", "explored", "as there", "per second"];
+    let heads = [("policy", Left)].into_iter().chain(numbers.map(|name| (name, Right)));
+    let mut table = Table::new(1, heads.chain([("worst of", Left)]));
     for Replayed { verdict: v, decisions_per_s } in &rows {
-        println!(
-            "{:<14} {:>9} {:>8.3} {:>8.3} {:>8.2} {:>9} {:>9} {:>10.2e}  {}",
-            v.policy,
-            v.decisions,
-            v.regret_geo,
-            v.regret_total,
-            v.regret_worst,
-            v.explored,
-            v.agreed,
-            decisions_per_s,
-            v.worst
-        );
+        table.push(vec![
+            v.policy.clone(),
+            v.decisions.to_string(),
+            format!("{:.3}", v.regret_geo),
+            format!("{:.3}", v.regret_total),
+            format!("{:.2}", v.regret_worst),
+            v.explored.to_string(),
+            v.agreed.to_string(),
+            format!("{decisions_per_s:.2e}"),
+            v.worst.clone(),
+        ]);
     }
+    table.print();
     if args.trials {
         for Replayed { verdict, .. } in &rows {
             let settings = settings_of(args, &verdict.policy);

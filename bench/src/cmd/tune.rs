@@ -19,6 +19,8 @@ use crossover_memory::Slot;
 use crossover_wasm::{Schedule, WasmExecutor};
 use serde::Serialize;
 
+use super::columns::Side::Right;
+use super::columns::Table;
 use crate::case::seed;
 
 /// Arguments of `tune`.
@@ -118,7 +120,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         println!("{}", serde_json::to_string_pretty(&timed)?);
     } else {
         println!("{} at {size}: {}", args.kernel, entry.about);
-        print(head, &timed, &candidates);
+        print(head, &timed);
     }
     Ok(if right { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -316,17 +318,21 @@ fn columns(line: &str) -> impl Iterator<Item = &str> {
     line.split("  ").map(str::trim).filter(|column| !column.is_empty())
 }
 
-fn print(head: &str, timed: &[Timed<'_>], candidates: &[Candidate]) {
-    println!("{head}  compile ms   median ms   Gop/s   default / this");
-    for (candidate, timed) in candidates.iter().zip(timed) {
+fn print(head: &str, timed: &[Timed<'_>]) {
+    let numbers = ["compile ms", "median ms", "Gop/s", "default / this"];
+    let heads = columns(head).chain(numbers).map(|name| (name, Right));
+    let mut table = Table::new(0, heads);
+    for timed in timed {
+        let mut cells: Vec<String> =
+            columns(head).map(|name| timed.layout.get(name).unwrap_or(&"–").to_string()).collect();
         let rate = timed.operations_per_s.map(|rate| format!("{:.2}", rate / 1e9));
-        println!(
-            "{}  {:>10.2}  {:>10.4}  {:>6}   {:>14.2}",
-            candidate.layout,
-            timed.compile_s * 1e3,
-            timed.median_s * 1e3,
-            rate.as_deref().unwrap_or("–"),
-            timed.speedup,
-        );
+        cells.extend([
+            format!("{:.2}", timed.compile_s * 1e3),
+            format!("{:.4}", timed.median_s * 1e3),
+            rate.unwrap_or_else(|| "–".to_owned()),
+            format!("{:.2}", timed.speedup),
+        ]);
+        table.push(cells);
     }
+    table.print();
 }

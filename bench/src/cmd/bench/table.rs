@@ -3,25 +3,30 @@
 use crossover::{Device, show_seconds};
 
 use crate::baseline::Baseline;
+use crate::cmd::columns::Side::{Left, Right};
+use crate::cmd::columns::Table;
 use crate::report::model::{Ablation, Against, Report, Row, Summary};
 
 /// Prints the rows, how the sides do against the baselines, and the summary.
 pub(super) fn print(report: &Report) {
-    let baselines = report.baselines();
-    let names: String = baselines.iter().map(|b| format!("{:>9} ", b.name())).collect();
-    println!(
-        "{:<16} {:<7} {:>9} {:>9} {names}{:>19} {:>6} {:>6} {:>7}  checked",
-        "kernel", "size", "wasm", "gpu", "predicted wasm|gpu", "placed", "oracle", "regret"
-    );
-    for row in &report.rows {
-        println!("{}", line(row, &baselines));
-    }
+    print_rows(report);
     print_against(report);
     print_ablation(&report.ablation);
     print_summary(&report.summary);
 }
 
-fn line(row: &Row, baselines: &[Baseline]) -> String {
+fn print_rows(report: &Report) {
+    let baselines = report.baselines();
+    let mut heads = vec![("kernel", Left), ("size", Left), ("wasm", Right), ("gpu", Right)];
+    heads.extend(baselines.iter().map(|baseline| (baseline.name(), Right)));
+    heads.extend([("wasm predicted", Right), ("gpu predicted", Right)]);
+    heads.extend([("placed", Right), ("oracle", Right), ("regret", Right), ("checked", Left)]);
+    let mut table = Table::new(2, heads);
+    report.rows.iter().for_each(|row| table.push(cells(row, &baselines)));
+    table.print();
+}
+
+fn cells(row: &Row, baselines: &[Baseline]) -> Vec<String> {
     let time = |t: Option<f64>| t.map_or("–".to_owned(), show_seconds);
     let placed = if let Some(program) = &row.program {
         program.shown()
@@ -30,21 +35,17 @@ fn line(row: &Row, baselines: &[Baseline]) -> String {
     } else {
         format!("{}→{}", row.chosen_first, row.chosen)
     };
-    let times: String =
-        baselines.iter().map(|b| format!("{:>9} ", time(row.baseline(*b)))).collect();
-    format!(
-        "{:<16} {:<7} {:>9} {:>9} {times}{:>9} {:>9} {placed:>7} \
-         {:>6} {:>7}  {}",
-        row.kernel,
-        row.size,
-        time(row.wasm_s),
-        time(row.gpu_s),
-        time(row.predicted_wasm_s),
-        time(row.predicted_gpu_s),
-        row.oracle.map_or("–", Device::name),
-        row.regret.map_or("–".to_owned(), |r| format!("{r:.2}")),
-        row.wrong.as_deref().unwrap_or("ok"),
-    )
+    let mut cells = vec![row.kernel.clone(), row.size.clone()];
+    cells.extend([row.wasm_s, row.gpu_s].map(time));
+    cells.extend(baselines.iter().map(|baseline| time(row.baseline(*baseline))));
+    cells.extend([row.predicted_wasm_s, row.predicted_gpu_s].map(time));
+    cells.extend([
+        placed,
+        row.oracle.map_or("–", Device::name).to_owned(),
+        row.regret.map_or("–".to_owned(), |regret| format!("{regret:.2}")),
+        row.wrong.clone().unwrap_or_else(|| "ok".to_owned()),
+    ]);
+    cells
 }
 
 /// The baseline's time over ours, for every row and as a mean.
@@ -56,19 +57,20 @@ fn print_against(report: &Report) {
     println!(
         "\nWASM (and the GPU, against raw wgpu): the baseline's time over ours, so above 1 we are faster"
     );
-    let names: String = baselines.iter().map(|b| format!(" {:>9}", b.name())).collect();
-    println!("{:<16} {:<7}{names}", "kernel", "size");
+    let names = baselines.iter().map(|baseline| (baseline.name(), Right));
+    let mut table = Table::new(2, [("kernel", Left), ("size", Left)].into_iter().chain(names));
     let ratio = |r: Option<f64>| r.map_or("–".to_owned(), |r| format!("{r:.2}"));
     for row in &report.rows {
-        let cells = baselines.iter().map(|b| format!(" {:>9}", ratio(row.speedup(*b))));
-        println!("{:<16} {:<7}{}", row.kernel, row.size, cells.collect::<String>());
+        let ratios = baselines.iter().map(|baseline| ratio(row.speedup(*baseline)));
+        table.push([row.kernel.clone(), row.size.clone()].into_iter().chain(ratios).collect());
     }
-    let line = |name: &str, cell: &dyn Fn(&Against) -> String| {
-        let cells = report.summary.against.iter().map(|against| format!(" {:>9}", cell(against)));
-        println!("{name:<24}{}", cells.collect::<String>());
+    let mut line = |name: &str, cell: &dyn Fn(&Against) -> String| {
+        let cells = report.summary.against.iter().map(cell);
+        table.push([name.to_owned(), String::new()].into_iter().chain(cells).collect());
     };
     line("geometric mean", &|against| format!("{:.2}", against.speedup_geo));
     line("faster|slower", &|against| format!("{}|{}", against.wins, against.losses));
+    table.print();
     print_peak(report);
 }
 
@@ -97,12 +99,15 @@ fn print_ablation(effects: &[Ablation]) {
     }
     println!("\ntime without an optimisation over time with all, = where the kernel is the same");
     let lines = Ablation::lines(effects);
-    let names: String = lines[0].iter().map(|e| format!("{:>10}", e.optimisation)).collect();
-    println!("{:<16} {:<7} {:<4}{names}", "kernel", "size", "on");
+    let names = lines[0].iter().map(|effect| (effect.optimisation.as_str(), Right));
+    let heads = [("kernel", Left), ("size", Left), ("on", Left)].into_iter().chain(names);
+    let mut table = Table::new(3, heads);
     for line in lines {
-        let cells: String = line.iter().map(|effect| format!("{:>10}", effect.shown())).collect();
-        println!("{:<16} {:<7} {:<4}{cells}", line[0].kernel, line[0].size, line[0].device.name());
+        let first = &line[0];
+        let names = [first.kernel.as_str(), &first.size, first.device.name()].map(str::to_owned);
+        table.push(names.into_iter().chain(line.iter().map(|effect| effect.shown())).collect());
     }
+    table.print();
 }
 
 fn print_summary(summary: &Summary) {

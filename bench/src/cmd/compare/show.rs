@@ -1,12 +1,10 @@
 //! The comparison on the terminal.
 
-use console::Term;
 use crossover::show_seconds;
 
 use super::{Comparison, Pair, Time, Verdict};
-
-/// Columns from which on a line has everything.
-const WIDE: u16 = 78;
+use crate::cmd::columns::Side::{Left, Right};
+use crate::cmd::columns::Table;
 
 pub(super) fn print(comparison: &Comparison) {
     for [what, before, after] in &comparison.differences {
@@ -21,10 +19,12 @@ pub(super) fn print(comparison: &Comparison) {
     println!(
         "time {time}, after over before; {sure:.0} % intervals, ±{threshold:.0} % is the same\n"
     );
-    let columns = Term::stdout().size_checked().map_or(u16::MAX, |(_, columns)| columns);
-    for pair in &comparison.pairs {
-        println!("{}", if columns >= WIDE { wide(pair) } else { narrow(pair) });
-    }
+    let numbers = ["n", "before", "after", "ratio"].map(|name| (name, Right));
+    let names = [("", Left), ("kernel", Left)].into_iter();
+    let heads = names.chain(numbers).chain([("interval", Left), ("placed", Left)]);
+    let mut table = Table::new(2, heads);
+    comparison.pairs.iter().for_each(|pair| table.push(cells(pair)));
+    table.print();
     println!();
     if let Some(ratio) = comparison.ratio_geo {
         println!("geometric mean {ratio:.3}");
@@ -53,28 +53,20 @@ fn word(verdict: Verdict) -> &'static str {
     }
 }
 
-fn ratio(pair: &Pair) -> String {
-    pair.ratio.map_or("–".to_owned(), |ratio| format!("{ratio:.2}"))
-}
-
-fn wide(pair: &Pair) -> String {
+fn cells(pair: &Pair) -> Vec<String> {
     let time = |t: Option<f64>| t.map_or("–".to_owned(), show_seconds);
     let interval = pair.interval.map_or("no repetitions".to_owned(), |interval| {
         format!("{:.2} – {:.2}", interval.low, interval.high)
     });
     let [before, after] = &pair.placed;
-    let placed = if before == after { String::new() } else { format!("  {before}→{after}") };
-    format!(
-        "{:<8} {:<16} {:>9} {:>10} → {:>9} {:>6}  {interval}{placed}",
-        word(pair.verdict),
-        pair.kernel,
-        pair.n,
+    vec![
+        word(pair.verdict).to_owned(),
+        pair.kernel.clone(),
+        pair.n.to_string(),
         time(pair.before_s),
         time(pair.after_s),
-        ratio(pair),
-    )
-}
-
-fn narrow(pair: &Pair) -> String {
-    format!("{:<7} {} {} {}", word(pair.verdict), pair.kernel, pair.n, ratio(pair))
+        pair.ratio.map_or("–".to_owned(), |ratio| format!("{ratio:.2}")),
+        interval,
+        if before == after { String::new() } else { format!("{before}→{after}") },
+    ]
 }
