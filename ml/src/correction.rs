@@ -106,6 +106,9 @@ const SPIKES_REMEMBERED: f64 = 48.0;
 /// Nine in ten draws of a Gaussian are within so many standard deviations.
 const Z90: f64 = 1.645;
 
+/// Half of the widest interval, in log2.
+const HALF_WIDTH_MAX: f64 = 10.0;
+
 /// How fast the width of intervals follows what was outside, and its least and largest value.
 const WIDTH_STEP: f64 = 0.15;
 const WIDTHS: [f64; 2] = [0.5, 16.0];
@@ -151,7 +154,7 @@ pub struct Correction {
     runs: Vec<u64>,
     /// Share of the runs that were spikes, and of how many.
     spikes: (f64, f64),
-    /// How many times wider than a Gaussian's the 90 % intervals of a side must be.
+    /// How many times wider than a Gaussian's the noise in the 90 % intervals of a side must be.
     width: [f64; 2],
 }
 
@@ -239,17 +242,18 @@ impl Correction {
     }
 
     /// The central interval, in seconds, that holds the next run of a side with a probability of 90 %, where
-    /// `posterior` is what [`Correction::posterior`] says. The noise of a single run is in it, and it is as
-    /// wide as the intervals before would have had to be: runs are no Gaussians.
+    /// `posterior` is what [`Correction::posterior`] says. The noise of a single run is in it, as wide as it
+    /// would have had to be in the intervals before: runs are no Gaussians. At most a factor of a thousand both
+    /// ways: beyond that nothing is known.
     #[must_use]
     pub fn interval90(&self, posterior: &Prediction, side: Side) -> (f64, f64) {
         let i = side.index();
         let half = if self.state.is_empty() {
             Z90 * posterior.sd(side)
         } else {
-            let variance = posterior.cov[i][i].max(0.0) + self.noise_variance[i];
-            Z90 * self.width[i] * variance.sqrt()
+            self.half_width(i, posterior.cov[i][i].max(0.0))
         };
+        let half = half.min(HALF_WIDTH_MAX);
         ((posterior.mean[i] - half).exp2(), (posterior.mean[i] + half).exp2())
     }
 
@@ -311,7 +315,7 @@ impl Correction {
         let known = self.state.covariance(&row, &row).max(0.0);
         let limit = self.hyper.clip_sd * (known + noise).sqrt();
         let doubt = self.doubt(side, log2_items);
-        self.learn_width(i, innovation / (known + noise).sqrt());
+        self.learn_width(i, innovation, known + extra);
         // Where to look for what has changed: in what is least sure.
         let opened = if self.is_least_sure(i, log2_items) { row[2].0 } else { i };
         match self.kind(i, log2_items, innovation / limit) {
@@ -505,14 +509,21 @@ impl Correction {
 
     /// Widens the intervals of a side where a run was outside, and narrows them where it was not, so that
     /// nine in ten are inside, however runs are distributed.
-    fn learn_width(&mut self, i: usize, standardised: f64) {
+    fn learn_width(&mut self, i: usize, innovation: f64, known: f64) {
         // What the prior says says nothing of runs.
         if self.visits[i] == 0 {
             return;
         }
-        let is_outside = standardised.abs() > Z90 * self.width[i];
+        let is_outside = innovation.abs() > self.half_width(i, known);
         let step = if is_outside { 0.9 } else { -0.1 };
         self.width[i] = (self.width[i] * (WIDTH_STEP * step).exp()).clamp(WIDTHS[0], WIDTHS[1]);
+    }
+
+    /// Half of the 90 % interval of a run, in log2, of which so much variance is no noise. The width is the
+    /// noise's: what is not known of another size is no wider for it.
+    fn half_width(&self, i: usize, known: f64) -> f64 {
+        let noise = self.noise_variance[i];
+        Z90 * (known + noise * self.width[i] * self.width[i]).sqrt()
     }
 
     /// Moves a side's noise towards what an innovation showed beyond what was uncertain anyway: the less,
@@ -636,6 +647,24 @@ mod tests {
             let share = inside as f64 / 1800.0;
             assert!((0.85..=0.95).contains(&share), "{sd} {tails}: {share}");
         }
+    }
+
+    #[test]
+    fn noise_at_one_size_does_not_widen_the_intervals_of_others() {
+        let octaves = |spikes: f64| {
+            let mut correction = settled(6);
+            let mut rng = Rng::new(3);
+            for _ in 0..40 {
+                // As where something else gets in the way: for milliseconds, of a microsecond's call.
+                let spike = if rng.uniform() < spikes { 10.0 } else { 0.0 };
+                correction.observe(&prior(), 20.0, Side::Cpu, -8.0 + 0.1 * rng.normal() + spike);
+            }
+            let posterior = correction.posterior(&prior(), 34.0);
+            let (low, high) = correction.interval90(&posterior, Side::Cpu);
+            (high / low).log2()
+        };
+        let (quiet, spiked) = (octaves(0.0), octaves(0.2));
+        assert!(quiet < 12.0 && spiked < 1.2 * quiet, "{quiet} {spiked}");
     }
 
     #[test]
