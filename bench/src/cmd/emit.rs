@@ -1,5 +1,6 @@
 //! `crossover emit`: what a kernel became, stage by stage, with the lines of Rust that it comes from.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::process::ExitCode;
 
@@ -123,12 +124,17 @@ fn indent(line: &str) -> &str {
 
 fn print_ir(kernel: &Kernel, output: &mut Output<'_>) {
     for line in kernel.to_string().lines() {
-        // A place stands at the end: ` @file:line:column`.
-        let (code, at) = match line.rsplit_once(" @") {
-            Some((code, at)) => (code, parse_place(at)),
-            None => (line, None),
-        };
-        output.line("//", if at.is_some() { code } else { line }, at);
+        let (code, at) = without_place(line);
+        output.line("//", &code, at);
+    }
+}
+
+/// A line of the IR, and the place ` @file:line:column` that stood at its end, or before the brace that ends it.
+fn without_place(line: &str) -> (Cow<'_, str>, Option<(u32, u32)>) {
+    let (rest, brace) = line.strip_suffix(" {").map_or((line, ""), |rest| (rest, " {"));
+    match rest.rsplit_once(" @").map(|(code, at)| (code, parse_place(at))) {
+        Some((code, Some(at))) => (format!("{code}{brace}").into(), Some(at)),
+        Some((_, None)) | None => (line.into(), None),
     }
 }
 
@@ -202,4 +208,22 @@ fn print_asm(kernel: &Kernel, output: &mut Output<'_>) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without_place;
+
+    #[test]
+    fn places_are_taken_off_and_nothing_else() {
+        let taken = [
+            ("  %1: f32 = add %0 %0 @0:3:9", "  %1: f32 = add %0 %0", Some((0, 3))),
+            ("  for %1: u32 in %0..%2 @1:9:1 {", "  for %1: u32 in %0..%2 {", Some((1, 9))),
+            ("  if %1 {", "  if %1 {", None),
+            ("  call @1()", "  call @1()", None),
+        ];
+        for (line, code, place) in taken {
+            assert_eq!(without_place(line), (code.into(), place));
+        }
+    }
 }
