@@ -99,28 +99,33 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
         opponents => Some(start_baselines(&rt, opponents, args.json)?),
     };
     let rows = measure(&rt, &suite, &args, baselines.as_mut(), &options)?;
-    if let Some(recorder) = &options.recorder {
-        recorder.flush()?;
-    }
+    // What was measured is shown, whatever becomes of the files.
+    let recorded = options.recorder.as_ref().map(|recorder| recorder.flush());
     let peak = baselines.as_mut().and_then(|baselines| baselines.peak(rt.threads()));
-    let ablation = if args.ablate { ablate(&rt, &suite, &args, &options)? } else { Vec::new() };
+    let ablation = args.ablate.then(|| ablate(&rt, &suite, &args, &options));
+    let (ablation, ablated) = ablation.transpose().map_or_else(
+        |error| (Vec::new(), Err(error)),
+        |effects| (effects.unwrap_or_default(), Ok(())),
+    );
     let mut report = assemble(&rt, &suite, rows, stop.load(Ordering::Relaxed));
     (report.peak_128_flops, report.ablation) = (peak, ablation);
     let timeline = overlap::record(&rt, &report.rows, &options)?;
     let traced = args.trace.as_ref().map(|path| trace::write(path, &timeline));
     report.timeline = overlap::shown(timeline);
-    std::fs::create_dir_all(&args.out).with_context(|| args.out.display().to_string())?;
-    let (json, page) = (args.out.join("report.json"), args.out.join("report.html"));
-    super::write(&json, &serde_json::to_string_pretty(&report)?)?;
-    super::write(&page, &html::render(&report))?;
     if args.json {
         println!("{}", serde_json::to_string(&report)?);
     } else {
         table::print(&report);
+    }
+    let (json, page) = (args.out.join("report.json"), args.out.join("report.html"));
+    super::write(&json, &serde_json::to_string_pretty(&report)?)?;
+    super::write(&page, &html::render(&report))?;
+    if !args.json {
         println!("\n{}\n{}", json.display(), page.display());
     }
-    // What was measured is kept, whatever becomes of the trace.
     traced.transpose()?;
+    recorded.transpose()?;
+    ablated?;
     let right = report.rows.iter().all(|row| row.verified);
     Ok(if right { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }

@@ -136,12 +136,23 @@ fn named_kernel(name: &str) -> anyhow::Result<(&'static Entry, usize)> {
     }
 }
 
-/// Writes a file, in a folder that is made if need be; an error names it.
+/// Writes a file, in a folder that is made if need be; an error names it, and leaves the file that was there.
 pub(crate) fn write(path: &std::path::Path, text: &str) -> anyhow::Result<()> {
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
     }
-    std::fs::write(path, text).with_context(|| path.display().to_string())
+    // A device or a link stays what it is.
+    if path.symlink_metadata().is_ok_and(|found| !found.is_file()) {
+        return std::fs::write(path, text).with_context(|| path.display().to_string());
+    }
+    let mut new = path.as_os_str().to_owned();
+    new.push(format!(".{}.new", std::process::id()));
+    let written = std::fs::write(&new, text).and_then(|()| std::fs::rename(&new, path));
+    if written.is_err() {
+        // What there is of it is of no use; and there may be nothing.
+        let _ = std::fs::remove_file(&new);
+    }
+    written.with_context(|| format!("{} is not written", path.display()))
 }
 
 /// Where this user's caches are.
