@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, ensure};
 use crossover_ml::Network;
 use crossover_ml::error::{Error, TensorProblem};
-use crossover_ml::network::{DROPOUT, HEADS, NORM_EPSILON, NORM_MOMENTUM};
+use crossover_ml::network::{HEADS, NORM_EPSILON, NORM_MOMENTUM};
 use crossover_ml::weights::NamedTensor;
 use tch::nn::{self, Module, ModuleT};
 use tch::{Device, Kind, Tensor};
@@ -84,15 +84,18 @@ impl TorchNetwork {
         Ok(())
     }
 
-    /// The heads (`rows × HEADS`) for inputs (`rows × inputs`). In training mode batch norm uses
-    /// the batch's moments and moves the running ones; `dropout` says whether outputs are left out.
+    /// The heads (`rows × HEADS`) for inputs (`rows × inputs`). In training batch norm uses the batch's moments
+    /// and moves the running ones, and a share of each hidden layer's outputs is left out.
     pub fn forward(&self, inputs: &Tensor, mode: Mode) -> Tensor {
-        let train = mode != Mode::Evaluation;
+        let (train, dropout) = match mode {
+            Mode::Evaluation => (false, [0.0; 3]),
+            Mode::Training(dropout) => (true, dropout),
+        };
         let mut x = inputs.shallow_clone();
-        for (layer, share) in self.layers.iter().zip(DROPOUT) {
+        for (layer, share) in self.layers.iter().zip(dropout) {
             x = layer.norm.forward_t(&layer.linear.forward(&x), train).relu();
-            if mode == Mode::Training {
-                x = x.dropout(f64::from(share), true);
+            if share > 0.0 {
+                x = x.dropout(f64::from(share), train);
             }
         }
         self.heads.forward(&x)
@@ -115,14 +118,12 @@ impl TorchNetwork {
 }
 
 /// How a forward pass is meant.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Mode {
     /// Running moments, no dropout.
     Evaluation,
-    /// The batch's moments, dropout.
-    Training,
-    /// The batch's moments, no dropout: for comparisons.
-    TrainingWithoutDropout,
+    /// The batch's moments, and of each hidden layer this share left out.
+    Training([f32; 3]),
 }
 
 /// The values of a tensor as f32.

@@ -70,7 +70,7 @@ fn run(
             let rate = options.rate_at((epoch * steps + step) as f64 / (epochs * steps) as f64);
             let (inputs, targets) = batches.gather(&sampler.draw(options.batch));
             let inputs = Tensor::from_slice(&inputs).view([-1, width]);
-            let loss = loss(&network.forward(&inputs, Mode::Training), &targets);
+            let loss = loss(&network.forward(&inputs, Mode::Training(options.dropout)), &targets);
             adam.zero_grad();
             loss.f_backward()?;
             adam.clip_grad_norm(GRADIENT_NORM_MAX);
