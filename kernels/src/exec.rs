@@ -26,6 +26,47 @@ pub enum Arg {
 /// The extents of a grid; unused axes are 1. Any extent may be 0: then nothing runs.
 pub type Grid = [u32; 3];
 
+/// The outermost axis along which a grid has more than one point; x where there is none.
+pub fn outer_axis(grid: Grid) -> usize {
+    (0..grid.len()).rev().find(|&axis| grid[axis] > 1).unwrap_or(0)
+}
+
+/// A part of a grid: the points from one position on its outermost axis ([`outer_axis`]) up to, not including,
+/// another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// Where it begins.
+    pub from: u32,
+    /// Where it ends.
+    pub to: u32,
+}
+
+impl Part {
+    /// All of a grid.
+    pub fn all(grid: Grid) -> Part {
+        Part { from: 0, to: grid[outer_axis(grid)] }
+    }
+
+    /// Its first point.
+    pub fn start(self, grid: Grid) -> Grid {
+        let mut start = [0; 3];
+        start[outer_axis(grid)] = self.from;
+        start
+    }
+
+    /// How many points it has along each axis.
+    pub fn extent(self, grid: Grid) -> Grid {
+        let mut extent = grid;
+        extent[outer_axis(grid)] = self.to.saturating_sub(self.from);
+        extent
+    }
+
+    /// Which share of the grid's points it has.
+    pub fn share(self, grid: Grid) -> f64 {
+        f64::from(self.to.saturating_sub(self.from)) / f64::from(Part::all(grid).to.max(1))
+    }
+}
+
 /// One call: the arguments in parameter order, and how it is to run.
 #[derive(Debug)]
 pub struct Call<'a> {
@@ -142,6 +183,25 @@ pub trait Version: Send + Sync {
     /// [`RunError::Arguments`] where the arguments do not fit, [`RunError::Failed`] where an
     /// invocation fails a check, and what the device runs into.
     fn run(&self, call: &mut Call<'_>) -> Result<Measurement, RunError>;
+
+    /// The step at which parts of this grid may begin at no loss: at multiples of it along the outermost axis.
+    /// `None` where calls are run as a whole alone.
+    fn part_step(&self, _: Grid) -> Option<u32> {
+        None
+    }
+
+    /// Runs a part of a call that can be cut ([`crate::analysis::cut()`]); its ends are at such steps, or those of
+    /// the grid. Parts that cover the grid, one after another on whatever back ends, leave what the call would.
+    ///
+    /// # Errors
+    /// As [`Version::run`]; [`RunError::Arguments`] where calls are run as a whole alone.
+    fn run_part(&self, call: &mut Call<'_>, part: Part) -> Result<Measurement, RunError> {
+        if part == Part::all(call.grid) {
+            return self.run(call);
+        }
+        let message = "the back end runs calls as a whole".to_owned();
+        Err(RunError::Arguments { kernel: "?".to_owned(), message })
+    }
 }
 
 /// Checks the arguments against the kernel's parameters.

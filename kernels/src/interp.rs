@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use crate::error::{Failure, RunError};
 use crate::eval;
-use crate::exec::{Arg, Call, Deadline, Executor, Grid, Measurement, Version, check_args};
+use crate::exec::{Arg, Call, Deadline, Executor, Grid, Measurement, Part, Version, check_args};
 use crate::ir::{
     Axis, CallArg, CollectiveKind, Const, Extent, Function, Helper, Inst, Kernel, LocalDef, Param,
     SiteId, Stmt, Type, Value,
@@ -93,20 +93,36 @@ pub fn run(
     grid: Grid,
     deadline: Option<Deadline>,
 ) -> Result<(), RunError> {
+    run_part(kernel, args, grid, Part::all(grid), deadline)
+}
+
+/// The same for a part of the grid, of a kernel that can be cut; a part of whole workgroups.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_part(
+    kernel: &Kernel,
+    args: &mut [Data],
+    grid: Grid,
+    part: Part,
+    deadline: Option<Deadline>,
+) -> Result<(), RunError> {
     // However often a helper calls itself, this needs no stack for it.
     let looped = tail::without_recursion(kernel);
     let kernel = looped.as_ref().unwrap_or(kernel);
     let shared = kernel.entry.shared().map(|(_, ty, len)| Data::zeroed(ty, len as usize)).collect();
     let invocation = [0; 3];
-    let grid = if kernel.workgroup.is_some() { kernel.whole_groups(grid) } else { grid };
+    let (first, count) = (part.start(grid), part.extent(grid));
+    let grid = kernel.whole_groups(grid);
     let mut machine = Machine { kernel, args, shared, grid, invocation, deadline, ticks: 0 };
     if let Some(size) = kernel.workgroup {
-        return group::run(&mut machine, size, grid);
+        return group::run(&mut machine, size, first, kernel.whole_groups(count));
     }
     let mut running = kernel.collective.zip(kernel.contribution()).map(|(c, ty)| c.op.identity(ty));
-    for z in 0..grid[2] {
-        for y in 0..grid[1] {
-            for x in 0..grid[0] {
+    let along = |axis: usize| first[axis]..first[axis] + count[axis];
+    for z in along(2) {
+        for y in along(1) {
+            for x in along(0) {
                 machine.invocation = [x, y, z];
                 machine.collect(x as usize, &mut running)?;
             }
@@ -443,6 +459,14 @@ struct Interpreted(Arc<Kernel>);
 
 impl Version for Interpreted {
     fn run(&self, call: &mut Call<'_>) -> Result<Measurement, RunError> {
+        self.run_part(call, Part::all(call.grid))
+    }
+
+    fn part_step(&self, _: Grid) -> Option<u32> {
+        Some(1)
+    }
+
+    fn run_part(&self, call: &mut Call<'_>, part: Part) -> Result<Measurement, RunError> {
         let kernel = &*self.0;
         check_args(kernel, call.args, call.grid)?;
         let start = Instant::now();
@@ -463,7 +487,7 @@ impl Version for Interpreted {
                 }
             })
             .collect();
-        let outcome = run(kernel, &mut data, call.grid, call.deadline);
+        let outcome = run_part(kernel, &mut data, call.grid, part, call.deadline);
         for (param, _, access) in kernel.entry.buffers() {
             if access == crate::ir::Access::Read {
                 continue;

@@ -2,8 +2,9 @@
 
 use std::ops::Range;
 
+use crossover_kernels::analysis::is_own;
 use crossover_kernels::exec::{Arg, Grid, length};
-use crossover_kernels::ir::{Access, Axis, BinaryOp, Function, Inst, Kernel, Param, Stmt, Value};
+use crossover_kernels::ir::{Access, Inst, Kernel, Param, Stmt, Value};
 
 /// What a call touches of a buffer.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -117,31 +118,6 @@ fn stores_own(
         }
     }
     None
-}
-
-/// Whether an index is the invocation's own position in row-major order.
-fn is_own(entry: &Function, index: Value, args: &[Arg], grid: Grid) -> bool {
-    let is_id = |v: Value, axis: Axis| entry.def(v).inst == Inst::Id(axis);
-    let is_width = |v: Value| match entry.def(v).inst {
-        Inst::Const(c) => c.bits == u64::from(grid[0]),
-        Inst::Param(p) => {
-            matches!(args.get(p.index()), Some(Arg::Scalar(c)) if c.bits == u64::from(grid[0]))
-        }
-        _ => false,
-    };
-    let is_row = |v: Value| match entry.def(v).inst {
-        Inst::Binary(BinaryOp::Mul, a, b) => {
-            (is_id(a, Axis::Y) && is_width(b)) || (is_id(b, Axis::Y) && is_width(a))
-        }
-        _ => false,
-    };
-    match entry.def(index).inst {
-        Inst::Id(Axis::X) => grid[1] == 1,
-        Inst::Binary(BinaryOp::Add, a, b) => {
-            (is_row(a) && is_id(b, Axis::X)) || (is_row(b) && is_id(a, Axis::X))
-        }
-        _ => false,
-    }
 }
 
 fn returns(stmt: &Stmt) -> bool {

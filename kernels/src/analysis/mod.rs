@@ -1,8 +1,12 @@
 //! Facts about a kernel. Nothing here changes one.
 
+mod cut;
+mod own;
 pub mod profile;
 pub mod uniform;
 
+pub use cut::{Cut, Uncut, cut};
+pub use own::{is_own, own_row};
 pub use profile::{Profile, profile};
 
 use std::collections::HashSet;

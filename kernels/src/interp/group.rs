@@ -13,9 +13,17 @@ use crate::exec::Grid;
 use crate::interp::Data;
 use crate::ir::{Block, Const, Stmt, Value};
 
-/// Runs the kernel over a grid of whole groups.
-pub(super) fn run(machine: &mut Machine<'_>, size: [u32; 3], grid: Grid) -> Result<(), RunError> {
-    let counts: [u32; 3] = std::array::from_fn(|at| grid[at] / size[at]);
+/// Runs the kernel over whole groups: so many points from the first one on.
+pub(super) fn run(
+    machine: &mut Machine<'_>,
+    size: [u32; 3],
+    first: Grid,
+    count: Grid,
+) -> Result<(), RunError> {
+    let groups = |axis: usize| {
+        let before = first[axis] / size[axis];
+        before..before + count[axis] / size[axis]
+    };
     let mut places = Vec::new();
     for z in 0..size[2] {
         for y in 0..size[1] {
@@ -24,9 +32,9 @@ pub(super) fn run(machine: &mut Machine<'_>, size: [u32; 3], grid: Grid) -> Resu
             }
         }
     }
-    for z in 0..counts[2] {
-        for y in 0..counts[1] {
-            for x in 0..counts[0] {
+    for z in groups(2) {
+        for y in groups(1) {
+            for x in groups(0) {
                 let group = [x, y, z];
                 let at = |place: &[u32; 3]| std::array::from_fn(|i| group[i] * size[i] + place[i]);
                 run_group(machine, places.iter().map(at).collect())?;
