@@ -17,7 +17,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crossover_kernels::exec::Grid;
+use crossover_kernels::exec::{Grid, Part};
 
 use crate::task::lock;
 
@@ -40,7 +40,7 @@ const ROWS: u64 = 128;
 const SHARES: u64 = 2;
 
 /// Chunks start at multiples of this along a single row, so that groups of lanes stay whole.
-const ALIGNMENT: u64 = 64;
+pub(crate) const ALIGNMENT: u64 = 64;
 
 /// Ranges of x, y and z.
 pub(crate) type Cuboid = [Range<u32>; 3];
@@ -70,6 +70,12 @@ pub(crate) fn cuboids(chunk: Range<u64>, grid: Grid) -> impl Iterator<Item = Cub
 /// Number of points of a grid.
 pub(crate) fn points(grid: Grid) -> u64 {
     grid.iter().fold(1, |all: u64, &extent| all.saturating_mul(u64::from(extent)))
+}
+
+/// The points of a part, in the order of [`cuboids`].
+pub(crate) fn range(part: Part, grid: Grid) -> Range<u64> {
+    let each = points(grid) / u64::from(Part::all(grid).to).max(1);
+    u64::from(part.from) * each..u64::from(part.to) * each
 }
 
 /// What a grid is made of.
@@ -105,15 +111,21 @@ enum From {
 }
 
 impl Chunks {
-    /// Chunks of a grid whose rows are computed so many at a time, and whose points are `what`.
-    pub(crate) fn of(grid: Grid, rows: u32, what: Points, workers: usize) -> Chunks {
+    /// Chunks of some points of a grid whose rows are computed so many at a time, and whose points are `what`.
+    pub(crate) fn of(
+        grid: Grid,
+        range: Range<u64>,
+        rows: u32,
+        what: Points,
+        workers: usize,
+    ) -> Chunks {
         let (row, end) = (u64::from(grid[0]).max(1), points(grid));
         let (height, rows) = (u64::from(grid[1]), u64::from(rows));
         // What tiles of several rows load is used again by those below, if they are run together.
         let share = height / (SHARES * workers as u64);
         let bands = if rows > 1 { (share.min(ROWS) / rows).max(1) } else { 1 };
         let mut chunks = Chunks {
-            first: Mutex::new(0..end),
+            first: Mutex::new(range.clone()),
             others: Vec::new(),
             end,
             rows: row * rows,
@@ -125,10 +137,10 @@ impl Chunks {
             },
         };
         if workers > 1 {
-            let size = chunks.whole(end.div_ceil(workers as u64));
+            let size = chunks.whole((range.end - range.start).div_ceil(workers as u64));
             let mut shares = (0..workers as u64).map(|at| {
-                let from = at.saturating_mul(size).min(end);
-                Mutex::new(from..from.saturating_add(size).min(end))
+                let from = range.start.saturating_add(at.saturating_mul(size)).min(range.end);
+                Mutex::new(from..from.saturating_add(size).min(range.end))
             });
             chunks.first = shares.next().unwrap_or_default();
             chunks.others = shares.collect();
@@ -292,8 +304,10 @@ mod tests {
     #[test]
     fn chunks_cover_the_grid() {
         for grid in [[0, 1, 1], [1, 1, 1], [100_003, 1, 1], [7, 1000, 3], [100_000, 3, 1]] {
-            for (workers, rows) in [(1, 1), (3, 1), (3, 4)] {
-                let chunks = Chunks::of(grid, rows, Points::Invocations, workers);
+            for (workers, rows, from) in [(1, 1, 0), (3, 1, 0), (3, 4, 0), (2, 1, 64), (3, 4, 400)] {
+                let from = if from % (u64::from(grid[0]) * u64::from(rows)) == 0 { from } else { 0 };
+                let range = from.min(points(grid))..points(grid);
+                let chunks = Chunks::of(grid, range.clone(), rows, Points::Invocations, workers);
                 let pace = Pace(1000.into());
                 // Seats in an order of no meaning, and more than there are shares.
                 let mut seat = 0;
@@ -303,7 +317,7 @@ mod tests {
                 })
                 .collect();
                 taken.sort_by_key(|chunk| chunk.start);
-                let mut at = 0u64;
+                let mut at = range.start;
                 for chunk in taken {
                     assert_eq!(chunk.start, at);
                     assert!(chunk.end > at);
@@ -340,7 +354,7 @@ mod tests {
         pace: &Pace,
         cost: impl Fn(u64, u64) -> f64,
     ) -> (f64, usize) {
-        let chunks = Chunks::of(grid, 1, what, workers);
+        let chunks = Chunks::of(grid, 0..points(grid), 1, what, workers);
         let mut free = vec![0.0; workers];
         let (mut work, mut count) = (0.0, 0);
         loop {

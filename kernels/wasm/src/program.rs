@@ -6,15 +6,16 @@
 //! failure are read only after the call that has written them, and arrays are written before they are
 //! read. An instance that has trapped is not used again.
 
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crossover_kernels::error::RunError;
-use crossover_kernels::exec::{Deadline, Grid};
+use crossover_kernels::exec::{Deadline, Grid, Part, outer_axis};
 use crossover_kernels::ir::Kernel;
 use crossover_memory::Slot;
 use wasmtime::{Module, ValRaw};
 
-use crate::chunk::Pace;
+use crate::chunk::{Pace, points, range};
 use crate::engine::{Instance, Interrupt};
 use crate::private::Merge;
 use crate::run::device;
@@ -61,6 +62,17 @@ impl Program {
         let whole = self.kernel.whole_groups(grid);
         let size = self.workgroup.unwrap_or([1; 3]);
         std::array::from_fn(|axis| whole[axis] / size[axis])
+    }
+
+    /// What it walks over in a part of a grid.
+    pub(crate) fn range(&self, grid: Grid, part: Part) -> Range<u64> {
+        let size = self.workgroup.map_or(1, |size| size[outer_axis(grid)]);
+        let part = Part { from: part.from / size, to: part.to.div_ceil(size) };
+        // A grid of one group along its outermost axis is not cut.
+        match part.from == 0 && part.to >= grid[outer_axis(grid)].div_ceil(size) {
+            true => 0..points(self.grid(grid)),
+            false => range(part, self.grid(grid)),
+        }
     }
 
     /// An instance over these buffers: one that has waited, or a new one.

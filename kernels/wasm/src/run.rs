@@ -12,14 +12,16 @@ use std::time::Instant;
 
 use crossover_kernels::error::RunError;
 use crossover_kernels::eval;
-use crossover_kernels::exec::{Arg, Call, Executor, Measurement, Version, check_args};
+use crossover_kernels::exec::{
+    Arg, Call, Executor, Grid, Measurement, Part, Version, check_args, outer_axis,
+};
 use crossover_kernels::ir::{Collective, CollectiveKind, Const, Kernel, Stmt, Type};
 use crossover_memory::Slot;
 use wasmtime::Module;
 
 use crate::alarm::Alarms;
 use crate::cache::Modules;
-use crate::chunk::{Chunks, Grain, Pace, Points, fixed_chunks, points};
+use crate::chunk::{ALIGNMENT, Chunks, Grain, Pace, Points, fixed_chunks, points};
 use crate::emit::{emit, is_repeatable};
 use crate::engine::{Engines, Entry};
 use crate::pool::{Pool, THREADS_MAX, Work, Workers};
@@ -159,6 +161,20 @@ struct WasmVersion {
 
 impl Version for WasmVersion {
     fn run(&self, call: &mut Call<'_>) -> Result<Measurement, RunError> {
+        self.run_part(call, Part::all(call.grid))
+    }
+
+    fn part_step(&self, grid: Grid) -> Option<u32> {
+        let (axis, program) = (outer_axis(grid), &self.program);
+        Some(match (program.workgroup, axis) {
+            (Some(size), _) => size[axis],
+            (None, 0) => ALIGNMENT as u32,
+            (None, 1) => program.rows,
+            (None, _) => 1,
+        })
+    }
+
+    fn run_part(&self, call: &mut Call<'_>, part: Part) -> Result<Measurement, RunError> {
         let kernel = &*self.program.kernel;
         check_args(kernel, call.args, call.grid)?;
         self.settle(call)?;
@@ -174,7 +190,7 @@ impl Version for WasmVersion {
         let asked = call.grid;
         call.grid = self.program.grid(asked);
         let outcome = match kernel.collective.zip(kernel.contribution()) {
-            None => self.map(call, start),
+            None => self.map(call, self.program.range(asked, part), start),
             Some((collective, ty)) => self.collect(call, start, collective, ty),
         };
         drop(alarm);
@@ -196,11 +212,16 @@ impl WasmVersion {
         Ok(())
     }
 
-    fn map(&self, call: &mut Call<'_>, start: Instant) -> Result<(), RunError> {
+    fn map(
+        &self,
+        call: &mut Call<'_>,
+        range: Range<u64>,
+        start: Instant,
+    ) -> Result<(), RunError> {
         let threads = self.map_threads(call);
-        let fits = points(call.grid) <= self.program.pace.points();
+        let fits = range.end - range.start <= self.program.pace.points();
         if threads == 1 && fits && !self.program.has_loops {
-            return self.share_out(call, start, Entry::Run, 1, Share::Whole, |_| ());
+            return self.share_out(call, start, Entry::Run, 1, Share::Whole(range), |_| ());
         }
         // A single thread without a deadline has no need for pieces.
         let paced = threads > 1 || call.deadline.is_some();
@@ -208,7 +229,7 @@ impl WasmVersion {
             None => Points::Invocations,
             Some(_) => Points::Workgroups,
         };
-        let chunks = Chunks::of(call.grid, self.program.rows, what, threads);
+        let chunks = Chunks::of(call.grid, range, self.program.rows, what, threads);
         let copies = (threads > 1).then(Mutex::default);
         let share = Share::Map { chunks, paced, copies };
         let mut merged = Vec::new();
@@ -316,7 +337,7 @@ impl WasmVersion {
         let share = Share::Fixed { next: AtomicUsize::new(0), chunks, carries, results };
         self.share_out(call, start, entry, threads, share, |task| match &task.share {
             Share::Fixed { results, .. } => lock(results).iter().flatten().copied().collect(),
-            Share::Map { .. } | Share::Whole | Share::None => Vec::new(),
+            Share::Map { .. } | Share::Whole(_) | Share::None => Vec::new(),
         })
     }
 

@@ -15,7 +15,7 @@ use crossover_kernels::ir::{Const, Param, ParamKind, SiteId, Type};
 use crossover_memory::Slot;
 use wasmtime::ValRaw;
 
-use crate::chunk::{Chunks, Pace, cuboids, points};
+use crate::chunk::{Chunks, Pace, cuboids};
 use crate::emit::GLOBALS;
 use crate::engine::Entry;
 use crate::pool::Work;
@@ -30,8 +30,8 @@ const RANGES: usize = 6;
 pub(crate) enum Share {
     /// It is not.
     None,
-    /// One worker does all of it, which is soon over.
-    Whole,
+    /// One worker does all of these points, which is soon over.
+    Whole(Range<u64>),
     /// Chunks for whoever is free, at a pace when there is a reason for more than one.
     /// `copies` are those of workers that are done, where there are several.
     Map { chunks: Chunks, paced: bool, copies: Option<Mutex<Vec<Copies>>> },
@@ -138,10 +138,10 @@ impl<'a> Task<'a> {
     fn take_chunks(&self, seat: usize) -> Result<(), RunError> {
         match &self.share {
             Share::None => Ok(()),
-            Share::Whole => {
+            Share::Whole(range) => {
                 // The call has just begun: a small one looks at no clock.
                 self.check_deadline_at(self.start)?;
-                Worker::new(self)?.run(0..points(self.grid), None)
+                Worker::new(self)?.run(range.clone(), None)
             }
             Share::Map { chunks, paced, copies } => {
                 let pace = paced.then_some(&self.program.pace);
