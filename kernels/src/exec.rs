@@ -67,6 +67,22 @@ impl Part {
     }
 }
 
+/// How a back end runs parts of a grid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Parts {
+    /// Parts begin at multiples of this along the outermost axis.
+    pub step: u32,
+    /// Whether a whole call may run faster than its parts together: laid out for all of the grid.
+    pub is_whole_faster: bool,
+}
+
+impl Parts {
+    /// Parts that run as fast as the whole.
+    pub fn alike(step: u32) -> Parts {
+        Parts { step, is_whole_faster: false }
+    }
+}
+
 /// One call: the arguments in parameter order, and how it is to run.
 #[derive(Debug)]
 pub struct Call<'a> {
@@ -184,14 +200,13 @@ pub trait Version: Send + Sync {
     /// invocation fails a check, and what the device runs into.
     fn run(&self, call: &mut Call<'_>) -> Result<Measurement, RunError>;
 
-    /// The step at which parts of this grid may begin at no loss: at multiples of it along the outermost axis.
-    /// `None` where calls are run as a whole alone.
-    fn part_step(&self, _: Grid) -> Option<u32> {
+    /// How it runs parts of this grid; `None` where it runs calls as a whole alone.
+    fn parts(&self, _: Grid) -> Option<Parts> {
         None
     }
 
-    /// Runs a part of a call that can be cut ([`crate::analysis::cut()`]); its ends are at such steps, or those of
-    /// the grid. Parts that cover the grid, one after another on whatever back ends, leave what the call would.
+    /// Runs a part of a call that can be cut ([`crate::analysis::cut()`]); its ends are at steps of
+    /// [`Version::parts`], or those of the grid. Parts that cover the grid, one after another on whatever back ends, leave what the call would.
     ///
     /// # Errors
     /// As [`Version::run`]; [`RunError::Arguments`] where calls are run as a whole alone.

@@ -10,7 +10,9 @@ use std::time::Instant;
 
 use crate::error::{Failure, RunError};
 use crate::eval;
-use crate::exec::{Arg, Call, Deadline, Executor, Grid, Measurement, Part, Version, check_args};
+use crate::exec::{
+    Arg, Call, Deadline, Executor, Grid, Measurement, Part, Parts, Version, check_args,
+};
 use crate::ir::{
     Axis, CallArg, CollectiveKind, Const, Extent, Function, Helper, Inst, Kernel, LocalDef, Param,
     SiteId, Stmt, Type, Value,
@@ -462,8 +464,8 @@ impl Version for Interpreted {
         self.run_part(call, Part::all(call.grid))
     }
 
-    fn part_step(&self, _: Grid) -> Option<u32> {
-        Some(1)
+    fn parts(&self, _: Grid) -> Option<Parts> {
+        Some(Parts::alike(1))
     }
 
     fn run_part(&self, call: &mut Call<'_>, part: Part) -> Result<Measurement, RunError> {

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crossover_kernels::error::RunError;
-use crossover_kernels::exec::{self, Clock, Deadline};
+use crossover_kernels::exec::{self, Clock, Deadline, Part};
 use crossover_kernels::ir::Access;
 use crossover_memory::{Claim, Fill};
 use crossover_shaders::{DeviceArg, DeviceBuffer, DeviceError, Gpu, GpuVersion, Underway};
@@ -170,7 +170,8 @@ pub(crate) fn issue(
         }
     }
     let start = Instant::now();
-    let mut underway = match version.issue(&args, job.grid, claim, deadline) {
+    let part = Part::all(job.grid);
+    let mut underway = match version.issue(&args, job.grid, part, claim, deadline) {
         Ok(underway) => underway,
         Err(stopped) => {
             let (error, claim) = *stopped;

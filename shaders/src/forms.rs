@@ -15,6 +15,7 @@ use crate::emit::{Shader, emit};
 use crate::legality::Capabilities;
 use crate::schedule::Schedule;
 use crate::single_pass;
+use crate::steps::Region;
 
 /// A form without checks.
 #[derive(Debug)]
@@ -24,6 +25,26 @@ pub(crate) struct Form {
     pub(crate) schedule: Schedule,
     /// Whether the kernel's schedule names this layout.
     pub(crate) is_asked_for: bool,
+}
+
+impl Form {
+    /// At multiples of which position along an axis parts of the grid may begin; `None` where the form is one of
+    /// the whole grid.
+    pub(crate) fn part_step(&self, axis: usize, axes: usize) -> Option<u32> {
+        let group = match axes {
+            1 => self.schedule.block(),
+            _ => self.schedule.workgroup[axis],
+        };
+        match self.layout {
+            Layout::Points | Layout::Halo { .. } => Some(group),
+            Layout::Quads if axis == 0 => group.checked_mul(quads::POINTS),
+            Layout::Quads => Some(group),
+            // Points of a tile lie as far apart as the grid is large; the rest is of kernels that are not cut.
+            Layout::Tiles(_) | Layout::Staged { .. } | Layout::SinglePass | Layout::Private(_) => {
+                None
+            }
+        }
+    }
 }
 
 /// How a form covers the grid.
@@ -67,6 +88,15 @@ impl Layout {
                 (vec![grid[0], rounds], [points, 1, 1])
             }
         }
+    }
+
+    /// What of the form's own grid a part of the call's is.
+    pub(crate) fn region(&self, Region { start, extent }: Region) -> Region {
+        let few = |[x, y, z]: Grid| match self {
+            Layout::Quads => [x / quads::POINTS, y, z],
+            _ => [x, y, z],
+        };
+        Region { start: few(start), extent: few(extent) }
     }
 
     /// In words, for those who look at shaders.

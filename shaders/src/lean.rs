@@ -11,7 +11,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use crossover_kernels::exec::Grid;
+use crossover_kernels::exec::{Grid, outer_axis};
 use crossover_kernels::ir::{Const, Kernel, Param};
 use crossover_kernels::passes::{checks, halo, privatize, quads};
 
@@ -21,6 +21,7 @@ use crate::device::Gpu;
 use crate::forms::{self, Form, Layout, without_checks};
 use crate::legality::Capabilities;
 use crate::schedule::Schedule;
+use crate::steps::Region;
 
 /// Shapes of calls that are remembered; beyond that all are forgotten.
 const SHAPES_MAX: usize = 256;
@@ -62,15 +63,21 @@ pub(crate) struct Fit {
 }
 
 impl Fit {
-    /// The arguments and the grid of the form.
+    /// The arguments and the grid of the form, and what of that is to be run.
     pub(crate) fn adapt<'a>(
         &self,
         args: &[DeviceArg<'a>],
         grid: Grid,
-    ) -> (Vec<DeviceArg<'a>>, Grid) {
-        let (numbers, grid) = self.layout.adapt(grid);
+        region: Region,
+    ) -> (Vec<DeviceArg<'a>>, Grid, Region) {
+        let (numbers, adapted) = self.layout.adapt(grid);
+        let is_whole = region.extent == grid;
+        let region = match is_whole {
+            true => Region { start: [0; 3], extent: adapted },
+            false => self.layout.region(region),
+        };
         let numbers = numbers.into_iter().map(|number| DeviceArg::Scalar(Const::from(number)));
-        (args.iter().copied().chain(numbers).collect(), grid)
+        (args.iter().copied().chain(numbers).collect(), adapted, region)
     }
 }
 
@@ -109,12 +116,23 @@ impl Lean {
         holds.then(|| self.plain.clone())
     }
 
-    /// The form that a call can run, if its checks are known to hold.
+    /// The step of parts along an axis that is one of all forms that run parts, `own` among them; and whether
+    /// there are forms for whole calls alone.
+    pub(crate) fn parts(&self, axis: usize, own: u32) -> (u32, bool) {
+        let axes = self.plain.axes();
+        let steps = self.forms.iter().map(|own| own.form.part_step(axis, axes));
+        let step = steps.flatten().fold(own, |a, b| a.max(b));
+        let is_whole_faster = self.forms.iter().any(|own| own.form.part_step(axis, axes).is_none());
+        (step, is_whole_faster)
+    }
+
+    /// The form that a call, or a part of one, can run, if the call's checks are known to hold.
     pub(crate) fn form(
         &self,
         checked: &Compiled,
         args: &[DeviceArg<'_>],
         grid: Grid,
+        is_part: bool,
     ) -> Option<Fit> {
         if self.forms.is_empty() || grid.contains(&0) {
             return None;
@@ -128,6 +146,9 @@ impl Lean {
         let points = points(grid);
         let fits = self.forms.iter().rev();
         let fits = fits.filter(|own| self.fits(checked, args, grid, &own.form));
+        let axis = outer_axis(grid);
+        let runs = |form: &Form| !is_part || form.part_step(axis, self.plain.axes()).is_some();
+        let fits = fits.filter(|own| runs(&own.form));
         let ready = fits.filter_map(|own| {
             let slot = own.compiled.get_or_init(|| self.start(checked, &own.form));
             Some(Fit { compiled: slot.get()?.clone()?, layout: own.form.layout })

@@ -4,7 +4,9 @@ use std::borrow::BorrowMut;
 use std::time::Instant;
 
 use crossover_kernels::error::RunError;
-use crossover_kernels::exec::{Arg, Call, Deadline, Grid, Measurement, Version, check_args};
+use crossover_kernels::exec::{
+    Arg, Call, Deadline, Grid, Measurement, Part, Parts, Version, check_args, outer_axis,
+};
 use crossover_kernels::ir::{Access, CollectiveKind, Const, ParamKind};
 use crossover_memory::{Claim, Want};
 
@@ -13,7 +15,7 @@ use crate::buffer::{DeviceBuffer, Readbacks};
 use crate::compiled::Compiled;
 use crate::device::DeviceError;
 use crate::lean::points;
-use crate::steps::Launch;
+use crate::steps::{Launch, Region};
 use crate::underway::{HostMemory, Running, Stop, Took, Underway};
 use crate::version::GpuVersion;
 
@@ -32,13 +34,25 @@ impl GpuVersion {
         claim: &mut Claim,
         deadline: Option<Deadline>,
     ) -> Result<Took, RunError> {
-        match self.begin(args, grid, claim, deadline) {
+        self.dispatch_part(args, grid, Part::all(grid), claim, deadline)
+    }
+
+    fn dispatch_part(
+        &self,
+        args: &[DeviceArg<'_>],
+        grid: Grid,
+        part: Part,
+        claim: &mut Claim,
+        deadline: Option<Deadline>,
+    ) -> Result<Took, RunError> {
+        match self.begin(args, grid, part, claim, deadline) {
             Ok(underway) => underway.finish().0,
             Err((error, _)) => Err(error),
         }
     }
 
-    /// The same, but for waiting for the end. Calls end in the order in which they were issued.
+    /// The same for a part of the grid, but for waiting for the end. Calls end in the order in which they were
+    /// issued.
     ///
     /// # Errors
     /// As [`Version::run`], with the claim back.
@@ -46,16 +60,18 @@ impl GpuVersion {
         &self,
         args: &[DeviceArg<'_>],
         grid: Grid,
+        part: Part,
         claim: Claim,
         deadline: Option<Deadline>,
     ) -> Result<Underway<Claim>, Box<(RunError, Claim)>> {
-        self.begin(args, grid, claim, deadline).map_err(Box::new)
+        self.begin(args, grid, part, claim, deadline).map_err(Box::new)
     }
 
     fn begin<C: BorrowMut<Claim>>(
         &self,
         args: &[DeviceArg<'_>],
         grid: Grid,
+        part: Part,
         claim: C,
         deadline: Option<Deadline>,
     ) -> Result<Underway<C>, (RunError, C)> {
@@ -64,7 +80,7 @@ impl GpuVersion {
             return Err((error, claim));
         }
         let host_memory = version.host_memory(args);
-        let points = points(grid);
+        let (points, is_part) = (points(part.extent(grid)), part != Part::all(grid));
         let stripped = || self.lean.stripped(version, args, grid);
         let cut = match self.windows.of(version, stripped, args, grid) {
             Ok(cut) => cut,
@@ -74,10 +90,14 @@ impl GpuVersion {
             Some((form, cuts)) => (form, cuts),
             None => (version.clone(), Vec::new()),
         };
-        let lean = cuts.is_empty().then(|| self.lean.form(&self.checked, args, grid)).flatten();
-        let adapted = lean.as_ref().map(|lean| lean.adapt(args, grid));
-        let (args, grid) =
-            adapted.as_ref().map_or((args, grid), |(args, grid)| (args.as_slice(), *grid));
+        let lean = || self.lean.form(&self.checked, args, grid, is_part);
+        let lean = cuts.is_empty().then(lean).flatten();
+        let region = Region::of(part, grid);
+        let adapted = lean.as_ref().map(|lean| lean.adapt(args, grid, region));
+        let (args, grid, region) = match &adapted {
+            Some((args, grid, region)) => (args.as_slice(), *grid, *region),
+            None => (args, grid, region),
+        };
         let mut underway = Underway {
             version: lean.map_or(version, |lean| lean.compiled),
             claim: Some(claim),
@@ -89,7 +109,7 @@ impl GpuVersion {
             points,
             before: Took::default(),
         };
-        match submit(Launch { args, grid, cuts: &cuts }, &mut underway) {
+        match submit(Launch { args, grid, region, cuts: &cuts }, &mut underway) {
             Ok(()) => Ok(underway),
             Err(stop) => match underway.stopped(stop) {
                 (Err(error), claim) => Err((error, claim)),
@@ -159,6 +179,9 @@ fn submit<C: BorrowMut<Claim>>(launch: Launch<'_>, underway: &mut Underway<C>) -
         let identity = underway.version.identity();
         return Ok(write_identity(identity, launch, underway.claim())?);
     }
+    if launch.region.extent.contains(&0) {
+        return Ok(());
+    }
     let batches = underway.version.batches(launch);
     for at in 0..batches.count {
         if let Some(running) = underway.running.take() {
@@ -197,6 +220,20 @@ fn write_identity(
 
 impl Version for GpuVersion {
     fn run(&self, call: &mut Call<'_>) -> Result<Measurement, RunError> {
+        self.run_part(call, Part::all(call.grid))
+    }
+
+    fn parts(&self, grid: Grid) -> Option<Parts> {
+        let (axis, checked) = (outer_axis(grid), &self.checked.shader.schedule);
+        let own = match self.checked.kernel.axes() {
+            1 => checked.block(),
+            _ => checked.workgroup[axis],
+        };
+        let (step, is_whole_faster) = self.lean.parts(axis, own);
+        Some(Parts { step, is_whole_faster })
+    }
+
+    fn run_part(&self, call: &mut Call<'_>, part: Part) -> Result<Measurement, RunError> {
         check_args(self.kernel(), call.args, call.grid)?;
         let mut measurement = Measurement::default();
         if call.grid.contains(&0) {
@@ -219,7 +256,7 @@ impl Version for GpuVersion {
                 (Arg::Buffer { .. }, None) => None,
             })
             .collect();
-        let outcome = self.dispatch(&args, call.grid, call.claim, call.deadline);
+        let outcome = self.dispatch_part(&args, call.grid, part, call.claim, call.deadline);
         // What invocations wrote before one failed stays written.
         if let Ok(took) = &outcome {
             measurement.kernel = took.kernel();

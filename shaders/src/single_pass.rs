@@ -85,7 +85,7 @@ mod tests {
     use crate::compiled::Compiled;
     use crate::device::{Gpu, GpuOptions};
     use crate::schedule::Schedule;
-    use crate::steps::Launch;
+    use crate::steps::{Launch, Region};
     use crate::underway::Running;
 
     fn sums() -> Arc<Kernel> {
@@ -135,7 +135,9 @@ mod tests {
         buffers[1].upload(0, bytemuck::cast_slice(&vec![7u32; x.len()])).expect("that too");
         let arg = |buffer| DeviceArg::Buffer { buffer, len: x.len() as u32, is_blank: false };
         let args = buffers.each_ref().map(arg);
-        let launch = Launch { args: &args, grid: [x.len() as u32, 1, 1], cuts: &[] };
+        let grid = [x.len() as u32, 1, 1];
+        let region = Region { start: [0; 3], extent: grid };
+        let launch = Launch { args: &args, grid, region, cuts: &[] };
 
         let mut batch = compiled.scan_once(launch).expect("memory");
         let states = batch.zeros.take().expect("a scan in one pass has states");

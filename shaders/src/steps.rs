@@ -1,6 +1,6 @@
 //! Which dispatches a call becomes.
 
-use crossover_kernels::exec::Grid;
+use crossover_kernels::exec::{Grid, Part};
 use crossover_kernels::ir::{Access, CollectiveKind, Param, Type};
 
 use crate::arg::DeviceArg;
@@ -16,8 +16,32 @@ use crate::windows::{Cut, Window};
 pub(crate) struct Launch<'a> {
     pub(crate) args: &'a [DeviceArg<'a>],
     pub(crate) grid: Grid,
+    /// What of the grid is to be run.
+    pub(crate) region: Region,
     /// Its parts, where its buffers are larger than a binding.
     pub(crate) cuts: &'a [Cut],
+}
+
+/// Some of a grid: its first point, and how many there are along each axis.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Region {
+    pub(crate) start: Grid,
+    pub(crate) extent: Grid,
+}
+
+impl Region {
+    pub(crate) fn of(part: Part, grid: Grid) -> Region {
+        Region { start: part.start(grid), extent: part.extent(grid) }
+    }
+
+    /// What both have; nothing where that is nothing.
+    pub(crate) fn and(self, other: Region) -> Option<Region> {
+        let start = [0, 1, 2].map(|axis| self.start[axis].max(other.start[axis]));
+        let end = |of: Region, axis: usize| of.start[axis].saturating_add(of.extent[axis]);
+        let extent =
+            [0, 1, 2].map(|axis| end(self, axis).min(end(other, axis)).saturating_sub(start[axis]));
+        (!extent.contains(&0)).then_some(Region { start, extent })
+    }
 }
 
 /// The submissions of a call.
@@ -31,13 +55,20 @@ pub(crate) struct Batches<'a> {
 impl Compiled {
     /// The submissions of a call over a grid that is not empty.
     pub(crate) fn batches<'a>(&self, launch: Launch<'a>) -> Batches<'a> {
-        let launch = Launch { grid: self.kernel.whole_groups(launch.grid), ..launch };
+        let whole = |grid: Grid| self.kernel.whole_groups(grid);
+        let extent = whole(launch.region.extent);
+        let region = Region { extent, ..launch.region };
+        let launch = Launch { grid: whole(launch.grid), region, ..launch };
         let pieces: Vec<Piece> = match self.kernel.collective {
             Some(_) => Vec::new(),
-            None if launch.cuts.is_empty() => self.pieces([0; 3], launch.grid, None).collect(),
+            None if launch.cuts.is_empty() => self.pieces(region, None).collect(),
             None => {
                 let cuts = launch.cuts.iter().enumerate();
-                cuts.flat_map(|(at, cut)| self.pieces(cut.start, cut.extent, Some(at))).collect()
+                let within =
+                    |cut: &Cut| Region { start: cut.start, extent: cut.extent }.and(region);
+                cuts.filter_map(|(at, cut)| Some(self.pieces(within(cut)?, Some(at))))
+                    .flatten()
+                    .collect()
             }
         };
         let count = pieces.len().div_ceil(STEPS_MAX).max(1);
@@ -47,15 +78,16 @@ impl Compiled {
     /// The parts of a part of the grid that one dispatch can take each.
     fn pieces(
         &self,
-        start: Grid,
-        extent: Grid,
+        Region { start, extent }: Region,
         cut: Option<usize>,
     ) -> Box<dyn Iterator<Item = Piece>> {
         let limit = self.gpu.capabilities().workgroups_per_axis_max;
         let schedule = &self.shader.schedule;
         if self.kernel.axes() == 1 {
-            let workgroups = fold(extent[0].div_ceil(schedule.block()), limit);
-            return Box::new(std::iter::once(Piece { origin: start, workgroups, cut }));
+            let count = extent[0].div_ceil(schedule.block());
+            let blocks = start[0] / schedule.block() + count;
+            let workgroups = fold(count, limit);
+            return Box::new(std::iter::once(Piece { origin: start, workgroups, blocks, cut }));
         }
         let from = move |at: [u32; 3]| [0, 1, 2].map(|axis| start[axis] + at[axis]);
         Box::new(pieces(extent, schedule.workgroup, limit).map(move |piece| Piece {
@@ -87,7 +119,7 @@ impl Compiled {
                 }
                 None => self.bind_main(&mut scratch, launch.args, None, at),
             },
-            numbers: self.numbers(launch, piece.origin, piece.cut.map(|cut| &launch.cuts[cut])),
+            numbers: self.numbers_of_piece(launch, piece),
             workgroups: piece.workgroups,
         });
         let steps = steps.collect();
@@ -220,6 +252,15 @@ impl Compiled {
         let blocks = cut.extent[0].div_ceil(self.shader.schedule.block());
         let workgroups = fold(blocks, limit);
         Step { stage: &self.main, bind_group, numbers, workgroups }
+    }
+
+    /// The block of numbers of a dispatch of a map: workgroups behind its last, which fill a row of them, do
+    /// nothing.
+    fn numbers_of_piece(&self, launch: Launch<'_>, piece: &Piece) -> Vec<u8> {
+        let cut = piece.cut.map(|cut| &launch.cuts[cut]);
+        let mut numbers = self.numbers(launch, piece.origin, cut);
+        self.shader.params.write_field(&mut numbers, Field::Blocks, u64::from(piece.blocks));
+        numbers
     }
 
     /// The block of numbers of a dispatch.
@@ -370,6 +411,8 @@ fn fold(blocks: u32, limit: u32) -> [u32; 3] {
 struct Piece {
     origin: [u32; 3],
     workgroups: [u32; 3],
+    /// Workgroups of the grid up to its last; grids of one axis.
+    blocks: u32,
     /// The part of the call that it is of, where that is cut.
     cut: Option<usize>,
 }
@@ -387,6 +430,7 @@ fn pieces(grid: Grid, workgroup: [u32; 3], limit: u32) -> impl Iterator<Item = P
             along(0).map(move |x| Piece {
                 origin: [x.0, y.0, z.0],
                 workgroups: [x.1, y.1, z.1],
+                blocks: 0,
                 cut: None,
             })
         })
@@ -395,7 +439,7 @@ fn pieces(grid: Grid, workgroup: [u32; 3], limit: u32) -> impl Iterator<Item = P
 
 #[cfg(test)]
 mod tests {
-    use super::{Piece, fold, pieces};
+    use super::{Piece, Region, fold, pieces};
 
     #[test]
     fn rows_hold_all_workgroups() {
@@ -407,9 +451,17 @@ mod tests {
     }
 
     #[test]
+    fn regions_have_in_common_what_lies_in_both() {
+        let region = |start, extent| Region { start, extent };
+        let (a, b) = (region([0, 4, 0], [8, 8, 1]), region([0, 8, 0], [8, 100, 1]));
+        assert_eq!(a.and(b), Some(region([0, 8, 0], [8, 4, 1])));
+        assert_eq!(a.and(region([0, 12, 0], [8, 4, 1])), None);
+    }
+
+    #[test]
     fn large_grids_fall_into_pieces() {
         let small: Vec<Piece> = pieces([100, 7, 1], [64, 4, 1], 65_535).collect();
-        assert_eq!(small, [Piece { origin: [0; 3], workgroups: [2, 2, 1], cut: None }]);
+        assert_eq!(small, [Piece { origin: [0; 3], workgroups: [2, 2, 1], blocks: 0, cut: None }]);
         let wide: Vec<Piece> = pieces([u32::MAX, 1, 1], [64, 4, 1], 65_535).collect();
         assert_eq!(wide.len(), 1025);
         assert_eq!(wide[1].origin, [65_535 * 64, 0, 0]);

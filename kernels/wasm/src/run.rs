@@ -13,7 +13,7 @@ use std::time::Instant;
 use crossover_kernels::error::RunError;
 use crossover_kernels::eval;
 use crossover_kernels::exec::{
-    Arg, Call, Executor, Grid, Measurement, Part, Version, check_args, outer_axis,
+    Arg, Call, Executor, Grid, Measurement, Part, Parts, Version, check_args, outer_axis,
 };
 use crossover_kernels::ir::{Collective, CollectiveKind, Const, Kernel, Stmt, Type};
 use crossover_memory::Slot;
@@ -164,14 +164,14 @@ impl Version for WasmVersion {
         self.run_part(call, Part::all(call.grid))
     }
 
-    fn part_step(&self, grid: Grid) -> Option<u32> {
+    fn parts(&self, grid: Grid) -> Option<Parts> {
         let (axis, program) = (outer_axis(grid), &self.program);
-        Some(match (program.workgroup, axis) {
+        Some(Parts::alike(match (program.workgroup, axis) {
             (Some(size), _) => size[axis],
             (None, 0) => ALIGNMENT as u32,
             (None, 1) => program.rows,
             (None, _) => 1,
-        })
+        }))
     }
 
     fn run_part(&self, call: &mut Call<'_>, part: Part) -> Result<Measurement, RunError> {
@@ -212,12 +212,7 @@ impl WasmVersion {
         Ok(())
     }
 
-    fn map(
-        &self,
-        call: &mut Call<'_>,
-        range: Range<u64>,
-        start: Instant,
-    ) -> Result<(), RunError> {
+    fn map(&self, call: &mut Call<'_>, range: Range<u64>, start: Instant) -> Result<(), RunError> {
         let threads = self.map_threads(call);
         let fits = range.end - range.start <= self.program.pace.points();
         if threads == 1 && fits && !self.program.has_loops {

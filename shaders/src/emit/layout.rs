@@ -14,9 +14,9 @@ pub enum Field {
     Extent(Axis),
     /// The position of the dispatch's first grid point along an axis; grids of several axes.
     Origin(Axis),
-    /// The number of workgroups; grids of one axis.
+    /// The number of workgroups up to the dispatch's last; grids of one axis.
     Blocks,
-    /// Cut calls: the number of the dispatch's first workgroup; grids of one axis.
+    /// The number of the dispatch's first workgroup; grids of one axis, of maps and of cut collectives.
     FirstBlock,
     /// Cut reductions: where the dispatch's part of the grid ends.
     End,
@@ -58,7 +58,8 @@ impl Layout {
         if let [axis] = axes {
             layout.push("extent", Field::Extent(*axis), Type::U32);
             layout.push("blocks", Field::Blocks, Type::U32);
-            if windows {
+            // Maps may be run in parts, collectives are cut where their buffers are too large alone.
+            if windows || kernel.collective.is_none() {
                 layout.push("first_block", Field::FirstBlock, Type::U32);
             }
             let is_reduction = |c: Collective| c.kind == CollectiveKind::Reduce;
