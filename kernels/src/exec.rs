@@ -189,6 +189,11 @@ pub trait Executor: Send + Sync {
     /// [`RunError::Unsupported`] where the device cannot run it, [`RunError::Device`] where the
     /// device fails.
     fn compile(&self, kernel: &Arc<Kernel>) -> Result<Arc<dyn Version>, RunError>;
+
+    /// Whether its versions run parts of calls: [`Version::parts`] is not `None`.
+    fn runs_parts(&self) -> bool {
+        false
+    }
 }
 
 /// One compiled form of a kernel.

@@ -455,6 +455,10 @@ impl Executor for Interpreter {
     fn compile(&self, kernel: &Arc<Kernel>) -> Result<Arc<dyn Version>, RunError> {
         Ok(Arc::new(Interpreted(kernel.clone())))
     }
+
+    fn runs_parts(&self) -> bool {
+        true
+    }
 }
 
 struct Interpreted(Arc<Kernel>);

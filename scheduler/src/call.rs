@@ -20,7 +20,7 @@ use crate::ledger::{Measured, Why};
 use crate::lent::Lent;
 use crate::place::{self, Asked, Decision, Placing};
 use crate::route::FLEETING_S;
-use crate::run::{self, Flight, Ran, Times};
+use crate::run::{self, Flight, Portion, Ran, Times};
 use crate::runtime::{Inner, Load, Runtime};
 use crate::shadow::{self, Before};
 use crate::ticket::{Promise, Ticket, ticket};
@@ -413,7 +413,8 @@ impl Job<'_> {
             run::wait_for(&version, &claim);
             let start = Instant::now();
             let deadline = Some(Deadline::from(start, self.deadline));
-            return match run::issue(self, &version, claim, deadline) {
+            let whole = Portion::whole(self);
+            return match run::issue(self, whole, &version, claim, deadline) {
                 Ok(flight) => Begun::Underway(Box::new(Waiting { flight, start })),
                 Err(stopped) => {
                     let (error, claim) = *stopped;
@@ -429,7 +430,8 @@ impl Job<'_> {
         };
         let deadline = Some(Deadline::from(start, self.deadline));
         let times = Times { start, is_late: before.is_some(), deadline };
-        let (ran, claim) = run::run(self, self.decision.device, claim, times);
+        let whole = Portion::whole(self);
+        let (ran, claim) = run::run(self, whole, self.decision.device, claim, times);
         Begun::Over(self.end(start, ran, claim, before))
     }
 
@@ -468,7 +470,8 @@ impl Job<'_> {
                 claim.wait();
                 let deadline = Some(Deadline::from(start, self.deadline));
                 let times = Times { start, is_late: true, deadline };
-                let (ran, back) = run::run(self, Device::Cpu, claim, times);
+                let whole = Portion::whole(self);
+                let (ran, back) = run::run(self, whole, Device::Cpu, claim, times);
                 claim = back;
                 (Device::Cpu, ran)
             }

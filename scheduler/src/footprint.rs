@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use crossover_kernels::analysis::is_own;
-use crossover_kernels::exec::{Arg, Grid, length};
+use crossover_kernels::exec::{Arg, Grid, Part, length};
 use crossover_kernels::ir::{Access, Inst, Kernel, Param, Stmt, Value};
 
 /// What a call touches of a buffer.
@@ -21,20 +21,48 @@ pub(crate) struct Footprint {
 
 /// The footprints of all parameters, empty for scalars.
 pub(crate) fn footprints(kernel: &Kernel, args: &[Arg], grid: Grid) -> Vec<Footprint> {
+    footprints_of(kernel, args, grid, Part::all(grid))
+}
+
+/// The same for a part of the call: of what it touches at its own position alone, that part.
+pub(crate) fn footprints_of(
+    kernel: &Kernel,
+    args: &[Arg],
+    grid: Grid,
+    part: Part,
+) -> Vec<Footprint> {
+    let share = part.extent(grid);
+    let is_whole = share == grid;
     // What runs is whole workgroups.
     let grid = kernel.whole_groups(grid);
+    // The positions of the part's points in row-major order.
+    let each = match part.start(grid).iter().position(|&from| from > 0) {
+        None | Some(0) => 1,
+        Some(1) => grid[0],
+        Some(_) => grid[0].saturating_mul(grid[1]),
+    };
+    let first = part.from.saturating_mul(each);
+    let count = kernel.whole_groups(share);
     let mut found = vec![Footprint::default(); args.len()];
     for (param, element, access) in kernel.entry.buffers() {
-        let touched = touched(kernel, param, args, grid);
+        let touched = match touched(kernel, param, args, grid, count) {
+            Touched::Own(count) => {
+                let whole = length(args, param);
+                first.min(whole)..first.saturating_add(count).min(whole)
+            }
+            Touched::Any => 0..length(args, param),
+        };
         let is_output =
             kernel.collective.is_some() && param.index() + 1 == kernel.entry.params.len();
         // Stores of one's own element fill no more than one for each invocation.
-        let count = grid[0].checked_mul(grid[1]).filter(|_| grid[2] == 1);
-        let covers = count.is_some_and(|count| count >= touched);
+        let own = count[0].checked_mul(count[1]).filter(|_| grid[2] == 1);
+        let is_all = is_whole || touched.start == first;
+        let covers = is_all && own.is_some_and(|count| count as usize >= touched.len());
         let is_blank = is_output || (covers && is_overwritten(kernel, param, access, args, grid));
         if let Some(footprint) = found.get_mut(param.index()) {
             *footprint = Footprint {
-                touched: 0..touched as usize * element.bytes(),
+                touched: touched.start as usize * element.bytes()
+                    ..touched.end as usize * element.bytes(),
                 is_written: access != Access::Read,
                 is_blank,
                 traffic: 0.0,
@@ -44,11 +72,18 @@ pub(crate) fn footprints(kernel: &Kernel, args: &[Arg], grid: Grid) -> Vec<Footp
     found
 }
 
-/// How many elements from the first one on hold all that the call touches: seen where each invocation looks
-/// at, or stores, the element at its own position alone, `x` or `y * w + x`.
-fn touched(kernel: &Kernel, buffer: Param, args: &[Arg], grid: Grid) -> u32 {
+/// What a part of a call touches of a buffer.
+enum Touched {
+    /// The elements at the positions of so many invocations.
+    Own(u32),
+    /// Nobody knows.
+    Any,
+}
+
+/// Which elements hold all that so many points touch: seen where each invocation looks at, or stores, the element
+/// at its own position alone, `x` or `y * w + x`.
+fn touched(kernel: &Kernel, buffer: Param, args: &[Arg], grid: Grid, count: Grid) -> Touched {
     let entry = &kernel.entry;
-    let whole = length(args, buffer);
     let is_output = kernel.collective.is_some() && buffer.index() + 1 == entry.params.len();
     let own = |index: Value| is_own(entry, index, args, grid);
     let mut is_own = !is_output;
@@ -68,9 +103,9 @@ fn touched(kernel: &Kernel, buffer: Param, args: &[Arg], grid: Grid) -> u32 {
         Stmt::AtomicStore(p, ..) if *p == buffer => is_own = false,
         _ => {}
     });
-    match grid[0].checked_mul(grid[1]).filter(|_| is_own && grid[2] == 1) {
-        Some(count) => count.min(whole),
-        None => whole,
+    match count[0].checked_mul(count[1]).filter(|_| is_own && grid[2] == 1) {
+        Some(count) => Touched::Own(count),
+        None => Touched::Any,
     }
 }
 

@@ -32,9 +32,25 @@ pub(crate) struct Times {
 /// What a run took, and when it ended.
 pub(crate) type Ran = (Measured, Instant);
 
-/// Runs the call to its end, and gives the claim back.
+/// What of a call is run, and what that touches.
+#[derive(Clone, Copy)]
+pub(crate) struct Portion<'f> {
+    pub(crate) part: Part,
+    pub(crate) footprints: &'f [Footprint],
+}
+
+impl<'f> Portion<'f> {
+    /// All of it.
+    pub(crate) fn whole(job: &'f Job) -> Portion<'f> {
+        let (part, footprints) = (Part::all(job.grid), &*job.decision.prior.footprints);
+        Portion { part, footprints }
+    }
+}
+
+/// Runs that of the call to its end, and gives the claim back.
 pub(crate) fn run(
     job: &Job,
+    portion: Portion<'_>,
     device: Device,
     mut claim: Claim,
     times: Times,
@@ -47,7 +63,7 @@ pub(crate) fn run(
         Device::Gpu => match job.compile_gpu() {
             GpuCode::Ready(Code::Host(version)) => Ok((version, true)),
             GpuCode::Ready(Code::Gpu(version)) => {
-                return match issue(job, &version, claim, times.deadline) {
+                return match issue(job, portion, &version, claim, times.deadline) {
                     Ok(flight) => flight.finish(job),
                     Err(stopped) => {
                         let (error, claim) = *stopped;
@@ -63,7 +79,9 @@ pub(crate) fn run(
         },
     };
     let ran = match version {
-        Ok((version, is_late)) => run_host(job, &*version, &mut claim, Times { is_late, ..times }),
+        Ok((version, is_late)) => {
+            run_host(job, portion.part, &*version, &mut claim, Times { is_late, ..times })
+        }
         Err(error) => Err(error.into()),
     };
     (ran, claim)
@@ -71,6 +89,7 @@ pub(crate) fn run(
 
 fn run_host(
     job: &Job,
+    part: Part,
     version: &dyn exec::Version,
     claim: &mut Claim,
     times: Times,
@@ -87,7 +106,10 @@ fn run_host(
     let start = if times.is_late || fetched { Instant::now() } else { times.start };
     let (threads, deadline) = (job.decision.threads, times.deadline);
     let mut call = exec::Call { args: &job.plain, grid: job.grid, threads, deadline, claim };
-    let measured = version.run(&mut call)?;
+    let measured = match part == Part::all(job.grid) {
+        true => version.run(&mut call)?,
+        false => version.run_part(&mut call, part)?,
+    };
     let (start, end) = match measured.clock {
         Clock::Host => (start, Instant::now()),
         // Nothing but the run has taken time.
@@ -135,12 +157,13 @@ pub(crate) struct Flight {
     transfer_s: f64,
 }
 
-/// Gives the call to the GPU, once all that it would wait for has been given to it.
+/// Gives that of the call to the GPU, once all that it would wait for has been given to it.
 ///
 /// # Errors
 /// With the claim back.
 pub(crate) fn issue(
     job: &Job,
+    portion: Portion<'_>,
     version: &Arc<GpuVersion>,
     claim: Claim,
     deadline: Option<Deadline>,
@@ -152,7 +175,7 @@ pub(crate) fn issue(
         trust = version.gpu().trust();
         wait_for(version, &claim);
     }
-    let (copies, transfer) = match upload(job, version, &claim) {
+    let (copies, transfer) = match upload(job, portion.footprints, version, &claim) {
         Ok(uploaded) => uploaded,
         Err(error) => return Err(Box::new((error, claim))),
     };
@@ -170,8 +193,7 @@ pub(crate) fn issue(
         }
     }
     let start = Instant::now();
-    let part = Part::all(job.grid);
-    let mut underway = match version.issue(&args, job.grid, part, claim, deadline) {
+    let mut underway = match version.issue(&args, job.grid, portion.part, claim, deadline) {
         Ok(underway) => underway,
         Err(stopped) => {
             let (error, claim) = *stopped;
@@ -192,7 +214,7 @@ pub(crate) fn issue(
         start,
         transfer_s,
     };
-    leave_results(job, version.gpu(), &copies, &mut flight);
+    leave_results(job, portion.footprints, version.gpu(), &copies, &mut flight);
     // Only now: who goes ahead finds where the results will be.
     if job.shadow.is_none() {
         flight.underway.hand_on(flight.blank.is_empty());
@@ -262,10 +284,14 @@ struct OnGpu {
 }
 
 /// Every buffer on the GPU, in parameter order, and the time that copying took.
-fn upload(job: &Job, version: &GpuVersion, claim: &Claim) -> Result<(Vec<OnGpu>, Duration), Error> {
+fn upload(
+    job: &Job,
+    footprints: &[Footprint],
+    version: &GpuVersion,
+    claim: &Claim,
+) -> Result<(Vec<OnGpu>, Duration), Error> {
     let gpu = version.gpu();
     let kernel = &job.prepared.kernel;
-    let footprints = &job.decision.prior.footprints;
     let mut copies = Vec::new();
     let mut total = Duration::ZERO;
     for (at, Bound(arg)) in job.args.iter().enumerate() {
@@ -325,12 +351,18 @@ fn upload(job: &Job, version: &GpuVersion, claim: &Claim) -> Result<(Vec<OnGpu>,
 
 /// Says of every buffer that is written where its newest content will be. After an error that is what the
 /// call wrote until then; but what was blank stays what it was on the host.
-fn leave_results(job: &Job, gpu: &Arc<Gpu>, copies: &[OnGpu], flight: &mut Flight) {
+fn leave_results(
+    job: &Job,
+    footprints: &[Footprint],
+    gpu: &Arc<Gpu>,
+    copies: &[OnGpu],
+    flight: &mut Flight,
+) {
     let buffers = job.prepared.kernel.entry.buffers();
     for ((param, _, access), copy) in buffers.zip(copies) {
         let Some(storage) = job.storage(param) else { continue };
         let is_shared = copy.buffer.slot().is_some();
-        let part = job.decision.prior.footprints[param.index()].touched.clone();
+        let part = footprints[param.index()].touched.clone();
         if access == Access::Read || part.is_empty() {
             continue;
         }

@@ -194,9 +194,12 @@ fn kernels_of_the_library_in_parts_give_what_the_call_gives() {
                     Err(why) => refused.push(format!("{}: {why}", entry.name)),
                 }
                 // Sides that compute floats within bounds of their own are compared with themselves.
-                let step = sides.step(grid, optimised.workgroup.map_or(1, |size| {
-                    size[crossover::kernels::exec::outer_axis(grid)]
-                }));
+                let step = sides.step(
+                    grid,
+                    optimised
+                        .workgroup
+                        .map_or(1, |size| size[crossover::kernels::exec::outer_axis(grid)]),
+                );
                 if cut(&optimised, &args, grid).is_err() {
                     continue;
                 }

@@ -56,6 +56,10 @@ impl Executor for GpuExecutor {
     fn compile(&self, kernel: &Arc<Kernel>) -> Result<Arc<dyn Version>, RunError> {
         Ok(self.prepare(kernel, None)?)
     }
+
+    fn runs_parts(&self) -> bool {
+        true
+    }
 }
 
 /// A kernel compiled for one device.

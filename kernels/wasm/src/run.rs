@@ -140,6 +140,10 @@ impl Executor for WasmExecutor {
     fn compile(&self, kernel: &Arc<Kernel>) -> Result<Arc<dyn Version>, RunError> {
         self.compile_scheduled(kernel, Schedule::default_for(kernel))
     }
+
+    fn runs_parts(&self) -> bool {
+        true
+    }
 }
 
 /// The entries of buffers, without those of scalars.
