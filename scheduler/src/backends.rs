@@ -38,6 +38,14 @@ impl CpuBackend {
             (CpuBackend::Host(executor), _) => executor.compile(kernel),
         }
     }
+
+    /// Whether it runs parts of calls.
+    pub(crate) fn runs_parts(&self) -> bool {
+        match self {
+            CpuBackend::Wasm(executor) => executor.runs_parts(),
+            CpuBackend::Host(executor) => executor.runs_parts(),
+        }
+    }
 }
 
 /// Opens the GPU, at first and again when it was lost.
@@ -88,6 +96,14 @@ impl GpuBackend {
             GpuBackend::Gpu(opened) => Code::Gpu(opened.executor.load().prepare(kernel, None)?),
             GpuBackend::Host(executor) => Code::Host(executor.compile(kernel)?),
         })
+    }
+
+    /// Whether it runs parts of calls.
+    pub(crate) fn runs_parts(&self) -> bool {
+        match self {
+            GpuBackend::Gpu(opened) => opened.executor().runs_parts(),
+            GpuBackend::Host(executor) => executor.runs_parts(),
+        }
     }
 }
 

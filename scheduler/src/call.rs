@@ -18,6 +18,7 @@ use crate::gpus::GpuSide;
 use crate::learned::Trial;
 use crate::ledger::{Measured, Why};
 use crate::lent::Lent;
+use crate::parts::Cutting;
 use crate::place::{self, Asked, Decision, Placing};
 use crate::route::FLEETING_S;
 use crate::run::{self, Flight, Portion, Ran, Times};
@@ -188,6 +189,11 @@ impl<'b> Call<'b> {
     /// [`Error`]: the kernel, its arguments, or the call itself.
     pub fn run(self) -> Result<Outcome, Error> {
         let job = self.prepare(Way::Here)?;
+        if job.decision.may_be_cut
+            && let Some(cutting) = Cutting::plan(&job)
+        {
+            return cutting.run();
+        }
         // Nobody waits for this call in a lane, so that its claims need no place in a lane's order.
         let claim = job.claim();
         job.run(claim)
@@ -240,7 +246,7 @@ impl<'b> Call<'b> {
     /// [`Error`]: the kernel or its arguments.
     pub fn explain(self) -> Result<Explanation, Error> {
         let (prepared, plain, grid) = self.resolve()?;
-        let decision = self.decide(prepared, &plain, grid)?;
+        let decision = self.decide(prepared, &plain, grid, Way::Here)?;
         Ok(Explanation::new(self.runtime.inner(), prepared, &decision))
     }
 
@@ -272,17 +278,21 @@ impl<'b> Call<'b> {
         prepared: &Prepared,
         plain: &[Arg],
         grid: Grid,
+        way: Way,
     ) -> Result<Arc<Decision>, Error> {
         let inner = self.runtime.inner();
         let Call { device, adapter, in_place, threads, .. } = *self;
-        let asked = Asked { device, adapter, in_place, threads };
+        // What is recorded is told of whole calls, and so is what is compared.
+        let is_told = self.shadow.is_some() || inner.recorder.get().is_some();
+        let whole = is_told || matches!(way, Way::Lane);
+        let asked = Asked { device, adapter, in_place, threads, whole };
         place::decide(Placing { inner, prepared, args: &self.args, plain, grid }, asked)
     }
 
     fn prepare(self, way: Way) -> Result<Job<'b>, Error> {
         let (prepared, plain, grid) = self.resolve()?;
         let inner = self.runtime.inner();
-        let decision = self.decide(prepared, &plain, grid)?;
+        let decision = self.decide(prepared, &plain, grid, way)?;
         if let Some(crew) = decision.tried_crew() {
             prepared.learned(decision.adapter).begin_crews_trial(decision.prior.log2_work, crew);
         }
@@ -437,7 +447,7 @@ impl Job<'_> {
 
     /// The call, for whoever traces: from when it may look at its buffers, or waits for them, to its end, or to
     /// where the GPU has been given the work.
-    fn span(&self) -> tracing::span::EnteredSpan {
+    pub(crate) fn span(&self) -> tracing::span::EnteredSpan {
         let Decision { device, adapter, threads, .. } = *self.decision;
         let (kernel, call) = (&*self.prepared.name, self.call);
         let (device, predicted_s) = (device.name(), self.decision.predicted_s());
@@ -465,7 +475,7 @@ impl Job<'_> {
         before: Option<Before>,
     ) -> Result<Outcome, Error> {
         let (device, ran) = match ran {
-            Err(Error::Run(error)) if self.may_fall_back(&error) => {
+            Err(Error::Run(error)) if self.may_fall_back(self.decision.device, &error) => {
                 self.note_fall_back(&error);
                 claim.wait();
                 let deadline = Some(Deadline::from(start, self.deadline));
@@ -494,19 +504,17 @@ impl Job<'_> {
     }
 
     /// Only the GPU falls back, and not where the caller asked for it or is to blame.
-    fn may_fall_back(&self, error: &RunError) -> bool {
+    pub(crate) fn may_fall_back(&self, device: Device, error: &RunError) -> bool {
         let devices_fault = match error {
             RunError::Device { .. } | RunError::Memory { .. } | RunError::Unsupported { .. } => {
                 true
             }
             RunError::Failed(_) | RunError::Arguments { .. } | RunError::Deadline { .. } => false,
         };
-        devices_fault
-            && self.decision.device == Device::Gpu
-            && !matches!(self.decision.why, Why::Forced)
+        devices_fault && device == Device::Gpu && !matches!(self.decision.why, Why::Forced)
     }
 
-    fn note_fall_back(&self, error: &RunError) {
+    pub(crate) fn note_fall_back(&self, error: &RunError) {
         tracing::warn!(kernel = %self.prepared.name, %error, "the GPU failed, the CPU runs the call");
         let why = Why::FellBack(error.to_string().into());
         self.inner.ledger.fall_back(self.call, why);

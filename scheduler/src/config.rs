@@ -68,6 +68,9 @@ pub struct Settings {
     pub cache: Option<PathBuf>,
     /// Whether measured calls retrain the network in the background.
     pub learn: bool,
+    /// Whether long calls may be cut: run in parts, of which each goes where those before say. Calls that are
+    /// recorded are not.
+    pub cut: bool,
     /// Seconds after which a call is given up.
     pub deadline_s: f64,
 }
@@ -87,6 +90,7 @@ impl Default for Settings {
             experience: None,
             cache: None,
             learn: true,
+            cut: true,
             deadline_s: 300.0,
         }
     }
@@ -107,6 +111,7 @@ impl Settings {
         "experience",
         "cache",
         "learn",
+        "cut",
         "deadline_s",
     ];
 
@@ -127,7 +132,8 @@ impl Settings {
     /// `CROSSOVER_ADAPTER`, `CROSSOVER_GPU_MEMORY` (imported, mapped, staged), `CROSSOVER_THREADS`,
     /// `CROSSOVER_POLICY`, `CROSSOVER_LEDGER`, `CROSSOVER_RECORD`, `CROSSOVER_MODEL`,
     /// `CROSSOVER_CALIBRATION`, `CROSSOVER_EXPERIENCE`, `CROSSOVER_CACHE` (a folder, or `off`; unless the
-    /// settings name one, that of [`Settings::user_cache`]), `CROSSOVER_LEARN` (0 or 1), `CROSSOVER_DEADLINE_S`.
+    /// settings name one, that of [`Settings::user_cache`]), `CROSSOVER_LEARN` and `CROSSOVER_CUT` (0 or 1),
+    /// `CROSSOVER_DEADLINE_S`.
     ///
     /// # Errors
     /// [`Error::Setting`] for a value that is none of a variable's.
@@ -193,6 +199,9 @@ impl Settings {
         }
         if let Some(value) = get("CROSSOVER_LEARN") {
             self.learn = value != "0";
+        }
+        if let Some(value) = get("CROSSOVER_CUT") {
+            self.cut = value != "0";
         }
         if let Some(value) = get("CROSSOVER_DEADLINE_S") {
             self.deadline_s = value

@@ -12,6 +12,9 @@ use crate::route::{CallKey, Seen};
 /// What of a run may be put down to the bus: the price of that is predicted, not measured.
 const BUS_SHARE_MAX: f64 = 0.9;
 
+/// The share of a call from which on its parts are as good as the call.
+const SHARE_SHOWN: f64 = 0.75;
+
 /// Learns from a call that has completed.
 pub(crate) fn learn(job: &Job<'_>, device: Device, measured: &Measured) {
     let items = place::items(job.grid);
@@ -40,20 +43,46 @@ pub(crate) fn learn(job: &Job<'_>, device: Device, measured: &Measured) {
     if let Some(recorder) = job.inner.recorder.get() {
         record(job, recorder, call, device, measured);
     }
+    if shown {
+        show(job, device, measured.run_s.max(1e-9));
+    }
+}
+
+/// Shows a call to those who keep calls, and to the trainer.
+fn show(job: &Job<'_>, device: Device, run_s: f64) {
+    let (prior, items) = (&job.decision.prior, place::items(job.grid));
     if let Some(experience) = &job.inner.experience
-        && shown
         && !job.decision.crew(device).is_some_and(|seen| seen.is_trial)
     {
-        let call = (device, items, prior.log2_work, measured.run_s.max(1e-9));
-        experience.record(adapter, &job.prepared.version, call, *prior.features);
+        let call = (device, items, prior.log2_work, run_s);
+        experience.record(job.decision.adapter, &job.prepared.version, call, *prior.features);
     }
-    if let Some(learner) = &job.inner.learner
-        && shown
-    {
+    if let Some(learner) = &job.inner.learner {
         let mut seconds = [None; 2];
-        seconds[device as usize] = Some(measured.run_s.max(1e-9));
+        seconds[device as usize] = Some(run_s);
         let name = job.prepared.name.to_string();
         learner.record(Row::new(name, "calls", items, *prior.features, seconds));
+    }
+}
+
+/// Learns from what parts of a call have taken on a device: `share` of it in all.
+pub(crate) fn learn_parts(job: &Job<'_>, device: Device, share: f64, run_s: f64, total_s: f64) {
+    let prior = &job.decision.prior;
+    let bus_s = share * job.decision.bus_s(device);
+    let run_s = run_s - bus_s.min(BUS_SHARE_MAX * run_s);
+    let mut learned = job.prepared.learned(job.decision.adapter);
+    learned.observe_parts(prior, device, share, run_s, total_s);
+    if device == Device::Gpu {
+        learned.elsewhere_s = 0.0;
+    }
+    let shown = learned.show(run_s);
+    drop(learned);
+    let whole_s = (run_s / share).max(1e-9);
+    let call = CallKey { kernel: job.prepared.key, shape: prior.shape };
+    job.inner.policy.observe(&Seen { call, share: 1.0, device, run_s: whole_s, total_s });
+    // What is kept, and what a network is trained on, are calls, or what is as good as one.
+    if shown && share >= SHARE_SHOWN {
+        show(job, device, whole_s);
     }
 }
 

@@ -130,6 +130,11 @@ impl GpuSide {
         self.calibration.store(Arc::new(found));
     }
 
+    /// Whether it runs parts of calls.
+    pub(crate) fn runs_parts(&self) -> bool {
+        self.backend.runs_parts()
+    }
+
     /// The ways between its memory and that of the host.
     pub(crate) fn ways(&self) -> Ways {
         Ways::new(self.transfers.links(), &self.calibration().gpu)

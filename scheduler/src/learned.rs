@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use crossover_kernels::analysis::{Cut, Uncut};
 use crossover_ml::{Features, Prediction};
 
 use crate::device::Device;
@@ -64,6 +65,8 @@ pub(crate) struct Prior {
     pub(crate) footprints: Box<[Footprint]>,
     /// Why the GPU cannot run such a call, though it can run the kernel.
     pub(crate) refusal: Option<Arc<str>>,
+    /// How such a call can be cut, or why not.
+    pub(crate) cut: Result<Cut, Uncut>,
 }
 
 impl Default for Learned {
@@ -146,13 +149,41 @@ impl Learned {
         let is_crew_trial = crew.is_some_and(|seen| seen.is_trial);
         let (log2_work, prior) = (prior.log2_work, prior.prediction);
         let run_s = seconds;
-        let lesson =
-            Lesson { prior, log2_work, device, predicted_s, run_s, total_s, is_crew_trial };
+        let lesson = Lesson {
+            prior,
+            log2_work,
+            device,
+            predicted_s,
+            run_s,
+            extra_sd: 0.0,
+            total_s,
+            is_crew_trial,
+        };
         if let Some(seen) = crew.filter(|_| self.experience.teaches(&lesson)) {
             self.crews.observe(log2_work, seen.crew, seconds);
             self.revision += 1;
         }
         self.revision += u64::from(self.experience.observe(&lesson));
+    }
+
+    /// Learns from a part of a call that has run before the rest.
+    pub(crate) fn observe_slice(&mut self, prior: &Prior, device: Device, share: f64, run_s: f64) {
+        let (prior, log2_work) = (&prior.prediction, prior.log2_work);
+        self.revision +=
+            u64::from(self.experience.observe_slice(prior, log2_work, device, share, run_s));
+    }
+
+    /// Learns from what parts of a call have taken on a device: `share` of it in all.
+    pub(crate) fn observe_parts(
+        &mut self,
+        prior: &Prior,
+        device: Device,
+        share: f64,
+        run_s: f64,
+        total_s: f64,
+    ) {
+        let lesson = Lesson::of_parts(prior.prediction, prior.log2_work, device, share, run_s);
+        self.revision += u64::from(self.experience.observe(&Lesson { total_s, ..lesson }));
     }
 
     /// Whether nothing is known of the kernel yet, nor was asked.
@@ -162,9 +193,18 @@ impl Learned {
 
     /// Learns from a run in an earlier process, for which the network of today would have said this.
     pub(crate) fn recall(&mut self, prior: Prediction, log2_work: f64, device: Device, run_s: f64) {
-        let (predicted_s, total_s, is_crew_trial) = (None, run_s, false);
-        let lesson =
-            Lesson { prior, log2_work, device, predicted_s, run_s, total_s, is_crew_trial };
+        let (predicted_s, extra_sd) = (None, 0.0);
+        let (total_s, is_crew_trial) = (run_s, false);
+        let lesson = Lesson {
+            prior,
+            log2_work,
+            device,
+            predicted_s,
+            run_s,
+            extra_sd,
+            total_s,
+            is_crew_trial,
+        };
         self.revision += u64::from(self.experience.observe(&lesson));
     }
 
@@ -217,6 +257,7 @@ mod tests {
     use super::{Learned, Prior, SHOWN_FIRST};
     use crate::device::Device;
     use crate::route::FLEETING_FIRST;
+    use crossover_kernels::analysis::Uncut;
     use crossover_ml::{Features, Prediction};
 
     fn prior() -> Prior {
@@ -230,6 +271,7 @@ mod tests {
             generation: 0,
             footprints: [].into(),
             refusal: None,
+            cut: Err(Uncut::Small),
         }
     }
 

@@ -144,6 +144,8 @@ pub enum Why {
     Explore,
     /// The policy always chooses it.
     Policy(#[serde(with = "text")] Arc<str>),
+    /// So said the parts of the call that ran first.
+    Parts,
     /// The caller said so.
     Forced,
     /// The other device cannot run the kernel, and why.
@@ -159,6 +161,7 @@ impl std::fmt::Display for Why {
         match self {
             Why::Faster => write!(f, "predicted faster"),
             Why::Explore => write!(f, "tried, because the prediction is not sure"),
+            Why::Parts => write!(f, "faster, as parts of the call that ran first have shown"),
             Why::Policy(name) => write!(f, "policy `{name}`"),
             Why::Forced => write!(f, "forced by the caller"),
             Why::Only(why) => write!(f, "the only device: {why}"),
@@ -205,6 +208,9 @@ pub struct Row {
     pub threads: usize,
     /// Why there.
     pub why: Why,
+    /// Its parts in order, where it was cut: then most of it ran where it says above.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<PartRow>,
     /// What it took; `None` while it runs and when it failed.
     pub measured: Option<Measured>,
     /// The error, where it failed.
@@ -217,6 +223,40 @@ pub struct Row {
     pub readback_s: f64,
     /// Generation of the model that predicted.
     pub generation: u64,
+}
+
+/// A part of a call that was cut.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PartRow {
+    /// Where it ran.
+    pub device: Device,
+    /// Which share of the call's points it had.
+    pub share: f64,
+    /// On the device, in seconds.
+    pub run_s: f64,
+}
+
+/// Parts in words: `1.6 % on the cpu, then 98 % on the gpu in 8 parts`.
+pub fn show_parts(parts: &[PartRow]) -> String {
+    let mut said: Vec<(Device, f64, usize)> = Vec::new();
+    for part in parts {
+        match said.last_mut() {
+            Some((device, share, count)) if *device == part.device => {
+                *share += part.share;
+                *count += 1;
+            }
+            _ => said.push((part.device, part.share, 1)),
+        }
+    }
+    let say = |(device, share, count): &(Device, f64, usize)| {
+        let percent = match 100.0 * share {
+            percent if percent < 10.0 => format!("{percent:.1} %"),
+            percent => format!("{percent:.0} %"),
+        };
+        let pieces = if *count > 1 { format!(" in {count} parts") } else { String::new() };
+        format!("{percent} on the {device}{pieces}")
+    };
+    said.iter().map(say).collect::<Vec<_>>().join(", then ")
 }
 
 /// Shared text, read and written as text.
@@ -262,6 +302,8 @@ struct Aside {
     error: Option<String>,
     /// Why the CPU has run it in the end.
     fell_back: Option<Why>,
+    /// Its parts, and the device that has run most of it.
+    parts: Option<(Device, Vec<PartRow>)>,
     upload_bytes: u64,
     readback_bytes: u64,
     readback_s: f64,
@@ -275,8 +317,10 @@ impl Entry {
     fn row(&self, call: u64) -> Row {
         let (decision, none) = (&*self.decision, Aside::default());
         let aside = self.aside.as_deref().unwrap_or(&none);
+        let (most, parts) = aside.parts.clone().unwrap_or((decision.device, Vec::new()));
         let (chosen, why) = match &aside.fell_back {
             Some(why) => (Device::Cpu, why),
+            None if most != decision.device => (most, &Why::Parts),
             None => (decision.device, &decision.why),
         };
         Row {
@@ -289,6 +333,7 @@ impl Entry {
             adapter: if chosen == Device::Gpu { decision.adapter } else { 0 },
             threads: decision.threads,
             why: why.clone(),
+            parts,
             measured: self.measured,
             error: aside.error.clone(),
             upload_bytes: aside.upload_bytes,
@@ -327,6 +372,11 @@ impl Ledger {
     /// The call has ended well.
     pub(crate) fn close(&self, call: u64, measured: Measured) {
         self.amend(call, |entry| entry.measured = Some(measured));
+    }
+
+    /// The call has run in these parts, most of it on this device.
+    pub(crate) fn cut(&self, call: u64, most: Device, parts: Vec<PartRow>) {
+        self.amend(call, |entry| entry.aside().parts = Some((most, parts)));
     }
 
     /// The call has failed.

@@ -5,10 +5,12 @@
 //! at every call.
 
 mod among;
+mod left;
 
 use std::hash::Hasher;
 use std::sync::Arc;
 
+use crossover_kernels::analysis;
 use crossover_kernels::exec::{Arg, Grid};
 use crossover_ml::CostModel;
 use crossover_shaders::Gpu;
@@ -23,15 +25,20 @@ use crate::footprint::{Footprint, footprints};
 use crate::gpus::GpuSide;
 use crate::learned::{Learned, Prior, Seen};
 use crate::ledger::{Estimate, Estimates, Why};
-use crate::route::{Answer, CallKey};
+use crate::route::{Answer, CallKey, Standing};
 use crate::runtime::Inner;
 use crate::threads::{Choice, Crew, Crews, Machine};
 use crate::version::{GpuCode, Prepared};
 use crate::words::Words;
 
+pub(crate) use left::{Left, left, transfer_s};
+
 /// Calls whose one-thread time is predicted below this many times the price of waking the workers stay
 /// on the calling thread, until both have been measured.
 const INLINE_WAKES: f64 = 2.0;
+
+/// Calls that are predicted to take less are not cut: a part of them is over as soon as it has begun.
+const CUT_MIN_S: f64 = 1e-3;
 
 /// What the caller leaves no choice of.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -42,6 +49,8 @@ pub(crate) struct Asked {
     /// Whether a GPU with memory of its own works on host memory.
     pub(crate) in_place: Option<bool>,
     pub(crate) threads: Option<usize>,
+    /// Whether the call is not to be cut.
+    pub(crate) whole: bool,
 }
 
 /// What was decided, and from what. Calls of a shape that nothing has been learned between share one.
@@ -65,6 +74,8 @@ pub(crate) struct Decision {
     situation: Situation,
     /// Whether code for a GPU was not ready, or not even asked for.
     pub(crate) lacks_gpu_code: bool,
+    /// Whether a part of the call may be run first.
+    pub(crate) may_be_cut: bool,
     /// The estimates of both devices, candidates or not.
     both: [Estimate; 2],
 }
@@ -224,11 +235,13 @@ fn decide_with(call: Placing<'_>, at: usize, asked: Asked) -> Result<Arc<Decisio
             &fresh
         }
     };
+    let may_be_cut = may_be_cut(inner, &known.prior, &situation, both);
     // Where there is no choice the situation says it all.
     let answer = match (asked.device, presence) {
         (None, Presence::Ready) => {
             let call = CallKey { kernel: prepared.key, shape: known.prior.shape };
             let standing = experience.standing(known.prior.log2_work);
+            let standing = Standing { can_be_cut: may_be_cut, ..standing };
             // A number of threads is tried where the CPU runs the call. Where that is decided, the CPU is as
             // fast as it can be, or a trial of a bad number would send calls to the GPU for good.
             let [cpu, gpu] = *both;
@@ -270,12 +283,24 @@ fn decide_with(call: Placing<'_>, at: usize, asked: Asked) -> Result<Arc<Decisio
         choice,
         crew: Crew::of(both[0].threads, inner.calibration().cpu.threads),
         lacks_gpu_code: situation.presence == Presence::Compiling,
+        may_be_cut,
         situation,
         both,
     };
     let decision = Arc::new(decision);
     known.decision = (!is_twofold).then(|| decision.clone());
     Ok(decision)
+}
+
+/// Whether a part of a call may be run first.
+fn may_be_cut(inner: &Inner, prior: &Prior, situation: &Situation, both: &[Estimate; 2]) -> bool {
+    let [cpu, gpu] = both;
+    cpu.run_s.min(gpu.run_s) >= CUT_MIN_S
+        && inner.cuts
+        && !situation.asked.whole
+        && situation.asked.device.is_none()
+        && matches!(situation.presence, Presence::Ready | Presence::Compiling)
+        && prior.cut.is_ok()
 }
 
 /// Learns of a kernel from calls in earlier processes, of which the network of today is asked.
@@ -307,7 +332,8 @@ fn ask(call: Placing<'_>, at: usize, gpu: Option<&Arc<Gpu>>, shape: u64, moment:
         let fits = crossover_shaders::check_call(&prepared.kernel, caps, plain, grid);
         fits.err().map(|error| error.to_string().into())
     });
-    Prior { shape, prediction, features, log2_work, generation, footprints, refusal }
+    let cut = analysis::cut(&prepared.kernel, plain, grid);
+    Prior { shape, prediction, features, log2_work, generation, footprints, refusal, cut }
 }
 
 /// The estimates of those that can run the call, and of the number of threads that was not chosen.

@@ -123,7 +123,7 @@ impl Recorded {
     pub fn is_decided(&self) -> bool {
         match self.why {
             Why::Faster | Why::Explore | Why::Policy(_) => true,
-            Why::Forced | Why::Only(_) | Why::Compiling | Why::FellBack(_) => false,
+            Why::Parts | Why::Forced | Why::Only(_) | Why::Compiling | Why::FellBack(_) => false,
         }
     }
 

@@ -96,6 +96,8 @@ pub(crate) struct Inner {
     no_gpu: Arc<str>,
     kernels: Kernels,
     pub(crate) policy: Arc<dyn Policy>,
+    /// Whether calls may be cut.
+    pub(crate) cuts: bool,
     /// Where calls are written down, if they are.
     pub(crate) recorder: OnceLock<Recorder>,
     pub(crate) learner: Option<Learner>,
@@ -244,12 +246,15 @@ impl Builder {
         if let (Some(learner), Some(experience)) = (&learner, &experience) {
             experience.rows().for_each(|row| learner.record(row));
         }
+        let cuts = settings.cut && backends.cpu.runs_parts();
+        let cuts = cuts && gpus.iter().all(|gpu| gpu.runs_parts());
         let inner = Arc::new(Inner {
             cpu: backends.cpu,
             gpus,
             no_gpu: backends.no_gpu,
             kernels: Kernels::default(),
             policy,
+            cuts,
             recorder: OnceLock::new(),
             learner,
             fixed_model,

@@ -142,9 +142,7 @@ impl Caller {
         for _ in 0..SLICES_MAX {
             let Some(slice) = self.offline.slice(&asked) else { break };
             let run_s = world.slice_s(slice.device, slice.share);
-            let log2 = slice.share.log2();
-            let part = Prediction { mean: prior.mean.map(|mean| mean + log2), ..prior };
-            self.offline.observe_slice(&asked, slice, &part, run_s);
+            self.offline.observe_slice(&asked, slice, run_s);
             sliced_s += run_s;
         }
         let placed = self.offline.place(&asked);

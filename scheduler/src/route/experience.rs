@@ -142,11 +142,40 @@ pub struct Lesson {
     pub predicted_s: Option<f64>,
     /// Its run time.
     pub run_s: f64,
+    /// The standard deviation of the log2 of that beyond the usual, where it was made up from parts.
+    pub extra_sd: f64,
     /// All that the caller waited.
     pub total_s: f64,
     /// Whether it ran with a number of threads that was not expected to be the fastest. What the CPU
     /// takes is what its better crew takes.
     pub is_crew_trial: bool,
+}
+
+/// How much less is known from half of a call than from all of it: a standard deviation of log2. The points of a call
+/// differ in what they cost.
+const REST_SD: f64 = 0.5;
+
+impl Lesson {
+    /// What parts of a call say of all of it: `share` of its points took so long.
+    pub fn of_parts(
+        prior: Prediction,
+        log2_work: f64,
+        device: Device,
+        share: f64,
+        run_s: f64,
+    ) -> Lesson {
+        let share = share.clamp(1e-9, 1.0);
+        Lesson {
+            prior,
+            log2_work,
+            device,
+            predicted_s: None,
+            run_s: run_s / share,
+            extra_sd: REST_SD * (1.0 - share),
+            total_s: run_s,
+            is_crew_trial: false,
+        }
+    }
 }
 
 /// What is known of one kernel from running it. It can be stored; trials under way are not.
@@ -207,9 +236,17 @@ impl Experience {
     /// The parts of a call that can be cut.
     pub fn parts(&self, prior: &Prediction, log2_work: f64, answer: &Answer) -> [Part; 2] {
         let best_s = answer.run_s[0].min(answer.run_s[1]);
+        let shares = answer.run_s.map(|run_s| {
+            let fits = |share: &&f64| **share * run_s <= SLICE_PRICE * best_s;
+            *SLICE_SHARES.iter().find(fits).unwrap_or(&SLICE_SHARES[2])
+        });
+        self.parts_of(prior, log2_work, shares)
+    }
+
+    /// The parts of such shares.
+    pub fn parts_of(&self, prior: &Prediction, log2_work: f64, shares: [f64; 2]) -> [Part; 2] {
         Side::ALL.map(|side| {
-            let fits = |share: &&f64| **share * answer.run_s[side.index()] <= SLICE_PRICE * best_s;
-            let share = *SLICE_SHARES.iter().find(fits).unwrap_or(&SLICE_SHARES[2]);
+            let share = shares[side.index()];
             let run = log2_work + share.log2();
             let news_sd = self.correction.news_sd(prior, log2_work, side, run);
             Part { share, news_sd, budget_s: SLICES_SHARE * self.unsliced_s }
@@ -227,9 +264,29 @@ impl Experience {
         self.spent_s = 0.0;
     }
 
-    /// A part of a call is run before the call.
-    pub fn begin_slice(&mut self) {
+    /// Learns from a part of a call that has run before the rest: it has a size of its own. Returns whether the
+    /// correction has changed.
+    pub fn observe_slice(
+        &mut self,
+        prior: &Prediction,
+        log2_work: f64,
+        device: Device,
+        share: f64,
+        run_s: f64,
+    ) -> bool {
         self.unsliced_s = 0.0;
+        let log2 = share.log2();
+        let prior = Prediction { mean: prior.mean.map(|mean| mean + log2), ..*prior };
+        self.observe(&Lesson {
+            prior,
+            log2_work: log2_work + log2,
+            device,
+            predicted_s: None,
+            run_s,
+            extra_sd: 0.0,
+            total_s: run_s,
+            is_crew_trial: false,
+        })
     }
 
     /// A trial is over.
@@ -253,7 +310,8 @@ impl Experience {
         let corrects = self.teaches(lesson) && !lesson.is_crew_trial;
         if corrects {
             let (side, log2_s) = (lesson.device.side(), lesson.run_s.max(1e-9).log2());
-            self.correction.observe(&lesson.prior, lesson.log2_work, side, log2_s);
+            let Lesson { prior, log2_work, extra_sd, .. } = lesson;
+            self.correction.observe_with_noise(prior, *log2_work, side, log2_s, *extra_sd);
         }
         self.visits[at] += 1;
         for unseen in &mut self.unseen {

@@ -65,6 +65,10 @@ impl Policy for Learned {
         "learned"
     }
 
+    fn reconsiders(&self) -> bool {
+        true
+    }
+
     fn choose(&self, question: &Question<'_>) -> (Device, Why) {
         let best = question.faster();
         if is_worth_trying(question, best) || is_due(question, best) {

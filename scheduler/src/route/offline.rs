@@ -153,27 +153,14 @@ impl Offline {
         self.policy.slice(&standing.question(asked.call, asked.items, &estimates, &answer))
     }
 
-    /// What a part of a call took. `prior` is what the network says of the part.
-    pub fn observe_slice(
-        &mut self,
-        asked: &Asked<'_>,
-        slice: Slice,
-        prior: &Prediction,
-        run_s: f64,
-    ) {
-        let (device, log2_work) = (slice.device, asked.log2_work + slice.share.log2());
+    /// What a part of a call took.
+    pub fn observe_slice(&mut self, asked: &Asked<'_>, slice: Slice, run_s: f64) {
+        let Slice { device, share } = slice;
         let kernel = self.kernels.entry(asked.call.kernel).or_default();
-        kernel.experience.begin_slice();
-        kernel.observe(&Lesson {
-            prior: *prior,
-            log2_work,
-            device,
-            predicted_s: None,
-            run_s,
-            total_s: run_s,
-            is_crew_trial: false,
-        });
-        let (call, share) = (asked.call, slice.share);
+        let known = &mut kernel.experience;
+        let changes = known.observe_slice(asked.prior, asked.log2_work, device, share, run_s);
+        kernel.revision += u64::from(changes);
+        let call = asked.call;
         self.policy.observe(&Seen { call, share, device, run_s, total_s: run_s });
     }
 
@@ -212,6 +199,7 @@ impl Offline {
             device,
             predicted_s,
             run_s,
+            extra_sd: 0.0,
             total_s,
             is_crew_trial,
         });

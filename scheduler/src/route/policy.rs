@@ -111,6 +111,11 @@ pub trait Policy: Send + Sync {
         None
     }
 
+    /// Whether it is asked again between the parts of a long call, and may then choose otherwise.
+    fn reconsiders(&self) -> bool {
+        false
+    }
+
     /// Takes note of a call that has run, chosen by this policy or not.
     fn observe(&self, _: &Seen) {}
 }

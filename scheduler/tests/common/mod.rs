@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crossover::kernels::error::RunError;
-use crossover::kernels::exec::{Call, Clock, Executor, Measurement, Version};
+use crossover::kernels::exec::{Call, Clock, Executor, Grid, Measurement, Part, Parts, Version};
 use crossover::kernels::ir::Kernel;
 use crossover::{GpuMemory, Runtime, Settings};
 
@@ -122,4 +122,41 @@ pub fn quiet() -> Settings {
 pub fn cpu_only() -> Runtime {
     let settings = Settings { gpu: crossover::GpuUse::Off, ..quiet() };
     Runtime::builder().settings(settings).build().expect("the CPU side starts")
+}
+
+/// Does nothing but take the time that a knob says for a call, for a part its share of that, and for each what
+/// beginning it takes.
+pub struct Paced {
+    pub whole: Knob,
+    pub start: Duration,
+    pub parts: Parts,
+}
+
+impl Executor for Paced {
+    fn name(&self) -> &str {
+        "paced"
+    }
+
+    fn compile(&self, _: &Arc<Kernel>) -> Result<Arc<dyn Version>, RunError> {
+        Ok(Arc::new(Paced { whole: self.whole.clone(), ..*self }))
+    }
+
+    fn runs_parts(&self) -> bool {
+        true
+    }
+}
+
+impl Version for Paced {
+    fn run(&self, call: &mut Call<'_>) -> Result<Measurement, RunError> {
+        self.run_part(call, Part::all(call.grid))
+    }
+
+    fn parts(&self, _: Grid) -> Option<Parts> {
+        Some(self.parts)
+    }
+
+    fn run_part(&self, call: &mut Call<'_>, part: Part) -> Result<Measurement, RunError> {
+        let kernel = self.whole.time().mul_f64(part.share(call.grid)) + self.start;
+        Ok(Measurement { clock: Clock::Own, kernel, ..Measurement::default() })
+    }
 }

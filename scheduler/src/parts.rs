@@ -1,0 +1,493 @@
+//! A call in parts, one after another: where it is not sure which device is the faster, a slice of the call
+//! tells before the rest is sent anywhere; and a long call is looked at again between its parts.
+//!
+//! ```text
+//! slices   as long as the policy wants one       each a lesson of its own, of a size of its own
+//! rest     whole, if it is short or certain      else parts, the first ones short and doubling, so that a
+//!                                                device that was taken by mistake has little of the call
+//! ```
+//!
+//! Parts add to the call what beginning one costs. That is bounded: a part takes a hundred times as long, but
+//! for the first ones of a call of which little is known.
+
+use std::time::Instant;
+
+use crossover_kernels::analysis::is_idempotent;
+use crossover_kernels::error::RunError;
+use crossover_kernels::exec::{self, Deadline, Part, Parts};
+use crossover_kernels::ir::Access;
+use crossover_memory::Claim;
+
+use crate::call::{Job, Outcome};
+use crate::device::Device;
+use crate::error::Error;
+use crate::feedback;
+use crate::footprint::{Footprint, footprints_of};
+use crate::ledger::{Measured, PartRow, Why};
+use crate::place::{self, Left, Placing};
+use crate::route::{CallKey, Experience, Lesson, Seen};
+use crate::run::{self, Portion, Times};
+use crate::version::{Code, GpuCode};
+
+/// Slices before a call, at most.
+const SLICES_MAX: usize = 4;
+
+/// A slice takes this many times what beginning one costs, at least; and it need not take more than this many
+/// times, if it has more than the first part of a long call.
+const SLICE_STARTS: f64 = 4.0;
+const SLICE_STARTS_MAX: f64 = 32.0;
+
+/// Times that a GPU is filled by a slice, at least.
+const SLICE_WAVES: f64 = 2.0;
+
+/// The share of a call that a slice may have, and what it may cost as a share of what the call takes.
+const SLICE_SHARE_MAX: f64 = 0.25;
+const SLICE_PRICE_MAX: f64 = 0.5;
+
+/// Calls that are predicted to take so long are looked at again while they run.
+const LONG_S: f64 = 20e-3;
+
+/// Parts that such a call has, at least, if each takes this many times what beginning one costs.
+const PARTS_MIN: f64 = 8.0;
+const PART_STARTS: f64 = 100.0;
+
+/// The first part of a call of which little is known, as a share; it takes this many times what beginning one
+/// costs, at least.
+const FIRST_SHARE: f64 = 1.0 / 64.0;
+const FIRST_STARTS: f64 = 8.0;
+
+/// Little is known, where which device is the faster may be wrong by so many standard deviations.
+const UNSURE_SD: f64 = 2.0;
+
+/// How far a part is from the whole where that runs other code, as a standard deviation of log2.
+const OTHER_CODE_SD: f64 = 1.5;
+
+/// How many times faster the other device has to be for the rest of a call to move there.
+const MOVE_GAIN: f64 = 1.1;
+
+/// Steps of a GPU whose code is not ready are taken to divide these, along the first axis and further ones.
+const STEPS_ASSUMED: [u32; 2] = [1024, 16];
+
+/// A call that runs in parts.
+pub(crate) struct Cutting<'j, 'c> {
+    job: &'j Job<'c>,
+    /// Parts begin at multiples of this, so that both devices may run what is next.
+    step: u32,
+    /// Where the part begins that is next.
+    next: u32,
+    end: u32,
+    /// Whether the call must not leave anything on the GPU between parts, which could be lost with it.
+    is_fragile: bool,
+    /// Whether the GPU has run the kernel before, more than once.
+    has_visited_gpu: bool,
+    done: Vec<Done>,
+    /// The slice that is wanted first.
+    slice: Option<(Device, Part)>,
+    /// What is known, with what the parts have told.
+    known: Option<Experience>,
+    /// Whether a GPU has failed at it.
+    has_failed: bool,
+}
+
+/// A part that has run.
+#[derive(Clone, Copy, Debug)]
+struct Done {
+    device: Device,
+    share: f64,
+    measured: Measured,
+    is_slice: bool,
+}
+
+impl<'j, 'c> Cutting<'j, 'c> {
+    /// How a call is to be cut, if that is of use now.
+    pub(crate) fn plan(job: &'j Job<'c>) -> Option<Cutting<'j, 'c>> {
+        let decision = &job.decision;
+        if decision.tried_crew().is_some() {
+            return None;
+        }
+        let cut = decision.prior.cut.as_ref().ok()?;
+        let cpu = job.inner.cpu_code(&job.prepared).ok()?.parts(job.grid)?;
+        let gpu = parts_on_gpu(job);
+        let gpu = gpu.unwrap_or(Parts::alike(STEPS_ASSUMED[cut.axis.min(1)]));
+        let step = common_multiple(common_multiple(cut.step, cpu.step)?, gpu.step)?;
+        let is_written = |footprint: &&Footprint| footprint.is_written;
+        let written = decision.prior.footprints.iter().filter(is_written);
+        let mut cutting = Cutting {
+            job,
+            step,
+            next: 0,
+            end: Part::all(job.grid).to,
+            is_fragile: !written.clone().all(|footprint| footprint.is_blank),
+            has_visited_gpu: job.prepared.learned(decision.adapter).experience.visits[1] > 1,
+            done: Vec::new(),
+            slice: None,
+            known: None,
+            has_failed: false,
+        };
+        if step > cutting.end / 2 {
+            return None;
+        }
+        let left = cutting.left(None);
+        cutting.slice = cutting.wanted(&left);
+        let device = decision.device;
+        let is_long = job.inner.policy.reconsiders() && cutting.part(device, &left, 0).is_some();
+        (cutting.slice.is_some() || is_long).then_some(cutting)
+    }
+
+    /// Runs the call to its end.
+    pub(crate) fn run(mut self) -> Result<Outcome, Error> {
+        let _span = self.job.span();
+        let claim = exec::claim_args(&self.job.prepared.kernel, &self.job.plain);
+        claim.wait();
+        let start = Instant::now();
+        match self.run_parts(claim, start) {
+            Ok(end) => Ok(self.finish((end - start).as_secs_f64())),
+            Err(error) => {
+                self.job.inner.ledger.fail(self.job.call, error.to_string());
+                Err(error)
+            }
+        }
+    }
+
+    fn run_parts(&mut self, mut claim: Claim, start: Instant) -> Result<Instant, Error> {
+        let (job, mut end) = (self.job, start);
+        let mut slices = 0;
+        while let Some((device, part)) = self.slice.take() {
+            (end, claim) = self.run_part(device, part, true, claim, (start, end))?;
+            slices += 1;
+            if slices < SLICES_MAX && self.next < self.end && !self.has_failed {
+                self.slice = self.wanted(&self.left(None));
+            }
+        }
+        let mut left = self.left(None);
+        let mut device = match slices {
+            0 => job.decision.device,
+            _ if !left.is_open || self.has_failed => Device::Cpu,
+            _ => self.chosen(&left),
+        };
+        let is_asked = job.inner.policy.reconsiders();
+        let mut nth = 0;
+        while self.next < self.end {
+            let part = self.part(device, &left, nth).filter(|_| is_asked);
+            let part = part.unwrap_or_else(|| self.rest(device));
+            (end, claim) = self.run_part(device, part, false, claim, (start, end))?;
+            nth += 1;
+            left = self.left(Some(device));
+            // What the part has told of one device makes it worth more to know the other.
+            while self.next < self.end
+                && slices < SLICES_MAX
+                && !self.has_failed
+                && let Some((tried, part)) =
+                    self.wanted(&left).filter(|(tried, _)| *tried != device)
+            {
+                (end, claim) = self.run_part(tried, part, true, claim, (start, end))?;
+                slices += 1;
+                left = self.left(Some(device));
+            }
+            if self.next < self.end {
+                device = self.again(device, &left);
+            }
+        }
+        Ok(end)
+    }
+
+    /// Which share of the call is left.
+    fn share(&self) -> f64 {
+        f64::from(self.end - self.next) / f64::from(self.end)
+    }
+
+    /// What is to be expected of the rest.
+    fn left(&self, at: Option<Device>) -> Left {
+        let job = self.job;
+        let share = self.share();
+        let shares = [share, if self.is_whole_on_gpu() { 1.0 } else { share }];
+        place::left(self.placing(), &job.decision, shares, at, self.known.as_ref())
+    }
+
+    /// Whether the GPU has other code for whole calls, which may run all of the call once more. It is made when a
+    /// call has come before.
+    fn is_whole_on_gpu(&self) -> bool {
+        self.has_visited_gpu
+            && parts_on_gpu(self.job).is_some_and(|parts| parts.is_whole_faster)
+            && is_idempotent(&self.job.prepared.kernel.entry)
+    }
+
+    fn placing(&self) -> Placing<'_> {
+        let job = self.job;
+        let (inner, prepared) = (job.inner.arc(), &*job.prepared);
+        Placing { inner, prepared, args: &job.args, plain: &job.plain, grid: job.grid }
+    }
+
+    /// Seconds that beginning a part takes.
+    fn start_s(&self, device: Device) -> f64 {
+        let known = self.job.inner.calibration_with(self.job.decision.adapter);
+        match device {
+            Device::Cpu => known.cpu.wake_s,
+            Device::Gpu => known.gpu.dispatch_s,
+        }
+    }
+
+    /// The slice that the policy wants, if it is worth beginning.
+    fn wanted(&self, left: &Left) -> Option<(Device, Part)> {
+        if !left.is_open {
+            return None;
+        }
+        let prior = &self.job.decision.prior;
+        let shares = Device::ALL.map(|device| self.slice_share(device, left));
+        let parts = |known: &Experience| known.parts_of(&prior.prediction, prior.log2_work, shares);
+        // What slices of this size have told is known for good.
+        let parts = parts(&self.job.prepared.learned(self.job.decision.adapter).experience);
+        let slice = self.job.inner.policy.slice(&left.question(Some(parts)))?;
+        let whole_s = left.answer.run_s[slice.device as usize];
+        let part = self.next_part(slice.share);
+        let share = part.share(self.job.grid);
+        let start_s = self.start_s(slice.device);
+        let price_s = share * whole_s + start_s + self.copies_s(slice.device, part);
+        let best_s = left.total_s(Device::Cpu).min(left.total_s(Device::Gpu));
+        let is_fit = share <= SLICE_SHARE_MAX && price_s <= SLICE_PRICE_MAX * best_s;
+        is_fit.then_some((slice.device, part))
+    }
+
+    /// Which share of the call a slice would have.
+    fn slice_share(&self, device: Device, left: &Left) -> f64 {
+        let whole_s = left.answer.run_s[device as usize];
+        let starts = |count: f64| count * self.start_s(device) / whole_s;
+        let waves = match device {
+            Device::Cpu => 0.0,
+            Device::Gpu => {
+                let known = self.job.inner.calibration_with(self.job.decision.adapter);
+                SLICE_WAVES * known.gpu.width / place::items(self.job.grid) as f64
+            }
+        };
+        // What is told is much the same from where on beginning it is not felt; and the call may take ten times
+        // what it is predicted to.
+        let share =
+            left.parts[device as usize].share.min(FIRST_SHARE.max(starts(SLICE_STARTS_MAX)));
+        let least = waves.max(starts(SLICE_STARTS));
+        // Few sizes, so that slices are compared with those before.
+        if share >= least { share } else { least.log2().ceil().exp2().min(1.0) }
+    }
+
+    /// Seconds of what has to be moved for a part.
+    fn copies_s(&self, device: Device, part: Part) -> f64 {
+        let job = self.job;
+        let footprints = footprints_of(&job.prepared.kernel, &job.plain, job.grid, part);
+        place::transfer_s(self.placing(), &job.decision, &footprints)[device as usize]
+    }
+
+    /// The next part of a long call on a device; `None` where all that is left runs at once.
+    fn part(&self, device: Device, left: &Left, nth: i32) -> Option<Part> {
+        let on_gpu = device == Device::Gpu;
+        if self.has_failed || (on_gpu && !left.is_open) {
+            return None;
+        }
+        let [own, other] = [device, device.other()].map(|device| device as usize);
+        let answer = &left.answer;
+        let ratio = (answer.run_s[other] / answer.run_s[own]).log2();
+        let is_tried = self.job.decision.is_trial() && device == self.job.decision.device;
+        let is_unsure = is_tried || ratio.abs() < UNSURE_SD * answer.ratio_sd;
+        let whole_s = answer.run_s[own];
+        let (_, most_s) = answer.interval_s[own];
+        if (if is_unsure { most_s } else { whole_s }) < LONG_S {
+            return None;
+        }
+        // What the GPU runs best at once is not cut, but for a first part that tells whether it belongs there.
+        let is_whole = self.is_whole_on_gpu();
+        let is_first = is_unsure && nth == 0 && !(is_tried && is_whole);
+        if on_gpu && !is_first && (self.is_fragile || is_whole) {
+            return None;
+        }
+        let starts = |count: f64| count * self.start_s(device) / whole_s;
+        let steady = PARTS_MIN.recip().max(starts(PART_STARTS));
+        let share = match is_unsure || nth > 0 {
+            true => (FIRST_SHARE * 2f64.powi(nth)).max(starts(FIRST_STARTS)).min(steady),
+            false => steady,
+        };
+        let part = self.next_part(share);
+        // No crumb is left for the end.
+        let rest = self.share() - part.share(self.job.grid);
+        (rest > 0.5 * share).then_some(part)
+    }
+
+    /// The part of about this share that comes next.
+    fn next_part(&self, share: f64) -> Part {
+        let wanted = (share * f64::from(self.end) / f64::from(self.step)).round().max(1.0);
+        let to = f64::from(self.next) + wanted * f64::from(self.step);
+        let to = if to < f64::from(self.end) { to as u32 } else { self.end };
+        Part { from: self.next, to }
+    }
+
+    /// All that is left, or all of the call where that is faster.
+    fn rest(&self, device: Device) -> Part {
+        let is_anew = device == Device::Gpu && self.is_whole_on_gpu();
+        let from = if is_anew { 0 } else { self.next };
+        Part { from, to: self.end }
+    }
+
+    /// Where the policy sends the rest. Parts have told what a trial is to tell.
+    fn chosen(&self, left: &Left) -> Device {
+        let question = left.question(None);
+        match self.job.inner.policy.choose(&question) {
+            (_, Why::Explore) => question.faster(),
+            (chosen, _) => chosen,
+        }
+    }
+
+    /// Where the rest goes, of a call that runs on `device`.
+    fn again(&self, device: Device, left: &Left) -> Device {
+        if self.has_failed {
+            return Device::Cpu;
+        }
+        let other = device.other();
+        let fits = match other {
+            Device::Cpu => true,
+            Device::Gpu => {
+                let step = parts_on_gpu(self.job).map(|parts| parts.step);
+                step.is_some_and(|step| self.next.is_multiple_of(step))
+            }
+        };
+        if !left.is_open || !fits || !self.job.inner.policy.reconsiders() {
+            return device;
+        }
+        let chosen = self.chosen(left);
+        let gains = left.total_s(device) > MOVE_GAIN * left.total_s(other);
+        if chosen == other && gains { other } else { device }
+    }
+
+    /// Runs a part, on the CPU where the GPU fails, and learns from it.
+    fn run_part(
+        &mut self,
+        device: Device,
+        part: Part,
+        is_slice: bool,
+        claim: Claim,
+        (start, now): (Instant, Instant),
+    ) -> Result<(Instant, Claim), Error> {
+        let job = self.job;
+        let deadline = Deadline::from(start, job.deadline);
+        if deadline.has_passed() {
+            let (kernel, limit) = (job.prepared.name.to_string(), job.deadline);
+            return Err(RunError::Deadline { kernel, limit }.into());
+        }
+        let times = Times { start: now, is_late: true, deadline: Some(deadline) };
+        let footprints = footprints_of(&job.prepared.kernel, &job.plain, job.grid, part);
+        let portion = Portion { part, footprints: &footprints };
+        let (ran, claim) = run::run(job, portion, device, claim, times);
+        match ran {
+            Ok((measured, end)) => {
+                self.next = part.to;
+                let share = part.share(job.grid);
+                self.done.push(Done { device, share, measured, is_slice });
+                tracing::trace!(call = job.call, device = device.name(), share, "part");
+                if device == Device::Gpu && self.is_fragile && self.next < self.end {
+                    run::settle(job, &claim)?;
+                }
+                self.learn(device, share, measured, is_slice);
+                Ok((end, claim))
+            }
+            Err(Error::Run(error)) if job.may_fall_back(device, &error) => {
+                job.note_fall_back(&error);
+                self.has_failed = true;
+                let claim = self.start_over(claim);
+                Ok((Instant::now(), claim))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// After a failure of the GPU: what it has left of parts before is gone with it. Where the call overwrites all
+    /// that it writes, all of it runs anew; else nothing of it was left there.
+    fn start_over(&mut self, mut claim: Claim) -> Claim {
+        claim.wait();
+        if self.is_fragile {
+            return claim;
+        }
+        self.next = 0;
+        self.done.clear();
+        for (param, _, access) in self.job.prepared.kernel.entry.buffers() {
+            let footprint = &self.job.decision.prior.footprints[param.index()];
+            if access != Access::Read
+                && let Some(storage) = self.job.storage(param)
+            {
+                claim.overwrite(&storage.slot, &footprint.touched);
+                storage.host_is_current(&footprint.touched);
+            }
+        }
+        claim
+    }
+
+    /// What a part teaches of the rest of the call, which runs at the rate of its parts; a slice teaches for good,
+    /// but only of calls of its size.
+    fn learn(&mut self, device: Device, share: f64, measured: Measured, is_slice: bool) {
+        let (job, prior) = (self.job, &self.job.decision.prior);
+        let is_other = device == Device::Gpu && share < 1.0 && self.is_whole_on_gpu();
+        let mut learned = job.prepared.learned(job.decision.adapter);
+        let known = self.known.get_or_insert_with(|| learned.experience.clone());
+        let (prediction, log2_work) = (prior.prediction, prior.log2_work);
+        let lesson = Lesson::of_parts(prediction, log2_work, device, share, measured.run_s);
+        let extra_sd = if is_other { lesson.extra_sd.max(OTHER_CODE_SD) } else { lesson.extra_sd };
+        known.observe(&Lesson { extra_sd, ..lesson });
+        if is_slice {
+            learned.observe_slice(prior, device, share, measured.run_s);
+            let call = CallKey { kernel: job.prepared.key, shape: prior.shape };
+            let (run_s, total_s) = (measured.run_s, measured.run_s);
+            drop(learned);
+            job.inner.policy.observe(&Seen { call, share, device, run_s, total_s });
+        }
+    }
+
+    /// Writes the call down, and what it has taught.
+    fn finish(self, total_s: f64) -> Outcome {
+        let job = self.job;
+        let sum = |device: Device, of: &dyn Fn(&Done) -> f64| -> f64 {
+            self.done.iter().filter(|done| done.device == device).map(of).sum()
+        };
+        let share = |device: Device| sum(device, &|done| done.share);
+        let most = match share(Device::Gpu) > share(Device::Cpu) {
+            true => Device::Gpu,
+            false => Device::Cpu,
+        };
+        let all = |of: &dyn Fn(&Done) -> f64| -> f64 { self.done.iter().map(of).sum() };
+        let run_s = all(&|done| done.measured.run_s);
+        let transfer_s = all(&|done| done.measured.transfer_s);
+        let device_s: Option<f64> = self.done.iter().map(|done| done.measured.device_s).sum();
+        let measured = Measured { run_s, device_s, transfer_s, total_s };
+        let row = |done: &Done| {
+            let Done { device, share, measured, .. } = *done;
+            PartRow { device, share, run_s: measured.run_s }
+        };
+        if self.done.len() > 1 {
+            job.inner.ledger.cut(job.call, most, self.done.iter().map(row).collect());
+        }
+        job.inner.ledger.close(job.call, measured);
+        for device in [most, most.other()] {
+            let parts = self.done.iter().filter(|done| done.device == device);
+            let share = share(device).min(1.0);
+            // What slices have taught is known. What is no code of whole calls says little of those.
+            let is_other = device == Device::Gpu && share < 1.0 && self.is_whole_on_gpu();
+            if parts.clone().any(|done| !done.is_slice) && !is_other {
+                let run_s = sum(device, &|done| done.measured.run_s);
+                let total_s = if device == most { total_s } else { 0.0 };
+                feedback::learn_parts(job, device, share, run_s, total_s);
+            }
+        }
+        Outcome { device: most, measured, call: job.call }
+    }
+}
+
+/// How the GPU runs parts of a call, where its code is ready.
+fn parts_on_gpu(job: &Job<'_>) -> Option<Parts> {
+    match &*job.prepared.gpu_code(job.decision.adapter) {
+        GpuCode::Ready(Code::Host(version)) => version.parts(job.grid),
+        GpuCode::Ready(Code::Gpu(version)) => exec::Version::parts(&**version, job.grid),
+        GpuCode::Unasked | GpuCode::Compiling | GpuCode::Refused(..) => None,
+    }
+}
+
+fn common_multiple(a: u32, b: u32) -> Option<u32> {
+    let (mut x, mut y) = (a, b);
+    while y > 0 {
+        (x, y) = (y, x % y);
+    }
+    (a / x.max(1)).checked_mul(b)
+}

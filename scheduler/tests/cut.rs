@@ -1,0 +1,154 @@
+//! Calls that are cut: a part of the call tells where the rest belongs.
+
+mod common;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::{Knob, Paced, quiet};
+use crossover::kernels::exec::Parts;
+use crossover::{Buffer, Device, Explanation, Id, Outcome, Row, Runtime, Settings, kernel};
+
+/// What beginning a run takes on the CPU and on the GPU.
+const STARTS: [Duration; 2] = [Duration::from_micros(5), Duration::from_micros(50)];
+
+#[kernel]
+fn heavy(id: Id, n: u32, x: &[f32], y: &mut [f32]) {
+    let mut v = x[id.x];
+    for _ in 0..n {
+        v = v * 0.5 + 1.0;
+    }
+    y[id.x] = v;
+}
+
+/// Points of a call; with the passages of its loop they are predicted to take some tens of milliseconds.
+const POINTS: usize = 1 << 16;
+
+/// A runtime on devices that take what knobs say.
+struct World {
+    rt: Runtime,
+    knobs: [Knob; 2],
+    x: Buffer<f32>,
+    y: Buffer<f32>,
+    n: u32,
+}
+
+impl World {
+    /// With so many threads, which decides how far from the GPU the CPU is predicted to be.
+    fn new(threads: usize, n: u32, cut: bool, on_gpu: Parts) -> World {
+        let knobs: [Knob; 2] = Default::default();
+        let [on_cpu, on_gpu] = [(0, Parts::alike(64)), (1, on_gpu)].map(|(at, parts)| {
+            Arc::new(Paced { whole: knobs[at].clone(), start: STARTS[at], parts })
+        });
+        let rt = Runtime::builder()
+            .settings(Settings { threads, cut, ..quiet() })
+            .executor(Device::Cpu, on_cpu)
+            .executor(Device::Gpu, on_gpu)
+            .build()
+            .expect("two executors");
+        let (x, y) = (rt.alloc(POINTS).expect("memory"), rt.alloc(POINTS).expect("memory"));
+        let mut world = World { rt, knobs, x, y, n };
+        let World { rt, x, y, .. } = &mut world;
+        heavy::on(rt).args(n, x, y).compile().expect("compiles");
+        world
+    }
+
+    fn explain(&mut self) -> Explanation {
+        let World { rt, x, y, n, .. } = self;
+        heavy::on(rt).args(*n, x, y).explain().expect("predicted")
+    }
+
+    fn call(&mut self) -> (Outcome, Row) {
+        let World { rt, x, y, n, .. } = self;
+        let outcome = heavy::on(rt).args(*n, x, y).run().expect("runs");
+        (outcome, rt.ledger().last().expect("a row"))
+    }
+
+    fn set(&self, seconds: [f64; 2]) {
+        for (knob, s) in self.knobs.iter().zip(seconds) {
+            knob.set(Duration::from_secs_f64(s));
+        }
+    }
+}
+
+fn show(row: &Row) -> String {
+    format!("{} ({}): {}", row.chosen, row.why, crossover::show_parts(&row.parts))
+}
+
+fn whole(row: &Row) -> f64 {
+    row.parts.iter().map(|part| part.share).sum()
+}
+
+#[test]
+fn a_first_call_that_is_predicted_wrongly_is_corrected_within_itself() {
+    let _turn = common::turn();
+    for (threads, n, alike) in [
+        (512, 1_000_000, true),
+        (512, 10_000_000, true),
+        (128, 1_000_000, true),
+        (128, 10_000_000, true),
+        (512, 1_000_000, false),
+        (128, 1_000_000, false),
+    ] {
+        let on_gpu = Parts { step: 1024, is_whole_faster: !alike };
+        let mut world = World::new(threads, n, true, on_gpu);
+        let first = world.explain();
+        let chosen = first.chosen as usize;
+        // What is predicted to be the faster takes ten times as long, the other what it should.
+        let mut seconds = [0, 1].map(|at| first.estimates[at].run_s);
+        seconds[chosen] *= 10.0;
+        world.set(seconds);
+        let best_s = seconds[0].min(seconds[1]);
+        let (outcome, row) = world.call();
+        let ratio = outcome.measured.total_s / best_s;
+        eprintln!("{threads} {n}: {seconds:?}, {ratio:.2} × the best: {}", show(&row));
+        assert!(ratio <= 1.3, "{ratio}: {}", show(&row));
+        assert_eq!(outcome.device, first.chosen.other());
+        assert!(row.parts.len() > 1 && whole(&row) >= 1.0 - 1e-6, "{}", show(&row));
+        // The next calls know.
+        for _ in 0..4 {
+            let (outcome, row) = world.call();
+            let ratio = outcome.measured.total_s / best_s;
+            // Where whole calls run other code on the GPU, only whole ones tell.
+            assert!(ratio <= 1.05 || !alike, "{ratio}: {}", show(&row));
+        }
+    }
+}
+
+/// Times that a hundred calls take, as multiples of what the better device would take.
+fn hundred(threads: usize, cut: bool, on_gpu: Parts) -> (f64, f64) {
+    let mut world = World::new(threads, 1_000_000, cut, on_gpu);
+    let first = world.explain();
+    let seconds = [0, 1].map(|at| first.estimates[at].run_s);
+    world.set(seconds);
+    let best_s = seconds[0].min(seconds[1]);
+    let ratios: Vec<f64> = (0..100).map(|_| world.call().0.measured.total_s / best_s).collect();
+    (ratios.iter().sum::<f64>() / 100.0, ratios.iter().copied().fold(0.0, f64::max))
+}
+
+#[test]
+fn long_calls_that_are_predicted_rightly_are_cut_at_a_small_price() {
+    let _turn = common::turn();
+    for (threads, is_whole_faster) in [(128, false), (512, false), (128, true)] {
+        let on_gpu = Parts { step: 1024, is_whole_faster };
+        let (mean, worst) = hundred(threads, true, on_gpu);
+        let (uncut, worst_uncut) = hundred(threads, false, on_gpu);
+        eprintln!("{threads}: {mean:.4}, at most {worst:.2}; whole {uncut:.4}, {worst_uncut:.2}");
+        assert!(mean <= 1.03 && worst <= 1.1, "{mean} {worst}");
+        assert!(mean <= uncut, "{mean}, but whole calls {uncut}");
+    }
+}
+
+#[test]
+fn a_device_that_becomes_slow_in_a_call_is_left() {
+    let _turn = common::turn();
+    let mut world = World::new(512, 1_000_000, true, Parts::alike(1024));
+    world.set([0.05, 0.2]);
+    for _ in 0..20 {
+        world.call();
+    }
+    world.set([0.5, 0.2]);
+    let (outcome, row) = world.call();
+    // The one takes half a second, the other a fifth.
+    assert!(outcome.measured.total_s < 0.3, "{}: {}", outcome.measured.total_s, show(&row));
+}
