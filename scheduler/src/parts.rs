@@ -391,8 +391,26 @@ impl<'j, 'c> Cutting<'j, 'c> {
                 let claim = self.start_over(claim);
                 Ok((Instant::now(), claim))
             }
+            // What parts before have left on the GPU went with it.
+            Err(Error::Memory(lost)) if device == Device::Cpu && self.may_start_over() => {
+                job.note_fall_back(&RunError::Device {
+                    kernel: job.prepared.name.to_string(),
+                    device: Device::Gpu.name().to_owned(),
+                    message: lost.to_string(),
+                });
+                self.has_failed = true;
+                let claim = self.start_over(claim);
+                Ok((Instant::now(), claim))
+            }
             Err(error) => Err(error),
         }
+    }
+
+    /// Whether all that the parts have left may be made anew, if the GPU has taken any with it.
+    fn may_start_over(&self) -> bool {
+        !self.has_failed
+            && !self.is_fragile
+            && self.done.iter().any(|done| done.device == Device::Gpu)
     }
 
     /// After a failure of the GPU: what it has left of parts before is gone with it. Where the call overwrites all
