@@ -239,6 +239,12 @@ impl<'r> Case<'r> {
         newest.map(|row| row.upload_bytes + row.readback_bytes).sum()
     }
 
+    /// The parts of the newest call in words, if it was cut.
+    pub(crate) fn last_parts(&self) -> Option<String> {
+        let newest = self.rt.ledger().last().filter(|row| !row.parts.is_empty())?;
+        Some(crossover::show_parts(&newest.parts))
+    }
+
     /// What is wrong with the results of a run made right after [`Case::reset`]; `None` if nothing.
     pub(crate) fn judge(&self) -> Result<Option<String>, Error> {
         for expected in &self.expected {

@@ -277,6 +277,9 @@ fn place(case: &mut Case<'_>, row: &mut Row, options: &Options) -> Result<(), Er
     }
     if let [settled] = &settled[..] {
         (row.chosen, row.why) = (settled.chosen, settled.why.to_string());
+        if let Some(parts) = case.last_parts() {
+            row.why = format!("{}; cut: {parts}", row.why);
+        }
     }
     Ok(())
 }
@@ -409,7 +412,11 @@ fn errors(rt: &Runtime, first_call: u64) -> Vec<Vec<f64>> {
         Some((predicted.run_s / measured.run_s - 1.0).abs()).filter(|error| error.is_finite())
     };
     let of = |device: Device| {
-        let calls = calls.iter().filter(|call| call.chosen == device);
+        // What both have run parts of is of neither.
+        let ran = |call: &&LedgerRow| {
+            call.chosen == device && call.parts.iter().all(|part| part.device == device)
+        };
+        let calls = calls.iter().filter(ran);
         let all: Vec<f64> = calls.filter_map(|call| error(call, device)).collect();
         CALLS_SHOWN.iter().map_while(|call| all.get(*call as usize - 1).map(rounded)).collect()
     };

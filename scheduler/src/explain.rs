@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crossover_kernels::ir::Axis;
 use crossover_ml::{Features, Prediction};
 use serde::Serialize;
 
@@ -31,6 +32,8 @@ pub struct Explanation {
     pub adapters: Vec<String>,
     /// Why there.
     pub why: Why,
+    /// Whether it may run in parts, if it is long, in words; nothing where that is no question.
+    pub cut: Option<String>,
     /// The buffers that a GPU with memory of its own would work on in that of the host, across the bus.
     pub across: Vec<String>,
     /// Measured calls of this kernel so far: CPU, GPU.
@@ -60,6 +63,7 @@ impl Explanation {
             adapter: if decision.device == Device::Gpu { decision.adapter } else { 0 },
             adapters: inner.gpus.iter().map(|gpu| gpu.adapter().name).collect(),
             why: decision.why.clone(),
+            cut: cut(decision),
             across: across(prepared, decision),
             visits: prepared.learned(decision.adapter).experience.visits,
             model: inner.model_name(),
@@ -82,6 +86,23 @@ impl Explanation {
         let chosen = self.estimates.iter().find(|e| e.device == self.chosen)?;
         let other = self.estimates.iter().find(|e| e.device != self.chosen)?;
         Some(other.total_s() / chosen.total_s())
+    }
+}
+
+/// Whether a call that is long enough may be cut.
+fn cut(decision: &Decision) -> Option<String> {
+    if decision.is_short() || decision.estimates.of(Device::Gpu).is_none() {
+        return None;
+    }
+    match &decision.prior.cut {
+        Err(why) => Some(format!("it cannot be cut into parts: {why}")),
+        Ok(cut) if decision.may_be_cut => {
+            let axis = Axis::ALL[cut.axis].name();
+            Some(format!(
+                "it may be cut along {axis}: a part tells where the rest runs, where that is not sure"
+            ))
+        }
+        Ok(_) => None,
     }
 }
 
@@ -134,6 +155,9 @@ impl fmt::Display for Explanation {
         if let Some(factor) = self.flip_factor() {
             let other = self.chosen.other();
             writeln!(f, "  the {other} would be chosen if it were {factor:.2} times faster")?;
+        }
+        if let Some(cut) = &self.cut {
+            writeln!(f, "  {cut}")?;
         }
         if !self.across.is_empty() {
             let names = self.across.join(", ");

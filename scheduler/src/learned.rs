@@ -168,6 +168,7 @@ impl Learned {
 
     /// Learns from a part of a call that has run before the rest.
     pub(crate) fn observe_slice(&mut self, prior: &Prior, device: Device, share: f64, run_s: f64) {
+        let run_s = self.experience.unbiased_s(device, run_s);
         let (prior, log2_work) = (&prior.prediction, prior.log2_work);
         self.revision +=
             u64::from(self.experience.observe_slice(prior, log2_work, device, share, run_s));

@@ -3,8 +3,9 @@
 //!
 //! ```text
 //! slices   as long as the policy wants one       each a lesson of its own, of a size of its own
-//! rest     whole, if it is short or certain      else parts, the first ones short and doubling, so that a
-//!                                                device that was taken by mistake has little of the call
+//! rest     whole, if it is short                  else parts; where it is not sure which device is the faster, the
+//!                                                first ones are short and doubling, so that a device that was
+//!                                                taken by mistake has little of the call
 //! ```
 //!
 //! Parts add to the call what beginning one costs. That is bounded: a part takes a hundred times as long, but
@@ -51,6 +52,11 @@ const LONG_S: f64 = 20e-3;
 const PARTS_MIN: f64 = 8.0;
 const PART_STARTS: f64 = 100.0;
 
+/// Seconds that the end of a part may take, where other programs keep threads from coming to it: they all wait for
+/// each other. Measured at two milliseconds on two cores with five programs each (2026-11). What is sure pays for
+/// parts that long.
+const END_S: f64 = 2e-3;
+
 /// The first part of a call of which little is known, as a share; it takes this many times what beginning one
 /// costs, at least.
 const FIRST_SHARE: f64 = 1.0 / 64.0;
@@ -61,6 +67,9 @@ const UNSURE_SD: f64 = 2.0;
 
 /// How far a part is from the whole where that runs other code, as a standard deviation of log2.
 const OTHER_CODE_SD: f64 = 1.5;
+
+/// How many times longer than what nineteen of twenty runs take is a surprise.
+const SURPRISE: f64 = 1.2;
 
 /// How many times faster the other device has to be for the rest of a call to move there.
 const MOVE_GAIN: f64 = 1.1;
@@ -78,6 +87,8 @@ pub(crate) struct Cutting<'j, 'c> {
     end: u32,
     /// Whether the call must not leave anything on the GPU between parts, which could be lost with it.
     is_fragile: bool,
+    /// Whether the newest part has taken longer than was to be expected.
+    is_surprised: bool,
     /// Whether the GPU has run the kernel before, more than once.
     has_visited_gpu: bool,
     done: Vec<Done>,
@@ -118,6 +129,7 @@ impl<'j, 'c> Cutting<'j, 'c> {
             next: 0,
             end: Part::all(job.grid).to,
             is_fragile: !written.clone().all(|footprint| footprint.is_blank),
+            is_surprised: false,
             has_visited_gpu: job.prepared.learned(decision.adapter).experience.visits[1] > 1,
             done: Vec::new(),
             slice: None,
@@ -285,7 +297,8 @@ impl<'j, 'c> Cutting<'j, 'c> {
         let answer = &left.answer;
         let ratio = (answer.run_s[other] / answer.run_s[own]).log2();
         let is_tried = self.job.decision.is_trial() && device == self.job.decision.device;
-        let is_unsure = is_tried || ratio.abs() < UNSURE_SD * answer.ratio_sd;
+        let is_close = ratio.abs() < UNSURE_SD * answer.ratio_sd;
+        let is_unsure = is_tried || is_close || self.is_surprised;
         let whole_s = answer.run_s[own];
         let (_, most_s) = answer.interval_s[own];
         if (if is_unsure { most_s } else { whole_s }) < LONG_S {
@@ -297,9 +310,11 @@ impl<'j, 'c> Cutting<'j, 'c> {
         if on_gpu && !is_first && (self.is_fragile || is_whole) {
             return None;
         }
-        let starts = |count: f64| count * self.start_s(device) / whole_s;
+        let start_s = self.start_s(device);
+        let start_s = if is_unsure { start_s } else { start_s.max(END_S) };
+        let starts = |count: f64| count * start_s / whole_s;
         let steady = PARTS_MIN.recip().max(starts(PART_STARTS));
-        let share = match is_unsure || nth > 0 {
+        let share = match is_unsure {
             true => (FIRST_SHARE * 2f64.powi(nth)).max(starts(FIRST_STARTS)).min(steady),
             false => steady,
         };
@@ -442,7 +457,13 @@ impl<'j, 'c> Cutting<'j, 'c> {
         let mut learned = job.prepared.learned(job.decision.adapter);
         let known = self.known.get_or_insert_with(|| learned.experience.clone());
         let (prediction, log2_work) = (prior.prediction, prior.log2_work);
-        let lesson = Lesson::of_parts(prediction, log2_work, device, share, measured.run_s);
+        let run_s = match is_slice {
+            true => known.unbiased_s(device, measured.run_s),
+            false => measured.run_s,
+        };
+        let lesson = Lesson::of_parts(prediction, log2_work, device, share, run_s);
+        let (_, most_s) = known.expect(&prediction, log2_work).interval_s[device as usize];
+        self.is_surprised = lesson.run_s > SURPRISE * most_s;
         let extra_sd = if is_other { lesson.extra_sd.max(OTHER_CODE_SD) } else { lesson.extra_sd };
         known.observe(&Lesson { extra_sd, ..lesson });
         if is_slice {
@@ -451,6 +472,22 @@ impl<'j, 'c> Cutting<'j, 'c> {
             let (run_s, total_s) = (measured.run_s, measured.run_s);
             drop(learned);
             job.inner.policy.observe(&Seen { call, share, device, run_s, total_s });
+        }
+    }
+
+    /// What slices have taken, beside the rest on the same device.
+    fn learn_bias(&self, device: Device) {
+        let rate_s = |is_slice: bool| {
+            let of = |done: &&Done| done.device == device && done.is_slice == is_slice;
+            let parts = self.done.iter().filter(of);
+            let sum =
+                |sum: (f64, f64), done: &Done| (sum.0 + done.measured.run_s, sum.1 + done.share);
+            let (run_s, share) = parts.fold((0.0, 0.0), sum);
+            (share > 0.0).then(|| run_s / share)
+        };
+        if let (Some(slice_s), Some(rest_s)) = (rate_s(true), rate_s(false)) {
+            let mut learned = self.job.prepared.learned(self.job.decision.adapter);
+            learned.experience.observe_bias(device, slice_s, rest_s);
         }
     }
 
@@ -479,6 +516,7 @@ impl<'j, 'c> Cutting<'j, 'c> {
         }
         job.inner.ledger.close(job.call, measured);
         for device in [most, most.other()] {
+            self.learn_bias(device);
             let parts = self.done.iter().filter(|done| done.device == device);
             let share = share(device).min(1.0);
             // What slices have taught is known. What is no code of whole calls says little of those.

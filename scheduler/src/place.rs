@@ -147,6 +147,11 @@ impl Decision {
         Some(choice.crew)
     }
 
+    /// Whether it is over too soon to be cut.
+    pub(crate) fn is_short(&self) -> bool {
+        self.both[0].run_s.min(self.both[1].run_s) < CUT_MIN_S
+    }
+
     /// Whether this tries a device that is not predicted to be the best.
     pub(crate) fn is_trial(&self) -> bool {
         self.why == Why::Explore

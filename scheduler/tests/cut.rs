@@ -143,12 +143,11 @@ fn long_calls_that_are_predicted_rightly_are_cut_at_a_small_price() {
 fn a_device_that_becomes_slow_in_a_call_is_left() {
     let _turn = common::turn();
     let mut world = World::new(512, 1_000_000, true, Parts::alike(1024));
-    world.set([0.05, 0.2]);
+    world.set([2.0, 8.0]);
     for _ in 0..20 {
         world.call();
     }
-    world.set([0.5, 0.2]);
+    world.set([20.0, 8.0]);
     let (outcome, row) = world.call();
-    // The one takes half a second, the other a fifth.
-    assert!(outcome.measured.total_s < 0.3, "{}: {}", outcome.measured.total_s, show(&row));
+    assert!(outcome.measured.total_s < 12.0, "{}: {}", outcome.measured.total_s, show(&row));
 }

@@ -190,6 +190,31 @@ pub struct Experience {
     /// Seconds taken since the last trial by a whole call, and since the last slice.
     spent_s: f64,
     unsliced_s: f64,
+    /// How many times longer slices take on each device than as many points of the rest, as log2.
+    #[serde(default)]
+    slice_bias: [Bias; 2],
+}
+
+/// The mean of what was seen, and of how many: beginning a slice costs what the rest of the call does not feel,
+/// and its points may be unlike the others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Bias {
+    log2: f64,
+    seen: f64,
+}
+
+/// Calls after which a bias forgets older ones, and the most that is believed at once.
+const BIAS_REMEMBERED: f64 = 16.0;
+const BIAS_MAX: f64 = 4.0;
+
+impl Bias {
+    /// What is believed before anything was seen, no bias, counts as one.
+    fn see(&mut self, log2: f64) {
+        if log2.is_finite() {
+            self.seen = (self.seen + 1.0).min(BIAS_REMEMBERED);
+            self.log2 += (log2.clamp(-BIAS_MAX, BIAS_MAX) - self.log2) / (self.seen + 1.0);
+        }
+    }
 }
 
 impl Default for Experience {
@@ -201,6 +226,7 @@ impl Default for Experience {
             trials: [0; 2],
             spent_s: 0.0,
             unsliced_s: 0.0,
+            slice_bias: Default::default(),
         }
     }
 }
@@ -262,6 +288,16 @@ impl Experience {
     pub fn begin_trial(&mut self, device: Device) {
         self.trials[device as usize] += 1;
         self.spent_s = 0.0;
+    }
+
+    /// What a slice would have taken, had it run amid the rest.
+    pub(crate) fn unbiased_s(&self, device: Device, run_s: f64) -> f64 {
+        run_s * (-self.slice_bias[device as usize].log2).exp2()
+    }
+
+    /// A slice of a call and the rest have run on a device, at such seconds for the whole call.
+    pub(crate) fn observe_bias(&mut self, device: Device, slice_s: f64, rest_s: f64) {
+        self.slice_bias[device as usize].see((slice_s / rest_s).log2());
     }
 
     /// Learns from a part of a call that has run before the rest: it has a size of its own. Returns whether the
