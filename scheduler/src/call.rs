@@ -189,10 +189,11 @@ impl<'b> Call<'b> {
     /// [`Error`]: the kernel, its arguments, or the call itself.
     pub fn run(self) -> Result<Outcome, Error> {
         let job = self.prepare(Way::Here)?;
-        if job.decision.may_be_cut
-            && let Some(cutting) = Cutting::plan(&job)
+        if job.decision.device == Device::Gpu
+            && let Some(cutting) = job.cutting()
         {
-            return cutting.run();
+            let _span = job.span();
+            return cutting.run(exec::claim_args(&job.prepared.kernel, &job.plain));
         }
         // Nobody waits for this call in a lane, so that its claims need no place in a lane's order.
         let claim = job.claim();
@@ -246,7 +247,7 @@ impl<'b> Call<'b> {
     /// [`Error`]: the kernel or its arguments.
     pub fn explain(self) -> Result<Explanation, Error> {
         let (prepared, plain, grid) = self.resolve()?;
-        let decision = self.decide(prepared, &plain, grid, Way::Here)?;
+        let decision = self.decide(prepared, &plain, grid)?;
         Ok(Explanation::new(self.runtime.inner(), prepared, &decision))
     }
 
@@ -278,13 +279,11 @@ impl<'b> Call<'b> {
         prepared: &Prepared,
         plain: &[Arg],
         grid: Grid,
-        way: Way,
     ) -> Result<Arc<Decision>, Error> {
         let inner = self.runtime.inner();
         let Call { device, adapter, in_place, threads, .. } = *self;
         // What is recorded is told of whole calls, and so is what is compared.
-        let is_told = self.shadow.is_some() || inner.recorder.get().is_some();
-        let whole = is_told || matches!(way, Way::Lane);
+        let whole = self.shadow.is_some() || inner.recorder.get().is_some();
         let asked = Asked { device, adapter, in_place, threads, whole };
         place::decide(Placing { inner, prepared, args: &self.args, plain, grid }, asked)
     }
@@ -292,7 +291,7 @@ impl<'b> Call<'b> {
     fn prepare(self, way: Way) -> Result<Job<'b>, Error> {
         let (prepared, plain, grid) = self.resolve()?;
         let inner = self.runtime.inner();
-        let decision = self.decide(prepared, &plain, grid, way)?;
+        let decision = self.decide(prepared, &plain, grid)?;
         if let Some(crew) = decision.tried_crew() {
             prepared.learned(decision.adapter).begin_crews_trial(decision.prior.log2_work, crew);
         }
@@ -416,9 +415,20 @@ impl Job<'_> {
         self.end(start, ran, claim, None)
     }
 
+    /// How it is to be cut, if it is.
+    fn cutting(&self) -> Option<Cutting<'_, '_>> {
+        self.decision.may_be_cut.then(|| Cutting::plan(self)).flatten()
+    }
+
     /// Runs to the end, or to where the GPU has been given the work.
     fn begin(&self, claim: Claim) -> Begun {
         let _span = self.span();
+        // One that was sent to the GPU in the background is a step of what the GPU has been given: it is not cut.
+        if self.decision.device == Device::Cpu
+            && let Some(cutting) = self.cutting()
+        {
+            return Begun::Over(cutting.run(claim));
+        }
         if let Some(version) = self.code_of_gpu() {
             run::wait_for(&version, &claim);
             let start = Instant::now();
@@ -447,7 +457,7 @@ impl Job<'_> {
 
     /// The call, for whoever traces: from when it may look at its buffers, or waits for them, to its end, or to
     /// where the GPU has been given the work.
-    pub(crate) fn span(&self) -> tracing::span::EnteredSpan {
+    fn span(&self) -> tracing::span::EnteredSpan {
         let Decision { device, adapter, threads, .. } = *self.decision;
         let (kernel, call) = (&*self.prepared.name, self.call);
         let (device, predicted_s) = (device.name(), self.decision.predicted_s());

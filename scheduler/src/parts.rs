@@ -146,10 +146,8 @@ impl<'j, 'c> Cutting<'j, 'c> {
         (cutting.slice.is_some() || is_long).then_some(cutting)
     }
 
-    /// Runs the call to its end.
-    pub(crate) fn run(mut self) -> Result<Outcome, Error> {
-        let _span = self.job.span();
-        let claim = exec::claim_args(&self.job.prepared.kernel, &self.job.plain);
+    /// Runs the call to its end, under a claim that is no stream's.
+    pub(crate) fn run(mut self, claim: Claim) -> Result<Outcome, Error> {
         claim.wait();
         let start = Instant::now();
         match self.run_parts(claim, start) {

@@ -140,6 +140,33 @@ fn long_calls_that_are_predicted_rightly_are_cut_at_a_small_price() {
 }
 
 #[test]
+fn what_is_cut_is_said() {
+    let _turn = common::turn();
+    let mut world = World::new(512, 1_000_000, true, Parts::alike(1024));
+    let said = world.explain().to_string();
+    assert!(said.contains("it may be cut along x"), "{said}");
+    let said = World::new(512, 1, true, Parts::alike(1024)).explain();
+    assert_eq!(said.cut, None, "it is over at once: {said}");
+    // What is forced, or switched off, is run as a whole.
+    let World { rt, x, y, n, .. } = &mut world;
+    heavy::on(rt).args(*n, &*x, &mut *y).device(Device::Cpu).run().expect("runs");
+    assert!(rt.ledger().last().expect("a row").parts.is_empty());
+    world.set([0.5, 0.05]);
+    // Submitted, it is cut where it begins on the CPU.
+    let World { rt, x, y, n, .. } = &mut world;
+    let outcome = heavy::on(rt).args(*n, &*x, &mut *y).submit().wait().expect("runs");
+    let row = rt.ledger().last().expect("a row");
+    assert_eq!(outcome.device, row.chosen);
+    let json = serde_json::to_string(&row).expect("serialises");
+    assert_eq!(json.contains("\"parts\""), !row.parts.is_empty(), "{json}");
+    let parts: Row = serde_json::from_str(&json).expect("a row");
+    assert_eq!(parts, row);
+    let mut off = World::new(512, 1_000_000, false, Parts::alike(1024));
+    off.set([0.5, 0.05]);
+    assert!(off.call().1.parts.is_empty());
+}
+
+#[test]
 fn a_device_that_becomes_slow_in_a_call_is_left() {
     let _turn = common::turn();
     let mut world = World::new(512, 1_000_000, true, Parts::alike(1024));

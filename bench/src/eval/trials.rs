@@ -32,9 +32,8 @@ pub(crate) fn exploration(who: &Contender, ratio: f64, trials: u64) -> Result<Ex
         let mut taken_s = 0.0;
         for _ in 0..EXPLORED_CALLS {
             let turn = caller.call(&mut world);
-            let call_s = turn.true_s + turn.sliced_s;
-            taken_s += call_s;
-            beyond += u64::from(call_s > 2.0 * world.best_s() + 1e-3);
+            taken_s += turn.call_s;
+            beyond += u64::from(turn.call_s > 2.0 * world.best_s() + 1e-3);
         }
         cost += taken_s / (EXPLORED_CALLS as f64 * world.best_s()) - 1.0;
     }
@@ -215,7 +214,7 @@ pub(crate) fn curve(who: &Contender, trials: u64) -> Result<Vec<f64>, Error> {
         let mut caller = Caller::new(who, prior)?;
         for sum in &mut log2 {
             let turn = caller.call(&mut world);
-            *sum += (world.best_s() / (turn.true_s + turn.sliced_s)).log2();
+            *sum += (world.best_s() / turn.call_s).log2();
         }
     }
     Ok(log2.iter().map(|sum| (sum / trials as f64).exp2()).collect())

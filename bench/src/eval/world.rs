@@ -95,10 +95,8 @@ pub(crate) struct Caller {
 pub(crate) struct Turn {
     pub(crate) device: Device,
     pub(crate) is_trial: bool,
-    /// The median time of the device, in seconds.
-    pub(crate) true_s: f64,
-    /// What slices before it took, in seconds.
-    pub(crate) sliced_s: f64,
+    /// What the call took in all, in seconds: its slices, and the rest of it at the median.
+    pub(crate) call_s: f64,
 }
 
 /// Slices before a call, at most.
@@ -138,19 +136,19 @@ impl Caller {
     pub(crate) fn call(&mut self, world: &mut World) -> Turn {
         let prior = self.prior;
         let asked = asked(&prior, self.can_be_cut && world.best_s() > CUT_MIN_S);
-        let mut sliced_s = 0.0;
+        let (mut sliced_s, mut left) = (0.0, 1.0);
         for _ in 0..SLICES_MAX {
             let Some(slice) = self.offline.slice(&asked) else { break };
             let run_s = world.slice_s(slice.device, slice.share);
             self.offline.observe_slice(&asked, slice, run_s);
-            sliced_s += run_s;
+            (sliced_s, left) = (sliced_s + run_s, left - slice.share);
         }
         let placed = self.offline.place(&asked);
         let device = placed.device;
         let run_s = world.run_s(device);
         self.offline.observe(&asked, &placed, run_s, run_s, false);
-        let true_s = world.true_s[device as usize];
-        Turn { device, is_trial: placed.why == Why::Explore, true_s, sliced_s }
+        let call_s = sliced_s + left * world.true_s[device as usize];
+        Turn { device, is_trial: placed.why == Why::Explore, call_s }
     }
 }
 

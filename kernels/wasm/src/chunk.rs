@@ -304,10 +304,8 @@ mod tests {
     #[test]
     fn chunks_cover_the_grid() {
         for grid in [[0, 1, 1], [1, 1, 1], [100_003, 1, 1], [7, 1000, 3], [100_000, 3, 1]] {
-            for (workers, rows, from) in [(1, 1, 0), (3, 1, 0), (3, 4, 0), (2, 1, 64), (3, 4, 400)]
-            {
-                let from =
-                    if from % (u64::from(grid[0]) * u64::from(rows)) == 0 { from } else { 0 };
+            for (workers, rows, before) in [(1, 1, 0), (3, 1, 0), (3, 4, 0), (2, 1, 1), (3, 4, 5)] {
+                let from = u64::from(grid[0] * rows) * before;
                 let range = from.min(points(grid))..points(grid);
                 let chunks = Chunks::of(grid, range.clone(), rows, Points::Invocations, workers);
                 let pace = Pace(1000.into());

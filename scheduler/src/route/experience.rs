@@ -359,3 +359,41 @@ impl Experience {
         corrects
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Experience;
+    use crate::device::Device;
+    use crossover_ml::Prediction;
+
+    #[test]
+    fn what_slices_take_beyond_the_rest_is_learned_and_left_out() {
+        let mut known = Experience::default();
+        assert_eq!(known.unbiased_s(Device::Gpu, 1.0), 1.0);
+        for _ in 0..40 {
+            known.observe_bias(Device::Gpu, 3.0, 1.0);
+        }
+        let left = known.unbiased_s(Device::Gpu, 3.0);
+        assert!((left - 1.0).abs() < 0.1, "{left}");
+        assert_eq!(known.unbiased_s(Device::Cpu, 1.0), 1.0, "the other has none");
+        // One that cannot be is not believed for long.
+        known.observe_bias(Device::Gpu, f64::INFINITY, 1.0);
+        known.observe_bias(Device::Gpu, 1e9, 1.0);
+        assert!(known.unbiased_s(Device::Gpu, 3.0) > 0.8);
+    }
+
+    #[test]
+    fn parts_tell_of_the_whole_and_slices_of_their_size() {
+        use super::Lesson;
+        let prior = Prediction::new([-6.0, -6.0], [2.0, 2.0], 0.5);
+        let log2_s = |known: &Experience| known.expect(&prior, 24.0).run_s[1].log2();
+        let mut parts = Experience::default();
+        parts.observe(&Lesson::of_parts(prior, 24.0, Device::Gpu, 0.25, 0.25 * 8.0));
+        assert!((log2_s(&parts) - 3.0).abs() < 0.6, "eight seconds: {}", log2_s(&parts));
+        let mut slices = Experience::default();
+        slices.observe_slice(&prior, 24.0, Device::Gpu, 1.0 / 64.0, 8.0 / 64.0);
+        let told = log2_s(&slices);
+        assert!(told > -4.0 && told < log2_s(&parts), "{told}");
+        assert_eq!(slices.standing(24.0).doubt[1], 1.0, "no whole call has run");
+    }
+}
