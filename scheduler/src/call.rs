@@ -345,7 +345,7 @@ fn plain_args(prepared: &Prepared, args: &[Bound<'_>]) -> Result<Args<Arg>, Erro
     Ok(plain)
 }
 
-impl Job<'_> {
+impl<'c> Job<'c> {
     /// The same for another thread.
     fn share(self) -> Job<'static> {
         Job {
@@ -416,7 +416,7 @@ impl Job<'_> {
     }
 
     /// How it is to be cut, if it is.
-    fn cutting(&self) -> Option<Cutting<'_, '_>> {
+    fn cutting(&self) -> Option<Cutting<'_, 'c>> {
         self.decision.may_be_cut.then(|| Cutting::plan(self)).flatten()
     }
 
