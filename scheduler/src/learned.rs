@@ -238,7 +238,11 @@ pub(crate) struct Trial {
 
 impl Trial {
     pub(crate) fn begin(prepared: &Arc<Prepared>, decision: &Decision) -> Trial {
-        let (device, adapter) = (decision.device, decision.adapter);
+        Trial::of(prepared, decision.adapter, decision.device)
+    }
+
+    /// Of a device, beside an adapter or that adapter itself.
+    pub(crate) fn of(prepared: &Arc<Prepared>, adapter: usize, device: Device) -> Trial {
         let mut learned = prepared.learned(adapter);
         learned.experience.begin_trial(device);
         learned.elsewhere_s = 0.0;

@@ -24,6 +24,7 @@ use crate::device::Device;
 use crate::error::Error;
 use crate::feedback;
 use crate::footprint::{Footprint, footprints_of};
+use crate::learned::Trial;
 use crate::ledger::{Measured, PartRow, Why};
 use crate::place::{self, Left, Placing};
 use crate::route::{CallKey, Experience, Lesson, Seen};
@@ -62,8 +63,9 @@ const END_S: f64 = 2e-3;
 const FIRST_SHARE: f64 = 1.0 / 64.0;
 const FIRST_STARTS: f64 = 8.0;
 
-/// Little is known, where which device is the faster may be wrong by so many standard deviations.
+/// Little is known, where so many standard deviations make the other device faster by this much, as log2.
 const UNSURE_SD: f64 = 2.0;
+const GAIN_LOG2: f64 = 0.4;
 
 /// How far a part is from the whole where that runs other code, as a standard deviation of log2.
 const OTHER_CODE_SD: f64 = 1.5;
@@ -87,6 +89,8 @@ pub(crate) struct Cutting<'j, 'c> {
     end: u32,
     /// Whether the call must not leave anything on the GPU between parts, which could be lost with it.
     is_fragile: bool,
+    /// The device on which this call is to tell how fast it is, although it is not expected to be the best.
+    tried: Option<Device>,
     /// Whether the newest part has taken longer than was to be expected.
     is_surprised: bool,
     /// Whether the GPU has run the kernel before, more than once.
@@ -129,6 +133,7 @@ impl<'j, 'c> Cutting<'j, 'c> {
             next: 0,
             end: Part::all(job.grid).to,
             is_fragile: !written.clone().all(|footprint| footprint.is_blank),
+            tried: decision.is_trial().then_some(decision.device),
             is_surprised: false,
             has_visited_gpu: job.prepared.learned(decision.adapter).experience.visits[1] > 1,
             done: Vec::new(),
@@ -170,11 +175,14 @@ impl<'j, 'c> Cutting<'j, 'c> {
             }
         }
         let mut left = self.left(None);
-        let mut device = match slices {
-            0 => job.decision.device,
-            _ if !left.is_open || self.has_failed => Device::Cpu,
-            _ => self.chosen(&left),
+        let (mut device, why) = match slices {
+            0 => (job.decision.device, job.decision.why.clone()),
+            _ if !left.is_open || self.has_failed => (Device::Cpu, Why::Faster),
+            _ => job.inner.policy.choose(&left.question(None)),
         };
+        self.tried = (why == Why::Explore).then_some(device);
+        let trial = || Trial::of(job.prepared.arc(), job.decision.adapter, device);
+        let _trial = self.tried.filter(|_| slices > 0).map(|_| trial());
         let is_asked = job.inner.policy.reconsiders();
         let mut nth = 0;
         while self.next < self.end {
@@ -294,8 +302,9 @@ impl<'j, 'c> Cutting<'j, 'c> {
         let [own, other] = [device, device.other()].map(|device| device as usize);
         let answer = &left.answer;
         let ratio = (answer.run_s[other] / answer.run_s[own]).log2();
-        let is_tried = self.job.decision.is_trial() && device == self.job.decision.device;
-        let is_close = ratio.abs() < UNSURE_SD * answer.ratio_sd;
+        let is_tried = self.tried == Some(device);
+        // What may be a little faster is not worth looking for.
+        let is_close = ratio - UNSURE_SD * answer.ratio_sd < -GAIN_LOG2;
         let is_unsure = is_tried || is_close || self.is_surprised;
         let whole_s = answer.run_s[own];
         let (_, most_s) = answer.interval_s[own];
@@ -312,7 +321,8 @@ impl<'j, 'c> Cutting<'j, 'c> {
         let start_s = if is_unsure { start_s } else { start_s.max(END_S) };
         let starts = |count: f64| count * start_s / whole_s;
         let steady = PARTS_MIN.recip().max(starts(PART_STARTS));
-        let share = match is_unsure {
+        // A trial is worth the whole call: so much of it tells what slices do not.
+        let share = match is_unsure && !is_tried {
             true => (FIRST_SHARE * 2f64.powi(nth)).max(starts(FIRST_STARTS)).min(steady),
             false => steady,
         };
