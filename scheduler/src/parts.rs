@@ -55,8 +55,8 @@ const PARTS_MIN: f64 = 8.0;
 const PART_STARTS: f64 = 100.0;
 
 /// Seconds that the end of a part may take, where other programs keep threads from coming to it: they all wait for
-/// each other. Measured at two milliseconds on two cores with five programs each (2026-11). What is sure pays for
-/// parts that long.
+/// each other. Measured: half a millisecond to two, on two cores with five other programs at work (2026-11). What is
+/// sure pays for parts that are long beside that.
 const END_S: f64 = 2e-3;
 
 /// The first part of a call of which little is known, as a share; it takes this many times what beginning one
