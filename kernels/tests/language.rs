@@ -15,6 +15,7 @@ extern crate crossover_kernels as crossover;
 mod common;
 
 use common::Reference;
+use crossover_kernels::analysis::profile;
 use crossover_kernels::error::{Cause, KernelError, RunError};
 use crossover_kernels::ir::{Collective, CollectiveKind, CollectiveOp, Type};
 use crossover_kernels::{Atomic, Float, Id, Int, Num, front, kernel};
@@ -674,6 +675,13 @@ fn however_often_it_is_no_stack_is_needed() {
     let mut y = vec![0.0; 2];
     deep::on(&Reference).args(&vec![2.5], &mut y).run().expect("a loop");
     assert_eq!(y, [2.5, 2.5]);
+}
+
+#[test]
+fn what_calls_itself_is_priced_as_a_loop() {
+    let kernel = front::kernel(deep::DEF, &[], &[]).expect("typed");
+    let found = profile(&kernel, &|_| None, &|_| None);
+    assert_eq!((found.loops, found.unknown_loops), (1, 1));
 }
 
 #[test]

@@ -7,6 +7,7 @@
 use crate::ir::{
     Axis, BinaryOp, Block, CallArg, Function, Inst, Kernel, Param, Stmt, Type, UnaryOp, Value,
 };
+use crate::passes::tail;
 
 /// Passages assumed of a loop whose count is not known before the call.
 pub const TRIPS_UNKNOWN: f64 = 16.0;
@@ -125,11 +126,14 @@ impl Profile {
 }
 
 /// Profiles a kernel for a call: `scalar` and `length` give the arguments, as far as they are known.
+/// Helpers that call themselves count as the loops that they become.
 pub fn profile(
     kernel: &Kernel,
     scalar: &dyn Fn(Param) -> Option<f64>,
     length: &dyn Fn(Param) -> Option<f64>,
 ) -> Profile {
+    let looped = tail::without_recursion(kernel);
+    let kernel = looped.as_ref().unwrap_or(kernel);
     let traffic = vec![0.0; kernel.entry.params.len()];
     let mut total = Profile { trip_product: 1.0, traffic, ..Profile::default() };
     total.is_collective = kernel.collective.is_some();
