@@ -42,6 +42,25 @@ pub struct Row {
     /// not measured.
     #[serde(default)]
     pub speedups: [Option<f64>; SPEEDUPS],
+    /// What compiling for the CPU took, where that was measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compiled: Option<Compiled>,
+}
+
+/// What compiling a kernel for the CPU took.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Compiled {
+    /// Values of the kernel's code: as written, and with all optimisations.
+    pub values: [f64; 2],
+    /// Bytes of the module, with all optimisations.
+    pub bytes: f64,
+    /// Seconds of each of [`OPTIMISATIONS`] itself, among all of them; 0 for one that is no pass.
+    pub passes_s: [f64; SPEEDUPS],
+    /// Seconds of making machine code, with all optimisations.
+    pub code_s: f64,
+    /// The same without each of [`OPTIMISATIONS`]; `None` where the code is the same without it.
+    pub code_without_s: [Option<f64>; SPEEDUPS],
 }
 
 impl Row {
@@ -55,7 +74,8 @@ impl Row {
         seconds: [Option<f64>; 2],
     ) -> Row {
         let (kernel, family) = (kernel.into(), family.into());
-        Row { kernel, family, n, features, seconds, speedups: [None; SPEEDUPS] }
+        let speedups = [None; SPEEDUPS];
+        Row { kernel, family, n, features, seconds, speedups, compiled: None }
     }
 
     /// The measured times, in log2 seconds.
@@ -94,10 +114,22 @@ impl Row {
             "seconds"
         } else if self.speedups.iter().any(wrong) {
             "speedups"
+        } else if self.compiled.as_ref().is_some_and(|compiled| !compiled.is_possible()) {
+            "compiled"
         } else {
             return Ok(());
         };
         Err(Error::InvalidRow { kernel: self.kernel.clone(), field })
+    }
+}
+
+impl Compiled {
+    /// Whether every number can have been measured.
+    fn is_possible(&self) -> bool {
+        let above = |x: &f64| x.is_finite() && *x > 0.0;
+        let without = self.code_without_s.iter().flatten();
+        self.values.iter().chain([&self.bytes, &self.code_s]).chain(without).all(above)
+            && self.passes_s.iter().all(|s| s.is_finite() && *s >= 0.0)
     }
 }
 

@@ -43,12 +43,14 @@ pub mod linear;
 pub mod loss;
 mod math;
 pub mod network;
+pub mod optimise;
 pub mod prediction;
 pub mod relatives;
 pub mod replay;
 pub mod ridge;
 pub mod rng;
 pub mod search;
+pub mod speedups;
 pub mod train;
 pub mod weights;
 

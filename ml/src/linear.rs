@@ -1,6 +1,8 @@
 //! Small linear algebra in double precision: the solution of a system, and ridge regression as the
 //! plainest model that reads features.
 
+use serde::{Deserialize, Serialize};
+
 /// The solution of `matrix · x = right` by elimination with pivots; a direction that the system leaves
 /// open gets 0.
 #[must_use]
@@ -28,7 +30,7 @@ pub fn solve(matrix: &[Vec<f64>], right: &[f64]) -> Vec<f64> {
 }
 
 /// Linear regression whose weights are kept small.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Regression {
     middle: Vec<f64>,
     scale: Vec<f64>,
@@ -70,6 +72,16 @@ impl Regression {
             .map(|a| scaled.iter().zip(targets).map(|(e, t)| e[a] * (t - intercept)).sum())
             .collect();
         Some(Regression { middle, scale, weights: solve(&gram, &right), intercept })
+    }
+
+    /// Whether it is of so many features, and can be computed with.
+    #[must_use]
+    pub fn is_of(&self, width: usize) -> bool {
+        let columns = [&self.middle, &self.scale, &self.weights];
+        let mut numbers = columns.into_iter().flatten().chain([&self.intercept]);
+        columns.iter().all(|column| column.len() == width)
+            && numbers.all(|x| x.is_finite())
+            && self.scale.iter().all(|&scale| scale > 0.0)
     }
 
     /// What an example is expected to give.

@@ -336,8 +336,9 @@ impl<'a> Job<'a> {
                 let rate = options.rate_at(done);
                 let (inputs, targets) = batches.gather(&sampler.draw(options.batch));
                 let drawn = Dropout::Drawn(&mut dropout, options.dropout);
-                let loss =
-                    network.step(&inputs, &targets, drawn, &mut adam, rate, options.weight_decay);
+                let rates = [rate, options.weight_decay];
+                let by_heads = |heads: &[f32]| loss(heads, &targets);
+                let loss = network.step(&inputs, &by_heads, drawn, &mut adam, rates);
                 if !loss.is_finite() {
                     return Err(Error::Diverged { epoch });
                 }
@@ -530,19 +531,19 @@ impl Network {
         LossAndGradient { loss, gradient, heads: tape.heads }
     }
 
-    /// One step of training; returns the loss before it.
-    fn step(
+    /// One step of training, by the loss of the heads and its gradient; returns the loss before it. Rates are
+    /// Adam's and the decay of weights.
+    pub(crate) fn step(
         &mut self,
         inputs: &[f32],
-        targets: &[Target],
+        loss: &ByHeads<'_>,
         dropout: Dropout<'_>,
         adam: &mut Adam,
-        rate: f64,
-        decay: f64,
+        [rate, decay]: [f64; 2],
     ) -> f64 {
         let mut tape = Tape::default();
         let moments = self.forward_train(inputs, dropout, &mut tape);
-        let (loss, by_heads) = loss(&tape.heads, targets);
+        let (loss, by_heads) = loss(&tape.heads);
         let mut gradient = self.backward(&tape, &by_heads);
         let norm = gradient.iter().map(|&g| f64::from(g).powi(2)).sum::<f64>().sqrt();
         if norm > GRADIENT_NORM_MAX {
@@ -559,15 +560,18 @@ impl Network {
     }
 }
 
+/// The loss of a batch by its heads, and the gradient by them.
+pub(crate) type ByHeads<'l> = dyn Fn(&[f32]) -> (f64, Vec<f32>) + 'l;
+
 /// Adam with its usual constants (0.9, 0.999, 10⁻⁸).
-struct Adam {
+pub(crate) struct Adam {
     mean: Vec<f32>,
     square: Vec<f32>,
     steps: i32,
 }
 
 impl Adam {
-    fn new(parameters: usize) -> Adam {
+    pub(crate) fn new(parameters: usize) -> Adam {
         Adam { mean: vec![0.0; parameters], square: vec![0.0; parameters], steps: 0 }
     }
 

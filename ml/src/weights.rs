@@ -18,6 +18,7 @@ use crate::network::{HEADS, LAYERS, Network, Provenance, Recalibration};
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::collections::HashMap;
 
 /// The key of our text in the file's metadata.
@@ -38,6 +39,9 @@ pub struct NamedTensor {
 struct Metadata {
     features_version: u32,
     members: Vec<Member>,
+    /// What else a file of another kind holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    more: Option<Value>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -54,8 +58,13 @@ struct Member {
 /// # Errors
 /// [`Error::Weights`] if the format cannot hold them.
 pub fn to_bytes(members: &[Network]) -> Result<Vec<u8>, Error> {
-    let metadata =
-        Metadata { features_version: VERSION, members: members.iter().map(Member::of).collect() };
+    pack(KEY, members, None)
+}
+
+/// A file of another kind: one that names another key is refused.
+pub(crate) fn pack(key: &str, members: &[Network], more: Option<Value>) -> Result<Vec<u8>, Error> {
+    let described = members.iter().map(Member::of).collect();
+    let metadata = Metadata { features_version: VERSION, members: described, more };
     let text = serde_json::to_string(&metadata)
         .map_err(|error| Error::WeightsMetadata { reason: error.to_string() })?;
     let mut tensors = Vec::new();
@@ -69,7 +78,7 @@ pub fn to_bytes(members: &[Network]) -> Result<Vec<u8>, Error> {
     for (name, shape, bytes) in &tensors {
         views.push((name, TensorView::new(Dtype::F32, shape.clone(), bytes)?));
     }
-    Ok(safetensors::serialize(views, Some(HashMap::from([(KEY.to_owned(), text)])))?)
+    Ok(safetensors::serialize(views, Some(HashMap::from([(key.to_owned(), text)])))?)
 }
 
 /// The networks of a file.
@@ -77,13 +86,19 @@ pub fn to_bytes(members: &[Network]) -> Result<Vec<u8>, Error> {
 /// # Errors
 /// A file that is truncated or damaged, of another feature table, or with tensors that do not fit.
 pub fn from_bytes(bytes: &[u8]) -> Result<Ensemble, Error> {
+    Ok(Ensemble::new(unpack(KEY, bytes)?.0))
+}
+
+/// The networks of a file with this key, and what else it holds.
+pub(crate) fn unpack(key: &str, bytes: &[u8]) -> Result<(Vec<Network>, Option<Value>), Error> {
     let (_, header) = SafeTensors::read_metadata(bytes)?;
-    let text = header.metadata().as_ref().and_then(|map| map.get(KEY));
-    let metadata = parse_metadata(text.ok_or_else(|| unreadable("no `crossover` entry"))?)?;
+    let text = header.metadata().as_ref().and_then(|map| map.get(key));
+    let missing = || unreadable(&format!("no `{key}` entry"));
+    let metadata = parse_metadata(text.ok_or_else(missing)?)?;
     let file = SafeTensors::deserialize(bytes)?;
     let members = metadata.members.into_iter().enumerate();
     let members = members.map(|(at, member)| member.network(at, &file));
-    Ok(Ensemble::new(members.collect::<Result<_, _>>()?))
+    Ok((members.collect::<Result<_, _>>()?, metadata.more))
 }
 
 fn parse_metadata(text: &str) -> Result<Metadata, Error> {
@@ -100,7 +115,7 @@ fn parse_metadata(text: &str) -> Result<Metadata, Error> {
     serde_json::from_str(text).map_err(|error| unreadable(&error.to_string()))
 }
 
-fn unreadable(reason: &str) -> Error {
+pub(crate) fn unreadable(reason: &str) -> Error {
     Error::WeightsMetadata { reason: reason.to_owned() }
 }
 
