@@ -258,7 +258,10 @@ impl<'b> Call<'b> {
     pub fn compile(&self) -> Result<(), Error> {
         let prepared = self.prepared.as_ref().map_err(Error::clone)?;
         let inner = self.runtime.inner();
-        inner.cpu_code(prepared)?;
+        // Arguments that do not fit are no reason not to compile.
+        let decision =
+            self.resolve().and_then(|(p, plain, grid)| self.decide(p, &plain, grid)).ok();
+        inner.cpu_code(prepared, decision.as_deref())?;
         for gpu in &inner.gpus {
             gpu.compile_now(prepared);
         }
@@ -299,6 +302,9 @@ impl<'b> Call<'b> {
             for gpu in &inner.gpus {
                 self.runtime.compile_gpu_soon(gpu, prepared.arc());
             }
+        }
+        if decision.device == Device::Cpu && prepared.outlives_its_choice() {
+            self.runtime.optimise_soon(prepared.arc());
         }
         let call = inner.ledger.open(decision.clone());
         let deadline = self.deadline.unwrap_or(inner.deadline);

@@ -34,6 +34,18 @@ pub enum GpuMemory {
     Staged,
 }
 
+/// Which optimisations the CPU's code of a kernel gets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Optimise {
+    /// All of them.
+    #[default]
+    All,
+    /// Those that are expected to be worth their compilation over the calls that are still to come; all of them
+    /// later, when there have been as many.
+    Chosen,
+}
+
 /// The value of the setting `adapter` that means every adapter there is.
 pub const ALL_ADAPTERS: &str = "all";
 
@@ -66,6 +78,10 @@ pub struct Settings {
     /// A folder that keeps compiled kernels from process to process, such as [`Settings::user_cache`];
     /// none by default. An empty path means none as well, whatever the environment says.
     pub cache: Option<PathBuf>,
+    /// Which optimisations the CPU's code of a kernel gets.
+    pub optimise: Optimise,
+    /// Seconds that optimising a kernel may take at first where they are chosen, beyond compiling it without.
+    pub optimise_budget_s: f64,
     /// Whether measured calls retrain the network in the background.
     pub learn: bool,
     /// Whether long calls may be cut: run in parts, of which each goes where those before say. Calls that are
@@ -89,6 +105,8 @@ impl Default for Settings {
             calibration: None,
             experience: None,
             cache: None,
+            optimise: Optimise::All,
+            optimise_budget_s: 0.1,
             learn: true,
             cut: true,
             deadline_s: 300.0,
@@ -110,6 +128,8 @@ impl Settings {
         "calibration",
         "experience",
         "cache",
+        "optimise",
+        "optimise_budget_s",
         "learn",
         "cut",
         "deadline_s",
@@ -132,8 +152,8 @@ impl Settings {
     /// `CROSSOVER_ADAPTER`, `CROSSOVER_GPU_MEMORY` (imported, mapped, staged), `CROSSOVER_THREADS`,
     /// `CROSSOVER_POLICY`, `CROSSOVER_LEDGER`, `CROSSOVER_RECORD`, `CROSSOVER_MODEL`,
     /// `CROSSOVER_CALIBRATION`, `CROSSOVER_EXPERIENCE`, `CROSSOVER_CACHE` (a folder, or `off`; unless the
-    /// settings name one, that of [`Settings::user_cache`]), `CROSSOVER_LEARN` and `CROSSOVER_CUT` (0 or 1),
-    /// `CROSSOVER_DEADLINE_S`.
+    /// settings name one, that of [`Settings::user_cache`]), `CROSSOVER_OPTIMISE` (all, chosen),
+    /// `CROSSOVER_OPTIMISE_BUDGET_S`, `CROSSOVER_LEARN` and `CROSSOVER_CUT` (0 or 1), `CROSSOVER_DEADLINE_S`.
     ///
     /// # Errors
     /// [`Error::Setting`] for a value that is none of a variable's.
@@ -197,6 +217,22 @@ impl Settings {
             None if self.cache.is_none() => self.cache = user_cache(&get),
             None => {}
         }
+        if let Some(value) = get("CROSSOVER_OPTIMISE") {
+            self.optimise = match value.as_str() {
+                "all" | "" => Optimise::All,
+                "chosen" => Optimise::Chosen,
+                other => {
+                    let message = format!("`{other}` is none of all and chosen");
+                    return Err(bad("CROSSOVER_OPTIMISE", message));
+                }
+            };
+        }
+        if let Some(value) = get("CROSSOVER_OPTIMISE_BUDGET_S") {
+            self.optimise_budget_s =
+                value.parse().ok().filter(|s: &f64| s.is_finite() && *s >= 0.0).ok_or_else(
+                    || bad("CROSSOVER_OPTIMISE_BUDGET_S", format!("`{value}` is no time")),
+                )?;
+        }
         if let Some(value) = get("CROSSOVER_LEARN") {
             self.learn = value != "0";
         }
@@ -255,7 +291,7 @@ fn user_cache(get: &dyn Fn(&str) -> Option<String>) -> Option<PathBuf> {
 
 #[cfg(test)]
 mod tests {
-    use super::{GpuUse, Settings};
+    use super::{GpuUse, Optimise, Settings};
 
     #[test]
     fn variables_change_settings_and_bad_values_are_named() {
@@ -268,6 +304,18 @@ mod tests {
             })
             .expect("valid values");
         assert_eq!((settings.gpu, settings.threads()), (GpuUse::Off, 3));
+        let set = |name: &str, value: &str| {
+            let mut settings = Settings::default();
+            settings.apply(|asked| (asked == name).then(|| value.to_owned())).map(|()| settings)
+        };
+        let chosen = set("CROSSOVER_OPTIMISE", "chosen").expect("a value");
+        assert_eq!(chosen.optimise, Optimise::Chosen);
+        let budget = set("CROSSOVER_OPTIMISE_BUDGET_S", "0").expect("a time");
+        assert_eq!(budget.optimise_budget_s, 0.0);
+        for (name, value) in [("CROSSOVER_OPTIMISE", "some"), ("CROSSOVER_OPTIMISE_BUDGET_S", "-1")]
+        {
+            assert!(set(name, value).expect_err("no value").to_string().contains(value));
+        }
         let error = settings.apply(|name| (name == "CROSSOVER_GPU").then(|| "yes".into()));
         assert!(error.expect_err("no such value").to_string().contains("auto, off and require"));
     }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crossover_kernels::ir::Axis;
+use crossover_ml::optimise::Choice;
 use crossover_ml::{Features, Prediction};
 use serde::Serialize;
 
@@ -36,6 +37,8 @@ pub struct Explanation {
     pub cut: Option<String>,
     /// The buffers that a GPU with memory of its own would work on in that of the host, across the bus.
     pub across: Vec<String>,
+    /// Which optimisations the CPU's code has, or would get, where they are chosen and not all later.
+    pub optimisations: Option<Choice>,
     /// Measured calls of this kernel so far: CPU, GPU.
     pub visits: [u64; 2],
     /// The model that predicts, and its generation.
@@ -65,6 +68,7 @@ impl Explanation {
             why: decision.why.clone(),
             cut: cut(decision),
             across: across(prepared, decision),
+            optimisations: optimisations(inner, prepared, decision),
             visits: prepared.learned(decision.adapter).experience.visits,
             model: inner.model_name(),
             generation: decision.prior.generation,
@@ -103,6 +107,16 @@ fn cut(decision: &Decision) -> Option<String> {
             ))
         }
         Ok(_) => None,
+    }
+}
+
+fn optimisations(inner: &Inner, prepared: &Prepared, decision: &Decision) -> Option<Choice> {
+    if prepared.later.get().is_some() {
+        return None;
+    }
+    match prepared.cpu.get() {
+        Some(_) => prepared.chosen.get().cloned(),
+        None => inner.choice(prepared, decision),
     }
 }
 
@@ -162,6 +176,20 @@ impl fmt::Display for Explanation {
         if !self.across.is_empty() {
             let names = self.across.join(", ");
             writeln!(f, "  on the gpu it would reach {names} across the bus, without a copy")?;
+        }
+        if let Some(choice) = &self.optimisations {
+            let Choice { set, confidence, calls, compile_s, run_s, with_all_s, is_limited } =
+                choice;
+            let [compile_all_s, run_all_s] = with_all_s.map(show_seconds);
+            let within = if *is_limited { ", within the budget" } else { "" };
+            writeln!(f, "  optimisations of the cpu's code: {set}{within}")?;
+            writeln!(
+                f,
+                "    {calls:.0} calls of {} after {} of compiling are expected, with all {run_all_s} after \
+                 {compile_all_s}; confidence {confidence:.2}",
+                show_seconds(*run_s),
+                show_seconds(*compile_s),
+            )?;
         }
         if self.adapters.len() > 1 {
             for (at, name) in self.adapters.iter().enumerate() {

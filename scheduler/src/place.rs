@@ -111,6 +111,11 @@ impl Decision {
         chosen.run_s + chosen.transfer_s
     }
 
+    /// What a device is predicted to take, candidate or not.
+    pub(crate) fn estimate(&self, device: Device) -> &Estimate {
+        &self.both[device as usize]
+    }
+
     /// The buffers that a GPU with memory of its own works on in that of the host.
     pub(crate) fn in_place(&self) -> InPlace {
         self.situation.in_place

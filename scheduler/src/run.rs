@@ -58,7 +58,9 @@ pub(crate) fn run(
     let version = match device {
         Device::Cpu => {
             let is_late = times.is_late || job.prepared.cpu.get().is_none();
-            job.inner.cpu_code(&job.prepared).map(|version| (version.clone(), is_late))
+            job.inner
+                .cpu_code(&job.prepared, Some(&job.decision))
+                .map(|version| (version.clone(), is_late))
         }
         Device::Gpu => match job.compile_gpu() {
             GpuCode::Ready(Code::Host(version)) => Ok((version, true)),

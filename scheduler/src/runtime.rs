@@ -11,6 +11,7 @@ use crossover_kernels::exec::{Executor, Version};
 use crossover_kernels::ir::Type;
 use crossover_kernels::{Args, Def, Host, Scalar};
 use crossover_ml::learner::{Learner, LearnerOptions};
+use crossover_ml::optimise::{Choice, Set};
 use crossover_ml::{CostModel, Ensemble};
 use crossover_shaders::{Gpu, GpuError};
 use crossover_wasm::Workers;
@@ -20,7 +21,7 @@ use crate::backends::{Backends, CpuBackend, OpenGpu};
 use crate::buffer::{Buffer, Element};
 use crate::calibration::Calibration;
 use crate::call::{Bound, BoundArg, Call};
-use crate::config::Settings;
+use crate::config::{Optimise, Settings};
 use crate::context::Context;
 use crate::device::{Device, Seat};
 use crate::error::Error;
@@ -31,6 +32,8 @@ use crate::ledger::{Ledger, Reason};
 use crate::lent::Lent;
 use crate::measure;
 use crate::model;
+use crate::optimise::{self, Chooser};
+use crate::place::Decision;
 use crate::prepared::Kernels;
 use crate::record::{About, Recorder};
 use crate::route::{self, Policy};
@@ -112,6 +115,8 @@ pub(crate) struct Inner {
     /// The calls that the CPU has under way: their predicted nanoseconds, and above [`LOAD_COUNT`] their
     /// number, so that one addition counts both. So with the GPUs' loads.
     load: AtomicU64,
+    /// Chooses the optimisations of the CPU's code, where that is asked for.
+    chooser: Option<Chooser>,
     /// What calls have taken in earlier processes, where settings name a file.
     pub(crate) experience: Option<Experience>,
     /// The state of the machine, for features.
@@ -248,7 +253,12 @@ impl Builder {
         }
         let cuts = settings.cut && backends.cpu.runs_parts();
         let cuts = cuts && gpus.iter().all(|gpu| gpu.runs_parts());
+        let chooser = match settings.optimise {
+            Optimise::All => None,
+            Optimise::Chosen => Some(Chooser::new(settings.optimise_budget_s)?),
+        };
         let inner = Arc::new(Inner {
+            chooser,
             cpu: backends.cpu,
             gpus,
             no_gpu: backends.no_gpu,
@@ -469,6 +479,12 @@ impl Runtime {
     }
 
     /// Has the kernel compiled for a GPU in the background, if nobody has asked yet.
+    /// Compiles with all optimisations on the thread for compilations.
+    pub(crate) fn optimise_soon(&self, prepared: &Arc<Prepared>) {
+        let (inner, prepared) = (self.inner.clone(), prepared.clone());
+        self.compiler.push(move || inner.optimise_further(&prepared));
+    }
+
     pub(crate) fn compile_gpu_soon(&self, gpu: &Arc<GpuSide>, prepared: &Arc<Prepared>) {
         if prepared.begin_gpu_compile(gpu.at) {
             let (gpu, prepared) = (gpu.clone(), prepared.clone());
@@ -489,16 +505,57 @@ impl Inner {
         self.kernels.get(def, types, consts, || Ok(Prepared::new(def, types, consts)?))
     }
 
+    /// The CPU's code, compiled now if there is none. What a call is expected to take says which optimisations
+    /// it gets, where they are chosen.
     pub(crate) fn cpu_code<'p>(
         &self,
         prepared: &'p Prepared,
+        decision: Option<&Decision>,
     ) -> Result<&'p Arc<dyn Version>, RunError> {
+        if let Some(later) = prepared.later.get() {
+            return Ok(later);
+        }
         let compiled = prepared.cpu.get_or_init(|| {
             let kernel = &*prepared.name;
             let _span = tracing::debug_span!("compile", kernel, device = "cpu").entered();
-            self.cpu.compile(&prepared.kernel, prepared.schedule)
+            let Some(choice) = decision.and_then(|decision| self.choice(prepared, decision)) else {
+                return self.cpu.compile(&prepared.kernel, prepared.schedule);
+            };
+            let set = choice.set;
+            tracing::debug!(kernel, %set, confidence = choice.confidence, "chosen");
+            // Nobody else is here.
+            let _ = prepared.chosen.set(choice);
+            if set == Set::ALL {
+                return self.cpu.compile(&prepared.kernel, prepared.schedule);
+            }
+            let (kernel, schedule) = optimise::optimized(&prepared.source, set);
+            self.cpu.compile(&kernel, Some(schedule))
         });
         compiled.as_ref().map_err(RunError::clone)
+    }
+
+    /// The optimisations that the CPU's code would get now; `None` where it gets all or has been told.
+    pub(crate) fn choice(&self, prepared: &Prepared, decision: &Decision) -> Option<Choice> {
+        let chooser = self.chooser.as_ref()?;
+        if prepared.schedule.is_some() || !matches!(self.cpu, CpuBackend::Wasm(_)) {
+            return None;
+        }
+        let cpu = decision.estimate(Device::Cpu);
+        let [visits, _] = prepared.learned(decision.adapter).experience.visits;
+        let calls = route::calls_to_come(visits);
+        chooser.choose(&prepared.source, &decision.prior.features, cpu.run_s, calls)
+    }
+
+    /// Code with all optimisations for a kernel of which there were more calls than expected.
+    fn optimise_further(&self, prepared: &Prepared) {
+        let kernel = &*prepared.name;
+        let _span = tracing::debug_span!("compile", kernel, device = "cpu").entered();
+        match self.cpu.compile(&prepared.kernel, prepared.schedule) {
+            // It is asked for once.
+            Ok(version) => drop(prepared.later.set(version)),
+            // What there is goes on running.
+            Err(error) => tracing::warn!(kernel, %error, "not optimised further"),
+        }
     }
 
     /// Why there is no GPU; nothing, where there is one.

@@ -42,7 +42,7 @@ pub(crate) fn compare(
 ) -> Result<(), Error> {
     let device = ran.other();
     let version: Arc<dyn exec::Version> = match device {
-        Device::Cpu => job.inner.cpu_code(&job.prepared)?.clone(),
+        Device::Cpu => job.inner.cpu_code(&job.prepared, Some(&job.decision))?.clone(),
         Device::Gpu => match job.compile_gpu() {
             GpuCode::Ready(Code::Host(version)) => version,
             GpuCode::Ready(Code::Gpu(version)) => version,

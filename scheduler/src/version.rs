@@ -1,12 +1,14 @@
 //! A kernel of a runtime: its optimised form, and what each device made of it.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crossover_kernels::error::{KernelError, RunError};
 use crossover_kernels::exec::Version;
 use crossover_kernels::ir::{Kernel, Type};
-use crossover_kernels::passes::{self, unroll};
+use crossover_kernels::passes;
 use crossover_kernels::{Def, front};
+use crossover_ml::optimise::{Choice, Set};
 use crossover_shaders::{Gpu, GpuVersion};
 use crossover_wasm::Schedule;
 
@@ -16,9 +18,6 @@ use crate::route;
 
 /// Hexadecimal digits of a version's identity: enough to tell any two apart in practice.
 const VERSION_DIGITS: usize = 16;
-
-/// The optimisation that is a choice of the CPU's layout alone: several invocations at a time.
-pub(crate) const SIMD: &str = "simd";
 
 /// Code for the GPU that is ready to run.
 #[derive(Clone)]
@@ -66,6 +65,12 @@ pub(crate) struct Prepared {
     /// How the CPU's code is laid out; `None` leaves that to the back end.
     pub(crate) schedule: Option<Schedule>,
     pub(crate) cpu: OnceLock<Result<Arc<dyn Version>, RunError>>,
+    /// What that code was made with, where its optimisations were chosen.
+    pub(crate) chosen: OnceLock<Choice>,
+    /// Calls on the CPU since, where these are not all.
+    calls: AtomicU64,
+    /// Code with all, when there have been more calls than were expected.
+    pub(crate) later: OnceLock<Arc<dyn Version>>,
     gpus: [OnGpu; ADAPTERS_MAX],
 }
 
@@ -93,13 +98,7 @@ impl Prepared {
         enabled: &dyn Fn(&str) -> bool,
     ) -> Prepared {
         let kernel = passes::optimize_with(&source, enabled);
-        let mut schedule = Schedule::default_for(&kernel);
-        if !enabled(SIMD) {
-            schedule = Schedule { vectors: 0, ..Schedule::PLAIN };
-        }
-        if !enabled(unroll::PASS.name) {
-            schedule.unroll = 1;
-        }
+        let schedule = Schedule::default_with(&kernel, enabled);
         Prepared::of(source, kernel, name, Some(schedule))
     }
 
@@ -113,8 +112,20 @@ impl Prepared {
             kernel: Arc::new(kernel),
             schedule,
             cpu: OnceLock::new(),
+            chosen: OnceLock::new(),
+            calls: AtomicU64::new(0),
+            later: OnceLock::new(),
             gpus: Default::default(),
         }
+    }
+
+    /// Counts a call on the CPU. True for the one by which there have been as many as were expected when some
+    /// optimisations were left out.
+    pub(crate) fn outlives_its_choice(&self) -> bool {
+        let Some(choice) = self.chosen.get().filter(|choice| choice.set != Set::ALL) else {
+            return false;
+        };
+        self.calls.fetch_add(1, Ordering::Relaxed) == choice.calls as u64
     }
 
     pub(crate) fn gpu_code(&self, gpu: usize) -> MutexGuard<'_, GpuCode> {

@@ -21,4 +21,4 @@ pub use emit::{Unsupported, WasmModule, emit};
 pub use listing::Listing;
 pub use pool::{Job, Workers};
 pub use run::{WasmExecutor, WasmOptions};
-pub use schedule::Schedule;
+pub use schedule::{SIMD, Schedule};

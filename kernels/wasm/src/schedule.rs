@@ -2,8 +2,12 @@
 //! the space of all of them.
 
 use crossover_kernels::ir::Kernel;
+use crossover_kernels::passes::unroll;
 
 use crate::emit::shape;
+
+/// The optimisation that is a choice of layout alone: several invocations at a time.
+pub const SIMD: &str = "simd";
 
 /// The choices of one version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -36,6 +40,19 @@ impl Schedule {
     /// What is taken without further knowledge, from the shape of the kernel alone.
     pub fn default_for(kernel: &Kernel) -> Schedule {
         shape::default_schedule(kernel)
+    }
+
+    /// The same for a kernel that was optimised only in part: without [`SIMD`] one invocation at a time,
+    /// without the pass of that name no loop unrolled either.
+    pub fn default_with(kernel: &Kernel, enabled: &dyn Fn(&str) -> bool) -> Schedule {
+        let mut schedule = Schedule::default_for(kernel);
+        if !enabled(SIMD) {
+            schedule = Schedule { vectors: 0, ..Schedule::PLAIN };
+        }
+        if !enabled(unroll::PASS.name) {
+            schedule.unroll = 1;
+        }
+        schedule
     }
 
     /// Every schedule worth a try for the kernel, the default first.

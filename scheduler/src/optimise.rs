@@ -1,0 +1,99 @@
+//! Which optimisations the CPU's code of a kernel is worth: what the passes say of the kernel, what the model
+//! of speed-ups expects of it, and the choice between all sets.
+//!
+//! The GPU's code always has all of them: its driver compiles for longer than any pass runs.
+
+use std::sync::Arc;
+
+use crossover_kernels::ir::{Function, Kernel};
+use crossover_kernels::passes::{self, unroll};
+use crossover_ml::Features;
+use crossover_ml::dataset::{OPTIMISATIONS, SPEEDUPS};
+use crossover_ml::optimise::{Choice, Set, choose};
+use crossover_ml::speedups::{Coded, Speedups};
+use crossover_wasm::{SIMD, Schedule, emit};
+
+use crate::error::Error;
+
+/// What comes with the library, trained by `crossover train --optimisations` on measured runs of
+/// `crossover collect --ablate`.
+static SHIPPED: &[u8] = include_bytes!("../models/optimisations.safetensors");
+
+/// The model of speed-ups that comes with the library, as a safetensors file.
+pub fn shipped_speedups() -> &'static [u8] {
+    SHIPPED
+}
+
+/// Chooses optimisations.
+#[derive(Debug)]
+pub struct Chooser {
+    speedups: Speedups,
+    budget_s: f64,
+}
+
+impl Chooser {
+    /// With the shipped model. Optimising a kernel may take so many seconds.
+    ///
+    /// # Errors
+    /// [`Error::File`] where the model is of another version.
+    pub fn new(budget_s: f64) -> Result<Chooser, Error> {
+        let speedups = Speedups::from_bytes(SHIPPED).map_err(|error| Error::File {
+            path: "shipped model of optimisations".to_owned(),
+            message: error.to_string(),
+        })?;
+        Ok(Chooser { speedups, budget_s })
+    }
+
+    /// The set for a kernel of which so many calls are expected that take so long with all optimisations;
+    /// `None` where there is no code for it at all.
+    pub fn choose(
+        &self,
+        source: &Kernel,
+        features: &Features,
+        run_s: f64,
+        calls: f64,
+    ) -> Option<Choice> {
+        let forecast = self.speedups.forecast(features, &coded(source)?, run_s);
+        Some(choose(&forecast, calls, self.budget_s))
+    }
+}
+
+/// A kernel with the optimisations of a set, and how its code on the CPU is laid out then.
+pub fn optimized(source: &Kernel, set: Set) -> (Arc<Kernel>, Schedule) {
+    let enabled = |name: &str| set.enables(name);
+    let kernel = passes::optimize_with(source, &enabled);
+    let schedule = Schedule::default_with(&kernel, &enabled);
+    (Arc::new(kernel), schedule)
+}
+
+/// Runs all passes, and says what they did. A pass that changed nothing whenever it ran is as good as one that
+/// never did.
+fn coded(source: &Kernel) -> Option<Coded> {
+    let mut before = source.clone();
+    std::iter::once(&mut before.entry).chain(&mut before.helpers).for_each(Function::compact);
+    let number = |name: &str| OPTIMISATIONS.iter().position(|known| *known == name);
+    let mut changes = [false; SPEEDUPS];
+    let kernel = passes::optimize_logged(source, &mut |pass, kernel, _| {
+        if let Some(at) = number(pass.name) {
+            changes[at] |= before != *kernel;
+        }
+        before.clone_from(kernel);
+    });
+    let schedule = Schedule::default_for(&kernel);
+    for (name, is_laid_out) in [
+        (SIMD, schedule != Schedule { vectors: 0, ..Schedule::PLAIN }),
+        (unroll::PASS.name, schedule.unroll > 1),
+    ] {
+        if let Some(at) = number(name) {
+            changes[at] |= is_laid_out;
+        }
+    }
+    let bytes = emit(&kernel, schedule).ok()?.bytes.len() as f64;
+    Some(Coded { values: [source, &kernel].map(kernel_values), bytes, changes })
+}
+
+/// Values of a kernel's code: what compiling it takes grows with them.
+pub fn kernel_values(kernel: &Kernel) -> f64 {
+    let of = |function: &Function| function.values.len();
+    (of(&kernel.entry) + kernel.helpers.iter().map(of).sum::<usize>()).max(1) as f64
+}
