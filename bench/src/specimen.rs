@@ -27,7 +27,7 @@ const OPERATIONS_MAX: f64 = 4e8;
 const BYTES_MAX: f64 = 128e6;
 
 /// Points of the comparison with the interpreter.
-const CHECKED: usize = 300;
+pub(crate) const CHECKED: usize = 300;
 
 /// Repetitions of a call on each side, in turns: time for them, and their number.
 const BUDGET: Duration = Duration::from_millis(30);
@@ -92,7 +92,7 @@ pub(crate) fn measure(
     let mut rows = Vec::new();
     let most = points_max(&kernel, specimen, rng);
     for at in 0..SIZES {
-        let n = points(at, most, rng);
+        let n = points([at, SIZES], most, rng);
         let (data, grid) = specimen.arguments(rng, n);
         let mut held = hold(rt, &kernel, &data)?;
         let explained =
@@ -131,7 +131,7 @@ pub(crate) fn describe(
     let most = points_max(&kernel, specimen, rng);
     let mut rows = Vec::new();
     for at in 0..SIZES {
-        let n = points(at, most, rng);
+        let n = points([at, SIZES], most, rng);
         let (data, grid) = specimen.arguments(rng, n);
         let items: u64 = grid.iter().map(|&g| u64::from(g)).product();
         let Some(&row) = measured.iter().find(|row| row.n == items) else { continue };
@@ -149,7 +149,7 @@ pub(crate) fn describe(
 
 /// Leaves out what depends on the moment: here it is what measuring itself does. Calls before and the time since
 /// the last one follow from the size, and a model would take them for it.
-fn forget_moment(features: &mut Features) {
+pub(crate) fn forget_moment(features: &mut Features) {
     let of_moment = |feature: &Feature| {
         let own = matches!(feature, Feature::PipelineCached | Feature::BatchedCalls);
         own || feature.info().group == Group::Contextual
@@ -157,15 +157,15 @@ fn forget_moment(features: &mut Features) {
     Feature::ALL.into_iter().filter(of_moment).for_each(|f| features.set(f, f64::NAN));
 }
 
-/// Points of a size: evenly along the logarithm, each somewhere in its part.
-fn points(at: usize, most: f64, rng: &mut Random) -> usize {
-    let least = POINTS[0];
-    let share = (at as f64 + rng.below(1000) as f64 / 1000.0) / SIZES as f64;
+/// Points of one of so many sizes: evenly along the logarithm, each somewhere in its part.
+pub(crate) fn points([at, sizes]: [usize; 2], most: f64, rng: &mut Random) -> usize {
+    let (least, most) = (POINTS[0], most.max(2.0 * POINTS[0]));
+    let share = (at as f64 + rng.below(1000) as f64 / 1000.0) / sizes as f64;
     (least.ln() + share * (most / least).ln()).exp() as usize
 }
 
 /// Points of the largest size.
-fn points_max(kernel: &Kernel, specimen: &Specimen, rng: &mut Random) -> f64 {
+pub(crate) fn points_max(kernel: &Kernel, specimen: &Specimen, rng: &mut Random) -> f64 {
     let (data, grid) = specimen.arguments(rng, CHECKED);
     let scalar = |p: Param| match data.get(p.index()) {
         Some(Data::Scalar(c)) => Some(c.to_f64()),
@@ -203,7 +203,7 @@ fn check(
         }
         for (argument, (held, expected)) in held.iter().zip(&expected).enumerate() {
             let elements = differences(held, expected)?;
-            if elements > (BEYOND * expected.len() as f64) as usize {
+            if is_too_many(elements, expected.len()) {
                 return Ok(Err(Rejected::Differs { device, argument, elements }));
             }
         }
@@ -211,21 +211,32 @@ fn check(
     Ok(Ok(()))
 }
 
+/// Whether so many of all elements are more than a rounding decides.
+pub(crate) fn is_too_many(elements: usize, of: usize) -> bool {
+    elements > (BEYOND * of as f64) as usize
+}
+
 /// How many elements differ by more than roundings make.
 fn differences(held: &DynArg, expected: &Data) -> Result<usize, Error> {
     let Data::Narrow(expected) = expected else { return Ok(0) };
-    let differ = |(a, b): (f32, f32)| {
-        let is_close = (a - b).abs() <= TOLERANCE * (1.0 + b.abs());
-        a.to_bits() != b.to_bits() && !is_close
-    };
     Ok(match held {
         DynArg::F32(found) => {
-            let expected = expected.iter().map(|&bits| f32::from_bits(bits));
-            found.to_vec()?.into_iter().zip(expected).filter(|pair| differ(*pair)).count()
+            let bits: Vec<u32> = found.to_vec()?.into_iter().map(f32::to_bits).collect();
+            differing(&bits, expected, true)
         }
-        DynArg::U32(found) => found.to_vec()?.iter().zip(expected).filter(|(a, b)| a != b).count(),
+        DynArg::U32(found) => differing(&found.to_vec()?, expected, false),
         _ => 0,
     })
+}
+
+/// The same of words, which may be floats.
+pub(crate) fn differing(found: &[u32], expected: &[u32], is_float: bool) -> usize {
+    let differ = |a: u32, b: u32| {
+        let (x, y) = (f32::from_bits(a), f32::from_bits(b));
+        let is_close = is_float && (x - y).abs() <= TOLERANCE * (1.0 + y.abs());
+        a != b && !is_close
+    };
+    found.iter().zip(expected).filter(|(a, b)| differ(**a, **b)).count()
 }
 
 /// The median time of each side, the CPU's with the better number of threads. The candidates take turns, so
@@ -281,7 +292,7 @@ fn time(
 }
 
 /// The arguments in buffers of the runtime.
-fn hold(rt: &Runtime, kernel: &Kernel, data: &[Data]) -> anyhow::Result<Vec<DynArg>> {
+pub(crate) fn hold(rt: &Runtime, kernel: &Kernel, data: &[Data]) -> anyhow::Result<Vec<DynArg>> {
     fn words<T: Element>(
         rt: &Runtime,
         words: &[u32],

@@ -13,10 +13,12 @@ use anyhow::{Context, bail};
 use crossover::Runtime;
 use crossover::ml::dataset::{Dataset, Row};
 use crossover::ml::features::Feature;
+use crossover_wasm::WasmExecutor;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
 use crate::families::{self, FAMILIES};
+use crate::sets;
 use crate::specimen::{self, Rejected};
 
 /// Arguments of `collect`.
@@ -34,6 +36,10 @@ pub(crate) struct Args {
     /// Measure kernels of these families alone.
     #[arg(long, value_delimiter = ',', value_name = "NAME")]
     families: Vec<String>,
+    /// Measure what each of the seven optimisations is worth, run and compiled, on one thread of the CPU alone, and
+    /// not where kernels run faster.
+    #[arg(long, conflicts_with_all = ["families", "merge", "again"])]
+    ablate: bool,
     /// The seed of the sequence of kernels.
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -91,6 +97,7 @@ fn load(path: &Path) -> anyhow::Result<Dataset> {
 
 fn measure(args: &Args) -> anyhow::Result<()> {
     let rt = super::runtime()?;
+    let executor = WasmExecutor::new()?;
     if let Some(folder) = args.out.parent() {
         std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
     }
@@ -109,12 +116,16 @@ fn measure(args: &Args) -> anyhow::Result<()> {
     let most = args.kernels.unwrap_or(u64::MAX);
     let (mut rows, mut kernels, mut number) = (0, 0, first);
     while start.elapsed() < limit && kernels < most {
-        if !is_wanted[number as usize % FAMILIES.len()] {
+        if !args.ablate && !is_wanted[number as usize % FAMILIES.len()] {
             number += 1;
             continue;
         }
         kernels += 1;
-        match kernel(&rt, args.seed, number)? {
+        let measured = match args.ablate {
+            true => ablated(&rt, &executor, args.seed, number)?,
+            false => kernel(&rt, args.seed, number)?,
+        };
+        match measured {
             Ok(measured) => {
                 rows += measured.len();
                 Dataset::append(&args.out, &measured)?;
@@ -194,6 +205,19 @@ fn kernel(rt: &Runtime, seed: u64, number: u64) -> anyhow::Result<Result<Vec<Row
     let (family, specimen) = families::kernel(seed, number);
     let name = format!("{family}-{seed}-{number}");
     specimen::measure(rt, family, &name, &specimen, &mut families::rng(seed, number, 1))
+}
+
+/// What each optimisation is worth to a kernel at several sizes.
+fn ablated(
+    rt: &Runtime,
+    executor: &WasmExecutor,
+    seed: u64,
+    number: u64,
+) -> anyhow::Result<Result<Vec<Row>, Rejected>> {
+    let (family, specimen) = families::ablated(seed, number);
+    let name = format!("{family}-{seed}-{number}");
+    let mut rng = families::rng(seed, number, 1);
+    sets::measure_random(rt, executor, [family, &name], &specimen, &mut rng)
 }
 
 /// Writes the rows of several sets to one, whole or not at all.

@@ -7,8 +7,11 @@ use std::time::Duration;
 use anyhow::Context;
 use crossover::record::Recording;
 use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
 
 use crate::eval::{self, Effort};
+use crate::sets::{self, Optimisations};
+use crate::suite::Suite;
 
 /// Arguments of `eval`.
 #[derive(Debug, clap::Args)]
@@ -20,6 +23,12 @@ pub(crate) struct Args {
     /// The folder of the fifteen devices: features.csv and runs.csv.gz.
     #[arg(long)]
     data: Option<PathBuf>,
+    /// Also hold the chosen optimisations against all 128 sets, on the suite `core` on this machine: minutes.
+    #[arg(long)]
+    sets: bool,
+    /// Only that: neither policies nor the model of times.
+    #[arg(long, conflicts_with_all = ["ledger", "data"])]
+    only_sets: bool,
     /// Where eval.json and eval.svg go.
     #[arg(long, default_value = "target/crossover")]
     out: PathBuf,
@@ -30,6 +39,9 @@ pub(crate) struct Args {
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     std::fs::create_dir_all(&args.out).with_context(|| args.out.display().to_string())?;
+    if args.only_sets {
+        return only_sets(args);
+    }
     let mut ledgers = args.ledger.clone();
     if ledgers.is_empty() {
         ledgers.push(args.out.join("eval-ledger.jsonl"));
@@ -39,15 +51,13 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         .iter()
         .map(|path| Ok(Recording::load(path)?))
         .collect::<anyhow::Result<Vec<_>>>()?;
-    let bar = ProgressBar::new(100);
-    bar.set_style(ProgressStyle::with_template("{bar:30} {wide_msg} {elapsed}")?);
-    bar.enable_steady_tick(Duration::from_millis(120));
-    let mut said = |what: &str, share: f64| {
-        bar.set_position((100.0 * share) as u64);
-        bar.set_message(what.to_owned());
-    };
+    let bar = bar()?;
     let (data, efforts) = (args.data.as_deref(), [Effort::FULL, Effort::BASELINE]);
-    let (evaluation, details) = eval::evaluate(&recordings, data, efforts, &mut said)?;
+    let (mut evaluation, details) =
+        eval::evaluate(&recordings, data, efforts, &mut |what, share| say(&bar, what, share))?;
+    if args.sets {
+        evaluation.optimisations = Some(prove(&bar)?);
+    }
     bar.finish_and_clear();
     let (json, plot) = (args.out.join("eval.json"), args.out.join("eval.svg"));
     super::write(&json, &serde_json::to_string_pretty(&evaluation)?)?;
@@ -63,6 +73,47 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         println!("recorded by `{}` on {adapter}{software}", about.by);
     }
     print!("{}", eval::table(&evaluation, &details));
+    if let Some(optimisations) = &evaluation.optimisations {
+        print!("\n{}", sets::table(optimisations));
+    }
     println!("\n{}\n{}", json.display(), plot.display());
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What is under way, and how much of all is over.
+fn bar() -> anyhow::Result<ProgressBar> {
+    let bar = ProgressBar::new(100);
+    bar.set_style(ProgressStyle::with_template("{bar:30} {wide_msg} {elapsed}")?);
+    bar.enable_steady_tick(Duration::from_millis(120));
+    Ok(bar)
+}
+
+fn say(bar: &ProgressBar, what: &str, share: f64) {
+    bar.set_position((100.0 * share) as u64);
+    bar.set_message(what.to_owned());
+}
+
+fn prove(bar: &ProgressBar) -> anyhow::Result<Optimisations> {
+    sets::prove(&Suite::load("core")?, &mut |what, share| say(bar, what, share))
+}
+
+/// The choice of optimisations alone.
+#[derive(Serialize)]
+struct OnlySets {
+    optimisations: Optimisations,
+}
+
+fn only_sets(args: &Args) -> anyhow::Result<ExitCode> {
+    let bar = bar()?;
+    let found = OnlySets { optimisations: prove(&bar)? };
+    bar.finish_and_clear();
+    let json = args.out.join("eval-optimisations.json");
+    super::write(&json, &serde_json::to_string_pretty(&found)?)?;
+    if args.json {
+        println!("{}", serde_json::to_string(&found)?);
+    } else {
+        print!("{}", sets::table(&found.optimisations));
+        println!("\n{}", json.display());
+    }
     Ok(ExitCode::SUCCESS)
 }

@@ -1,6 +1,8 @@
 //! `crossover train`: from measured rows to a model file, in plain Rust, and how good the model is on kernels
 //! that it was not trained on.
 
+mod optimisations;
+
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -23,6 +25,9 @@ pub(crate) struct Args {
     /// The model file to write; without it models are only judged.
     #[arg(long)]
     out: Option<PathBuf>,
+    /// Instead of the cost network, what each optimisation is worth, from rows of `collect --ablate`.
+    #[arg(long, conflicts_with_all = ["search", "against"])]
+    optimisations: bool,
     /// Decides weights, batches, dropout and which kernels are held out.
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -90,6 +95,10 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         is_json,
         format_args!("data       {} rows of {kernels} kernels in {families} families", data.len()),
     );
+    if args.optimisations {
+        optimisations::run(&data, args.seed, args.out.as_deref(), is_json)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let mut trained = Trained { rows: data.len(), kernels, families, ..Trained::default() };
     let (seed, epochs) = (args.seed, args.epochs);
     let usual = TrainOptions { seed, epochs, ..TrainOptions::default() };

@@ -8,20 +8,20 @@ use std::time::Instant;
 
 use anyhow::bail;
 use crossover::Def;
-use crossover::kernels::exec::{Arg, Call, Executor, Version, claim_args, default_grid};
+use crossover::kernels::exec::{Arg, Executor, Version};
 use crossover::kernels::front;
 use crossover::kernels::ir::Kernel;
-use crossover::kernels::library::{Entry, Input, Passed, Step};
+use crossover::kernels::library::{Entry, Input, Step};
 use crossover::kernels::passes::optimize;
 use crossover::kernels::random::Random;
 use crossover::shaders::{self, Gpu, GpuExecutor, GpuOptions};
-use crossover_memory::Slot;
 use crossover_wasm::{Schedule, WasmExecutor};
 use serde::Serialize;
 
 use super::columns::Side::Right;
 use super::columns::Table;
 use crate::case::seed;
+use crate::direct::{chosen, slots, time};
 
 /// Arguments of `tune`.
 #[derive(Debug, clap::Args)]
@@ -105,7 +105,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let (step, held) = subject.first()?;
     for _ in 0..args.repetitions {
         for candidate in &mut candidates {
-            let seconds = time(&kernel, &*candidate.version, &step, &held, args.threads)?;
+            let seconds = time(&kernel, &*candidate.version, step.grid, &held, args.threads)?;
             candidate.seconds.push(seconds);
         }
     }
@@ -222,7 +222,7 @@ impl Subject {
                 return Ok((step, args));
             }
             let (kernel, version) = &self.kernels[at];
-            time(kernel, &**version, &step, &args, self.threads)?;
+            time(kernel, &**version, step.grid, &args, self.threads)?;
         }
         bail!("`{}` at {} does not call it", self.entry.name, self.size)
     }
@@ -237,7 +237,7 @@ impl Subject {
                 let at = self.entry.kernel_of(&step);
                 let (kernel, usual) = &self.kernels[at];
                 let version = if at == self.number { &candidate.version } else { usual };
-                time(kernel, &**version, &step, &chosen(&step, &all), self.threads)?;
+                time(kernel, &**version, step.grid, &chosen(&step, &all), self.threads)?;
             }
             for output in &expected {
                 let Arg::Buffer { slot, .. } = &all[output.param] else { continue };
@@ -256,44 +256,6 @@ impl Subject {
         }
         Ok(right)
     }
-}
-
-/// A step's arguments, of all those of its benchmark.
-fn chosen(step: &Step, all: &[Arg]) -> Vec<Arg> {
-    let of = |passed: &Passed| match *passed {
-        Passed::Own(c) => Arg::Scalar(c),
-        Passed::Shared(at) => all[at].clone(),
-    };
-    step.args.iter().map(of).collect()
-}
-
-fn slots(inputs: &[Input]) -> anyhow::Result<Vec<Arg>> {
-    let filled = |bits: Vec<u32>| -> anyhow::Result<Arg> {
-        let slot = Arc::new(Slot::zeroed(4 * bits.len())?);
-        slot.write::<u32>().copy_from_slice(&bits);
-        Ok(Arg::Buffer { slot, len: u32::try_from(bits.len())? })
-    };
-    let arg = |input: &Input| match input {
-        Input::Scalar(c) => Ok(Arg::Scalar(*c)),
-        Input::F32(v) => filled(v.iter().map(|v| v.to_bits()).collect()),
-        Input::U32(v) => filled(v.clone()),
-        Input::I32(v) => filled(v.iter().map(|v| v.cast_unsigned()).collect()),
-    };
-    inputs.iter().map(arg).collect()
-}
-
-/// Seconds of one run.
-fn time(
-    kernel: &Kernel,
-    version: &dyn Version,
-    step: &Step,
-    args: &[Arg],
-    threads: usize,
-) -> anyhow::Result<f64> {
-    let mut claim = claim_args(kernel, args);
-    let grid = step.grid.unwrap_or_else(|| default_grid(kernel, args));
-    let mut call = Call { args, grid, threads, deadline: None, claim: &mut claim };
-    Ok(version.run(&mut call)?.kernel.as_secs_f64())
 }
 
 fn timed<'c>(

@@ -26,6 +26,8 @@ use crossover::Error;
 use crossover::record::Recording;
 use serde::Serialize;
 
+use crate::sets::Optimisations;
+
 pub(crate) use plot::svg;
 pub(crate) use show::table;
 
@@ -86,6 +88,8 @@ pub(crate) struct Evaluation {
     pub(crate) prediction: Prediction,
     pub(crate) devices15: Option<Devices>,
     pub(crate) decision_ns: Decision,
+    /// Which optimisations the CPU's code gets; nothing where that was not measured.
+    pub(crate) optimisations: Option<Optimisations>,
     pub(crate) baselines: Vec<Baseline>,
 }
 
@@ -217,6 +221,7 @@ pub(crate) fn evaluate(
         prediction,
         devices15: devices15.map(|(devices, _)| devices),
         decision_ns,
+        optimisations: None,
         baselines: rows,
     };
     Ok((evaluation, details))

@@ -21,7 +21,7 @@ fn the_answer_has_its_layout_and_the_learned_policy_its_place() {
     let mut parts = keys(&json);
     parts.sort_unstable();
     let expected = "baselines decision_ns devices15 drift exploration held_out_family lock_ins \
-                    prediction steady";
+                    optimisations prediction steady";
     assert_eq!(parts.join(" "), expected);
     for (part, names) in [
         ("steady", "regret_geo regret_total regret_worst"),

@@ -5,6 +5,7 @@
 //! a kernel of the library.
 
 mod code;
+mod helpers;
 mod shapes;
 
 use crossover::kernels::error::KernelError;
@@ -33,6 +34,16 @@ pub(crate) static FAMILIES: [(&str, Write); 9] = [
 /// The name of a family, and its kernel of that number in the sequence of a seed.
 pub(crate) fn kernel(seed: u64, number: u64) -> (&'static str, Specimen) {
     let (family, make) = FAMILIES[number as usize % FAMILIES.len()];
+    (family, make(&mut rng(seed, number, 0)))
+}
+
+/// What takes turns with all families where optimisations are judged.
+static ABLATED: [(&str, Write); 2] = [("helpers", helpers::helpers), ("walks", helpers::walks)];
+
+/// The same of the sequence that optimisations are judged on.
+pub(crate) fn ablated(seed: u64, number: u64) -> (&'static str, Specimen) {
+    let at = number as usize % (FAMILIES.len() + ABLATED.len());
+    let (family, make) = FAMILIES.iter().chain(&ABLATED).nth(at).unwrap_or(&FAMILIES[0]);
     (family, make(&mut rng(seed, number, 0)))
 }
 
@@ -246,19 +257,23 @@ impl Draft {
 
 #[cfg(test)]
 mod tests {
-    use super::{FAMILIES, kernel, rng};
+    use super::{FAMILIES, Specimen, ablated, kernel, rng};
     use crossover::kernels::exec::Deadline;
     use crossover::kernels::{front, interp, library, passes};
     use std::collections::BTreeSet;
     use std::time::Duration;
+
+    /// The kernel of a seed and number.
+    type Nth = fn(u64, u64) -> (&'static str, Specimen);
 
     /// Kernels to look at: some of each family.
     const COUNT: u64 = 40 * FAMILIES.len() as u64;
 
     #[test]
     fn kernels_are_valid_and_end_soon() {
-        for number in 0..COUNT {
-            let (family, specimen) = kernel(1, number);
+        let all = (0..COUNT).flat_map(|number| [(number, kernel as Nth), (number, ablated)]);
+        for (number, nth) in all {
+            let (family, specimen) = nth(1, number);
             let built = specimen.build();
             let built = built.unwrap_or_else(|e| panic!("{family}: {e}\n{}", specimen.source));
             let (mut data, grid) = specimen.arguments(&mut rng(1, number, 1), 100);

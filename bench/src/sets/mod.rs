@@ -1,0 +1,261 @@
+//! The code that a kernel becomes on the CPU with sets of the seven optimisations: each distinct one compiled
+//! once, and timed in turns with the others.
+//!
+//! Code is told apart by the bytes of its module: many sets give the same. So that a busy machine blurs times
+//! least, those of compilations are the processor's, of all threads together and without a folder of compiled
+//! kernels, and those of calls are of the kernel alone, on one thread.
+
+mod proof;
+mod random;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossover::kernels::error::RunError;
+use crossover::kernels::exec::{Arg, Grid, Version};
+use crossover::kernels::ir::Kernel;
+use crossover::kernels::passes::optimize_logged;
+use crossover::ml::dataset::{Compiled, OPTIMISATIONS, SPEEDUPS};
+use crossover::ml::optimise::Set;
+use crossover::{kernel_values as values, optimized};
+use crossover_wasm::{Schedule, WasmExecutor, emit};
+
+use crate::direct;
+
+pub(crate) use proof::{Optimisations, measure as prove, table};
+pub(crate) use random::measure as measure_random;
+
+/// Compilations of each, of which the quickest counts.
+const COMPILATIONS: usize = 3;
+
+/// What a row of quick calls takes at least, and the most calls of a row.
+const ROW_S: f64 = 5e-5;
+const ROW_CALLS: f64 = 64.0;
+
+/// The code of some sets.
+pub(crate) struct Variant {
+    /// The first that gives it.
+    pub(crate) set: Set,
+    pub(crate) kernel: Arc<Kernel>,
+    pub(crate) version: Arc<dyn Version>,
+    /// Bytes of the module.
+    bytes: usize,
+    /// Seconds of the passes, and of making code.
+    pub(crate) passes_s: f64,
+    pub(crate) code_s: f64,
+    /// Seconds of a call, in the order of the turns.
+    pub(crate) times: Vec<f64>,
+}
+
+impl Variant {
+    pub(crate) fn compile_s(&self) -> f64 {
+        self.passes_s + self.code_s
+    }
+
+    /// The least of the times.
+    pub(crate) fn least_s(&self) -> f64 {
+        self.times.iter().copied().fold(f64::INFINITY, f64::min)
+    }
+}
+
+/// The distinct code of some sets.
+pub(crate) struct Variants {
+    pub(crate) distinct: Vec<Variant>,
+    /// Which of them each set becomes, in the order in which the sets were asked for.
+    of: HashMap<Set, usize>,
+}
+
+impl Variants {
+    /// Compiles a kernel with each of the sets.
+    pub(crate) fn new(
+        executor: &WasmExecutor,
+        source: &Kernel,
+        sets: impl Iterator<Item = Set>,
+    ) -> Result<Variants, RunError> {
+        let (mut distinct, mut of, mut known) = (Vec::new(), HashMap::new(), HashMap::new());
+        for set in sets {
+            let start = cpu_s();
+            let (kernel, schedule) = optimized(source, set);
+            let passes_s = cpu_s() - start;
+            let bytes = emit(&kernel, schedule).map(|module| module.bytes);
+            let bytes = bytes.map_err(|error| RunError::Unsupported {
+                kernel: source.entry.name.clone(),
+                device: "wasm".to_owned(),
+                what: error.to_string(),
+            })?;
+            let at = match known.get(&bytes) {
+                Some(&at) => at,
+                None => {
+                    let (version, code_s) = code(executor, &kernel, schedule)?;
+                    let (bytes_count, times) = (bytes.len(), Vec::new());
+                    distinct.push(Variant {
+                        set,
+                        kernel,
+                        version,
+                        bytes: bytes_count,
+                        passes_s,
+                        code_s,
+                        times,
+                    });
+                    known.insert(bytes, distinct.len() - 1);
+                    distinct.len() - 1
+                }
+            };
+            of.insert(set, at);
+        }
+        Ok(Variants { distinct, of })
+    }
+
+    /// The code of a set that was asked for.
+    pub(crate) fn of(&self, set: Set) -> Option<&Variant> {
+        self.of.get(&set).map(|&at| &self.distinct[at])
+    }
+
+    /// Whether the code is the same as with all optimisations.
+    pub(crate) fn is_as_all(&self, set: Set) -> bool {
+        self.of.get(&set) == self.of.get(&Set::ALL)
+    }
+
+    /// Times all in turns: at least and at most so many, within the budget.
+    pub(crate) fn time(
+        &mut self,
+        args: &[Arg],
+        grid: Option<Grid>,
+        [least, most]: [usize; 2],
+        budget: Duration,
+    ) -> anyhow::Result<()> {
+        let once = |v: &Variant| direct::time(&v.kernel, &*v.version, grid, args, 1);
+        let mut rows = Vec::new();
+        for variant in &mut self.distinct {
+            variant.times.clear();
+            once(variant)?;
+            rows.push((ROW_S / once(variant)?.max(1e-9)).ceil().clamp(1.0, ROW_CALLS));
+        }
+        let start = Instant::now();
+        for turn in 0..most {
+            if turn >= least && start.elapsed() > budget {
+                break;
+            }
+            for (variant, &calls) in self.distinct.iter_mut().zip(&rows) {
+                let mut sum = 0.0;
+                for _ in 0..calls as usize {
+                    sum += once(variant)?;
+                }
+                variant.times.push(sum / calls);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Seconds that the processor has worked for this process.
+fn cpu_s() -> f64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    now.tv_sec as f64 + now.tv_nsec as f64 * 1e-9
+}
+
+/// All optimisations, and all but each.
+pub(crate) fn ablated() -> impl Iterator<Item = Set> {
+    [Set::ALL].into_iter().chain((0..SPEEDUPS).map(|at| Set::ALL.flipped(at)))
+}
+
+/// Code, and the seconds of making it.
+fn code(
+    executor: &WasmExecutor,
+    kernel: &Arc<Kernel>,
+    schedule: Schedule,
+) -> Result<(Arc<dyn Version>, f64), RunError> {
+    let timed = || {
+        let start = cpu_s();
+        let version = executor.compile_scheduled(kernel, schedule)?;
+        Ok::<_, RunError>((version, cpu_s() - start))
+    };
+    let (version, mut least_s) = timed()?;
+    for _ in 1..COMPILATIONS {
+        least_s = least_s.min(timed()?.1);
+    }
+    Ok((version, least_s))
+}
+
+/// What compiling took, where all of [`ablated`] were asked for.
+pub(crate) fn compiled(source: &Kernel, variants: &Variants) -> Option<Compiled> {
+    let all = variants.of(Set::ALL)?;
+    let mut passes_s = [f64::INFINITY; SPEEDUPS];
+    for _ in 0..COMPILATIONS {
+        let mut once = [0.0; SPEEDUPS];
+        optimize_logged(source, &mut |pass, _, took| {
+            if let Some(at) = OPTIMISATIONS.iter().position(|name| *name == pass.name) {
+                once[at] += took.as_secs_f64();
+            }
+        });
+        passes_s = std::array::from_fn(|at| f64::min(passes_s[at], once[at]));
+    }
+    let without = |at: usize| {
+        let set = Set::ALL.flipped(at);
+        let variant = variants.of(set).filter(|_| !variants.is_as_all(set))?;
+        Some(variant.code_s)
+    };
+    Some(Compiled {
+        values: [values(source), values(&all.kernel)],
+        bytes: all.bytes as f64,
+        passes_s,
+        code_s: all.code_s,
+        code_without_s: std::array::from_fn(without),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use crossover::kernels::library::{self, Entry};
+    use crossover::kernels::random::Random;
+
+    use super::*;
+    use crate::families;
+
+    fn source(entry: &Entry) -> Kernel {
+        crossover::kernels::front::kernel(entry.kernels()[0], &[], &[]).expect("typed")
+    }
+
+    #[test]
+    fn every_set_has_code_and_most_share_it() {
+        let executor = WasmExecutor::new().expect("an engine");
+        let entry = library::find("jacobi").expect("a library kernel");
+        let source = source(entry);
+        let mut variants = Variants::new(&executor, &source, Set::every()).expect("compiled");
+        assert!((2..64).contains(&variants.distinct.len()));
+        assert!(Set::every().all(|set| variants.of(set).is_some()));
+        // It calls no function of its own.
+        let [inline, simd] = [0, 2].map(|at| Set::ALL.flipped(at));
+        assert!(variants.is_as_all(inline) && !variants.is_as_all(simd));
+        let inputs = (entry.inputs)(17, &mut Random::new(1));
+        let args = direct::slots(&inputs).expect("memory");
+        variants.time(&args, None, [2, 2], Duration::ZERO).expect("timed");
+        for variant in &variants.distinct {
+            assert_eq!(variant.times.len(), 2);
+            assert!(variant.least_s() > 0.0 && variant.compile_s() > variant.code_s);
+        }
+    }
+
+    #[test]
+    fn a_random_kernel_gives_rows_that_say_what_each_is_worth() {
+        let rt = crossover::Runtime::builder().with(|s| s.gpu = crossover::GpuUse::Off).build();
+        let (rt, executor) = (rt.expect("the CPU"), WasmExecutor::new().expect("an engine"));
+        // With functions of its own, and lanes that go their own ways.
+        for number in [9, 10] {
+            let (family, specimen) = families::ablated(2, number);
+            let mut rng = families::rng(2, number, 1);
+            let rows = measure_random(&rt, &executor, [family, "k"], &specimen, &mut rng);
+            let rows = rows.expect("memory").unwrap_or_else(|rejected| panic!("{rejected}"));
+            assert!(!rows.is_empty());
+            for row in rows {
+                assert!(row.validate().is_ok());
+                let compiled = row.compiled.expect("it was compiled");
+                for (at, name) in OPTIMISATIONS.iter().enumerate() {
+                    let is_same = compiled.code_without_s[at].is_none();
+                    assert!(!is_same || row.speedups[at] == Some(1.0), "{name}");
+                }
+            }
+        }
+    }
+}

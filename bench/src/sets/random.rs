@@ -1,0 +1,112 @@
+//! What each optimisation is worth to a random kernel, at some sizes: what the choice of optimisations is
+//! trained on. Kernels of the suites are never among them.
+
+use std::time::Duration;
+
+use crossover::kernels::exec::{Arg, Deadline};
+use crossover::kernels::interp::{self, Data};
+use crossover::kernels::ir::{Kernel, ParamKind, Type};
+use crossover::kernels::random::Random;
+use crossover::ml::dataset::{Row, SPEEDUPS};
+use crossover::ml::optimise::Set;
+use crossover::{Device, Runtime};
+use crossover_wasm::WasmExecutor;
+
+use super::{Variants, ablated, compiled};
+use crate::direct;
+use crate::families::Specimen;
+use crate::specimen::{self, CHECKED, Rejected};
+
+/// Sizes of a kernel.
+const SIZES: usize = 3;
+
+/// The largest size has this share of the points that a kernel is measured with on both sides: the code is
+/// judged, not the memory.
+const SHARE: f64 = 0.05;
+
+/// Turns at a size, and time for them.
+const TURNS: [usize; 2] = [7, 21];
+const BUDGET: Duration = Duration::from_millis(150);
+
+/// Measures a kernel.
+///
+/// # Errors
+/// No memory for the arguments. A kernel that cannot be measured is no error.
+pub(crate) fn measure(
+    rt: &Runtime,
+    executor: &WasmExecutor,
+    [family, name]: [&str; 2],
+    specimen: &Specimen,
+    rng: &mut Random,
+) -> anyhow::Result<Result<Vec<Row>, Rejected>> {
+    let kernel = match specimen.build() {
+        Ok(kernel) => kernel,
+        Err(error) => return Ok(Err(Rejected::Invalid(error))),
+    };
+    let mut variants = match Variants::new(executor, &kernel, ablated()) {
+        Ok(variants) => variants,
+        Err(error) => return Ok(Err(Rejected::Unmeasured(error.into()))),
+    };
+    if let Err(rejected) = check(&variants, &kernel, specimen, rng)? {
+        return Ok(Err(rejected));
+    }
+    let compiled = compiled(&kernel, &variants);
+    let handle = rt.adopt(kernel.clone(), name);
+    let most = specimen::points_max(&kernel, specimen, rng) * SHARE;
+    let mut rows = Vec::new();
+    for at in 0..SIZES {
+        let n = specimen::points([at, SIZES], most, rng);
+        let (data, grid) = specimen.arguments(rng, n);
+        let mut held = specimen::hold(rt, &kernel, &data)?;
+        let call = rt.call_handle(&handle, &mut held).grid(grid).device(Device::Cpu);
+        let mut features = call.explain()?.features;
+        specimen::forget_moment(&mut features);
+        variants.time(&direct::data_slots(&data)?, Some(grid), TURNS, BUDGET)?;
+        let seconds = |set: Set| variants.of(set).map(|variant| variant.least_s().max(1e-9));
+        let all = seconds(Set::ALL);
+        let items = grid.iter().map(|&g| u64::from(g)).product();
+        let mut row = Row::new(name, family, items, features, [all, None]);
+        let speedup = |at: usize| {
+            let set = Set::ALL.flipped(at);
+            if variants.is_as_all(set) { Some(1.0) } else { Some(seconds(set)? / all?) }
+        };
+        let speedups: [Option<f64>; SPEEDUPS] = std::array::from_fn(speedup);
+        (row.speedups, row.compiled) = (speedups, compiled.clone());
+        rows.push(row);
+    }
+    Ok(Ok(rows))
+}
+
+/// Holds all of the code against the interpreter.
+fn check(
+    variants: &Variants,
+    kernel: &Kernel,
+    specimen: &Specimen,
+    rng: &mut Random,
+) -> anyhow::Result<Result<(), Rejected>> {
+    let (data, grid) = specimen.arguments(rng, CHECKED);
+    let mut expected = data.clone();
+    let deadline = Some(Deadline::after(Duration::from_secs(10)));
+    if let Err(error) = interp::run(kernel, &mut expected, grid, deadline) {
+        return Ok(Err(Rejected::Fails(error.to_string())));
+    }
+    for variant in &variants.distinct {
+        let args = direct::data_slots(&data)?;
+        direct::time(&variant.kernel, &*variant.version, Some(grid), &args, 1)?;
+        let params = kernel.entry.params.iter();
+        for (argument, ((arg, expected), param)) in
+            args.iter().zip(&expected).zip(params).enumerate()
+        {
+            let (Arg::Buffer { slot, .. }, Data::Narrow(expected)) = (arg, expected) else {
+                continue;
+            };
+            let is_float = matches!(param.kind, ParamKind::Buffer { element: Type::F32, .. });
+            let found = slot.read::<u32>();
+            let elements = specimen::differing(&found, expected, is_float);
+            if specimen::is_too_many(elements, expected.len()) {
+                return Ok(Err(Rejected::Differs { device: Device::Cpu, argument, elements }));
+            }
+        }
+    }
+    Ok(Ok(()))
+}
