@@ -35,6 +35,17 @@ fn filled<T: bytemuck::Pod>(elements: &[T]) -> anyhow::Result<Arg> {
     Ok(Arg::Buffer { slot, len: u32::try_from(elements.len())? })
 }
 
+/// The elements of an input's buffer now; nothing of a scalar.
+pub(crate) fn content(input: &Input, arg: &Arg) -> Option<Vec<f64>> {
+    let Arg::Buffer { slot, .. } = arg else { return None };
+    Some(match input {
+        Input::F32(_) => slot.read::<f32>().iter().map(|&v| f64::from(v)).collect(),
+        Input::U32(_) => slot.read::<u32>().iter().map(|&v| f64::from(v)).collect(),
+        Input::I32(_) => slot.read::<i32>().iter().map(|&v| f64::from(v)).collect(),
+        Input::Scalar(_) => return None,
+    })
+}
+
 /// A step's arguments, of all those of its benchmark.
 pub(crate) fn chosen(step: &Step, all: &[Arg]) -> Vec<Arg> {
     let of = |passed: &Passed| match *passed {

@@ -21,7 +21,7 @@ use serde::Serialize;
 use super::columns::Side::Right;
 use super::columns::Table;
 use crate::case::seed;
-use crate::direct::{chosen, slots, time};
+use crate::direct::{chosen, content, slots, time};
 
 /// Arguments of `tune`.
 #[derive(Debug, clap::Args)]
@@ -240,13 +240,8 @@ impl Subject {
                 time(kernel, &**version, step.grid, &chosen(&step, &all), self.threads)?;
             }
             for output in &expected {
-                let Arg::Buffer { slot, .. } = &all[output.param] else { continue };
-                let found: Vec<f64> = match &self.inputs[output.param] {
-                    Input::F32(_) => slot.read::<f32>().iter().map(|&v| f64::from(v)).collect(),
-                    Input::U32(_) => slot.read::<u32>().iter().map(|&v| f64::from(v)).collect(),
-                    Input::I32(_) => slot.read::<i32>().iter().map(|&v| f64::from(v)).collect(),
-                    Input::Scalar(_) => continue,
-                };
+                let found = content(&self.inputs[output.param], &all[output.param]);
+                let Some(found) = found else { continue };
                 let wrong = self.entry.tolerance.judge(&output.values, found.into_iter());
                 if let Some(wrong) = wrong {
                     right = false;

@@ -8,10 +8,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::Context;
-use crossover::kernels::exec::Arg;
 use crossover::kernels::front;
 use crossover::kernels::ir::Kernel;
-use crossover::kernels::library::{Entry, Input};
+use crossover::kernels::library::Entry;
 use crossover::kernels::random::Random;
 use crossover::ml::optimise::{MARGIN, Set};
 use crossover::{Chooser, Device, Runtime};
@@ -155,13 +154,8 @@ fn check(entry: &Entry, size: usize, variants: &Variants) -> anyhow::Result<()> 
         let args = direct::slots(&inputs)?;
         direct::time(&variant.kernel, &*variant.version, None, &args, 1)?;
         for output in &expected {
-            let Arg::Buffer { slot, .. } = &args[output.param] else { continue };
-            let found: Vec<f64> = match &inputs[output.param] {
-                Input::F32(_) => slot.read::<f32>().iter().map(|&v| f64::from(v)).collect(),
-                Input::U32(_) => slot.read::<u32>().iter().map(|&v| f64::from(v)).collect(),
-                Input::I32(_) => slot.read::<i32>().iter().map(|&v| f64::from(v)).collect(),
-                Input::Scalar(_) => continue,
-            };
+            let found = direct::content(&inputs[output.param], &args[output.param]);
+            let Some(found) = found else { continue };
             if let Some(wrong) = entry.tolerance.judge(&output.values, found.into_iter()) {
                 anyhow::bail!("{} with {}: wrong result: {wrong:?}", entry.name, variant.set);
             }
