@@ -15,7 +15,6 @@ extern crate crossover_kernels as crossover;
 mod common;
 
 use common::Reference;
-use crossover_kernels::analysis::profile;
 use crossover_kernels::error::{Cause, KernelError, RunError};
 use crossover_kernels::ir::{Collective, CollectiveKind, CollectiveOp, Type};
 use crossover_kernels::{Atomic, Float, Id, Int, Num, front, kernel};
@@ -680,7 +679,7 @@ fn however_often_it_is_no_stack_is_needed() {
 #[test]
 fn what_calls_itself_is_priced_as_a_loop() {
     let kernel = front::kernel(deep::DEF, &[], &[]).expect("typed");
-    let found = profile(&kernel, &|_| None, &|_| None);
+    let found = crossover_kernels::analysis::profile(&kernel, &|_| None, &|_| None);
     assert_eq!((found.loops, found.unknown_loops), (1, 1));
 }
 

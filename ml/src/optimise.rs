@@ -214,6 +214,21 @@ pub struct Choice {
     pub is_limited: bool,
 }
 
+impl Choice {
+    /// Calls after which compiling with all is due, where that was put off: when it would have paid by what is
+    /// expected, or when it takes no more than a share of what calls have taken, whatever is expected: models are
+    /// wrong, and nobody is to run slow code for ever.
+    #[must_use]
+    pub fn calls_until_all(&self) -> f64 {
+        let [compile_s, run_s] = self.with_all_s;
+        let pays = compile_s / (self.run_s - run_s).max(0.0);
+        pays.min(compile_s / (SHARE_OF_CALLS * self.run_s)).max(1.0)
+    }
+}
+
+/// Compiling once more may take this share of the time that calls have taken.
+const SHARE_OF_CALLS: f64 = 0.1;
+
 /// The set of the smallest expected total among those within the budget; of equal ones the largest.
 #[must_use]
 pub fn choose(forecast: &Forecast, calls: f64, budget_s: f64) -> Choice {
@@ -338,6 +353,18 @@ mod tests {
         };
         let choice = choose(&forecast, 100.0, 1.0);
         assert_eq!((choice.set, choice.confidence), (Set::ALL, 1.0));
+    }
+
+    #[test]
+    fn all_are_due_when_they_would_have_paid_and_not_much_later() {
+        for (forecast, calls) in cases() {
+            let choice = choose(&forecast, calls, f64::INFINITY);
+            let [compile_s, run_s] = choice.with_all_s;
+            let due = choice.calls_until_all();
+            assert!(due <= 1.0 || compile_s >= 0.099 * due * choice.run_s);
+            let lost = due * (choice.run_s - run_s);
+            assert!(due <= 1.0 || lost <= 1.001 * compile_s, "{lost} for {compile_s}");
+        }
     }
 
     #[test]

@@ -160,7 +160,11 @@ impl Speedups {
             run: std::array::from_fn(effect),
             code_s: costs.code.predict(&sizes).exp2(),
             code: std::array::from_fn(code),
-            passes_s: costs.passes_s.map(|s| s * coded.values[0]),
+            // That it changes nothing is known from having run it.
+            passes_s: std::array::from_fn(|at| match coded.changes[at] {
+                true => costs.passes_s[at] * coded.values[0],
+                false => 0.0,
+            }),
         }
     }
 

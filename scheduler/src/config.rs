@@ -42,7 +42,7 @@ pub enum Optimise {
     #[default]
     All,
     /// Those that are expected to be worth their compilation over the calls that are still to come; all of them
-    /// later, when there have been as many.
+    /// later, when calls have taken long enough.
     Chosen,
 }
 

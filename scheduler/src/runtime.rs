@@ -542,11 +542,11 @@ impl Inner {
         }
         let cpu = decision.estimate(Device::Cpu);
         let [visits, _] = prepared.learned(decision.adapter).experience.visits;
-        let calls = route::calls_to_come(visits);
+        let calls = optimise::calls_to_come(visits);
         chooser.choose(&prepared.source, &decision.prior.features, cpu.run_s, calls)
     }
 
-    /// Code with all optimisations for a kernel of which there were more calls than expected.
+    /// Code with all optimisations for a kernel of which there were calls enough.
     fn optimise_further(&self, prepared: &Prepared) {
         let kernel = &*prepared.name;
         let _span = tracing::debug_span!("compile", kernel, device = "cpu").entered();

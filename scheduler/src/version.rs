@@ -69,7 +69,7 @@ pub(crate) struct Prepared {
     pub(crate) chosen: OnceLock<Choice>,
     /// Calls on the CPU since, where these are not all.
     calls: AtomicU64,
-    /// Code with all, when there have been more calls than were expected.
+    /// Code with all, when there have been calls enough.
     pub(crate) later: OnceLock<Arc<dyn Version>>,
     gpus: [OnGpu; ADAPTERS_MAX],
 }
@@ -119,13 +119,12 @@ impl Prepared {
         }
     }
 
-    /// Counts a call on the CPU. True for the one by which there have been as many as were expected when some
-    /// optimisations were left out.
+    /// Counts a call on the CPU. True for the one by which all optimisations are due, where some were left out.
     pub(crate) fn outlives_its_choice(&self) -> bool {
         let Some(choice) = self.chosen.get().filter(|choice| choice.set != Set::ALL) else {
             return false;
         };
-        self.calls.fetch_add(1, Ordering::Relaxed) == choice.calls as u64
+        self.calls.fetch_add(1, Ordering::Relaxed) == choice.calls_until_all() as u64
     }
 
     pub(crate) fn gpu_code(&self, gpu: usize) -> MutexGuard<'_, GpuCode> {

@@ -180,7 +180,7 @@ fn print(rt: &Runtime, diagnosis: &Diagnosis) {
     println!("experience  {experience}");
     println!("settings    from crossover.toml and CROSSOVER_* variables:");
     for Setting { name, value, origin } in &diagnosis.settings {
-        println!("  {name:<12} {:<28} {origin}", if value.is_empty() { "–" } else { value });
+        println!("  {name:<17} {:<28} {origin}", if value.is_empty() { "–" } else { value });
     }
     println!("measured    of the devices:");
     for Measured { name, value, unit, meaning } in &diagnosis.measured {

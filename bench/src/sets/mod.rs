@@ -7,6 +7,7 @@
 
 mod proof;
 mod random;
+mod whole;
 
 use std::collections::HashMap;
 use std::sync::Arc;

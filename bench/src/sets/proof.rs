@@ -17,6 +17,7 @@ use crossover::{Chooser, Device, Runtime};
 use crossover_wasm::WasmExecutor;
 use serde::Serialize;
 
+use super::whole::{self, Whole};
 use super::{COMPILATIONS, Variant, Variants, cpu_s};
 use crate::case::{Case, seed};
 use crate::direct;
@@ -62,6 +63,8 @@ pub(crate) struct Optimisations {
     pub(crate) right: f64,
     /// Compiling and so many calls together.
     pub(crate) by_calls: Vec<ByCalls>,
+    /// The first calls in runtimes of their own.
+    pub(crate) whole: Vec<Whole>,
     pub(crate) rows: Vec<Row>,
 }
 
@@ -126,7 +129,10 @@ pub(crate) fn measure(
         let subject = Subject { entry, size_name, size: *size, source };
         cases.push(judge(&rt, &chooser, &subject, variants)?);
     }
-    Ok(summary(cases))
+    let small = plan.iter().filter(|(_, size_name, _)| *size_name == "small");
+    let small: Vec<_> = small.map(|(entry, _, size)| (*entry, *size)).collect();
+    let whole = whole::measure(&small, &mut |name| said(&format!("{name} in a runtime"), 1.0))?;
+    Ok(Optimisations { whole, ..summary(cases) })
 }
 
 /// A kernel at a size that is to be judged.
@@ -233,7 +239,7 @@ fn judge(
     Ok(Judged { row, seconds: judged, by_calls })
 }
 
-fn geo(values: impl Iterator<Item = f64>) -> f64 {
+pub(super) fn geo(values: impl Iterator<Item = f64>) -> f64 {
     let (sum, count) = values.fold((0.0, 0.0), |(sum, n), value| (sum + value.ln(), n + 1.0));
     (sum / f64::max(count, 1.0)).exp()
 }
@@ -283,6 +289,7 @@ fn summary(cases: Vec<Judged>) -> Optimisations {
         confidence_mean: mean(&|row| row.confidence),
         right: mean(&|row| f64::from(u8::from(share(row) >= 1.0 - MARGIN))),
         by_calls: by_calls.collect(),
+        whole: Vec::new(),
         rows: rows().cloned().collect(),
     }
 }
@@ -348,6 +355,16 @@ pub(crate) fn table(o: &Optimisations) -> String {
             percent(by.all_geo),
             percent(by.none_geo),
         );
+    }
+    let _ = writeln!(
+        out,
+        "\n{:<30} {:>9} {:>9} {:>9}",
+        "first calls in a runtime", "kernels", "all/chosen", "worst"
+    );
+    for whole in &o.whole {
+        let Whole { calls, kernels, gain_geo, gain_worst } = whole;
+        let calls = format!("{calls} calls");
+        let _ = writeln!(out, "{calls:<30} {kernels:>9} {gain_geo:>9.2} {gain_worst:>9.2}");
     }
     out
 }

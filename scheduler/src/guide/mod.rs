@@ -4,7 +4,7 @@
 //! 2. [`shaders`]: bringing WGSL.
 //! 3. [`reports`]: reading a report, and the ledger behind it.
 //! 4. [`embedding`]: in an application of one's own, with tokio, rayon, ndarray and Arrow.
-//! 5. [`tuning`]: policy, experience, calibration, threads, adapters.
+//! 5. [`tuning`]: policy, experience, calibration, threads, optimisations, adapters.
 //! 6. [`errors`]: what each means and what to do.
 //!
 //! There is no code here: the modules are their text.

@@ -25,11 +25,6 @@ use crate::ledger::Why;
 const CALLS_EXPECTED: f64 = 64.0;
 const CALLS_TO_COME: f64 = 6.0;
 
-/// Calls that are expected still to come after so many.
-pub(crate) fn calls_to_come(calls: u64) -> f64 {
-    CALLS_EXPECTED + CALLS_TO_COME * calls as f64
-}
-
 /// A trial may cost this many times what all calls of the size have taken so far: who makes but a few calls
 /// is not to pay for those who make many.
 const STAKE_MAX: f64 = 2.0;
@@ -129,7 +124,7 @@ fn is_worth_trying(question: &Question<'_>, best: Device) -> bool {
 /// What a run of the other device that tells so much may save in all.
 fn news_worth_s(question: &Question<'_>, best: Device, news_sd: f64) -> f64 {
     let (best_s, other_s) = (question.of(best).total_s(), question.of(best.other()).total_s());
-    let calls = calls_to_come(question.runs);
+    let calls = CALLS_EXPECTED + CALLS_TO_COME * question.runs as f64;
     best_s * saved((other_s / best_s).log2(), news_sd) * calls
 }
 

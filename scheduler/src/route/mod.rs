@@ -22,7 +22,6 @@ use std::sync::Arc;
 pub(crate) use experience::FLEETING_FIRST;
 pub use experience::{Answer, Experience, Lesson, Standing};
 pub(crate) use experience::{FLEETING_S, TRIAL_SHARE};
-pub(crate) use learned::calls_to_come;
 pub use offline::{Asked, Offline, Placed};
 pub use policy::{CallKey, Part, Policy, Question, Seen, Slice};
 pub use replay::Replay;
