@@ -23,7 +23,7 @@ pub(crate) struct Args {
     /// The folder of the fifteen devices: features.csv and runs.csv.gz.
     #[arg(long)]
     data: Option<PathBuf>,
-    /// Also hold the chosen optimisations against all 128 sets, on the suite `core` on this machine: minutes.
+    /// Also hold the chosen optimisations against all 128 sets, on the suite `core` on this machine: a minute or two.
     #[arg(long)]
     sets: bool,
     /// Only that: neither policies nor the model of times.
