@@ -13,7 +13,12 @@ use crossover_ml::optimise::{Choice, Set, choose};
 use crossover_ml::speedups::{Coded, Speedups};
 use crossover_wasm::{SIMD, Schedule, emit};
 
+use crate::backends::CpuBackend;
+use crate::device::Device;
 use crate::error::Error;
+use crate::place::Decision;
+use crate::runtime::Inner;
+use crate::version::Prepared;
 
 /// What comes with the library, trained by `crossover train --optimisations` on measured runs of
 /// `crossover collect --ablate`.
@@ -30,7 +35,7 @@ const CALLS_FIRST: f64 = 4.0;
 const CALLS_TO_COME: f64 = 6.0;
 
 /// Calls that are expected after so many.
-pub(crate) fn calls_to_come(calls: u64) -> f64 {
+fn calls_to_come(calls: u64) -> f64 {
     CALLS_FIRST + CALLS_TO_COME * calls as f64
 }
 
@@ -65,6 +70,32 @@ impl Chooser {
     ) -> Option<Choice> {
         let forecast = self.speedups.forecast(features, &coded(source)?, run_s);
         Some(choose(&forecast, calls, self.budget_s))
+    }
+}
+
+impl Inner {
+    /// The optimisations that the CPU's code would get now; `None` where it gets all or has been told.
+    pub(crate) fn choice(&self, prepared: &Prepared, decision: &Decision) -> Option<Choice> {
+        let chooser = self.chooser.as_ref()?;
+        if prepared.schedule.is_some() || !matches!(self.cpu, CpuBackend::Wasm(_)) {
+            return None;
+        }
+        let cpu = decision.estimate(Device::Cpu);
+        let [visits, _] = prepared.learned(decision.adapter).experience.visits;
+        let calls = calls_to_come(visits);
+        chooser.choose(&prepared.source, &decision.prior.features, cpu.run_s, calls)
+    }
+
+    /// Code with all optimisations for a kernel of which there were calls enough.
+    pub(crate) fn optimise_further(&self, prepared: &Prepared) {
+        let kernel = &*prepared.name;
+        let _span = tracing::debug_span!("compile", kernel, device = "cpu").entered();
+        match self.cpu.compile(&prepared.kernel, prepared.schedule) {
+            // It is asked for once.
+            Ok(version) => drop(prepared.later.set(version)),
+            // What there is goes on running.
+            Err(error) => tracing::warn!(kernel, %error, "not optimised further"),
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use crossover_kernels::exec::{Executor, Version};
 use crossover_kernels::ir::Type;
 use crossover_kernels::{Args, Def, Host, Scalar};
 use crossover_ml::learner::{Learner, LearnerOptions};
-use crossover_ml::optimise::{Choice, Set};
+use crossover_ml::optimise::Set;
 use crossover_ml::{CostModel, Ensemble};
 use crossover_shaders::{Gpu, GpuError};
 use crossover_wasm::Workers;
@@ -92,7 +92,7 @@ impl std::fmt::Debug for Runtime {
 
 /// What a runtime shares with its threads and calls.
 pub(crate) struct Inner {
-    cpu: CpuBackend,
+    pub(crate) cpu: CpuBackend,
     /// The best first.
     pub(crate) gpus: Vec<Arc<GpuSide>>,
     /// Why there is none, where there is none.
@@ -116,7 +116,7 @@ pub(crate) struct Inner {
     /// number, so that one addition counts both. So with the GPUs' loads.
     load: AtomicU64,
     /// Chooses the optimisations of the CPU's code, where that is asked for.
-    chooser: Option<Chooser>,
+    pub(crate) chooser: Option<Chooser>,
     /// What calls have taken in earlier processes, where settings name a file.
     pub(crate) experience: Option<Experience>,
     /// The state of the machine, for features.
@@ -532,30 +532,6 @@ impl Inner {
             self.cpu.compile(&kernel, Some(schedule))
         });
         compiled.as_ref().map_err(RunError::clone)
-    }
-
-    /// The optimisations that the CPU's code would get now; `None` where it gets all or has been told.
-    pub(crate) fn choice(&self, prepared: &Prepared, decision: &Decision) -> Option<Choice> {
-        let chooser = self.chooser.as_ref()?;
-        if prepared.schedule.is_some() || !matches!(self.cpu, CpuBackend::Wasm(_)) {
-            return None;
-        }
-        let cpu = decision.estimate(Device::Cpu);
-        let [visits, _] = prepared.learned(decision.adapter).experience.visits;
-        let calls = optimise::calls_to_come(visits);
-        chooser.choose(&prepared.source, &decision.prior.features, cpu.run_s, calls)
-    }
-
-    /// Code with all optimisations for a kernel of which there were calls enough.
-    fn optimise_further(&self, prepared: &Prepared) {
-        let kernel = &*prepared.name;
-        let _span = tracing::debug_span!("compile", kernel, device = "cpu").entered();
-        match self.cpu.compile(&prepared.kernel, prepared.schedule) {
-            // It is asked for once.
-            Ok(version) => drop(prepared.later.set(version)),
-            // What there is goes on running.
-            Err(error) => tracing::warn!(kernel, %error, "not optimised further"),
-        }
     }
 
     /// Why there is no GPU; nothing, where there is one.
