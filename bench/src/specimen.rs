@@ -27,7 +27,7 @@ const OPERATIONS_MAX: f64 = 4e8;
 const BYTES_MAX: f64 = 128e6;
 
 /// Points of the comparison with the interpreter.
-pub(crate) const CHECKED: usize = 300;
+const CHECKED: usize = 300;
 
 /// Repetitions of a call on each side, in turns: time for them, and their number.
 const BUDGET: Duration = Duration::from_millis(30);
@@ -179,6 +179,28 @@ pub(crate) fn points_max(kernel: &Kernel, specimen: &Specimen, rng: &mut Random)
     most.clamp(16.0 * POINTS[0], POINTS[1])
 }
 
+/// Arguments of a kernel, and what the interpreter leaves in them.
+pub(crate) struct Interpreted {
+    pub(crate) data: Vec<Data>,
+    pub(crate) expected: Vec<Data>,
+    pub(crate) grid: Grid,
+}
+
+/// Draws arguments, and runs the kernel by the interpreter.
+pub(crate) fn interpret(
+    kernel: &Kernel,
+    specimen: &Specimen,
+    rng: &mut Random,
+) -> Result<Interpreted, Rejected> {
+    let (data, grid) = specimen.arguments(rng, CHECKED);
+    let mut expected = data.clone();
+    let deadline = Some(Deadline::after(Duration::from_secs(10)));
+    match interp::run(kernel, &mut expected, grid, deadline) {
+        Ok(_) => Ok(Interpreted { data, expected, grid }),
+        Err(error) => Err(Rejected::Fails(error.to_string())),
+    }
+}
+
 /// Holds both sides against the interpreter.
 fn check(
     rt: &Runtime,
@@ -187,12 +209,10 @@ fn check(
     specimen: &Specimen,
     rng: &mut Random,
 ) -> anyhow::Result<Result<(), Rejected>> {
-    let (data, grid) = specimen.arguments(rng, CHECKED);
-    let mut expected = data.clone();
-    let deadline = Some(Deadline::after(Duration::from_secs(10)));
-    if let Err(error) = interp::run(kernel, &mut expected, grid, deadline) {
-        return Ok(Err(Rejected::Fails(error.to_string())));
-    }
+    let Interpreted { data, expected, grid } = match interpret(kernel, specimen, rng) {
+        Ok(interpreted) => interpreted,
+        Err(rejected) => return Ok(Err(rejected)),
+    };
     for device in Device::ALL {
         let mut held = hold(rt, kernel, &data)?;
         match rt.call_handle(handle, &mut held).grid(grid).device(device).run() {

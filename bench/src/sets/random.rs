@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use crossover::kernels::exec::{Arg, Deadline};
-use crossover::kernels::interp::{self, Data};
+use crossover::kernels::exec::Arg;
+use crossover::kernels::interp::Data;
 use crossover::kernels::ir::{Kernel, ParamKind, Type};
 use crossover::kernels::random::Random;
 use crossover::ml::dataset::{Row, SPEEDUPS};
@@ -15,7 +15,7 @@ use crossover_wasm::WasmExecutor;
 use super::{Variants, ablated, compiled};
 use crate::direct;
 use crate::families::Specimen;
-use crate::specimen::{self, CHECKED, Rejected};
+use crate::specimen::{self, Interpreted, Rejected, interpret};
 
 /// Sizes of a kernel.
 const SIZES: usize = 3;
@@ -84,12 +84,10 @@ fn check(
     specimen: &Specimen,
     rng: &mut Random,
 ) -> anyhow::Result<Result<(), Rejected>> {
-    let (data, grid) = specimen.arguments(rng, CHECKED);
-    let mut expected = data.clone();
-    let deadline = Some(Deadline::after(Duration::from_secs(10)));
-    if let Err(error) = interp::run(kernel, &mut expected, grid, deadline) {
-        return Ok(Err(Rejected::Fails(error.to_string())));
-    }
+    let Interpreted { data, expected, grid } = match interpret(kernel, specimen, rng) {
+        Ok(interpreted) => interpreted,
+        Err(rejected) => return Ok(Err(rejected)),
+    };
     for variant in &variants.distinct {
         let args = direct::data_slots(&data)?;
         direct::time(&variant.kernel, &*variant.version, Some(grid), &args, 1)?;
