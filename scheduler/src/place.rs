@@ -468,9 +468,10 @@ fn choose_threads(inner: &Inner, crews: &Crews, log2_work: f64, answer: &Answer)
     let cpu = inner.calibration().cpu;
     let machine = Machine { threads: cpu.threads, wake_s: cpu.wake_s };
     let all = Crew::all(cpu.threads);
-    let one_s = machine.guess(Crew::ONE, all, answer.run_s[Device::Cpu as usize]);
+    let run_s = answer.run_s[Device::Cpu as usize];
+    let one_s = machine.guess(Crew::ONE, all, run_s);
     let rule = if one_s < INLINE_WAKES * cpu.wake_s { Crew::ONE } else { all };
-    (cpu.threads > 1).then(|| crews.choose(log2_work, machine, rule))
+    (cpu.threads > 1).then(|| crews.choose(log2_work, machine, (rule, run_s)))
 }
 
 /// How a call gets at its buffers.

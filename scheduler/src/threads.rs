@@ -130,19 +130,27 @@ impl Size {
 }
 
 impl Crews {
-    /// The crew of a call of this size. `rule` is what is taken while nothing is measured.
-    pub(crate) fn choose(&self, log2_work: f64, machine: Machine, rule: Crew) -> Choice {
+    /// The crew of a call of this size. `rule` is what is taken while nothing is measured, and expected to take
+    /// `rule_s` then.
+    pub(crate) fn choose(
+        &self,
+        log2_work: f64,
+        machine: Machine,
+        (rule, rule_s): (Crew, f64),
+    ) -> Choice {
         let all = machine.threads;
         let size = self.0.iter().find(|(known, _)| *known == bucket(log2_work));
         let best = size.and_then(|(_, size)| Some((size, size.best()?)));
+        let factor = |s: f64, of_s: f64| (s / of_s.max(1e-9)).max(1e-3);
         let Some((size, (best, best_s))) = best else {
             let other = if rule == Crew::ONE { Crew::all(all) } else { Crew::ONE };
-            return Choice { crew: rule, other, other_factor: 1.0, is_trial: false };
+            // The rule is not for what may be a little faster.
+            let other_factor = factor(machine.guess(other, rule, rule_s), rule_s).max(1.0);
+            return Choice { crew: rule, other, other_factor, is_trial: false };
         };
         let seconds = |crew: Crew| {
             size.seconds[crew.0 as usize].unwrap_or_else(|| machine.guess(crew, best, best_s))
         };
-        let factor = |s: f64, of_s: f64| (s / of_s.max(1e-9)).max(1e-3);
         let others = best.others(all);
         let share = TRIAL_SHARE / others.clone().count().max(1) as f64;
         // Seconds by which a trial is overdue.
@@ -219,7 +227,7 @@ mod tests {
         rule: Crew,
     ) -> Vec<usize> {
         let call = |_| {
-            let Choice { crew, is_trial, .. } = crews.choose(20.0, machine, rule);
+            let Choice { crew, is_trial, .. } = crews.choose(20.0, machine, (rule, 1e-3));
             if is_trial {
                 crews.begin_trial(20.0, crew);
             }
@@ -282,9 +290,9 @@ mod tests {
         calls(&mut crews, MACHINE, 500, &two(1e-3, 4e-4), ALL);
         // The machine has become busy: all are slower than one.
         calls(&mut crews, MACHINE, 500, &two(1e-3, 2e-3), ALL);
-        assert_eq!(crews.choose(20.0, MACHINE, ALL).crew, Crew::ONE);
+        assert_eq!(crews.choose(20.0, MACHINE, (ALL, 1e-3)).crew, Crew::ONE);
         calls(&mut crews, MACHINE, 5000, &two(1e-3, 4e-4), ALL);
-        assert_eq!(crews.choose(20.0, MACHINE, ALL).crew, ALL);
+        assert_eq!(crews.choose(20.0, MACHINE, (ALL, 1e-3)).crew, ALL);
     }
 
     #[test]
@@ -304,7 +312,12 @@ mod tests {
     fn other_sizes_and_counts_are_others() {
         let mut crews = Crews::default();
         calls(&mut crews, MACHINE, 100, &two(1e-6, 4e-5), Crew::ONE);
-        assert_eq!(crews.choose(30.0, MACHINE, ALL).crew, ALL, "the rule");
+        let unseen = crews.choose(30.0, MACHINE, (ALL, 1e-3));
+        assert_eq!(unseen.crew, ALL, "the rule");
+        assert!(
+            (3.9..4.0).contains(&unseen.other_factor),
+            "one takes four times the work: {unseen:?}"
+        );
         assert_eq!(Crew::of(1, 1), None);
         assert_eq!(Crew::of(3, 4), None);
         assert_eq!(Crew::of(4, 4), Some(ALL));
