@@ -9,9 +9,9 @@ use super::rows::Rows;
 use super::tile::{SIDE_MAX, Tile};
 use crate::schedule::{DEPTH, Schedule};
 
-/// Vector registers that variables and loop invariants of all groups may fill: two more than there
-/// are, since not all are in use at the same time.
-const REGISTERS: usize = 18;
+/// Vector registers that variables and loop invariants of all groups may fill: as many as there are. What is
+/// spilled beyond that costs instructions, which two threads of a core share.
+const REGISTERS: usize = 16;
 
 /// The same where lanes leave loops at different passages: masks fill registers, too, and so does
 /// what a passage computes before it knows who is left.
