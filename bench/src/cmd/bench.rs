@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
-use crossover::ml::dataset::Dataset;
+use crossover::ml::dataset::{self, Dataset};
 use crossover::record::Recorder;
 use crossover::{Reason, Runtime};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -102,13 +102,13 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
     // What was measured is shown, whatever becomes of the files.
     let recorded = options.recorder.as_ref().map(|recorder| recorder.flush());
     let peak = baselines.as_mut().and_then(|baselines| baselines.peak(rt.threads()));
-    let ablation = args.ablate.then(|| ablate(&rt, &suite, &args, &options));
-    let (ablation, ablated) = ablation.transpose().map_or_else(
-        |error| (Vec::new(), Err(error)),
-        |effects| (effects.unwrap_or_default(), Ok(())),
-    );
+    let mut ablated = Ablated::default();
+    let ablating = match args.ablate {
+        true => ablate(&rt, &suite, &args, &options, &mut ablated),
+        false => Ok(()),
+    };
     let mut report = assemble(&rt, &suite, rows, stop.load(Ordering::Relaxed));
-    (report.peak_128_flops, report.ablation) = (peak, ablation);
+    (report.peak_128_flops, report.ablation) = (peak, ablated.effects);
     let timeline = overlap::record(&rt, &report.rows, &options)?;
     let traced = args.trace.as_ref().map(|path| trace::write(path, &timeline));
     report.timeline = overlap::shown(timeline);
@@ -118,14 +118,17 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
         table::print(&report);
     }
     let (json, page) = (args.out.join("report.json"), args.out.join("report.html"));
-    super::write(&json, &serde_json::to_string_pretty(&report)?)?;
-    super::write(&page, &html::render(&report))?;
+    super::write(&json, serde_json::to_string_pretty(&report)?)?;
+    super::write(&page, html::render(&report))?;
     if !args.json {
         println!("\n{}\n{}", json.display(), page.display());
     }
     traced.transpose()?;
     recorded.transpose()?;
-    ablated?;
+    if args.ablate {
+        Dataset::append(&args.out.join("ablation.jsonl"), &ablated.rows)?;
+    }
+    ablating?;
     let right = report.rows.iter().all(|row| row.verified);
     Ok(if right { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
@@ -160,7 +163,7 @@ pub(super) fn report(args: &ReportArgs) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let out = args.out.clone().unwrap_or_else(|| args.json.with_extension("html"));
-    super::write(&out, &html::render(&report))?;
+    super::write(&out, html::render(&report))?;
     println!("{}", out.display());
     Ok(ExitCode::SUCCESS)
 }
@@ -182,16 +185,23 @@ pub(super) fn progress(steps: usize) -> anyhow::Result<ProgressBar> {
     Ok(bar)
 }
 
-/// Measures what the optimisations are worth, and appends that to the file of such rows.
+/// What the optimisations are worth: for the report, and for the file of such rows.
+#[derive(Default)]
+struct Ablated {
+    effects: Vec<Ablation>,
+    rows: Vec<dataset::Row>,
+}
+
+/// Measures what the optimisations are worth, as far as it comes.
 fn ablate(
     rt: &Runtime,
     suite: &Suite,
     args: &Args,
     options: &Options,
-) -> anyhow::Result<Vec<Ablation>> {
+    into: &mut Ablated,
+) -> anyhow::Result<()> {
     let plan = suite.plan(args.sizes);
     let bar = progress(plan.len())?;
-    let (mut effects, mut rows) = (Vec::new(), Vec::new());
     for (entry, size_name, size) in plan {
         if options.is_stopped() {
             break;
@@ -199,14 +209,12 @@ fn ablate(
         bar.set_message(format!("{} {size_name} without each optimisation", entry.name));
         let measured = ablation::run(rt, entry, size_name, size, options)
             .with_context(|| format!("{} {size_name}", entry.name))?;
-        effects.extend(measured.effects);
-        rows.extend(measured.row);
+        into.effects.extend(measured.effects);
+        into.rows.extend(measured.row);
         bar.inc(1);
     }
     bar.finish_and_clear();
-    std::fs::create_dir_all(&args.out).with_context(|| args.out.display().to_string())?;
-    Dataset::append(&args.out.join("ablation.jsonl"), &rows)?;
-    Ok(effects)
+    Ok(())
 }
 
 /// Compiles and starts the baselines, and says so.

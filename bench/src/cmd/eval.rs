@@ -60,8 +60,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
     bar.finish_and_clear();
     let (json, plot) = (args.out.join("eval.json"), args.out.join("eval.svg"));
-    super::write(&json, &serde_json::to_string_pretty(&evaluation)?)?;
-    super::write(&plot, &eval::svg(&details))?;
+    super::write(&json, serde_json::to_string_pretty(&evaluation)?)?;
+    super::write(&plot, eval::svg(&details))?;
     if args.json {
         println!("{}", serde_json::to_string(&evaluation)?);
         return Ok(ExitCode::SUCCESS);
@@ -108,7 +108,7 @@ fn only_sets(args: &Args) -> anyhow::Result<ExitCode> {
     let found = OnlySets { optimisations: prove(&bar)? };
     bar.finish_and_clear();
     let json = args.out.join("eval-optimisations.json");
-    super::write(&json, &serde_json::to_string_pretty(&found)?)?;
+    super::write(&json, serde_json::to_string_pretty(&found)?)?;
     if args.json {
         println!("{}", serde_json::to_string(&found)?);
     } else {

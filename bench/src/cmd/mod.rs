@@ -137,17 +137,17 @@ fn named_kernel(name: &str) -> anyhow::Result<(&'static Entry, usize)> {
 }
 
 /// Writes a file, in a folder that is made if need be; an error names it, and leaves the file that was there.
-pub(crate) fn write(path: &std::path::Path, text: &str) -> anyhow::Result<()> {
+pub(crate) fn write(path: &std::path::Path, content: impl AsRef<[u8]>) -> anyhow::Result<()> {
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
     }
     // A device or a link stays what it is.
     if path.symlink_metadata().is_ok_and(|found| !found.is_file()) {
-        return std::fs::write(path, text).with_context(|| path.display().to_string());
+        return std::fs::write(path, content).with_context(|| path.display().to_string());
     }
     let mut new = path.as_os_str().to_owned();
     new.push(format!(".{}.new", std::process::id()));
-    let written = std::fs::write(&new, text).and_then(|()| std::fs::rename(&new, path));
+    let written = std::fs::write(&new, content).and_then(|()| std::fs::rename(&new, path));
     if written.is_err() {
         // What there is of it is of no use; and there may be nothing.
         let _ = std::fs::remove_file(&new);

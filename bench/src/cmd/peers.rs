@@ -93,7 +93,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     };
     if args.from.is_none() {
         std::fs::create_dir_all(&args.out).with_context(|| args.out.display().to_string())?;
-        super::write(&args.out.join("peers.json"), &serde_json::to_string_pretty(&report)?)?;
+        super::write(&args.out.join("peers.json"), serde_json::to_string_pretty(&report)?)?;
     }
     let statistic = if args.fastest { Statistic::Fastest } else { Statistic::Median };
     if let Some(path) = &args.into {
@@ -101,7 +101,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         let document = std::fs::read_to_string(path).with_context(shown)?;
         let text =
             table::insert(&document, &table::markdown(&report, statistic)).with_context(shown)?;
-        super::write(path, &text)?;
+        super::write(path, text)?;
     }
     match (args.json, args.markdown) {
         (true, _) => println!("{}", serde_json::to_string(&report)?),

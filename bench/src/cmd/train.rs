@@ -229,9 +229,7 @@ fn write(
     if weights::from_bytes(&bytes)?.members().len() != members {
         bail!("the file would not hold all networks");
     }
-    let part = out.with_extension("part");
-    std::fs::write(&part, &bytes).with_context(|| part.display().to_string())?;
-    std::fs::rename(&part, out).with_context(|| out.display().to_string())?;
+    super::write(out, &bytes)?;
     let seconds: f64 = reports.iter().map(|report| report.seconds).sum();
     let best: Vec<usize> = reports.iter().map(|report| report.epoch_best).collect();
     let (file, bytes, data) = (out.to_owned(), bytes.len(), data.hash().to_string());

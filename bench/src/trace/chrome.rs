@@ -60,7 +60,7 @@ impl Kind {
 /// # Errors
 /// It cannot be written.
 pub(crate) fn write(path: &Path, intervals: &[Interval]) -> anyhow::Result<()> {
-    crate::cmd::write(path, &serde_json::to_string(&trace(intervals))?)
+    crate::cmd::write(path, serde_json::to_string(&trace(intervals))?)
 }
 
 fn trace(intervals: &[Interval]) -> Trace<'_> {

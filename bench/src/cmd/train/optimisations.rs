@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
 use crossover::ml::Dataset;
 use crossover::ml::speedups::{self, Head, Options, Speedups};
 use serde::Serialize;
@@ -59,7 +58,5 @@ pub(super) fn run(
 fn write(trained: &Speedups, out: &Path) -> anyhow::Result<()> {
     let bytes = trained.to_bytes()?;
     Speedups::from_bytes(&bytes)?;
-    let part = out.with_extension("part");
-    std::fs::write(&part, &bytes).with_context(|| part.display().to_string())?;
-    std::fs::rename(&part, out).with_context(|| out.display().to_string())
+    crate::cmd::write(out, &bytes)
 }
