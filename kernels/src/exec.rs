@@ -211,7 +211,8 @@ pub trait Version: Send + Sync {
     }
 
     /// Runs a part of a call that can be cut ([`crate::analysis::cut()`]); its ends are at steps of
-    /// [`Version::parts`], or those of the grid. Parts that cover the grid, one after another on whatever back ends, leave what the call would.
+    /// [`Version::parts`], or those of the grid. Parts that cover the grid, one after another on whatever back
+    /// ends, leave what the call would.
     ///
     /// # Errors
     /// As [`Version::run`]; [`RunError::Arguments`] where calls are run as a whole alone.

@@ -12,8 +12,8 @@
 //! (the speed-up is 1 by definition, which whoever asks knows better than they).
 //!
 //! What networks say is held against kernels that they were not trained on, head by head: `trust` is the share
-//! of their difference from the mean that was found there, `sd` and `typical` what remained. A head that few kernels taught
-//! says only how little is known.
+//! of their difference from the mean that was found there, `sd` and `typical` what remained. A head that few
+//! kernels taught says only how little is known.
 
 use std::collections::BTreeMap;
 

@@ -148,17 +148,8 @@ impl Learned {
     ) {
         let is_crew_trial = crew.is_some_and(|seen| seen.is_trial);
         let (log2_work, prior) = (prior.log2_work, prior.prediction);
-        let run_s = seconds;
-        let lesson = Lesson {
-            prior,
-            log2_work,
-            device,
-            predicted_s,
-            run_s,
-            extra_sd: 0.0,
-            total_s,
-            is_crew_trial,
-        };
+        let run = Lesson::of_run(prior, log2_work, device, seconds);
+        let lesson = Lesson { predicted_s, total_s, is_crew_trial, ..run };
         if let Some(seen) = crew.filter(|_| self.experience.teaches(&lesson)) {
             self.crews.observe(log2_work, seen.crew, seconds);
             self.revision += 1;
@@ -194,18 +185,7 @@ impl Learned {
 
     /// Learns from a run in an earlier process, for which the network of today would have said this.
     pub(crate) fn recall(&mut self, prior: Prediction, log2_work: f64, device: Device, run_s: f64) {
-        let (predicted_s, extra_sd) = (None, 0.0);
-        let (total_s, is_crew_trial) = (run_s, false);
-        let lesson = Lesson {
-            prior,
-            log2_work,
-            device,
-            predicted_s,
-            run_s,
-            extra_sd,
-            total_s,
-            is_crew_trial,
-        };
+        let lesson = Lesson::of_run(prior, log2_work, device, run_s);
         self.revision += u64::from(self.experience.observe(&lesson));
     }
 

@@ -154,7 +154,7 @@ impl Decision {
 
     /// Whether it is over too soon to be cut.
     pub(crate) fn is_short(&self) -> bool {
-        self.both[0].run_s.min(self.both[1].run_s) < CUT_MIN_S
+        is_short(&self.both)
     }
 
     /// Whether this tries a device that is not predicted to be the best.
@@ -302,10 +302,13 @@ fn decide_with(call: Placing<'_>, at: usize, asked: Asked) -> Result<Arc<Decisio
     Ok(decision)
 }
 
+fn is_short([cpu, gpu]: &[Estimate; 2]) -> bool {
+    cpu.run_s.min(gpu.run_s) < CUT_MIN_S
+}
+
 /// Whether a part of a call may be run first.
 fn may_be_cut(inner: &Inner, prior: &Prior, situation: &Situation, both: &[Estimate; 2]) -> bool {
-    let [cpu, gpu] = both;
-    cpu.run_s.min(gpu.run_s) >= CUT_MIN_S
+    !is_short(both)
         && inner.cuts
         && !situation.asked.whole
         && situation.asked.device.is_none()

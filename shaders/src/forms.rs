@@ -31,10 +31,7 @@ impl Form {
     /// At multiples of which position along an axis parts of the grid may begin; `None` where the form is one of
     /// the whole grid.
     pub(crate) fn part_step(&self, axis: usize, axes: usize) -> Option<u32> {
-        let group = match axes {
-            1 => self.schedule.block(),
-            _ => self.schedule.workgroup[axis],
-        };
+        let group = self.schedule.along(axis, axes);
         match self.layout {
             Layout::Points | Layout::Halo { .. } => Some(group),
             Layout::Quads if axis == 0 => group.checked_mul(quads::POINTS),

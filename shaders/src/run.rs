@@ -224,11 +224,8 @@ impl Version for GpuVersion {
     }
 
     fn parts(&self, grid: Grid) -> Option<Parts> {
-        let (axis, checked) = (outer_axis(grid), &self.checked.shader.schedule);
-        let own = match self.checked.kernel.axes() {
-            1 => checked.block(),
-            _ => checked.workgroup[axis],
-        };
+        let (axis, checked) = (outer_axis(grid), &self.checked);
+        let own = checked.shader.schedule.along(axis, checked.kernel.axes());
         let (step, is_whole_faster) = self.lean.parts(axis, own);
         Some(Parts { step, is_whole_faster })
     }

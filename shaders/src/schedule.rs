@@ -200,6 +200,11 @@ impl Schedule {
     pub fn block(&self) -> u32 {
         self.invocations() * self.elements
     }
+
+    /// Grid points of a workgroup along an axis of so many.
+    pub(crate) fn along(&self, axis: usize, axes: usize) -> u32 {
+        if axes == 1 { self.block() } else { self.workgroup[axis] }
+    }
 }
 
 /// Whether workgroups of a collective can exchange values within subgroups: of 32 bits alone, of others drivers

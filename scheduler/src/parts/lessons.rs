@@ -12,7 +12,7 @@ impl Cutting<'_, '_> {
     /// but only of calls of its size.
     pub(super) fn learn(&mut self, device: Device, share: f64, measured: Measured, is_slice: bool) {
         let (job, prior) = (self.job, &self.job.decision.prior);
-        let is_other = device == Device::Gpu && share < 1.0 && self.is_whole_on_gpu();
+        let is_other = self.is_other_code(device, share);
         let mut learned = job.prepared.learned(job.decision.adapter);
         let known = self.known.get_or_insert_with(|| learned.experience.clone());
         let (prediction, log2_work) = (prior.prediction, prior.log2_work);
@@ -32,6 +32,11 @@ impl Cutting<'_, '_> {
             drop(learned);
             job.inner.policy.observe(&Seen { call, share, device, run_s, total_s });
         }
+    }
+
+    /// Whether what has run of the call is other code than that of whole calls.
+    fn is_other_code(&self, device: Device, share: f64) -> bool {
+        device == Device::Gpu && share < 1.0 && self.is_whole_on_gpu()
     }
 
     /// What slices have taken, beside the rest on the same device.
@@ -79,8 +84,8 @@ impl Cutting<'_, '_> {
             let parts = self.done.iter().filter(|done| done.device == device);
             let share = share(device).min(1.0);
             // What slices have taught is known. What is no code of whole calls says little of those.
-            let is_other = device == Device::Gpu && share < 1.0 && self.is_whole_on_gpu();
-            if parts.clone().any(|done| !done.is_slice) && !is_other {
+            let is_kernels = !self.is_other_code(device, share);
+            if parts.clone().any(|done| !done.is_slice) && is_kernels {
                 let run_s = sum(device, &|done| done.measured.run_s);
                 let total_s = if device == most { total_s } else { 0.0 };
                 feedback::learn_parts(job, device, share, run_s, total_s);

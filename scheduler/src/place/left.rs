@@ -43,7 +43,7 @@ pub(crate) fn left(
     at: Option<Device>,
     experience: Option<&Experience>,
 ) -> Left {
-    let Placing { inner, prepared, args, .. } = call;
+    let Placing { inner, prepared, .. } = call;
     let prior = &decision.prior;
     // How often the kernel has run, and what that has cost, is not changed by parts of this call.
     let (answer, standing, parts) = {
@@ -55,17 +55,15 @@ pub(crate) fn left(
     let side = inner.gpus.get(decision.adapter);
     let opened = side.and_then(|side| side.opened());
     let gpu = opened.as_ref().map(|opened| opened.gpu());
-    let asked = &decision.situation.asked;
-    let passage = passage(side, gpu, args, &prior.footprints, asked.in_place);
+    let transfer_s = transfer_s(call, decision, &prior.footprints);
     let estimates = Device::ALL.map(|device| {
         let (to, before) = (device as usize, &decision.both[device as usize]);
         let factor = if device == Device::Cpu { cpu_factor(decision.choice) } else { 1.0 };
         // The call is among those that its own device has under way.
         let is_here = at.unwrap_or(decision.device) == device || decision.device == device;
         let wait_s = if is_here { 0.0 } else { before.wait_s };
-        let transfer_s = passage.transfer_s[to];
-        let estimate =
-            answer.estimate(device, before.threads, factor * shares[to], transfer_s, wait_s);
+        let (threads, factor) = (before.threads, factor * shares[to]);
+        let estimate = answer.estimate(device, threads, factor, transfer_s[to], wait_s);
         Estimate { adapter: before.adapter, ..estimate }
     });
     let is_open = prior.refusal.is_none() && presence(side, prepared, gpu) == Presence::Ready;

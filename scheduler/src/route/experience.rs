@@ -156,6 +156,13 @@ pub struct Lesson {
 const REST_SD: f64 = 0.5;
 
 impl Lesson {
+    /// What a run says of which nothing was expected, and for which nobody waited longer.
+    pub fn of_run(prior: Prediction, log2_work: f64, device: Device, run_s: f64) -> Lesson {
+        let (predicted_s, extra_sd, is_crew_trial) = (None, 0.0, false);
+        let total_s = run_s;
+        Lesson { prior, log2_work, device, predicted_s, run_s, extra_sd, total_s, is_crew_trial }
+    }
+
     /// What parts of a call say of all of it: `share` of its points took so long.
     pub fn of_parts(
         prior: Prediction,
@@ -165,16 +172,8 @@ impl Lesson {
         run_s: f64,
     ) -> Lesson {
         let share = share.clamp(1e-9, 1.0);
-        Lesson {
-            prior,
-            log2_work,
-            device,
-            predicted_s: None,
-            run_s: run_s / share,
-            extra_sd: REST_SD * (1.0 - share),
-            total_s: run_s,
-            is_crew_trial: false,
-        }
+        let whole = Lesson::of_run(prior, log2_work, device, run_s / share);
+        Lesson { extra_sd: REST_SD * (1.0 - share), total_s: run_s, ..whole }
     }
 }
 

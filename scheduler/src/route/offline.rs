@@ -192,17 +192,8 @@ impl Offline {
         let (device, call) = (placed.device, asked.call);
         let kernel = self.kernels.entry(call.kernel).or_default();
         let predicted_s = Some(placed.estimates[device as usize].run_s);
-        let (prior, log2_work) = (*asked.prior, asked.log2_work);
-        kernel.observe(&Lesson {
-            prior,
-            log2_work,
-            device,
-            predicted_s,
-            run_s,
-            extra_sd: 0.0,
-            total_s,
-            is_crew_trial,
-        });
+        let run = Lesson::of_run(*asked.prior, asked.log2_work, device, run_s);
+        kernel.observe(&Lesson { predicted_s, total_s, is_crew_trial, ..run });
         if placed.why == Why::Explore {
             kernel.experience.end_trial(device);
         }
