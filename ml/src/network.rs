@@ -1,7 +1,7 @@
 //! The cost network, in plain Rust.
 //!
 //! ```text
-//! inputs ─→ 128 ─→ 64 ─→ 32 ─→ 13 heads
+//! inputs ─→ 128 ─→ 64 ─→ 32 ─→ 13 heads        as many layers, as wide, as training is asked for
 //!        each arrow but the last: linear, batch norm, ReLU, dropout 0.3 / 0.2 / 0.1
 //!
 //! heads  0 1    mean of log2(time / roofline), a side
@@ -33,8 +33,11 @@ pub const HEADS: usize = 6 + SPEEDUPS;
 /// The default widths of the hidden layers.
 pub const HIDDEN: [usize; 3] = [128, 64, 32];
 
-/// The share of each hidden layer that a training step usually leaves out.
-pub const DROPOUT: [f32; 3] = [0.3, 0.2, 0.1];
+/// A network has at most so many hidden layers.
+pub const LAYERS_MAX: usize = 8;
+
+/// A hidden layer is at most so wide.
+pub const WIDTH_MAX: usize = 4096;
 
 /// Added to each variance in batch norm.
 pub const NORM_EPSILON: f32 = 1e-5;
@@ -47,9 +50,6 @@ pub const CORRELATION_MAX: f32 = 0.98;
 
 /// Log-variances (natural) are held between these: 0.03 and 20 log2 seconds of standard deviation.
 pub const LOG_VARIANCE: Range<f32> = -7.0..6.0;
-
-/// The hidden layers are so many.
-pub(crate) const LAYERS: usize = 3;
 
 /// Where a network came from, kept in its file.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -108,22 +108,28 @@ pub(crate) struct LayerRanges {
     pub(crate) running: Range<usize>,
 }
 
+/// Whether hidden layers can be so many and so wide.
+pub(crate) fn is_shape(hidden: &[usize]) -> bool {
+    (1..=LAYERS_MAX).contains(&hidden.len())
+        && hidden.iter().all(|width| (1..=WIDTH_MAX).contains(width))
+}
+
 /// Where everything lies in the flat vectors.
 #[derive(Clone, Debug)]
 pub(crate) struct Layout {
-    pub(crate) layers: [LayerRanges; LAYERS],
+    pub(crate) layers: Vec<LayerRanges>,
     pub(crate) head_weight: Range<usize>,
     pub(crate) head_bias: Range<usize>,
 }
 
 impl Layout {
-    pub(crate) fn new(inputs: usize, hidden: [usize; LAYERS]) -> Layout {
+    pub(crate) fn new(inputs: usize, hidden: &[usize]) -> Layout {
         let (mut at, mut running_at, mut inputs) = (0, 0, inputs);
         let mut take = |count: usize| {
             at += count;
             at - count..at
         };
-        let layers = hidden.map(|outputs| {
+        let layers = hidden.iter().map(|&outputs| {
             let layer = LayerRanges {
                 inputs,
                 outputs,
@@ -137,6 +143,7 @@ impl Layout {
             running_at += outputs;
             layer
         });
+        let layers = layers.collect();
         Layout { layers, head_weight: take(inputs * HEADS), head_bias: take(HEADS) }
     }
 
@@ -144,8 +151,13 @@ impl Layout {
         self.head_bias.end
     }
 
+    /// The inputs of the heads: the outputs of the last hidden layer.
+    pub(crate) fn head_inputs(&self) -> usize {
+        self.head_weight.len() / HEADS
+    }
+
     pub(crate) fn running_count(&self) -> usize {
-        self.layers[LAYERS - 1].running.end
+        self.layers.last().map_or(0, |layer| layer.running.end)
     }
 }
 
@@ -167,14 +179,14 @@ impl Folded {
 #[derive(Clone, Debug, Default)]
 pub struct Scratch {
     inputs: Vec<f32>,
-    hidden: [Vec<f32>; LAYERS],
+    hidden: Vec<Vec<f32>>,
 }
 
 /// The cost network.
 #[derive(Clone, Debug)]
 pub struct Network {
     pub(crate) encoder: Encoder,
-    pub(crate) hidden: [usize; LAYERS],
+    pub(crate) hidden: Vec<usize>,
     pub(crate) layout: Layout,
     pub(crate) parameters: Vec<f32>,
     pub(crate) running_mean: Vec<f32>,
@@ -193,10 +205,11 @@ impl Network {
     /// `fallback` stands in for a missing roofline time, in log2 seconds.
     ///
     /// # Errors
-    /// [`Error::InvalidOption`] if a hidden layer is not 1 to 4,096 wide.
+    /// [`Error::InvalidOption`] if there are not 1 to [`LAYERS_MAX`] hidden layers, or one is not 1 to
+    /// [`WIDTH_MAX`] wide.
     pub fn new(
         encoder: Encoder,
-        hidden: [usize; 3],
+        hidden: &[usize],
         fallback: [f64; 2],
         seed: u64,
     ) -> Result<Network, Error> {
@@ -213,7 +226,7 @@ impl Network {
         for layer in &layout.layers {
             fill(layer.weight.clone(), layer.inputs, 1.0);
         }
-        fill(layout.head_weight.clone(), hidden[LAYERS - 1], 0.2);
+        fill(layout.head_weight.clone(), layout.head_inputs(), 0.2);
         for layer in &layout.layers {
             parameters[layer.gamma.clone()].fill(1.0);
         }
@@ -228,10 +241,10 @@ impl Network {
     /// As [`Network::new`].
     pub(crate) fn zeroed(
         encoder: Encoder,
-        hidden: [usize; 3],
+        hidden: &[usize],
         fallback: [f64; 2],
     ) -> Result<Network, Error> {
-        if hidden.iter().any(|&width| width == 0 || width > 4096) {
+        if !is_shape(hidden) {
             return Err(Error::InvalidOption { name: "hidden" });
         }
         if !encoder.is_valid() {
@@ -242,7 +255,7 @@ impl Network {
         let running = layout.running_count();
         Ok(Network {
             encoder,
-            hidden,
+            hidden: hidden.to_vec(),
             layout,
             parameters,
             running_mean: vec![0.0; running],
@@ -262,8 +275,8 @@ impl Network {
 
     /// The widths of the hidden layers.
     #[must_use]
-    pub fn hidden(&self) -> [usize; 3] {
-        self.hidden
+    pub fn hidden(&self) -> &[usize] {
+        &self.hidden
     }
 
     /// What stands in for a missing roofline time, in log2 seconds.
@@ -321,13 +334,14 @@ impl Network {
     pub fn forward(&self, inputs: &[f32], scratch: &mut Scratch) -> [f32; HEADS] {
         let mut heads = [0.0; HEADS];
         let mut from = inputs;
-        for ((layer, width), out) in self.folded.iter().zip(self.hidden).zip(&mut scratch.hidden) {
-            out.resize(width, 0.0);
+        scratch.hidden.resize_with(self.hidden.len(), Vec::new);
+        for ((layer, width), out) in self.folded.iter().zip(&self.hidden).zip(&mut scratch.hidden) {
+            out.resize(*width, 0.0);
             layer.run(from, out);
             out.iter_mut().for_each(|x| *x = x.max(0.0));
             from = out;
         }
-        self.folded[LAYERS].run(from, &mut heads);
+        self.folded[self.hidden.len()].run(from, &mut heads);
         heads
     }
 
@@ -397,15 +411,30 @@ pub fn residual_of(heads: &[f32; HEADS]) -> Prediction {
 pub(crate) struct Tape {
     rows: usize,
     /// The inputs of each hidden layer and of the heads: `rows × width`.
-    activations: [Vec<f32>; LAYERS + 1],
+    activations: Vec<Vec<f32>>,
     /// Each layer's normalised sums.
-    normalised: [Vec<f32>; LAYERS],
+    normalised: Vec<Vec<f32>>,
     /// 1 / standard deviation of each layer's outputs.
-    inverse_sd: [Vec<f32>; LAYERS],
+    inverse_sd: Vec<Vec<f32>>,
     /// What ReLU and dropout let through: 0 or 1 / (1 − share).
-    gate: [Vec<f32>; LAYERS],
+    gate: Vec<Vec<f32>>,
     /// `rows × HEADS`.
     pub(crate) heads: Vec<f32>,
+}
+
+impl Tape {
+    /// Has room for so many hidden layers.
+    fn layers(&mut self, count: usize) {
+        self.activations.resize_with(count + 1, Vec::new);
+        for lists in [&mut self.normalised, &mut self.inverse_sd, &mut self.gate] {
+            lists.resize_with(count, Vec::new);
+        }
+    }
+
+    /// The inputs of the heads.
+    fn last(&self) -> &[f32] {
+        self.activations.last().map_or(&[], Vec::as_slice)
+    }
 }
 
 /// Which hidden outputs a training step leaves out.
@@ -413,7 +442,7 @@ pub(crate) enum Dropout<'a> {
     /// None: for tests against another implementation.
     Off,
     /// These shares of each layer, drawn from this generator.
-    Drawn(&'a mut Rng, [f32; LAYERS]),
+    Drawn(&'a mut Rng, &'a [f32]),
 }
 
 impl Network {
@@ -426,9 +455,10 @@ impl Network {
         tape: &mut Tape,
     ) -> Vec<(Vec<f32>, Vec<f32>)> {
         tape.rows = inputs.len() / self.encoder.inputs_count();
+        tape.layers(self.hidden.len());
         tape.activations[0].clear();
         tape.activations[0].extend_from_slice(inputs);
-        let mut moments = Vec::with_capacity(LAYERS);
+        let mut moments = Vec::with_capacity(self.hidden.len());
         for (at, layer) in self.layout.layers.iter().enumerate() {
             let share = match dropout {
                 Dropout::Off => 0.0,
@@ -456,7 +486,7 @@ impl Network {
             tape.activations[at + 1] = out;
         }
         let (weight, bias) = (&self.layout.head_weight, &self.layout.head_bias);
-        tape.heads = self.linear(&tape.activations[LAYERS], self.hidden[LAYERS - 1], weight, bias);
+        tape.heads = self.linear(tape.last(), self.layout.head_inputs(), weight, bias);
         moments
     }
 
@@ -516,10 +546,10 @@ impl Network {
     pub(crate) fn backward(&self, tape: &Tape, by_heads: &[f32]) -> Vec<f32> {
         let mut gradient = vec![0.0; self.parameters.len()];
         let (weight, bias) = (&self.layout.head_weight, &self.layout.head_bias);
-        let width = self.hidden[LAYERS - 1];
-        linear_gradient(&tape.activations[LAYERS], width, by_heads, &mut gradient, weight, bias);
+        let width = self.layout.head_inputs();
+        linear_gradient(tape.last(), width, by_heads, &mut gradient, weight, bias);
         let mut by_out = self.by_inputs(by_heads, width, weight);
-        for at in (0..LAYERS).rev() {
+        for at in (0..self.hidden.len()).rev() {
             let layer = &self.layout.layers[at];
             let by_sums = self.norm_gradient(at, tape, by_out, &mut gradient);
             let (weight, bias) = (&layer.weight, &layer.bias);

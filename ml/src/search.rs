@@ -1,4 +1,4 @@
-//! Which network to train: successive halving over encoding, widths, dropout and learning rate.
+//! Which network to train: successive halving over encoding, depth, widths, dropout and learning rate.
 //!
 //! ```text
 //! 12 candidates, the usual one first ── few epochs each ─→ best third ── three times as many ─→ … ─→ one
@@ -23,6 +23,12 @@ const HELD_OUT: f64 = 0.2;
 
 /// So many of the candidates of a round stay for the next, which has so many times its epochs.
 const KEPT: usize = 3;
+
+/// Candidates have 1 to so many hidden layers.
+const DEPTH_MAX: usize = 5;
+
+/// A layer is not made narrower than this by halving the one before.
+const WIDTH_MIN: usize = 16;
 
 /// How to search.
 #[derive(Clone, Debug, PartialEq)]
@@ -111,16 +117,22 @@ fn draw(base: &TrainOptions, rng: &mut Rng) -> TrainOptions {
         InputForm::Piecewise(4),
         InputForm::Piecewise(8),
     ];
-    let widths = [[64, 32, 16], [128, 64, 32], [64, 64, 64], [192, 96, 48], [256, 64, 32]];
-    let dropouts = [[0.3, 0.2, 0.1], [0.1, 0.1, 0.1], [0.1, 0.05, 0.0], [0.0; 3]];
+    let first_widths = [64, 96, 128, 192, 256];
+    let dropouts = [[0.3, 0.1], [0.1, 0.1], [0.1, 0.0], [0.0, 0.0]];
     let rates = [5e-4, 1e-3, 2e-3, 4e-3];
+    let depth = 1 + pick(DEPTH_MAX);
     TrainOptions {
         form: forms[pick(forms.len())],
-        hidden: widths[pick(widths.len())],
+        hidden: widths(first_widths[pick(first_widths.len())], depth, pick(2) == 0),
         dropout: dropouts[pick(dropouts.len())],
         learning_rate: rates[pick(rates.len())],
         ..base.clone()
     }
+}
+
+/// Layers that are all as wide as the first, or each half as wide as the one before.
+fn widths(first: usize, depth: usize, is_even: bool) -> Vec<usize> {
+    (0..depth).map(|at| if is_even { first } else { (first >> at).max(WIDTH_MIN) }).collect()
 }
 
 fn score(data: &Dataset, options: &TrainOptions, folds: u64) -> Result<f64, Error> {
@@ -181,7 +193,7 @@ mod tests {
     }
 
     fn options(candidates: usize) -> SearchOptions {
-        let base = TrainOptions { epochs: 6, hidden: [8, 8, 8], ..TrainOptions::default() };
+        let base = TrainOptions { epochs: 6, hidden: vec![8, 8, 8], ..TrainOptions::default() };
         SearchOptions { base, candidates, folds: 1, limit: Duration::from_secs(600) }
     }
 
@@ -197,6 +209,23 @@ mod tests {
         assert_eq!(winner, best.options);
         let again = search(&data(), &options(6), &mut |_| {}).unwrap();
         assert_eq!(again.1, all, "the same seed finds the same");
+    }
+
+    #[test]
+    fn candidates_differ_in_every_respect() {
+        let (base, mut rng) = (TrainOptions::default(), Rng::new(1));
+        let drawn: Vec<TrainOptions> = (0..200).map(|_| draw(&base, &mut rng)).collect();
+        let kinds = |of: &dyn Fn(&TrainOptions) -> String| {
+            drawn.iter().map(of).collect::<std::collections::BTreeSet<_>>().len()
+        };
+        assert_eq!(kinds(&|drawn| drawn.hidden.len().to_string()), DEPTH_MAX);
+        assert_eq!(kinds(&|drawn| drawn.hidden[0].to_string()), 5);
+        assert_eq!(kinds(&|drawn| format!("{:?}", drawn.form)), 4);
+        assert_eq!(kinds(&|drawn| format!("{:?}", drawn.dropout)), 4);
+        assert_eq!(kinds(&|drawn| drawn.learning_rate.to_string()), 4);
+        assert!(drawn.iter().all(|drawn| drawn.validate().is_ok()));
+        assert_eq!(widths(64, 4, false), [64, 32, 16, 16]);
+        assert_eq!(widths(64, 2, true), [64, 64]);
     }
 
     #[test]

@@ -400,7 +400,7 @@ fn pairs() -> impl Iterator<Item = (usize, usize)> {
 /// A network of the seven heads; the others stay as they were drawn, and nobody asks them.
 fn network(rows: &[&Row], options: &Options, seed: u64) -> Result<Network, Error> {
     let encoder = Encoder::fit(rows.iter().map(|row| &row.features), InputForm::Plain)?;
-    let mut network = Network::new(encoder, [48, 32, 16], [0.0; 2], seed)?;
+    let mut network = Network::new(encoder, &[48, 32, 16], [0.0; 2], seed)?;
     let inputs: Vec<Vec<f32>> =
         rows.iter().map(|row| row.features.encode(&network.encoder)).collect();
     let wanted: Vec<[f32; SPEEDUPS]> = rows.iter().map(|row| targets(row)).collect();
@@ -414,7 +414,7 @@ fn network(rows: &[&Row], options: &Options, seed: u64) -> Result<Network, Error
             let done = (epoch * steps + step) as f64 / (plan.epochs * steps) as f64;
             let from: Vec<f32> = batch.iter().flat_map(|&at| &inputs[at]).copied().collect();
             let by_heads = |heads: &[f32]| loss(heads, batch.iter().map(|&at| &wanted[at]));
-            let dropout = Dropout::Drawn(&mut rng, [0.1, 0.1, 0.0]);
+            let dropout = Dropout::Drawn(&mut rng, &[0.1, 0.1, 0.0]);
             let rates = [plan.rate_at(done), plan.weight_decay];
             if !network.step(&from, &by_heads, dropout, &mut adam, rates).is_finite() {
                 return Err(Error::Diverged { epoch });

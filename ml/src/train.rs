@@ -11,7 +11,7 @@ use crate::ensemble::Ensemble;
 use crate::error::Error;
 use crate::loss::{Target, loss};
 use crate::network::{
-    DROPOUT, Dropout, HEADS, HIDDEN, LOG_VARIANCE, Network, Recalibration, Scratch, Tape,
+    Dropout, HEADS, HIDDEN, LOG_VARIANCE, Network, Recalibration, Scratch, Tape, is_shape,
     residual_of,
 };
 use crate::prediction::Prediction;
@@ -40,14 +40,15 @@ pub struct TrainOptions {
     pub learning_rate: f64,
     /// Share of a weight that is taken away a step, times the learning rate.
     pub weight_decay: f64,
-    /// Widths of the hidden layers.
-    pub hidden: [usize; 3],
+    /// Widths of the hidden layers, from the inputs to the heads: as many layers as there are widths.
+    pub hidden: Vec<usize>,
     /// The form of the inputs; an ensemble gives every second member the other form.
     pub form: InputForm,
     /// Share of the kernels that is held out (0 … 0.9).
     pub held_out: f64,
-    /// Share of each hidden layer that a step leaves out (0 … 0.9).
-    pub dropout: [f32; 3],
+    /// Share of the first and of the last hidden layer that a step leaves out (0 … 0.9); between them it
+    /// goes along a line.
+    pub dropout: [f32; 2],
 }
 
 impl Default for TrainOptions {
@@ -58,10 +59,10 @@ impl Default for TrainOptions {
             batch: 64,
             learning_rate: 2e-3,
             weight_decay: 1e-2,
-            hidden: HIDDEN,
+            hidden: HIDDEN.to_vec(),
             form: InputForm::Plain,
             held_out: 0.2,
-            dropout: DROPOUT,
+            dropout: [0.3, 0.1],
         }
     }
 }
@@ -72,6 +73,14 @@ impl TrainOptions {
     pub fn rate_at(&self, done: f64) -> f64 {
         let cosine = 0.5 * (1.0 + (std::f64::consts::PI * done).cos());
         self.learning_rate * (0.05 + 0.95 * cosine)
+    }
+
+    /// The share that a step leaves out of each hidden layer.
+    #[must_use]
+    pub fn dropouts(&self) -> Vec<f32> {
+        let [first, last] = self.dropout;
+        let steps = self.hidden.len().saturating_sub(1).max(1) as f32;
+        (0..self.hidden.len()).map(|at| first + (last - first) * (at as f32 / steps)).collect()
     }
 
     /// Checks the ranges.
@@ -90,6 +99,8 @@ impl TrainOptions {
             "weight_decay"
         } else if !(0.0..=0.9).contains(&self.held_out) {
             "held_out"
+        } else if !is_shape(&self.hidden) {
+            "hidden"
         } else if !self.dropout.iter().all(|share| (0.0..=0.9).contains(share)) {
             "dropout"
         } else {
@@ -272,7 +283,7 @@ impl<'a> Job<'a> {
     pub fn initial_network(&self) -> Result<Network, Error> {
         let encoder = Encoder::fit(self.rows.iter().map(|row| &row.features), self.options.form)?;
         let fallback = joint_moments(self.rows.iter().map(|row| row.log2_seconds())).mean;
-        let mut network = Network::new(encoder, self.options.hidden, fallback, self.options.seed)?;
+        let mut network = Network::new(encoder, &self.options.hidden, fallback, self.options.seed)?;
         let residual = joint_moments(self.rows.iter().map(|row| row.residuals(fallback)));
         let bias = network.layout.head_bias.clone();
         let bias = &mut network.parameters[bias];
@@ -325,6 +336,7 @@ impl<'a> Job<'a> {
         let mut adam = Adam::new(network.parameters_count());
         let mut sampler = self.sampler();
         let mut dropout = Rng::new(options.seed ^ 0xd20b);
+        let shares = options.dropouts();
         let mut best = Best::new(&network, from.and_then(|_| self.held_out_nll(&network)));
         let mut report = self.empty_report();
         let steps = self.rows.len().div_ceil(options.batch);
@@ -335,7 +347,7 @@ impl<'a> Job<'a> {
                 let done = (epoch * steps + step) as f64 / (options.epochs * steps) as f64;
                 let rate = options.rate_at(done);
                 let (inputs, targets) = batches.gather(&sampler.draw(options.batch));
-                let drawn = Dropout::Drawn(&mut dropout, options.dropout);
+                let drawn = Dropout::Drawn(&mut dropout, &shares);
                 let rates = [rate, options.weight_decay];
                 let by_heads = |heads: &[f32]| loss(heads, &targets);
                 let loss = network.step(&inputs, &by_heads, drawn, &mut adam, rates);
@@ -663,7 +675,7 @@ mod tests {
     /// A network that says the same of every call, since it has no weights left: mean 1, variance 1.
     fn says_one() -> Network {
         let encoder = Encoder::fit(&[], InputForm::Plain).unwrap();
-        let mut network = Network::new(encoder, [1, 1, 1], [0.0; 2], 0).unwrap();
+        let mut network = Network::new(encoder, &[1, 1, 1], [0.0; 2], 0).unwrap();
         network
             .set_tensors(|name, shape| {
                 let mut values = vec![0.0; shape.iter().product()];

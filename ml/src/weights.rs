@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! member0.layer1.linear.weight  …linear.bias  …norm.weight  …norm.bias  …norm.running_mean  …norm.running_var
-//! member0.layer2.…  member0.layer3.…  member0.heads.weight  member0.heads.bias
+//! member0.layer2.…  …  member0.heads.weight  member0.heads.bias
 //! ```
 //!
 //! All else (feature version, encoder, recalibration, provenance) is one JSON text in the metadata.
@@ -14,7 +14,7 @@ use crate::encoder::Encoder;
 use crate::ensemble::Ensemble;
 use crate::error::{Error, TensorProblem};
 use crate::features::VERSION;
-use crate::network::{HEADS, LAYERS, Network, Provenance, Recalibration};
+use crate::network::{HEADS, Network, Provenance, Recalibration};
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 use serde::{Deserialize, Serialize};
@@ -46,7 +46,7 @@ struct Metadata {
 
 #[derive(Serialize, Deserialize)]
 struct Member {
-    hidden: [usize; 3],
+    hidden: Vec<usize>,
     fallback: [f64; 2],
     encoder: Encoder,
     recalibration: Recalibration,
@@ -122,7 +122,7 @@ pub(crate) fn unreadable(reason: &str) -> Error {
 impl Member {
     fn of(network: &Network) -> Member {
         Member {
-            hidden: network.hidden,
+            hidden: network.hidden.clone(),
             fallback: network.fallback,
             encoder: network.encoder.clone(),
             recalibration: network.recalibration,
@@ -131,7 +131,7 @@ impl Member {
     }
 
     fn network(self, at: usize, file: &SafeTensors<'_>) -> Result<Network, Error> {
-        let mut network = Network::zeroed(self.encoder, self.hidden, self.fallback)
+        let mut network = Network::zeroed(self.encoder, &self.hidden, self.fallback)
             .map_err(|error| unreadable(&error.to_string()))?;
         network.recalibration = self.recalibration;
         network.provenance = self.provenance;
@@ -197,7 +197,7 @@ impl Network {
         }
         tensors.push(NamedTensor {
             name: "heads.weight".to_owned(),
-            shape: vec![HEADS, self.hidden[LAYERS - 1]],
+            shape: vec![HEADS, self.layout.head_inputs()],
             values: transpose(&flat[self.layout.head_weight.clone()], HEADS),
         });
         tensors.push(vector("heads.bias".to_owned(), &flat[self.layout.head_bias.clone()]));
@@ -244,7 +244,7 @@ impl Network {
                 .copy_from_slice(&of("norm.running_mean", &[outputs])?);
             self.running_variance[running].copy_from_slice(&of("norm.running_var", &[outputs])?);
         }
-        let inputs = self.hidden[LAYERS - 1];
+        let inputs = self.layout.head_inputs();
         let weight = checked("heads.weight", &[HEADS, inputs])?;
         self.parameters[self.layout.head_weight.clone()]
             .copy_from_slice(&transpose(&weight, inputs));
@@ -278,16 +278,20 @@ mod tests {
     use crate::prediction::CostModel;
 
     fn networks() -> Vec<Network> {
-        let form = [InputForm::Plain, InputForm::Piecewise(3)];
-        let network = |form, seed| {
+        let kinds: [(InputForm, &[usize]); 3] = [
+            (InputForm::Plain, &[7, 5, 3]),
+            (InputForm::Piecewise(3), &[6]),
+            (InputForm::Plain, &[4, 4, 4, 4, 3]),
+        ];
+        let network = |((form, hidden), seed): ((InputForm, &[usize]), u64)| {
             let encoder = Encoder::fit(&[Features::missing()], form).unwrap();
-            let mut network = Network::new(encoder, [7, 5, 3], [-12.0; 2], seed).unwrap();
+            let mut network = Network::new(encoder, hidden, [-12.0; 2], seed).unwrap();
             network.recalibration.offset = [0.25, -0.5];
             network.running_mean.iter_mut().for_each(|x| *x = 0.1);
             network.fold();
             network
         };
-        form.into_iter().zip(1..).map(|(form, seed)| network(form, seed)).collect()
+        kinds.into_iter().zip(1..).map(network).collect()
     }
 
     #[test]
@@ -303,7 +307,7 @@ mod tests {
             assert_eq!(before.tensors(), after.tensors());
             assert_eq!(before.provenance, after.provenance);
         }
-        assert_eq!(back.members().len(), 2);
+        assert_eq!(back.members().len(), 3);
     }
 
     #[test]

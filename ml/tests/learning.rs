@@ -47,7 +47,7 @@ fn synthetic(kernels: usize, sizes: usize, seed: u64) -> Dataset {
 fn options() -> TrainOptions {
     TrainOptions {
         epochs: 25,
-        hidden: [32, 16, 16],
+        hidden: vec![32, 16, 16],
         learning_rate: 5e-3,
         ..TrainOptions::default()
     }
@@ -114,7 +114,10 @@ fn bad_input_is_an_error_and_stopping_stops() {
         TrainOptions { batch: 1, ..options() },
         TrainOptions { learning_rate: f64::NAN, ..options() },
         TrainOptions { held_out: 1.0, ..options() },
-        TrainOptions { hidden: [0, 1, 1], ..options() },
+        TrainOptions { hidden: vec![0, 1, 1], ..options() },
+        TrainOptions { hidden: vec![], ..options() },
+        TrainOptions { hidden: vec![8; 9], ..options() },
+        TrainOptions { dropout: [0.95, 0.0], ..options() },
     ] {
         assert!(matches!(train(&data, &wrong, &mut go_on), Err(Error::InvalidOption { .. })));
     }
@@ -126,7 +129,7 @@ fn bad_input_is_an_error_and_stopping_stops() {
 
 #[test]
 fn the_comparison_names_every_baseline() {
-    let small = TrainOptions { epochs: 2, hidden: [8, 8, 8], ..options() };
+    let small = TrainOptions { epochs: 2, hidden: vec![8, 8, 8], ..options() };
     let mut go = |_| ControlFlow::Continue(());
     let comparison = eval::held_out(&synthetic(15, 3, 6), &small, 1, 5, &mut go).unwrap();
     let text = comparison.to_string();

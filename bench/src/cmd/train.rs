@@ -41,7 +41,7 @@ pub(crate) struct Args {
     /// none.
     #[arg(long, default_value_t = 5)]
     seeds: u64,
-    /// Search for encoding, widths, dropout and learning rate first, for at most so long as `--minutes` says, and
+    /// Search for encoding, depth, widths, dropout and learning rate first, for at most so long as `--minutes` says, and
     /// compare what is found with the usual network.
     #[arg(long)]
     search: bool,

@@ -38,9 +38,9 @@ impl TorchNetwork {
         };
         let mut inputs = i64::try_from(plain.encoder().inputs_count())?;
         let mut layers = Vec::new();
-        for (at, width) in plain.hidden().into_iter().enumerate() {
+        for (at, width) in plain.hidden().iter().enumerate() {
             let path = &root / format!("layer{}", at + 1);
-            let width = i64::try_from(width)?;
+            let width = i64::try_from(*width)?;
             let linear = nn::linear(&path / "linear", inputs, width, nn::LinearConfig::default());
             let norm = nn::batch_norm1d(&path / "norm", width, norm);
             layers.push(Layer { linear, norm });
@@ -86,13 +86,14 @@ impl TorchNetwork {
 
     /// The heads (`rows × HEADS`) for inputs (`rows × inputs`). In training batch norm uses the batch's moments
     /// and moves the running ones, and a share of each hidden layer's outputs is left out.
-    pub fn forward(&self, inputs: &Tensor, mode: Mode) -> Tensor {
+    pub fn forward(&self, inputs: &Tensor, mode: Mode<'_>) -> Tensor {
         let (train, dropout) = match mode {
-            Mode::Evaluation => (false, [0.0; 3]),
+            Mode::Evaluation => (false, &[][..]),
             Mode::Training(dropout) => (true, dropout),
         };
+        let shares = dropout.iter().copied().chain(std::iter::repeat(0.0));
         let mut x = inputs.shallow_clone();
-        for (layer, share) in self.layers.iter().zip(dropout) {
+        for (layer, share) in self.layers.iter().zip(shares) {
             x = layer.norm.forward_t(&layer.linear.forward(&x), train).relu();
             if share > 0.0 {
                 x = x.dropout(f64::from(share), train);
@@ -119,11 +120,11 @@ impl TorchNetwork {
 
 /// How a forward pass is meant.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Mode {
+pub enum Mode<'a> {
     /// Running moments, no dropout.
     Evaluation,
-    /// The batch's moments, and of each hidden layer this share left out.
-    Training([f32; 3]),
+    /// The batch's moments, and of each hidden layer this share left out; of those without a share, none.
+    Training(&'a [f32]),
 }
 
 /// The values of a tensor as f32.

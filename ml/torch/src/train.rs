@@ -64,13 +64,14 @@ fn run(
     let mut best: Option<(f64, Network)> = None;
     let (epochs, steps) = (options.epochs, job.rows().len().div_ceil(options.batch));
     let width = i64::try_from(plain.encoder().inputs_count())?;
+    let shares = options.dropouts();
     for epoch in 0..epochs {
         for step in 0..steps {
             let began = Instant::now();
             let rate = options.rate_at((epoch * steps + step) as f64 / (epochs * steps) as f64);
             let (inputs, targets) = batches.gather(&sampler.draw(options.batch));
             let inputs = Tensor::from_slice(&inputs).view([-1, width]);
-            let loss = loss(&network.forward(&inputs, Mode::Training(options.dropout)), &targets);
+            let loss = loss(&network.forward(&inputs, Mode::Training(&shares)), &targets);
             adam.zero_grad();
             loss.f_backward()?;
             adam.clip_grad_norm(GRADIENT_NORM_MAX);
