@@ -241,6 +241,29 @@ impl<'b> Call<'b> {
         ticket
     }
 
+    /// The device that the call would run on now: [`Call::explain`] without the reasons, which costs next to
+    /// nothing for a call whose like has been seen.
+    ///
+    /// # Errors
+    /// [`Error`]: the kernel or its arguments.
+    ///
+    /// ```
+    /// # use crossover::{Device, GpuUse, Id, Runtime, kernel};
+    /// #[kernel]
+    /// fn double(id: Id, x: &mut [f32]) {
+    ///     x[id.x] *= 2.0;
+    /// }
+    ///
+    /// let rt = Runtime::builder().with(|settings| settings.gpu = GpuUse::Off).build()?;
+    /// let mut x = rt.buffer_from(&[1.0; 100])?;
+    /// assert_eq!(double::on(&rt).args(&mut x).place()?, Device::Cpu);
+    /// # Ok::<(), crossover::Error>(())
+    /// ```
+    pub fn place(&self) -> Result<Device, Error> {
+        let (prepared, plain, grid) = self.resolve()?;
+        Ok(self.decide(prepared, &plain, grid)?.device)
+    }
+
     /// Predicts the call without running it.
     ///
     /// # Errors

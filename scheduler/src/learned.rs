@@ -31,8 +31,8 @@ pub(crate) struct Learned {
     shapes: WordMap<u64, Known>,
     /// The generation that the correction is relative to.
     pub(crate) generation: u64,
-    /// Rises whenever the correction or `crews` changes.
-    revision: u64,
+    /// Rises whenever `crews` changes.
+    crews_revision: u64,
     /// Seconds that calls have taken on other GPUs since this one last ran one.
     pub(crate) elsewhere_s: f64,
     /// Seconds of run time since the trainer was last shown a call.
@@ -46,9 +46,16 @@ pub(crate) struct Known {
     /// Of threads; `None` where there is but one.
     pub(crate) choice: Option<Choice>,
     /// The newest decision about such a call, if it was made from this.
-    pub(crate) decision: Option<Arc<Decision>>,
+    pub(crate) kept: Option<Kept>,
     /// The revision that all this is of.
     revision: Option<u64>,
+}
+
+/// A decision that may be made again.
+pub(crate) struct Kept {
+    pub(crate) decision: Arc<Decision>,
+    /// The budget for trials until which the policy need not be asked.
+    pub(crate) until_s: f64,
 }
 
 /// What the network says of one shape of call.
@@ -76,7 +83,7 @@ impl Default for Learned {
             crews: Crews::default(),
             shapes: WordMap::default(),
             generation: 0,
-            revision: 0,
+            crews_revision: 0,
             elsewhere_s: 0.0,
             unshown_s: 0.0,
         }
@@ -97,15 +104,21 @@ impl Learned {
         if self.shapes.get(&shape).is_none_or(|known| known.prior.generation != generation) {
             self.ask(shape, generation, ask());
         }
+        let revision = self.revision();
         let known = self.shapes.get_mut(&shape).expect("it is known now");
-        if known.revision != Some(self.revision) {
+        if known.revision != Some(revision) {
             let prior = &known.prior;
             known.answer = self.experience.expect(&prior.prediction, prior.log2_work);
             known.choice = choose(&self.crews, prior.log2_work, &known.answer);
-            known.decision = None;
-            known.revision = Some(self.revision);
+            known.kept = None;
+            known.revision = Some(revision);
         }
         (known, &self.experience)
+    }
+
+    /// Rises whenever what was expected before may be otherwise now.
+    fn revision(&self) -> u64 {
+        self.experience.revision() + self.crews_revision
     }
 
     /// What is known of a shape of call, if it has been asked for.
@@ -116,14 +129,13 @@ impl Learned {
     /// A trial of a number of threads is sent.
     pub(crate) fn begin_crews_trial(&mut self, log2_work: f64, crew: Crew) {
         self.crews.begin_trial(log2_work, crew);
-        self.revision += 1;
+        self.crews_revision += 1;
     }
 
     fn ask(&mut self, shape: u64, generation: u64, prior: Prior) {
         if self.generation != generation {
             if let Some(old) = self.shapes.get(&shape) {
-                self.experience.correction.rebase(&old.prior.prediction, &prior.prediction);
-                self.revision += 1;
+                self.experience.rebase(&old.prior.prediction, &prior.prediction);
             }
             self.generation = generation;
         }
@@ -131,7 +143,7 @@ impl Learned {
             self.shapes.clear();
         }
         let (prior, answer) = (Arc::new(prior), Answer::default());
-        let known = Known { prior, answer, choice: None, decision: None, revision: None };
+        let known = Known { prior, answer, choice: None, kept: None, revision: None };
         self.shapes.insert(shape, known);
     }
 
@@ -152,17 +164,16 @@ impl Learned {
         let lesson = Lesson { predicted_s, total_s, is_crew_trial, ..run };
         if let Some(seen) = crew.filter(|_| self.experience.teaches(&lesson)) {
             self.crews.observe(log2_work, seen.crew, seconds);
-            self.revision += 1;
+            self.crews_revision += 1;
         }
-        self.revision += u64::from(self.experience.observe(&lesson));
+        self.experience.observe(&lesson);
     }
 
     /// Learns from a part of a call that has run before the rest.
     pub(crate) fn observe_slice(&mut self, prior: &Prior, device: Device, share: f64, run_s: f64) {
         let run_s = self.experience.unbiased_s(device, run_s);
         let (prior, log2_work) = (&prior.prediction, prior.log2_work);
-        self.revision +=
-            u64::from(self.experience.observe_slice(prior, log2_work, device, share, run_s));
+        self.experience.observe_slice(prior, log2_work, device, share, run_s);
     }
 
     /// Learns from what parts of a call have taken on a device: `share` of it in all.
@@ -175,7 +186,7 @@ impl Learned {
         total_s: f64,
     ) {
         let lesson = Lesson::of_parts(prior.prediction, prior.log2_work, device, share, run_s);
-        self.revision += u64::from(self.experience.observe(&Lesson { total_s, ..lesson }));
+        self.experience.observe(&Lesson { total_s, ..lesson });
     }
 
     /// Whether nothing is known of the kernel yet, nor was asked.
@@ -185,8 +196,7 @@ impl Learned {
 
     /// Learns from a run in an earlier process, for which the network of today would have said this.
     pub(crate) fn recall(&mut self, prior: Prediction, log2_work: f64, device: Device, run_s: f64) {
-        let lesson = Lesson::of_run(prior, log2_work, device, run_s);
-        self.revision += u64::from(self.experience.observe(&lesson));
+        self.experience.observe(&Lesson::of_run(prior, log2_work, device, run_s));
     }
 
     /// Whether a measured run is to be shown to the trainer.
@@ -272,10 +282,10 @@ mod tests {
     fn fleeting_calls_teach_now_and_then_and_a_change_is_still_followed() {
         let mut learned = Learned::default();
         calls(&mut learned, FLEETING_FIRST, 3e-6);
-        let before = learned.revision;
+        let before = learned.revision();
         assert_eq!(before, FLEETING_FIRST);
         calls(&mut learned, 80, 3e-6);
-        assert_eq!(learned.revision - before, 10);
+        assert_eq!(learned.revision() - before, 10);
         assert_eq!(learned.experience.visits[0], FLEETING_FIRST + 80);
         calls(&mut learned, 100, 6e-6);
         let answer = learned.expect(1, 0, prior, |_, _, _| None).0.answer;

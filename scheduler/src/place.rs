@@ -23,9 +23,9 @@ use crate::experience::Sample;
 use crate::featurize::{self, Moment, featurize};
 use crate::footprint::{Footprint, footprints};
 use crate::gpus::GpuSide;
-use crate::learned::{Learned, Prior, Seen};
+use crate::learned::{Kept, Known, Learned, Prior, Seen};
 use crate::ledger::{Estimate, Estimates, Why};
-use crate::route::{Answer, CallKey, Standing};
+use crate::route::{Answer, CallKey, Experience, Standing};
 use crate::runtime::Inner;
 use crate::threads::{Choice, Crew, Crews, Machine};
 use crate::version::{GpuCode, Prepared};
@@ -236,43 +236,30 @@ fn decide_with(call: Placing<'_>, at: usize, asked: Asked) -> Result<Arc<Decisio
         passage(side, gpu, args, &known.prior.footprints, asked.in_place);
     let wait_s = [inner.wait_s(Seat::Cpu), side.map_or(0.0, |_| inner.wait_s(Seat::Gpu(at)))];
     let situation = Situation { asked, presence, transfer_s, bus_s, in_place, wait_s };
-    let kept = known.decision.as_ref().filter(|kept| kept.situation == situation);
-    let fresh;
+    let kept = known.kept.as_ref().filter(|kept| kept.decision.situation == situation);
+    if let Some(kept) = kept
+        && experience.budget_s() < kept.until_s
+    {
+        return Ok(kept.decision.clone());
+    }
+    let kept = kept.map(|kept| &kept.decision);
     let both = match kept {
-        Some(kept) => &kept.both,
-        None => {
-            fresh = estimates(inner, at, &known.answer, &situation, known.choice);
-            &fresh
-        }
+        Some(kept) => kept.both,
+        None => estimates(inner, at, &known.answer, &situation, known.choice),
     };
-    let may_be_cut = may_be_cut(inner, &known.prior, &situation, both);
+    let may_be_cut = may_be_cut(inner, &known.prior, &situation, &both);
     // Where there is no choice the situation says it all.
-    let answer = match (asked.device, presence) {
-        (None, Presence::Ready) => {
-            let call = CallKey { kernel: prepared.key, shape: known.prior.shape };
-            let standing = experience.standing(known.prior.log2_work);
-            let standing = Standing { can_be_cut: may_be_cut, ..standing };
-            // A number of threads is tried where the CPU runs the call. Where that is decided, the CPU is as
-            // fast as it can be, or a trial of a bad number would send calls to the GPU for good.
-            let [cpu, gpu] = *both;
-            let cpu =
-                known.answer.estimate(Device::Cpu, cpu.threads, 1.0, cpu.transfer_s, cpu.wait_s);
-            let untried = [cpu, gpu];
-            let question = standing.question(call, items(grid), &untried, &known.answer);
-            Some(inner.policy.choose(&question))
-        }
-        _ => None,
+    let (device, why, until_s) = match (asked.device, presence) {
+        (None, Presence::Ready) => consult(call, experience, known, &both, may_be_cut),
+        (Some(device), _) => (device, Why::Forced, f64::INFINITY),
+        (None, _) => (Device::Cpu, missing(call, at, &known.prior, presence), f64::INFINITY),
     };
     if let Some(kept) = kept
-        && answer.as_ref().is_none_or(|(device, why)| (*device, why) == (kept.device, &kept.why))
+        && (device, &why) == (kept.device, &kept.why)
     {
         return Ok(kept.clone());
     }
-    let (device, why) = answer.unwrap_or_else(|| match asked.device {
-        Some(device) => (device, Why::Forced),
-        None => (Device::Cpu, missing(call, at, &known.prior, presence)),
-    });
-    let (mut both, mut choice) = (*both, known.choice.filter(|_| asked.threads.is_none()));
+    let (mut both, mut choice) = (both, known.choice.filter(|_| asked.threads.is_none()));
     // What a trial of the CPU with a bad number of threads takes would say nothing of the CPU.
     let is_twofold = (device, &why) == (Device::Cpu, &Why::Explore);
     let is_twofold = is_twofold && choice.is_some_and(|choice| choice.is_trial);
@@ -298,8 +285,31 @@ fn decide_with(call: Placing<'_>, at: usize, asked: Asked) -> Result<Arc<Decisio
         both,
     };
     let decision = Arc::new(decision);
-    known.decision = (!is_twofold).then(|| decision.clone());
+    known.kept = (!is_twofold).then(|| Kept { decision: decision.clone(), until_s });
     Ok(decision)
+}
+
+/// The policy's choice, and the budget for trials until which it would make it again.
+fn consult(
+    call: Placing<'_>,
+    experience: &Experience,
+    known: &Known,
+    both: &[Estimate; 2],
+    can_be_cut: bool,
+) -> (Device, Why, f64) {
+    let key = CallKey { kernel: call.prepared.key, shape: known.prior.shape };
+    let standing = experience.standing(known.prior.log2_work);
+    let standing = Standing { can_be_cut, ..standing };
+    // A number of threads is tried where the CPU runs the call. Where that is decided, the CPU is as
+    // fast as it can be, or a trial of a bad number would send calls to the GPU for good.
+    let [cpu, gpu] = *both;
+    let cpu = known.answer.estimate(Device::Cpu, cpu.threads, 1.0, cpu.transfer_s, cpu.wait_s);
+    let untried = [cpu, gpu];
+    let question = standing.question(key, items(call.grid), &untried, &known.answer);
+    let (policy, (device, why)) = (&call.inner.policy, call.inner.policy.choose(&question));
+    // A trial is made once.
+    let until_s = if why == Why::Explore { 0.0 } else { policy.holds_until_s(&question) };
+    (device, why, until_s)
 }
 
 fn is_short([cpu, gpu]: &[Estimate; 2]) -> bool {

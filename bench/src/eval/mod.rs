@@ -153,7 +153,13 @@ pub(crate) struct Devices {
 pub(crate) struct Decision {
     pub(crate) p50: f64,
     pub(crate) p999: f64,
+    /// With two looks at the clock, and with the lesson.
     pub(crate) with_record_p50: f64,
+    /// The same for calls of a millisecond.
+    pub(crate) long_p50: f64,
+    pub(crate) long_with_record_p50: f64,
+    /// In a runtime, with the arguments checked.
+    pub(crate) runtime_p50: f64,
 }
 
 /// How another policy does in the same trials.

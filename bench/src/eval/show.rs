@@ -83,7 +83,16 @@ fn targets(out: &mut String, e: &Evaluation, details: &Details) {
     let ns = &e.decision_ns;
     let met = ns.p50 <= 60.0 && ns.p999 <= 250.0 && ns.with_record_p50 <= 100.0;
     let found = format!("{:.0} / {:.0} / {:.0} ns", ns.p50, ns.p999, ns.with_record_p50);
-    line("decision off line: p50, p99.9, with lesson p50", found, "≤ 60 / 250 / 100 ns", met);
+    line("decision: p50, p99.9, with clock and lesson p50", found, "≤ 60 / 250 / 100 ns", met);
+    let found = format!("{:.0} / {:.0} ns", ns.long_p50, ns.long_with_record_p50);
+    line(
+        "  calls of 1 ms, which all teach: p50, with lesson p50",
+        found,
+        "≤ 60 / 100 ns",
+        ns.long_p50 <= 60.0 && ns.long_with_record_p50 <= 100.0,
+    );
+    let (found, met) = (format!("{:.0} ns", ns.runtime_p50), ns.runtime_p50 <= 60.0);
+    line("  in a runtime, arguments checked: p50", found, "≤ 60 ns", met);
 }
 
 fn baselines(out: &mut String, e: &Evaluation) {

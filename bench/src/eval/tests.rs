@@ -29,7 +29,7 @@ fn the_answer_has_its_layout_and_the_learned_policy_its_place() {
         ("lock_ins", "locked trials"),
         ("drift", "calls_to_discover calls_to_reroute"),
         ("prediction", "coverage90 median_error"),
-        ("decision_ns", "p50 p999 with_record_p50"),
+        ("decision_ns", "long_p50 long_with_record_p50 p50 p999 runtime_p50 with_record_p50"),
     ] {
         let mut found = keys(&json[part]);
         found.sort_unstable();

@@ -91,8 +91,8 @@ pub struct Standing {
     pub runs: u64,
     /// The probability that nothing but spikes is known of each device.
     pub doubt: [f64; 2],
-    /// Seconds taken since the last trial, by a whole call, of the device that was not the best.
-    pub spent_s: f64,
+    /// Seconds that a trial of the device that is not the best may cost.
+    pub budget_s: f64,
     /// Whether parts of the call can be run first, and which these are, where that is asked.
     pub can_be_cut: bool,
     /// See above.
@@ -108,8 +108,7 @@ impl Standing {
         estimates: &'a [Estimate; 2],
         answer: &Answer,
     ) -> Question<'a> {
-        let Standing { visits, unseen, runs, doubt, spent_s, can_be_cut, parts } = *self;
-        let budget_s = spent_s * TRIAL_SHARE;
+        let Standing { visits, unseen, runs, doubt, budget_s, can_be_cut, parts } = *self;
         let Answer { sd, ratio_sd, news_sd, .. } = *answer;
         Question {
             call,
@@ -186,6 +185,10 @@ pub struct Experience {
     /// Trials that are queued or running: what they will tell need not be tried again.
     #[serde(skip)]
     trials: [u64; 2],
+    /// Rises whenever what is expected of calls, or what a question says of the kernel, changes otherwise than
+    /// with every call.
+    #[serde(skip)]
+    revision: u64,
     /// Seconds taken since the last trial by a whole call, and since the last slice.
     spent_s: f64,
     unsliced_s: f64,
@@ -223,6 +226,7 @@ impl Default for Experience {
             visits: [0; 2],
             unseen: [0; 2],
             trials: [0; 2],
+            revision: 0,
             spent_s: 0.0,
             unsliced_s: 0.0,
             slice_bias: Default::default(),
@@ -231,6 +235,22 @@ impl Default for Experience {
 }
 
 impl Experience {
+    /// Rises whenever an answer that was given before may be another now.
+    pub(crate) fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// Keeps what was learned when the network is exchanged, which said `old` of a call and says `new`.
+    pub(crate) fn rebase(&mut self, old: &Prediction, new: &Prediction) {
+        self.correction.rebase(old, new);
+        self.revision += 1;
+    }
+
+    /// What trials of the device that is not the best may cost by now.
+    pub(crate) fn budget_s(&self) -> f64 {
+        self.spent_s * TRIAL_SHARE
+    }
+
     /// What is to be expected of a call of so much work, of which the network says `prior`.
     pub fn expect(&self, prior: &Prediction, log2_work: f64) -> Answer {
         let noise_sd = Side::ALL.map(|side| self.correction.noise_sd(side));
@@ -252,7 +272,7 @@ impl Experience {
             unseen: self.unseen,
             runs: self.correction.runs(log2_work),
             doubt,
-            spent_s: self.spent_s,
+            budget_s: self.budget_s(),
             can_be_cut: false,
             parts: None,
         }
@@ -286,6 +306,7 @@ impl Experience {
     /// A trial of a device is sent. The budget is spent now, not when it comes back.
     pub fn begin_trial(&mut self, device: Device) {
         self.trials[device as usize] += 1;
+        self.revision += 1;
         self.spent_s = 0.0;
     }
 
@@ -299,8 +320,7 @@ impl Experience {
         self.slice_bias[device as usize].see((slice_s / rest_s).log2());
     }
 
-    /// Learns from a part of a call that has run before the rest: it has a size of its own. Returns whether the
-    /// correction has changed.
+    /// Learns from a part of a call that has run before the rest: it has a size of its own.
     pub fn observe_slice(
         &mut self,
         prior: &Prediction,
@@ -308,7 +328,7 @@ impl Experience {
         device: Device,
         share: f64,
         run_s: f64,
-    ) -> bool {
+    ) {
         self.unsliced_s = 0.0;
         let log2 = share.log2();
         let prior = Prediction { mean: prior.mean.map(|mean| mean + log2), ..*prior };
@@ -321,11 +341,12 @@ impl Experience {
             extra_sd: 0.0,
             total_s: run_s,
             is_crew_trial: false,
-        })
+        });
     }
 
     /// A trial is over.
     pub fn end_trial(&mut self, device: Device) {
+        self.revision += 1;
         let trials = &mut self.trials[device as usize];
         *trials = trials.saturating_sub(1);
     }
@@ -339,14 +360,14 @@ impl Experience {
         !fleeting || visits < FLEETING_FIRST || visits.is_multiple_of(FLEETING_ONE_IN)
     }
 
-    /// Learns from a measured run. Returns whether the correction has changed.
-    pub fn observe(&mut self, lesson: &Lesson) -> bool {
+    /// Learns from a measured run.
+    pub fn observe(&mut self, lesson: &Lesson) {
         let at = lesson.device as usize;
-        let corrects = self.teaches(lesson) && !lesson.is_crew_trial;
-        if corrects {
+        if self.teaches(lesson) && !lesson.is_crew_trial {
             let (side, log2_s) = (lesson.device.side(), lesson.run_s.max(1e-9).log2());
             let Lesson { prior, log2_work, extra_sd, .. } = lesson;
             self.correction.observe_with_noise(prior, *log2_work, side, log2_s, *extra_sd);
+            self.revision += 1;
         }
         self.visits[at] += 1;
         for unseen in &mut self.unseen {
@@ -355,7 +376,6 @@ impl Experience {
         self.unseen[at] = 0;
         self.spent_s += lesson.total_s;
         self.unsliced_s += lesson.total_s;
-        corrects
     }
 }
 

@@ -77,6 +77,11 @@ impl Policy for Learned {
         (best, Why::Faster)
     }
 
+    fn holds_until_s(&self, question: &Question<'_>) -> f64 {
+        // All else that a choice is made from changes with what is learned.
+        due_s(question, question.faster())
+    }
+
     fn slice(&self, question: &Question<'_>) -> Option<Slice> {
         let best = question.faster();
         let (other, parts) = (best.other(), question.parts?);
@@ -155,13 +160,18 @@ fn saved(mean: f64, sd: f64) -> f64 {
 }
 
 fn is_due(question: &Question<'_>, best: Device) -> bool {
+    let is_unseen = question.unseen[best.other() as usize] >= UNSEEN_CALLS;
+    is_unseen && due_s(question, best) <= question.budget_s
+}
+
+/// The budget that covers a look at the other device; infinite where parts do that.
+fn due_s(question: &Question<'_>, best: Device) -> f64 {
     let best_s = question.of(best).total_s();
     let price_s = question.of(best.other()).total_s() - best_s;
     // A device that has never run a whole call is looked at once, whatever slices say.
     let is_known = question.doubt[best.other() as usize] < 1.0;
     let is_dear = question.can_be_cut && is_known && price_s > 2.0 * best_s + SLACK_S;
-    let is_unseen = question.unseen[best.other() as usize] >= UNSEEN_CALLS;
-    is_unseen && !is_dear && price_s <= question.budget_s
+    if is_dear { f64::INFINITY } else { price_s }
 }
 
 #[cfg(test)]

@@ -53,49 +53,60 @@ struct Kernel {
     generation: u64,
     /// What networks said of each shape, and what is to be expected of it.
     shapes: WordMap<u64, Shape>,
-    /// Rises whenever the correction changes.
-    revision: u64,
 }
 
 /// A shape of call; as in a runtime, it is corrected anew only where something has been learned.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Shape {
     prior: Prediction,
     generation: u64,
     answer: Answer,
     /// The revision that the answer is of.
     revision: u64,
+    kept: Option<Kept>,
+}
+
+/// Where the newest call of a shape was sent, if it was sent there for this answer.
+#[derive(Clone, Debug)]
+struct Kept {
+    /// Of the copies, the wait, and whether it could be cut.
+    situation: ([f64; 2], [f64; 2], bool),
+    placed: Placed,
+    /// The budget for trials until which the policy need not be asked.
+    until_s: f64,
 }
 
 impl Kernel {
-    /// What is to be expected of a call.
-    fn expect(&mut self, asked: &Asked<'_>) -> Answer {
-        let known = self.shapes.get(&asked.call.shape).copied();
-        if let Some(known) = known.filter(|known| known.generation == asked.generation)
-            && known.revision == self.revision
-        {
-            return known.answer;
+    /// A call's shape, of which the answer is what is to be expected now.
+    fn expect(&mut self, asked: &Asked<'_>) -> (&mut Shape, &mut Experience) {
+        let key = asked.call.shape;
+        let known = self.shapes.get(&key);
+        if known.is_none_or(|known| known.generation != asked.generation) {
+            let old = known.map(|known| known.prior);
+            self.meet(asked, old.as_ref());
+            let (prior, generation) = (*asked.prior, asked.generation);
+            let answer = self.experience.expect(&prior, asked.log2_work);
+            let revision = self.experience.revision();
+            self.shapes.insert(key, Shape { prior, generation, answer, revision, kept: None });
         }
-        self.meet(asked, known.as_ref());
-        let (prior, generation, revision) = (*asked.prior, asked.generation, self.revision);
-        let answer = self.experience.expect(&prior, asked.log2_work);
-        self.shapes.insert(asked.call.shape, Shape { prior, generation, answer, revision });
-        answer
+        let shape = self.shapes.get_mut(&key).expect("it is known now");
+        let revision = self.experience.revision();
+        if shape.revision != revision {
+            shape.prior = *asked.prior;
+            shape.answer = self.experience.expect(&shape.prior, asked.log2_work);
+            (shape.revision, shape.kept) = (revision, None);
+        }
+        (shape, &mut self.experience)
     }
 
     /// Keeps what was learned when the network is exchanged.
-    fn meet(&mut self, asked: &Asked<'_>, known: Option<&Shape>) {
+    fn meet(&mut self, asked: &Asked<'_>, old: Option<&Prediction>) {
         if self.generation != asked.generation {
-            if let Some(old) = known {
-                self.experience.correction.rebase(&old.prior, asked.prior);
-                self.revision += 1;
+            if let Some(old) = old {
+                self.experience.rebase(old, asked.prior);
             }
             self.generation = asked.generation;
         }
-    }
-
-    fn observe(&mut self, lesson: &Lesson) {
-        self.revision += u64::from(self.experience.observe(lesson));
     }
 }
 
@@ -129,16 +140,28 @@ impl Offline {
 
     /// Where the policy sends a call. What it took must be said before the next is asked.
     pub fn place(&mut self, asked: &Asked<'_>) -> Placed {
-        let policy = self.policy.clone();
-        let (kernel, estimates, answer) = self.expect(asked);
-        let standing = kernel.experience.standing(asked.log2_work);
-        let standing = Standing { can_be_cut: asked.can_be_cut, ..standing };
-        let question = standing.question(asked.call, asked.items, &estimates, &answer);
-        let (device, why) = policy.choose(&question);
-        if why == Why::Explore {
-            kernel.experience.begin_trial(device);
+        let situation = (asked.transfer_s, asked.wait_s, asked.can_be_cut);
+        let kernel = self.kernels.entry(asked.call.kernel).or_default();
+        let (shape, experience) = kernel.expect(asked);
+        if let Some(kept) = &shape.kept
+            && kept.situation == situation
+            && experience.budget_s() < kept.until_s
+        {
+            return kept.placed.clone();
         }
-        Placed { device, why, estimates }
+        let estimates = estimates(asked, &shape.answer);
+        let standing = experience.standing(asked.log2_work);
+        let standing = Standing { can_be_cut: asked.can_be_cut, ..standing };
+        let question = standing.question(asked.call, asked.items, &estimates, &shape.answer);
+        let (device, why) = self.policy.choose(&question);
+        let placed = Placed { device, why, estimates };
+        if placed.why == Why::Explore {
+            experience.begin_trial(device);
+        } else {
+            let (placed, until_s) = (placed.clone(), self.policy.holds_until_s(&question));
+            shape.kept = Some(Kept { situation, placed, until_s });
+        }
+        placed
     }
 
     /// The part of a call that the policy wants to be run before it is asked where the call goes.
@@ -146,38 +169,28 @@ impl Offline {
         if !asked.can_be_cut {
             return None;
         }
-        let (kernel, estimates, answer) = self.expect(asked);
-        let parts = Some(kernel.experience.parts(asked.prior, asked.log2_work, &answer));
-        let standing =
-            Standing { can_be_cut: true, parts, ..kernel.experience.standing(asked.log2_work) };
-        self.policy.slice(&standing.question(asked.call, asked.items, &estimates, &answer))
+        let kernel = self.kernels.entry(asked.call.kernel).or_default();
+        let (Shape { answer, .. }, experience) = kernel.expect(asked);
+        let estimates = estimates(asked, answer);
+        let parts = Some(experience.parts(asked.prior, asked.log2_work, answer));
+        let standing = Standing { can_be_cut: true, parts, ..experience.standing(asked.log2_work) };
+        self.policy.slice(&standing.question(asked.call, asked.items, &estimates, answer))
     }
 
     /// What a part of a call took.
     pub fn observe_slice(&mut self, asked: &Asked<'_>, slice: Slice, run_s: f64) {
         let Slice { device, share } = slice;
         let kernel = self.kernels.entry(asked.call.kernel).or_default();
-        let known = &mut kernel.experience;
-        let changes = known.observe_slice(asked.prior, asked.log2_work, device, share, run_s);
-        kernel.revision += u64::from(changes);
+        kernel.experience.observe_slice(asked.prior, asked.log2_work, device, share, run_s);
         let call = asked.call;
         self.policy.observe(&Seen { call, share, device, run_s, total_s: run_s });
     }
 
     /// A call that somebody else sent somewhere.
     pub fn placed(&mut self, asked: &Asked<'_>, device: Device, why: Why) -> Placed {
-        let (_, estimates, _) = self.expect(asked);
-        Placed { device, why, estimates }
-    }
-
-    fn expect(&mut self, asked: &Asked<'_>) -> (&mut Kernel, [Estimate; 2], Answer) {
         let kernel = self.kernels.entry(asked.call.kernel).or_default();
-        let answer = kernel.expect(asked);
-        let estimates = Device::ALL.map(|device| {
-            let at = device as usize;
-            answer.estimate(device, 1, 1.0, asked.transfer_s[at], asked.wait_s[at])
-        });
-        (kernel, estimates, answer)
+        let estimates = estimates(asked, &kernel.expect(asked).0.answer);
+        Placed { device, why, estimates }
     }
 
     /// What a call took on the device that it was placed on.
@@ -193,10 +206,84 @@ impl Offline {
         let kernel = self.kernels.entry(call.kernel).or_default();
         let predicted_s = Some(placed.estimates[device as usize].run_s);
         let run = Lesson::of_run(*asked.prior, asked.log2_work, device, run_s);
-        kernel.observe(&Lesson { predicted_s, total_s, is_crew_trial, ..run });
+        kernel.experience.observe(&Lesson { predicted_s, total_s, is_crew_trial, ..run });
         if placed.why == Why::Explore {
             kernel.experience.end_trial(device);
         }
         self.policy.observe(&Seen { call, share: 1.0, device, run_s, total_s });
+    }
+}
+
+fn estimates(asked: &Asked<'_>, answer: &Answer) -> [Estimate; 2] {
+    Device::ALL.map(|device| {
+        let at = device as usize;
+        answer.estimate(device, 1, 1.0, asked.transfer_s[at], asked.wait_s[at])
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::route::policy::Question;
+    use crossover_ml::rng::Rng;
+
+    /// The learned policy, asked at every call.
+    struct Asking(Arc<dyn Policy>);
+
+    impl Policy for Asking {
+        fn name(&self) -> &str {
+            "asking"
+        }
+
+        fn choose(&self, question: &Question<'_>) -> (Device, Why) {
+            self.0.choose(question)
+        }
+    }
+
+    /// What is looked up is what the policy would have said: over calls of two sizes, fleeting and long, with
+    /// copies now and then, spikes, and a device that changes.
+    #[test]
+    fn looking_up_and_asking_choose_alike() {
+        let learned = || crate::route::by_name("learned").expect("it is there");
+        let mut trials = 0;
+        for seed in 0..60 {
+            let mut rng = Rng::new(seed);
+            let fast_s = 10f64.powf(-6.0 + 4.0 * rng.uniform());
+            let mut true_s = [fast_s, fast_s * 8f64.powf(rng.uniform())];
+            let prior = Prediction::new(true_s.map(|s| s.log2() + rng.normal()), [1.5; 2], 0.7);
+            let mut both = [Offline::new(learned()), Offline::new(Arc::new(Asking(learned())))];
+            for call in 0..2000 {
+                if call == 1000 {
+                    true_s.swap(0, 1);
+                }
+                let small = rng.below(3) == 0;
+                let (shape, scale) = if small { (2, 0.5) } else { (1, 1.0) };
+                let asked = Asked {
+                    call: CallKey { kernel: 1, shape },
+                    items: 1 << 16,
+                    log2_work: if small { 19.0 } else { 20.0 },
+                    prior: &prior,
+                    generation: u64::from(call >= 1500),
+                    transfer_s: [0.0, if rng.below(40) == 0 { fast_s } else { 0.0 }],
+                    wait_s: [0.0; 2],
+                    can_be_cut: rng.below(50) == 0,
+                };
+                let spike = if rng.below(20) == 0 { 5.0 } else { 1.0 };
+                let noise = spike * scale * (0.1 * rng.normal()).exp2();
+                let [looked_up, asked_for] = each(&mut both, |offline| offline.place(&asked));
+                assert_eq!(looked_up, asked_for, "seed {seed}, call {call}");
+                trials += u64::from(looked_up.why == Why::Explore);
+                let run_s = true_s[looked_up.device as usize] * noise;
+                each(&mut both, |offline| {
+                    offline.observe(&asked, &looked_up, run_s, run_s, false);
+                });
+            }
+        }
+        assert!(trials > 300, "{trials}");
+    }
+
+    fn each<T>(both: &mut [Offline; 2], mut f: impl FnMut(&mut Offline) -> T) -> [T; 2] {
+        let [a, b] = both;
+        [f(a), f(b)]
     }
 }

@@ -105,6 +105,13 @@ pub trait Policy: Send + Sync {
     /// The choice, and why. Asking changes nothing: `explain` asks, too.
     fn choose(&self, question: &Question<'_>) -> (Device, Why);
 
+    /// The [budget](Question::budget_s) from which on the choice may be another one, as long as nothing is
+    /// learned and the estimates stay: until then it is looked up. Never more than now where the policy
+    /// wants to be asked again at every call, as most do.
+    fn holds_until_s(&self, _: &Question<'_>) -> f64 {
+        0.0
+    }
+
     /// A part to run first, after which the policy is asked again; `None` where it needs none. Asked
     /// only where the question has parts.
     fn slice(&self, _: &Question<'_>) -> Option<Slice> {
