@@ -64,8 +64,10 @@ const END_S: f64 = 2e-3;
 const FIRST_SHARE: f64 = 1.0 / 64.0;
 const FIRST_STARTS: f64 = 8.0;
 
-/// Little is known, where so many standard deviations make the other device faster by this much, as log2.
+/// Little is known, where so many standard deviations make the other device faster by this much, as log2; before the
+/// device has run the kernel, what the network believes of its own errors counts for less.
 const UNSURE_SD: f64 = 2.0;
+const UNSURE_NEW_SD: f64 = 3.0;
 const GAIN_LOG2: f64 = 0.4;
 
 /// How far a part is from the whole where that runs other code, as a standard deviation of log2.
@@ -94,8 +96,8 @@ pub(crate) struct Cutting<'j, 'c> {
     tried: Option<Device>,
     /// Whether the newest part has taken longer than was to be expected.
     is_surprised: bool,
-    /// Whether the GPU has run the kernel before, more than once.
-    has_visited_gpu: bool,
+    /// How often each device has run the kernel before.
+    visits: [u64; 2],
     done: Vec<Done>,
     /// The slice that is wanted first.
     slice: Option<(Device, Part)>,
@@ -136,7 +138,7 @@ impl<'j, 'c> Cutting<'j, 'c> {
             is_fragile: !written.clone().all(|footprint| footprint.is_blank),
             tried: decision.is_trial().then_some(decision.device),
             is_surprised: false,
-            has_visited_gpu: job.prepared.learned(decision.adapter).experience.visits[1] > 1,
+            visits: job.prepared.learned(decision.adapter).experience.visits,
             done: Vec::new(),
             slice: None,
             known: None,
@@ -210,6 +212,11 @@ impl<'j, 'c> Cutting<'j, 'c> {
         Ok(end)
     }
 
+    /// Whether a device has run a part of the call.
+    fn has_run(&self, device: Device) -> bool {
+        self.done.iter().any(|done| done.device == device)
+    }
+
     /// Which share of the call is left.
     fn share(&self) -> f64 {
         f64::from(self.end - self.next) / f64::from(self.end)
@@ -226,7 +233,7 @@ impl<'j, 'c> Cutting<'j, 'c> {
     /// Whether the GPU has other code for whole calls, which may run all of the call once more. It is made when a
     /// call has come before.
     fn is_whole_on_gpu(&self) -> bool {
-        self.has_visited_gpu
+        self.visits[Device::Gpu as usize] > 1
             && parts_on_gpu(self.job).is_some_and(|parts| parts.is_whole_faster)
             && is_idempotent(&self.job.prepared.kernel.entry)
     }
@@ -254,9 +261,15 @@ impl<'j, 'c> Cutting<'j, 'c> {
         let prior = &self.job.decision.prior;
         let shares = Device::ALL.map(|device| self.slice_share(device, left));
         let parts = |known: &Experience| known.parts_of(&prior.prediction, prior.log2_work, shares);
-        // What slices of this size have told is known for good.
-        let parts = parts(&self.job.prepared.learned(self.job.decision.adapter).experience);
-        let slice = self.job.inner.policy.slice(&left.question(Some(parts)))?;
+        // What slices of this size have told is known for good. Of a device that has run nothing of the call, the parts
+        // of the other have told something.
+        let mut news = parts(&self.job.prepared.learned(self.job.decision.adapter).experience);
+        if let Some(known) = self.known.as_ref().map(parts) {
+            for device in Device::ALL.into_iter().filter(|device| !self.has_run(*device)) {
+                news[device as usize] = known[device as usize];
+            }
+        }
+        let slice = self.job.inner.policy.slice(&left.question(Some(news)))?;
         let whole_s = left.answer.run_s[slice.device as usize];
         let part = self.next_part(slice.share);
         let share = part.share(self.job.grid);
@@ -305,7 +318,9 @@ impl<'j, 'c> Cutting<'j, 'c> {
         let ratio = (answer.run_s[other] / answer.run_s[own]).log2();
         let is_tried = self.tried == Some(device);
         // What may be a little faster is not worth looking for.
-        let is_close = ratio - UNSURE_SD * answer.ratio_sd < -GAIN_LOG2;
+        let is_new = self.visits[own] == 0 && !self.has_run(device);
+        let unsure_sd = if is_new { UNSURE_NEW_SD } else { UNSURE_SD };
+        let is_close = ratio - unsure_sd * answer.ratio_sd < -GAIN_LOG2;
         let is_unsure = is_tried || is_close || self.is_surprised;
         let whole_s = answer.run_s[own];
         let (_, most_s) = answer.interval_s[own];

@@ -37,6 +37,18 @@ pub(crate) struct Args {
     /// Networks in the file.
     #[arg(long, default_value_t = 4)]
     members: usize,
+    /// Widths of the hidden layers, as many as there are to be; `128,64,32` without.
+    #[arg(long, value_name = "WIDTHS", value_delimiter = ',')]
+    hidden: Vec<usize>,
+    /// Pieces into which the range of each input is cut, 2 to 32; 0 for none. Every second network has the other form.
+    #[arg(long, default_value_t = 0)]
+    bins: usize,
+    /// Share of the first and of the last hidden layer that a step leaves out.
+    #[arg(long, value_name = "FIRST,LAST", value_parser = pair)]
+    dropout: Option<[f32; 2]>,
+    /// The first learning rate.
+    #[arg(long, default_value_t = TrainOptions::default().learning_rate)]
+    rate: f64,
     /// Judge an ensemble on so many splits by kernel (5 or more), beside the models without a network; 0 judges
     /// none.
     #[arg(long, default_value_t = 5)]
@@ -100,8 +112,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let mut trained = Trained { rows: data.len(), kernels, families, ..Trained::default() };
-    let (seed, epochs) = (args.seed, args.epochs);
-    let usual = TrainOptions { seed, epochs, ..TrainOptions::default() };
+    let usual = asked(args);
+    usual.validate()?;
     let options = match args.search {
         true => found(&data, &usual, args, &mut trained)?,
         false => usual,
@@ -127,6 +139,39 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         println!("{}", serde_json::to_string_pretty(&trained)?);
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The network that the arguments describe.
+fn asked(args: &Args) -> TrainOptions {
+    let mut options = TrainOptions {
+        seed: args.seed,
+        epochs: args.epochs,
+        learning_rate: args.rate,
+        form: if args.bins == 0 { InputForm::Plain } else { InputForm::Piecewise(args.bins) },
+        ..TrainOptions::default()
+    };
+    if !args.hidden.is_empty() {
+        options.hidden.clone_from(&args.hidden);
+    }
+    options.dropout = args.dropout.unwrap_or(options.dropout);
+    options
+}
+
+fn pair(text: &str) -> Result<[f32; 2], String> {
+    let numbers =
+        text.split(',').map(|number| number.trim().parse().ok()).collect::<Option<Vec<_>>>();
+    numbers.and_then(|two| two.try_into().ok()).ok_or_else(|| "two numbers, as 0.3,0.1".to_owned())
+}
+
+/// The arguments that describe a network.
+fn arguments(options: &TrainOptions) -> String {
+    let bins = match options.form {
+        InputForm::Plain => 0,
+        InputForm::Piecewise(bins) => bins,
+    };
+    let widths: Vec<String> = options.hidden.iter().map(usize::to_string).collect();
+    let (widths, [first, last], rate) = (widths.join(","), options.dropout, options.learning_rate);
+    format!("--hidden {widths} --bins {bins} --dropout {first},{last} --rate {rate}")
 }
 
 /// What the search finds, held against the usual network.
@@ -171,7 +216,9 @@ fn found(
             "taken      the {taken} one: the found one gains {mean:.3} ± {error:.3} of NLL, splits paired"
         ),
     );
-    Ok(if better { winner } else { usual.clone() })
+    let taken = if better { winner } else { usual.clone() };
+    super::say(is_json, format_args!("again      crossover train {}", arguments(&taken)));
+    Ok(taken)
 }
 
 /// What a model gains over another, split by split: the mean, and its standard error.
@@ -252,9 +299,11 @@ fn bar(length: u64, what: &'static str) -> anyhow::Result<ProgressBar> {
 
 #[cfg(test)]
 mod tests {
-    use super::gain;
+    use super::{Args, arguments, asked, gain};
+    use clap::Parser;
+    use crossover::ml::encoder::InputForm;
     use crossover::ml::eval::{Line, judge};
-    use crossover::ml::{Features, Prediction, Row};
+    use crossover::ml::{Features, Prediction, Row, TrainOptions};
 
     /// Splits in which the model is wrong by these.
     fn line(wrong: &[f64]) -> Line {
@@ -263,6 +312,26 @@ mod tests {
             judge(std::slice::from_ref(&row), |_| Prediction::new([*wrong; 2], [1.0; 2], 0.0))
         };
         Line { model: "m".to_owned(), seeds: wrong.iter().map(judged).collect() }
+    }
+
+    #[derive(Parser)]
+    struct Typed {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    #[test]
+    fn a_network_is_described_by_arguments_that_make_it_again() {
+        let asked_by = |words: &str| {
+            let words = ["train", "rows.jsonl"].into_iter().chain(words.split_whitespace());
+            asked(&Typed::try_parse_from(words).expect("arguments").args)
+        };
+        let usual = asked_by("--seed 0");
+        assert_eq!(usual, TrainOptions::default());
+        assert_eq!(asked_by(&format!("--seed 0 {}", arguments(&usual))), usual);
+        let other = asked_by("--hidden 96,48 --bins 8 --dropout 0.1,0 --rate 0.004 --seed 3");
+        assert_eq!((other.hidden.as_slice(), other.form), (&[96, 48][..], InputForm::Piecewise(8)));
+        assert_eq!(asked_by(&format!("--seed 3 {}", arguments(&other))), other);
     }
 
     #[test]
