@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use common::{Controlled, Knob, quiet};
-use crossover::{Device, ExperienceError, Id, Outcome, Runtime, Settings, kernel};
+use crossover::{Device, ExperienceError, Id, Outcome, Runtime, Settings, Why, kernel};
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -91,7 +91,11 @@ fn a_later_process_begins_with_what_was_measured() {
     let recalled = predicted_s(&second, 1000);
     assert!((recalled[1] / 2e-3 - 1.0).abs() < 0.1, "{recalled:?} after {learned:?}");
     let outcomes: Vec<Device> = (0..10).map(|_| call(&second, 1000).device).collect();
-    assert!(outcomes.iter().all(|device| *device == Device::Gpu), "{outcomes:?}");
+    // What few runs have told of the CPU is looked at again, once in a while.
+    let elsewhere = outcomes.iter().filter(|device| **device == Device::Cpu).count();
+    assert!(outcomes[0] == Device::Gpu && elsewhere <= 1, "{outcomes:?}");
+    let trials = second.ledger().rows().iter().filter(|row| row.why == Why::Explore).count();
+    assert_eq!(trials, elsewhere, "{outcomes:?}");
     // On another machine the calls are others'.
     let other = Runtime::builder()
         .settings(Settings { experience: Some(folder.file()), threads: 77, ..quiet() })
