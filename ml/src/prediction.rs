@@ -151,13 +151,19 @@ impl Prediction {
     /// Their disagreement becomes variance. An empty mixture knows nothing: see [`Prediction::vague`].
     #[must_use]
     pub fn mixture(parts: impl IntoIterator<Item = Prediction>) -> Prediction {
+        Prediction::weighted(parts.into_iter().map(|part| (1.0, part)))
+    }
+
+    /// As [`Prediction::mixture`], of parts with such weights; they need not be 1 in all.
+    #[must_use]
+    pub fn weighted(parts: impl IntoIterator<Item = (f64, Prediction)>) -> Prediction {
         let (mut count, mut sum) = (0.0, Prediction { mean: [0.0; 2], cov: [[0.0; 2]; 2] });
-        for part in parts {
-            count += 1.0;
+        for (weight, part) in parts {
+            count += weight;
             for i in 0..2 {
-                sum.mean[i] += part.mean[i];
+                sum.mean[i] += weight * part.mean[i];
                 for j in 0..2 {
-                    sum.cov[i][j] += part.cov[i][j] + part.mean[i] * part.mean[j];
+                    sum.cov[i][j] += weight * (part.cov[i][j] + part.mean[i] * part.mean[j]);
                 }
             }
         }

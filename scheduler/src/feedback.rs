@@ -30,6 +30,9 @@ pub(crate) fn learn(job: &Job<'_>, device: Device, measured: &Measured) {
     let mut learned = job.prepared.learned(adapter);
     learned.observe(prior, device, crew, predicted_s, measured.run_s, measured.total_s);
     let shown = learned.show(measured.run_s);
+    if learned.is_first_sight(device, crew) {
+        job.inner.gates.sight(adapter, &prior.opinions, device, measured.run_s);
+    }
     if device == Device::Gpu {
         learned.elsewhere_s = 0.0;
     }
@@ -76,8 +79,11 @@ pub(crate) fn learn_parts(job: &Job<'_>, device: Device, share: f64, run_s: f64,
         learned.elsewhere_s = 0.0;
     }
     let shown = learned.show(run_s);
-    drop(learned);
     let whole_s = (run_s / share).max(1e-9);
+    if share >= SHARE_SHOWN && learned.is_first_sight(device, None) {
+        job.inner.gates.sight(job.decision.adapter, &prior.opinions, device, whole_s);
+    }
+    drop(learned);
     let call = CallKey { kernel: job.prepared.key, shape: prior.shape };
     job.inner.policy.observe(&Seen { call, share: 1.0, device, run_s: whole_s, total_s });
     // What is kept, and what a network is trained on, are calls, or what is as good as one.
@@ -94,7 +100,11 @@ fn learn_beside(job: &Job, other: usize, device: Device, measured: &Measured) {
         (Device::Gpu, _) => learned.elsewhere_s += measured.total_s,
         (Device::Cpu, Some(prior)) => {
             let (run_s, total_s) = (measured.run_s, measured.total_s);
-            learned.observe(&prior, device, job.decision.crew(device), None, run_s, total_s);
+            let crew = job.decision.crew(device);
+            learned.observe(&prior, device, crew, None, run_s, total_s);
+            if learned.is_first_sight(device, crew) {
+                job.inner.gates.sight(other, &prior.opinions, device, run_s);
+            }
         }
         (Device::Cpu, None) => {}
     }

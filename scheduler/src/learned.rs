@@ -4,13 +4,14 @@
 use std::sync::Arc;
 
 use crossover_kernels::analysis::{Cut, Uncut};
-use crossover_ml::{Features, Prediction};
+use crossover_ml::{Features, Prediction, Trust};
 
 use crate::device::Device;
 use crate::footprint::Footprint;
 use crate::place::Decision;
 use crate::route::{Answer, Experience, Lesson};
 use crate::threads::{Choice, Crew, Crews};
+use crate::trust::Opinions;
 use crate::version::Prepared;
 use crate::words::WordMap;
 
@@ -31,6 +32,10 @@ pub(crate) struct Learned {
     shapes: WordMap<u64, Known>,
     /// The generation that the correction is relative to.
     pub(crate) generation: u64,
+    /// How far that was believed when it was first asked: so it stays, since the correction is relative to the prior.
+    trust: Option<Trust>,
+    /// On which devices the kernel has run as it always will.
+    sighted: [bool; 2],
     /// Rises whenever `crews` changes.
     crews_revision: u64,
     /// Seconds that calls have taken on other GPUs since this one last ran one.
@@ -64,6 +69,8 @@ pub(crate) struct Prior {
     /// Which shape.
     pub(crate) shape: u64,
     pub(crate) prediction: Prediction,
+    /// What that was made from.
+    pub(crate) opinions: Opinions,
     pub(crate) features: Box<Features>,
     /// log2 of the operations of the call: where it lies on the kernel's size axis.
     pub(crate) log2_work: f64,
@@ -83,6 +90,8 @@ impl Default for Learned {
             crews: Crews::default(),
             shapes: WordMap::default(),
             generation: 0,
+            trust: None,
+            sighted: [false; 2],
             crews_revision: 0,
             elsewhere_s: 0.0,
             unshown_s: 0.0,
@@ -98,11 +107,12 @@ impl Learned {
         &mut self,
         shape: u64,
         generation: u64,
-        ask: impl FnOnce() -> Prior,
+        ask: impl FnOnce(Option<Trust>) -> Prior,
         choose: impl FnOnce(&Crews, f64, &Answer) -> Option<Choice>,
     ) -> (&mut Known, &Experience) {
         if self.shapes.get(&shape).is_none_or(|known| known.prior.generation != generation) {
-            self.ask(shape, generation, ask());
+            let trust = self.trust.filter(|_| self.generation == generation);
+            self.ask(shape, generation, ask(trust));
         }
         let revision = self.revision();
         let known = self.shapes.get_mut(&shape).expect("it is known now");
@@ -133,6 +143,7 @@ impl Learned {
     }
 
     fn ask(&mut self, shape: u64, generation: u64, prior: Prior) {
+        self.trust = Some(prior.opinions.trust);
         if self.generation != generation {
             if let Some(old) = self.shapes.get(&shape) {
                 self.experience.rebase(&old.prior.prediction, &prior.prediction);
@@ -194,9 +205,16 @@ impl Learned {
         self.shapes.is_empty() && self.experience.visits == [0; 2]
     }
 
-    /// Learns from a run in an earlier process, for which the network of today would have said this.
-    pub(crate) fn recall(&mut self, prior: Prediction, log2_work: f64, device: Device, run_s: f64) {
-        self.experience.observe(&Lesson::of_run(prior, log2_work, device, run_s));
+    /// Learns from a run in an earlier process, of which this would have been said.
+    pub(crate) fn recall(&mut self, said: &Opinions, log2_work: f64, device: Device, run_s: f64) {
+        self.trust = Some(said.trust);
+        self.experience.observe(&Lesson::of_run(said.prior(), log2_work, device, run_s));
+    }
+
+    /// Whether this is the first whole run on a device, with as many threads as the CPU will have.
+    pub(crate) fn is_first_sight(&mut self, device: Device, crew: Option<Seen>) -> bool {
+        let is_usual = !crew.is_some_and(|seen| seen.is_trial);
+        is_usual && !std::mem::replace(&mut self.sighted[device as usize], true)
     }
 
     /// Whether a measured run is to be shown to the trainer.
@@ -252,8 +270,9 @@ mod tests {
     use super::{Learned, Prior, SHOWN_FIRST};
     use crate::device::Device;
     use crate::route::FLEETING_FIRST;
+    use crate::trust::Opinions;
     use crossover_kernels::analysis::Uncut;
-    use crossover_ml::{Features, Prediction};
+    use crossover_ml::{Ensemble, Features, Prediction, Trust};
 
     fn prior() -> Prior {
         let prediction = Prediction::new([-18.0; 2], [1.0; 2], 0.5);
@@ -261,6 +280,7 @@ mod tests {
         Prior {
             shape: 1,
             prediction,
+            opinions: Opinions::of(&Ensemble::default(), &Features::missing(), Trust::default()),
             features,
             log2_work: 10.0,
             generation: 0,
@@ -272,7 +292,7 @@ mod tests {
 
     fn calls(learned: &mut Learned, count: u64, seconds: f64) {
         for _ in 0..count {
-            let (known, _) = learned.expect(1, 0, prior, |_, _, _| None);
+            let (known, _) = learned.expect(1, 0, |_| prior(), |_, _, _| None);
             let (prior, predicted_s) = (known.prior.clone(), Some(known.answer.run_s[0]));
             learned.observe(&prior, Device::Cpu, None, predicted_s, seconds, seconds);
         }
@@ -288,11 +308,11 @@ mod tests {
         assert_eq!(learned.revision() - before, 10);
         assert_eq!(learned.experience.visits[0], FLEETING_FIRST + 80);
         calls(&mut learned, 100, 6e-6);
-        let answer = learned.expect(1, 0, prior, |_, _, _| None).0.answer;
+        let answer = learned.expect(1, 0, |_| prior(), |_, _, _| None).0.answer;
         assert!((answer.run_s[0] / 6e-6 - 1.0).abs() < 0.1, "{answer:?}");
         // What has become slow is no longer fleeting: ten calls are enough.
         calls(&mut learned, 10, 1e-3);
-        let answer = learned.expect(1, 0, prior, |_, _, _| None).0.answer;
+        let answer = learned.expect(1, 0, |_| prior(), |_, _, _| None).0.answer;
         assert!((answer.run_s[0] / 1e-3 - 1.0).abs() < 0.3, "{answer:?}");
     }
 
@@ -301,7 +321,7 @@ mod tests {
         let mut learned = Learned::default();
         let mut asked = 0;
         for (shape, generation) in [(1, 0), (1, 0), (2, 0), (1, 1), (1, 1)] {
-            let ask = || {
+            let ask = |_| {
                 asked += 1;
                 Prior { generation, ..prior() }
             };

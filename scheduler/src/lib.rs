@@ -78,6 +78,7 @@ mod shadow;
 mod threads;
 mod ticket;
 mod transfers;
+mod trust;
 mod version;
 mod words;
 

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use crossover_kernels::analysis;
 use crossover_kernels::exec::{Arg, Grid};
-use crossover_ml::CostModel;
+use crossover_ml::Trust;
 use crossover_shaders::Gpu;
 
 use crate::bus::{InPlace, Ways};
@@ -28,6 +28,7 @@ use crate::ledger::{Estimate, Estimates, Why};
 use crate::route::{Answer, CallKey, Experience, Standing};
 use crate::runtime::Inner;
 use crate::threads::{Choice, Crew, Crews, Machine};
+use crate::trust::Opinions;
 use crate::version::{GpuCode, Prepared};
 use crate::words::Words;
 
@@ -218,13 +219,14 @@ fn decide_with(call: Placing<'_>, at: usize, asked: Asked) -> Result<Arc<Decisio
     if learned.is_new()
         && let Some(experience) = &inner.experience
     {
-        recall(inner, experience.of(at, &prepared.version), &mut learned);
+        recall(inner, at, experience.of(at, &prepared.version), &mut learned);
     }
     let visits = learned.experience.visits.iter().sum();
     let shape = shape(plain, grid);
-    let ask = || {
+    let ask = |trust: Option<Trust>| {
         let is_compiled = presence == Presence::Ready;
-        ask(call, at, gpu, shape, Moment { visits, is_compiled, generation })
+        let trust = trust.unwrap_or_else(|| inner.gates.trust(at));
+        ask(call, at, gpu, (shape, trust), Moment { visits, is_compiled, generation })
     };
     let choose =
         |crews: &Crews, log2_work, answer: &_| choose_threads(inner, crews, log2_work, answer);
@@ -327,17 +329,26 @@ fn may_be_cut(inner: &Inner, prior: &Prior, situation: &Situation, both: &[Estim
 }
 
 /// Learns of a kernel from calls in earlier processes, of which the network of today is asked.
-fn recall(inner: &Inner, samples: &[Sample], learned: &mut Learned) {
-    let model = inner.model();
+fn recall(inner: &Inner, at: usize, samples: &[Sample], learned: &mut Learned) {
+    let (model, trust) = (inner.model(), inner.gates.trust(at));
     for sample in samples {
-        let prediction = model.predict(&sample.features);
-        learned.recall(prediction, sample.log2_work, sample.device, sample.seconds);
+        let said = Opinions::of(&*model, &sample.features, trust);
+        learned.recall(&said, sample.log2_work, sample.device, sample.seconds);
+        if learned.is_first_sight(sample.device, None) {
+            inner.gates.sight(at, &said, sample.device, sample.seconds);
+        }
     }
     learned.generation = inner.generation();
 }
 
 /// The network's answer for a shape of call.
-fn ask(call: Placing<'_>, at: usize, gpu: Option<&Arc<Gpu>>, shape: u64, moment: Moment) -> Prior {
+fn ask(
+    call: Placing<'_>,
+    at: usize,
+    gpu: Option<&Arc<Gpu>>,
+    (shape, trust): (u64, Trust),
+    moment: Moment,
+) -> Prior {
     let Placing { inner, prepared, args, plain, grid } = call;
     let compiled = featurize::compiled(prepared, plain);
     let mut footprints = footprints(&prepared.kernel, plain, grid);
@@ -347,7 +358,8 @@ fn ask(call: Placing<'_>, at: usize, gpu: Option<&Arc<Gpu>>, shape: u64, moment:
     let moves = moves(gpu, args, &footprints, InPlace::default());
     let generation = moment.generation;
     let call = featurize(call, at, &compiled, &moves, moment);
-    let prediction = inner.model().predict(&call.features);
+    let opinions = Opinions::of(&*inner.model(), &call.features, trust);
+    let prediction = opinions.prior();
     let (features, log2_work) = (call.features.into(), call.log2_work);
     let footprints = footprints.into();
     let refusal = gpu.and_then(|gpu| {
@@ -356,7 +368,7 @@ fn ask(call: Placing<'_>, at: usize, gpu: Option<&Arc<Gpu>>, shape: u64, moment:
         fits.err().map(|error| error.to_string().into())
     });
     let cut = analysis::cut(&prepared.kernel, plain, grid);
-    Prior { shape, prediction, features, log2_work, generation, footprints, refusal, cut }
+    Prior { shape, prediction, opinions, features, log2_work, generation, footprints, refusal, cut }
 }
 
 /// The estimates of those that can run the call, and of the number of threads that was not chosen.

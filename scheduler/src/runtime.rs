@@ -38,6 +38,7 @@ use crate::prepared::Kernels;
 use crate::record::{About, Recorder};
 use crate::route::{self, Policy};
 use crate::transfers::Copied;
+use crate::trust::Gates;
 use crate::version::Prepared;
 
 /// Calls that the GPU is given ahead.
@@ -106,6 +107,8 @@ pub(crate) struct Inner {
     pub(crate) learner: Option<Learner>,
     /// The model when nothing is learned; else the learner has it.
     fixed_model: Arc<Ensemble>,
+    /// How far that is believed of what has not run yet.
+    pub(crate) gates: Gates,
     model_name: String,
     /// What is known of the machine without a GPU.
     bare: ArcSwap<Calibration>,
@@ -257,6 +260,7 @@ impl Builder {
             Optimise::All => None,
             Optimise::Chosen => Some(Chooser::new(settings.optimise_budget_s)?),
         };
+        let gates = Gates::new(gpus.len());
         let inner = Arc::new(Inner {
             chooser,
             cpu: backends.cpu,
@@ -268,6 +272,7 @@ impl Builder {
             recorder: OnceLock::new(),
             learner,
             fixed_model,
+            gates,
             model_name: loaded.name,
             bare: ArcSwap::from_pointee(Calibration::assumed(threads, None, false)),
             ledger,
@@ -403,6 +408,21 @@ impl Runtime {
     /// The name of the model in use, and how often it has been replaced by retraining.
     pub fn model(&self) -> (String, u64) {
         (self.inner.model_name(), self.inner.generation())
+    }
+
+    /// How far the model is believed, beside one of [`Runtime::adapters`], of kernels that have not run yet: what the
+    /// first runs of others have shown. Of a number that is no adapter's what is believed at first.
+    ///
+    /// ```
+    /// use crossover::{GpuUse, Runtime};
+    ///
+    /// let rt = Runtime::builder().with(|settings| settings.gpu = GpuUse::Off).build()?;
+    /// let [model, shifted, flat] = rt.trust(0).weights();
+    /// assert!(model > 0.9 && shifted + flat < 0.1);
+    /// # Ok::<(), crossover::Error>(())
+    /// ```
+    pub fn trust(&self, adapter: usize) -> crossover_ml::Trust {
+        self.inner.gates.trust(adapter)
     }
 
     /// The background trainer; `None` when learning is switched off.
