@@ -4,20 +4,24 @@
 //! one half is drawn from the rows and one half uniformly over kernels, so that a kernel with many
 //! rows does not drown the rest.
 
+mod options;
+mod recalibrate;
+mod sampler;
+
+pub use options::TrainOptions;
+pub use sampler::{Batches, Sampler};
+
 use crate::baseline::joint_moments;
 use crate::dataset::{Dataset, Row};
 use crate::encoder::{Encoder, InputForm};
 use crate::ensemble::Ensemble;
 use crate::error::Error;
 use crate::loss::{Target, loss};
-use crate::network::{
-    Dropout, HEADS, HIDDEN, LOG_VARIANCE, Network, Recalibration, Scratch, Tape, is_shape,
-    residual_of,
-};
-use crate::prediction::Prediction;
+use crate::network::{Dropout, LOG_VARIANCE, Network, Scratch, Tape};
 use crate::rng::Rng;
 use crate::weights::NamedTensor;
-use std::collections::BTreeMap;
+use recalibrate::{raw_residual, recalibrate};
+use sampler::group_by_kernel;
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
@@ -26,89 +30,6 @@ pub const ROWS_MIN: usize = 16;
 
 /// The norm at which the gradient of a batch is cut.
 const GRADIENT_NORM_MAX: f64 = 5.0;
-
-/// How to train.
-#[derive(Clone, Debug, PartialEq)]
-pub struct TrainOptions {
-    /// Decides weights, batches, dropout and which kernels are held out.
-    pub seed: u64,
-    /// How often as many rows are drawn as there are.
-    pub epochs: usize,
-    /// Rows a step (at least 2).
-    pub batch: usize,
-    /// Adam's first learning rate; it falls to a twentieth along a cosine.
-    pub learning_rate: f64,
-    /// Share of a weight that is taken away a step, times the learning rate.
-    pub weight_decay: f64,
-    /// Widths of the hidden layers, from the inputs to the heads: as many layers as there are widths.
-    pub hidden: Vec<usize>,
-    /// The form of the inputs; an ensemble gives every second member the other form.
-    pub form: InputForm,
-    /// Share of the kernels that is held out (0 … 0.9).
-    pub held_out: f64,
-    /// Share of the first and of the last hidden layer that a step leaves out (0 … 0.9); between them it
-    /// goes along a line.
-    pub dropout: [f32; 2],
-}
-
-impl Default for TrainOptions {
-    fn default() -> Self {
-        TrainOptions {
-            seed: 0,
-            epochs: 60,
-            batch: 64,
-            learning_rate: 2e-3,
-            weight_decay: 1e-2,
-            hidden: HIDDEN.to_vec(),
-            form: InputForm::Plain,
-            held_out: 0.2,
-            dropout: [0.3, 0.1],
-        }
-    }
-}
-
-impl TrainOptions {
-    /// The learning rate when this share of training is done: a cosine down to a twentieth.
-    #[must_use]
-    pub fn rate_at(&self, done: f64) -> f64 {
-        let cosine = 0.5 * (1.0 + (std::f64::consts::PI * done).cos());
-        self.learning_rate * (0.05 + 0.95 * cosine)
-    }
-
-    /// The share that a step leaves out of each hidden layer.
-    #[must_use]
-    pub fn dropouts(&self) -> Vec<f32> {
-        let [first, last] = self.dropout;
-        let steps = self.hidden.len().saturating_sub(1).max(1) as f32;
-        (0..self.hidden.len()).map(|at| first + (last - first) * (at as f32 / steps)).collect()
-    }
-
-    /// Checks the ranges.
-    ///
-    /// # Errors
-    /// [`Error::InvalidOption`] that names the option.
-    pub fn validate(&self) -> Result<(), Error> {
-        let positive = |x: f64| x.is_finite() && x > 0.0;
-        let name = if self.epochs == 0 {
-            "epochs"
-        } else if self.batch < 2 {
-            "batch"
-        } else if !positive(self.learning_rate) {
-            "learning_rate"
-        } else if !(0.0..1.0).contains(&self.weight_decay) {
-            "weight_decay"
-        } else if !(0.0..=0.9).contains(&self.held_out) {
-            "held_out"
-        } else if !is_shape(&self.hidden) {
-            "hidden"
-        } else if !self.dropout.iter().all(|share| (0.0..=0.9).contains(share)) {
-            "dropout"
-        } else {
-            return Ok(());
-        };
-        Err(Error::InvalidOption { name })
-    }
-}
 
 /// Where training is; given after every step.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -428,98 +349,6 @@ fn held_out_kernels<'a>(rows: &[&'a Row], options: &TrainOptions) -> Vec<&'a str
     names
 }
 
-fn group_by_kernel(rows: &[&Row]) -> Vec<Vec<usize>> {
-    let mut groups: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
-    for (at, row) in rows.iter().enumerate() {
-        groups.entry(&row.kernel).or_default().push(at);
-    }
-    groups.into_values().collect()
-}
-
-/// Draws the rows of batches.
-#[derive(Clone, Debug)]
-pub struct Sampler {
-    kernels: Vec<Vec<usize>>,
-    order: Vec<usize>,
-    at: usize,
-    /// Running sums of the priorities along `order`; empty if all are alike.
-    sums: Vec<f64>,
-    rng: Rng,
-}
-
-impl Sampler {
-    fn new(kernels: &[Vec<usize>], priorities: Option<&[f64]>, seed: u64) -> Sampler {
-        let order: Vec<usize> = kernels.iter().flatten().copied().collect();
-        let mut sum = 0.0;
-        let mut add = |row: &usize| {
-            sum += priorities.map_or(1.0, |p| p[*row]);
-            sum
-        };
-        let sums =
-            if priorities.is_some() { order.iter().map(&mut add).collect() } else { Vec::new() };
-        Sampler {
-            kernels: kernels.to_vec(),
-            at: order.len(),
-            order,
-            sums,
-            rng: Rng::new(seed ^ 0x5a3b),
-        }
-    }
-
-    /// The numbers of `count` rows.
-    pub fn draw(&mut self, count: usize) -> Vec<usize> {
-        let by_row = count / 2;
-        let mut rows: Vec<usize> = (0..by_row).map(|_| self.draw_row()).collect();
-        rows.extend((by_row..count).map(|_| self.draw_kernel()));
-        rows
-    }
-
-    fn draw_row(&mut self) -> usize {
-        if let Some(total) = self.sums.last() {
-            let wanted = self.rng.uniform() * total;
-            let at = self.sums.partition_point(|&sum| sum <= wanted);
-            return self.order[at.min(self.order.len() - 1)];
-        }
-        if self.at >= self.order.len() {
-            self.rng.shuffle(&mut self.order);
-            self.at = 0;
-        }
-        self.at += 1;
-        self.order[self.at - 1]
-    }
-
-    fn draw_kernel(&mut self) -> usize {
-        let rows = &self.kernels[self.rng.below(self.kernels.len())];
-        rows[self.rng.below(rows.len())]
-    }
-}
-
-/// All rows as inputs and targets.
-pub struct Batches {
-    inputs: Vec<f32>,
-    width: usize,
-    targets: Vec<Target>,
-}
-
-impl Batches {
-    /// Encodes `rows` for `network`.
-    #[must_use]
-    pub fn new(network: &Network, rows: &[&Row]) -> Batches {
-        let width = network.encoder.inputs_count();
-        let inputs = rows.iter().flat_map(|row| row.features.encode(&network.encoder)).collect();
-        let targets = rows.iter().map(|row| Target::of(row, network.fallback)).collect();
-        Batches { inputs, width, targets }
-    }
-
-    /// The inputs (`rows × inputs`) and targets of these rows.
-    #[must_use]
-    pub fn gather(&self, rows: &[usize]) -> (Vec<f32>, Vec<Target>) {
-        let input = |&row: &usize| &self.inputs[row * self.width..(row + 1) * self.width];
-        let inputs = rows.iter().flat_map(input).copied().collect();
-        (inputs, rows.iter().map(|&row| self.targets[row]).collect())
-    }
-}
-
 /// A loss and its gradient by every parameter, named as in a weight file.
 #[derive(Clone, Debug)]
 pub struct LossAndGradient {
@@ -598,115 +427,5 @@ impl Adam {
             *square += 0.001 * (g * g - *square);
             *parameter -= rate * *mean / (square.sqrt() + epsilon);
         }
-    }
-}
-
-fn raw_residual(network: &Network, row: &Row, scratch: &mut Scratch) -> Prediction {
-    let heads: [f32; HEADS] = network.forward(&row.features.encode(&network.encoder), scratch);
-    residual_of(&heads)
-}
-
-/// What the network said of a side of a held-out row, and what was measured (log2 residuals).
-struct Point {
-    weight: f64,
-    said: f64,
-    variance: f64,
-    found: f64,
-}
-
-/// The line and spread that fit kernels the network was not trained on. Each kernel counts once.
-fn recalibrate(network: &Network, rows: &[&Row]) -> Recalibration {
-    let mut scratch = Scratch::default();
-    let mut points = [Vec::new(), Vec::new()];
-    for kernel in group_by_kernel(rows) {
-        let weight = 1.0 / kernel.len() as f64;
-        for row in kernel.iter().map(|&at| rows[at]) {
-            let prediction = raw_residual(network, row, &mut scratch);
-            for (side, found) in row.residuals(network.fallback).into_iter().enumerate() {
-                let (said, variance) = (prediction.mean[side], prediction.cov[side][side]);
-                points[side].extend(found.map(|found| Point { weight, said, variance, found }));
-            }
-        }
-    }
-    let mut result = Recalibration::default();
-    for (side, points) in points.iter().enumerate().filter(|(_, points)| !points.is_empty()) {
-        let (slope, offset, variance) = recalibrate_side(points);
-        result.slope[side] = slope;
-        result.offset[side] = offset;
-        result.variance[side] = variance;
-    }
-    result
-}
-
-/// Slope, offset and variance factor of one side. With few kernels they stay near the identity,
-/// as if so many more had agreed with the network.
-fn recalibrate_side(points: &[Point]) -> (f64, f64, f64) {
-    const PRIOR_KERNELS: f64 = 4.0;
-    fn sum(points: &[Point], f: impl Fn(&Point) -> f64) -> f64 {
-        points.iter().map(|p| p.weight * f(p)).sum()
-    }
-    let total = sum(points, |_| 1.0);
-    let said = sum(points, |p| p.said) / total;
-    let found = sum(points, |p| p.found) / total;
-    let spread = sum(points, |p| (p.said - said).powi(2));
-    let together = sum(points, |p| (p.said - said) * (p.found - found));
-    let slope = ((together + PRIOR_KERNELS) / (spread + PRIOR_KERNELS)).clamp(0.2, 1.5);
-    let trust = total / (total + PRIOR_KERNELS);
-    let offset = said + trust * (found - said) - slope * said;
-    let square = |p: &Point| (p.found - slope * p.said - offset).powi(2) / p.variance.max(1e-9);
-    let variance = (sum(points, square) + PRIOR_KERNELS) / (total + PRIOR_KERNELS);
-    (slope, offset, variance.clamp(0.25, 16.0))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::features::Features;
-
-    /// Rows whose residual to an absent roofline is `of(kernel)` on the CPU, in log2.
-    fn rows(kernels: usize, of: impl Fn(usize) -> f64) -> Vec<Row> {
-        let row = |at: usize| {
-            let seconds = [Some(of(at / 2).exp2()), None];
-            Row::new(format!("k{}", at / 2), "f", 1, Features::missing(), seconds)
-        };
-        (0..2 * kernels).map(row).collect()
-    }
-
-    /// A network that says the same of every call, since it has no weights left: mean 1, variance 1.
-    fn says_one() -> Network {
-        let encoder = Encoder::fit(&[], InputForm::Plain).unwrap();
-        let mut network = Network::new(encoder, &[1, 1, 1], [0.0; 2], 0).unwrap();
-        network
-            .set_tensors(|name, shape| {
-                let mut values = vec![0.0; shape.iter().product()];
-                if name == "heads.bias" {
-                    values[..2].fill(1.0);
-                }
-                Ok(values)
-            })
-            .unwrap();
-        network
-    }
-
-    #[test]
-    fn recalibration_moves_towards_what_unseen_kernels_did() {
-        let spread = |kernel: usize| if kernel.is_multiple_of(2) { 2.0 } else { 4.0 };
-        let rows = rows(400, spread);
-        let found = recalibrate(&says_one(), &rows.iter().collect::<Vec<_>>());
-        let corrected = found.slope[0] + found.offset[0];
-        assert!((corrected - 3.0).abs() < 0.05, "{found:?}");
-        assert!((found.variance[0] - 1.0).abs() < 0.05, "{found:?}");
-        let untouched = Recalibration::default();
-        assert_eq!(found.slope[1], untouched.slope[1]);
-        assert_eq!((found.offset[1], found.variance[1]), (0.0, 1.0));
-    }
-
-    #[test]
-    fn few_kernels_hardly_recalibrate() {
-        let rows = rows(1, |_| 3.0);
-        let found = recalibrate(&says_one(), &rows.iter().collect::<Vec<_>>());
-        let corrected = found.slope[0] + found.offset[0];
-        assert!((1.2..1.6).contains(&corrected), "{found:?}");
-        assert_eq!(recalibrate(&says_one(), &[]), Recalibration::default());
     }
 }
