@@ -4,6 +4,7 @@
 //! ```text
 //! made-up devices (world.rs)  ─→ trials.rs: exploring, being locked in, change
 //! recorded runs (--ledger)    ─→ ledgers.rs: steady regret, first calls, predicted times
+//!                             ─→ sights.rs: kernels that have not run, and a model of another machine
 //! fifteen real devices (--data) ─→ devices.rs: a device that nobody has seen
 //! the decision itself         ─→ decision.rs: nanoseconds
 //! ```
@@ -15,6 +16,7 @@ pub(crate) mod devices;
 pub(crate) mod ledgers;
 mod plot;
 mod show;
+mod sights;
 #[cfg(test)]
 mod tests;
 mod trials;
@@ -203,6 +205,7 @@ pub(crate) fn evaluate(
     said("predictions", 0.92);
     let prediction = ledgers::prediction(recordings, &mut details);
     let held_out_family = ledgers::held_out(recordings)?;
+    details.sights = sights::sights(recordings)?;
     said("devices", 0.95);
     let devices15 = data.map(|folder| devices::evaluate(folder, &mut details)).transpose()?;
     let learned = &rows[0];
@@ -237,8 +240,12 @@ pub(crate) fn evaluate(
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Details {
     pub(crate) exploration: Vec<trials::Exploration>,
+    /// The same of the same policy where calls can be cut.
+    pub(crate) exploration_cut: Vec<trials::Exploration>,
     pub(crate) lock_ins: trials::LockIns,
     pub(crate) drift: trials::Drift,
+    /// What is said of kernels that have not run.
+    pub(crate) sights: sights::Sights,
     /// Splits of the fifteen devices: what is unseen, and the share of the oracle's speed by method.
     pub(crate) splits: Vec<devices::Split>,
     /// Mean log2 regret by the number of the call, for each policy: the curve.
@@ -272,7 +279,9 @@ fn judge(
         calls_to_discover: Some(drift.discover_most),
         ..steady.row
     };
-    if contender.name == CONTENDERS[0].name {
+    if contender.policy == CONTENDERS[0].policy && contender.slices {
+        details.exploration_cut = exploration;
+    } else if contender.name == CONTENDERS[0].name {
         details.worst = steady.worst;
         details.cases = steady.cases;
         (details.exploration, details.lock_ins, details.drift) = (exploration, lock_ins, drift);

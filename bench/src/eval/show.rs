@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Details, Evaluation};
+use super::{Details, Evaluation, sights, trials};
 
 /// The targets stand beside what was measured; what falls short is marked.
 pub(crate) fn table(evaluation: &Evaluation, details: &Details) -> String {
@@ -50,17 +50,26 @@ fn targets(out: &mut String, e: &Evaluation, details: &Details) {
             met,
         );
     }
+    let sights = &details.sights;
+    if sights.kernels > 0 {
+        let score = |[model, gate]: [sights::Score; 2]| {
+            format!("{:.2} → {:.2} / {:.2} → {:.2}", model.error, gate.error, model.nll, gate.nll)
+        };
+        let what = format!("first runs of {} kernels: |log2| off / NLL, by gate", sights.kernels);
+        line(&what, score(sights.own), "", true);
+        let what = "  with a model that is 8 times off on the gpu";
+        line(what, score(sights.foreign), "", true);
+    }
     for found in &details.exploration {
         let what = format!("exploring at {}:1, over 1,000 calls", found.ratio);
         line(&what, format!("{:.2} %", 100.0 * found.cost), "≤ 3 %", found.cost <= 0.03);
     }
-    let most = details.exploration.iter().map(|e| e.beyond_share).fold(0.0, f64::max);
-    line(
-        "  calls beyond twice the better time and 1 ms",
-        format!("{:.3} %", 100.0 * most),
-        "0",
-        most == 0.0,
-    );
+    let most = |found: &[trials::Exploration]| {
+        100.0 * found.iter().map(|e| e.beyond_share).fold(0.0, f64::max)
+    };
+    let (whole, cut) = (most(&details.exploration), most(&details.exploration_cut));
+    let what = "  calls beyond twice the better time and 1 ms: whole, cut";
+    line(what, format!("{whole:.3} / {cut:.3} %"), "0", whole.max(cut) == 0.0);
     let lock = &details.lock_ins;
     let what = format!("locked in, of {} trials with spikes (late)", lock.trials);
     line(&what, format!("{} ({})", lock.locked, lock.late), "0", lock.locked == 0);
