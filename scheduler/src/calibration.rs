@@ -101,6 +101,12 @@ pub struct Calibration {
 
 impl Calibration {
     /// Cautious guesses for a machine with so many threads and such an adapter.
+    ///
+    /// ```
+    /// use crossover::Calibration;
+    /// let guess = Calibration::assumed(8, Some("a card"), false);
+    /// assert!(!guess.is_measured && guess.gpu.flops > guess.cpu.flops_all);
+    /// ```
     pub fn assumed(threads: usize, adapter: Option<&str>, is_software: bool) -> Calibration {
         let all = threads as f64;
         let cpu = CpuRates {
@@ -164,6 +170,11 @@ impl Calibration {
 
     /// Reads a file that [`Calibration::save`] wrote; `None` if it is of another layout, of another
     /// adapter or number of threads, or not there: then the machine is measured anew.
+    ///
+    /// ```
+    /// use crossover::Calibration;
+    /// assert_eq!(Calibration::load("/no/such/file".as_ref(), 8, None), None);
+    /// ```
     pub fn load(path: &Path, threads: usize, adapter: Option<&str>) -> Option<Calibration> {
         let text = std::fs::read(path).ok()?;
         let found: Calibration = serde_json::from_slice(&text).ok()?;
@@ -177,6 +188,17 @@ impl Calibration {
     ///
     /// # Errors
     /// [`Error::File`] when it cannot be written.
+    ///
+    /// ```
+    /// use crossover::Calibration;
+    /// let path = std::env::temp_dir().join(format!("crossover-machine-{}", std::process::id()));
+    /// let known = Calibration::assumed(8, None, false);
+    /// known.save(&path)?;
+    /// assert_eq!(Calibration::load(&path, 8, None), Some(known));
+    /// assert_eq!(Calibration::load(&path, 4, None), None, "another machine");
+    /// # std::fs::remove_file(path).expect("our own file");
+    /// # Ok::<(), crossover::Error>(())
+    /// ```
     pub fn save(&self, path: &Path) -> Result<(), Error> {
         let fail = |message: String| Error::File { path: path.display().to_string(), message };
         let text = serde_json::to_vec_pretty(self).map_err(|e| fail(e.to_string()))?;
@@ -194,16 +216,36 @@ impl Calibration {
         if working_set < cpu.llc_bytes / 2.0 {
             return cpu.bandwidth_cache * threads as f64;
         }
-        if threads <= 1 { cpu.bandwidth_one } else { cpu.bandwidth_all }
+        self.between(threads, cpu.bandwidth_one, cpu.bandwidth_all)
     }
 
     /// Arithmetic rate of so many CPU threads, in operations a second.
     pub(crate) fn cpu_flops(&self, threads: usize) -> f64 {
-        if threads <= 1 { self.cpu.flops_one } else { self.cpu.flops_all }
+        self.between(threads, self.cpu.flops_one, self.cpu.flops_all)
+    }
+
+    /// A rate of so many threads: those of one thread and of all were measured, and each thread between is taken
+    /// to add the same.
+    fn between(&self, threads: usize, one: f64, all: f64) -> f64 {
+        match threads {
+            0 | 1 => one,
+            n if n >= self.cpu.threads => all,
+            n => one + (all - one) * (n - 1) as f64 / (self.cpu.threads - 1) as f64,
+        }
     }
 
     /// What was measured, as features of the device group. A GPU that is not there has none, nor have
     /// copies that are never made; and where nothing was measured, guesses are not passed off as measured.
+    ///
+    /// ```
+    /// use crossover::{Calibration, ml::Feature};
+    /// let mut machine = Calibration::assumed(8, None, false);
+    /// assert_eq!(machine.features().get(Feature::Threads), None, "guesses are not told");
+    /// machine.is_measured = true;
+    /// assert_eq!(machine.features().get(Feature::Threads), Some(8.0));
+    /// assert_eq!(machine.features().get(Feature::GpuGflops), None, "there is no GPU");
+    ///
+    /// ```
     pub fn features(&self) -> Features {
         let mut features = Features::missing();
         if self.is_measured {

@@ -1,6 +1,7 @@
 //! What `explain` says: the terms of a decision, and what would change it.
 
-use std::fmt;
+mod show;
+
 use std::sync::Arc;
 
 use crossover_kernels::ir::Axis;
@@ -12,9 +13,25 @@ use crate::device::Device;
 use crate::ledger::{Estimate, Why};
 use crate::place::Decision;
 use crate::runtime::Inner;
-use crate::version::Prepared;
+use crate::terms::{Flip, Past, Terms};
+use crate::version::{GpuCode, Prepared};
 
-/// The decision about a call that was not run.
+pub use show::show_seconds;
+
+/// The decision about a call that was not run. As text it is two tables and what would change it; with a width, as
+/// `{:40}`, the tables become paragraphs where they do not fit into so many columns.
+///
+/// ```
+/// # use crossover::kernels::library::saxpy::saxpy;
+/// # let rt = crossover::Runtime::new()?;
+/// # let (x, mut y) = (rt.buffer_from(&[1.0, 2.0])?, rt.alloc(2)?);
+/// let explained = saxpy::on(&rt).args(2.0, &x, &mut y).explain()?;
+/// let [compute_s, memory_s] = [explained.terms[0].compute_s, explained.terms[0].memory_s];
+/// assert!(compute_s < memory_s, "two operations for three floats");
+/// assert!(explained.to_string().contains("90 % interval"));
+/// assert!(!format!("{explained:40}").contains("90 % interval"));
+/// # Ok::<(), crossover::Error>(())
+/// ```
 #[derive(Clone, Debug, Serialize)]
 pub struct Explanation {
     /// The kernel and its element types.
@@ -25,6 +42,10 @@ pub struct Explanation {
     pub grid: [u32; 3],
     /// What each candidate is predicted to cost.
     pub estimates: Vec<Estimate>,
+    /// What the time of each is made of, in the same order.
+    pub terms: Vec<Terms>,
+    /// What would make the other device the faster one; `None` where it is, or there is none.
+    pub flip: Option<Flip>,
     /// Where it would run.
     pub chosen: Device,
     /// Which of the runtime's adapters, where that is the GPU; else 0.
@@ -57,7 +78,10 @@ pub struct Explanation {
 
 impl Explanation {
     pub(crate) fn new(inner: &Arc<Inner>, prepared: &Prepared, decision: &Decision) -> Explanation {
+        let terms = terms(inner, prepared, decision);
         Explanation {
+            flip: flip(decision, &terms),
+            terms,
             kernel: prepared.name.to_string(),
             version: prepared.version.to_string(),
             grid: decision.grid,
@@ -78,19 +102,33 @@ impl Explanation {
             shape: decision.prior.shape,
         }
     }
+}
 
-    /// What a GPU is called: by its number, where there are several.
-    fn gpu_name(&self, adapter: usize) -> String {
-        if self.adapters.len() < 2 { "gpu".to_owned() } else { format!("gpu {adapter}") }
-    }
+/// What each candidate's time is made of.
+fn terms(inner: &Inner, prepared: &Prepared, decision: &Decision) -> Vec<Terms> {
+    let term = |estimate: &Estimate| {
+        let machine = inner.calibration_with(match estimate.device {
+            Device::Cpu => decision.adapter,
+            Device::Gpu => estimate.adapter,
+        });
+        Terms {
+            is_compiled: match estimate.device {
+                Device::Cpu => prepared.cpu.get().is_some(),
+                Device::Gpu => matches!(&*prepared.gpu_code(estimate.adapter), GpuCode::Ready(_)),
+            },
+            past: Past::of(inner.ledger.runs_s(decision, estimate)),
+            ..Terms::new(&decision.prior.work, estimate, &machine)
+        }
+    };
+    decision.estimates.iter().map(term).collect()
+}
 
-    /// How many times faster the device that was not chosen would have to be to be chosen; `None`
-    /// with one candidate.
-    pub fn flip_factor(&self) -> Option<f64> {
-        let chosen = self.estimates.iter().find(|e| e.device == self.chosen)?;
-        let other = self.estimates.iter().find(|e| e.device != self.chosen)?;
-        Some(other.total_s() / chosen.total_s())
-    }
+/// What keeps the other device out.
+fn flip(decision: &Decision, terms: &[Terms]) -> Option<Flip> {
+    let chosen = decision.estimates.of(decision.device)?;
+    let other = decision.device.other();
+    let start_s = terms.iter().find(|terms| terms.device == other)?.start_s;
+    Flip::of(chosen, decision.estimates.of(other)?, start_s)
 }
 
 /// Whether a call that is long enough may be cut.
@@ -124,83 +162,4 @@ fn across(prepared: &Prepared, decision: &Decision) -> Vec<String> {
     let params = prepared.kernel.entry.params.iter().enumerate();
     let stays = params.filter(|(at, _)| decision.in_place().contains(*at));
     stays.map(|(_, param)| param.name.clone()).collect()
-}
-
-/// Seconds, with the unit that suits them.
-pub fn show_seconds(seconds: f64) -> String {
-    match seconds {
-        s if s <= 0.0 => "0".to_owned(),
-        s if s < 1e-6 => format!("{:.0} ns", s * 1e9),
-        s if s < 1e-3 => format!("{:.1} µs", s * 1e6),
-        s if s < 1.0 => format!("{:.2} ms", s * 1e3),
-        s => format!("{s:.2} s"),
-    }
-}
-
-impl fmt::Display for Explanation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [x, y, z] = self.grid;
-        let chosen = match self.chosen {
-            Device::Cpu => "cpu".to_owned(),
-            Device::Gpu => self.gpu_name(self.adapter),
-        };
-        writeln!(f, "{} over {x} × {y} × {z}: {chosen} ({})", self.kernel, self.why)?;
-        writeln!(
-            f,
-            "  {:<8} {:>10} {:>23} {:>10} {:>10} {:>10}",
-            "", "run", "90 % interval", "transfer", "wait", "total"
-        )?;
-        for e in &self.estimates {
-            let interval =
-                format!("{} – {}", show_seconds(e.run_low_s), show_seconds(e.run_high_s));
-            let name = match e.device {
-                Device::Cpu => format!("cpu × {}", e.threads),
-                Device::Gpu => self.gpu_name(e.adapter),
-            };
-            writeln!(
-                f,
-                "  {name:<8} {:>10} {interval:>23} {:>10} {:>10} {:>10}",
-                show_seconds(e.run_s),
-                show_seconds(e.transfer_s),
-                show_seconds(e.wait_s),
-                show_seconds(e.total_s()),
-            )?;
-        }
-        if let Some(factor) = self.flip_factor() {
-            let other = self.chosen.other();
-            writeln!(f, "  the {other} would be chosen if it were {factor:.2} times faster")?;
-        }
-        if let Some(cut) = &self.cut {
-            writeln!(f, "  {cut}")?;
-        }
-        if !self.across.is_empty() {
-            let names = self.across.join(", ");
-            writeln!(f, "  on the gpu it would reach {names} across the bus, without a copy")?;
-        }
-        if let Some(choice) = &self.optimisations {
-            let Choice { set, confidence, calls, compile_s, run_s, with_all_s, is_limited } =
-                choice;
-            let [compile_all_s, run_all_s] = with_all_s.map(show_seconds);
-            let within = if *is_limited { ", within the budget" } else { "" };
-            writeln!(f, "  optimisations of the cpu's code: {set}{within}")?;
-            writeln!(
-                f,
-                "    {calls:.0} calls of {} after {} of compiling are expected, with all {run_all_s} after \
-                 {compile_all_s}; confidence {confidence:.2}",
-                show_seconds(*run_s),
-                show_seconds(*compile_s),
-            )?;
-        }
-        if self.adapters.len() > 1 {
-            for (at, name) in self.adapters.iter().enumerate() {
-                writeln!(f, "  gpu {at} is {name}")?;
-            }
-        }
-        let [cpu, gpu] = self.visits;
-        write!(
-            f,
-            "  {} (generation {}), after {cpu} calls on the CPU and {gpu} on the GPU",
-            self.model, self.generation
-        )
-    }
 }

@@ -10,6 +10,7 @@ use crate::calibration::{Calibration, LANES};
 use crate::device::Seat;
 use crate::gpus::GpuSide;
 use crate::place::{Moves, Placing, items};
+use crate::terms::Work;
 use crate::version::Prepared;
 
 /// What the model is told of a call.
@@ -17,6 +18,7 @@ pub(crate) struct Described {
     pub(crate) features: Features,
     /// log2 of the operations of the call.
     pub(crate) log2_work: f64,
+    pub(crate) work: Work,
 }
 
 /// What a call does on the machine at the moment.
@@ -75,8 +77,9 @@ pub(crate) fn featurize(
     inner.context.features(&mut features, calibration.cpu.cores as f64);
     let ops = compiled.weighted_operations() * n;
     roofline(&mut features, &source, ops, &bytes, &calibration, n);
-    let work = n * source.weighted_operations().max(1.0);
-    Described { features, log2_work: work.max(1.0).log2() }
+    let log2_work = (n * source.weighted_operations().max(1.0)).max(1.0).log2();
+    let work = Work::new(compiled, &source, [bytes.read, bytes.written], n);
+    Described { features, log2_work, work }
 }
 
 /// Bytes of the buffers of a call.

@@ -10,6 +10,7 @@ use crate::device::Device;
 use crate::footprint::Footprint;
 use crate::place::Decision;
 use crate::route::{Answer, Experience, Lesson};
+use crate::terms::Work;
 use crate::threads::{Choice, Crew, Crews};
 use crate::trust::Opinions;
 use crate::version::Prepared;
@@ -74,6 +75,7 @@ pub(crate) struct Prior {
     pub(crate) features: Box<Features>,
     /// log2 of the operations of the call: where it lies on the kernel's size axis.
     pub(crate) log2_work: f64,
+    pub(crate) work: Work,
     pub(crate) generation: u64,
     /// What such a call touches of its buffers.
     pub(crate) footprints: Box<[Footprint]>,
@@ -270,6 +272,7 @@ mod tests {
     use super::{Learned, Prior, SHOWN_FIRST};
     use crate::device::Device;
     use crate::route::FLEETING_FIRST;
+    use crate::terms::Work;
     use crate::trust::Opinions;
     use crossover_kernels::analysis::Uncut;
     use crossover_ml::{Ensemble, Features, Prediction, Trust};
@@ -283,6 +286,7 @@ mod tests {
             opinions: Opinions::of(&Ensemble::default(), &Features::missing(), Trust::default()),
             features,
             log2_work: 10.0,
+            work: Work::default(),
             generation: 0,
             footprints: [].into(),
             refusal: None,

@@ -14,6 +14,10 @@ use crate::place::Decision;
 /// Rows kept; the oldest go first.
 const ROWS_MAX: usize = 1 << 16;
 
+/// Rows among which calls like one are looked for, and how many of them tell what such calls take.
+const LOOKED_BACK: usize = 1 << 12;
+const PAST_MAX: usize = 32;
+
 /// Why bytes were copied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -29,6 +33,11 @@ impl Reason {
     pub const ALL: [Reason; 2] = [Reason::Upload, Reason::HostRead];
 
     /// As reports and traces call it.
+    ///
+    /// ```
+    /// use crossover::Reason;
+    /// assert_eq!(Reason::ALL.map(Reason::name), ["upload", "host read"]);
+    /// ```
     pub fn name(self) -> &'static str {
         match self {
             Reason::Upload => "upload",
@@ -55,12 +64,23 @@ pub struct Estimate {
     pub run_high_s: f64,
     /// Copies of what is not resident, and of the results.
     pub transfer_s: f64,
-    /// Until the device is free and the code compiled.
+    /// Until the device is free.
     pub wait_s: f64,
 }
 
 impl Estimate {
     /// The predicted time that the caller waits.
+    ///
+    /// ```
+    /// # use crossover::kernels::library::saxpy::saxpy;
+    /// # let rt = crossover::Runtime::new()?;
+    /// # let (x, mut y) = (rt.buffer_from(&[1.0, 2.0])?, rt.alloc(2)?);
+    /// let explained = saxpy::on(&rt).args(2.0, &x, &mut y).explain()?;
+    /// for e in &explained.estimates {
+    ///     assert_eq!(e.total_s(), e.run_s + e.transfer_s + e.wait_s);
+    /// }
+    /// # Ok::<(), crossover::Error>(())
+    /// ```
     pub fn total_s(&self) -> f64 {
         self.run_s + self.transfer_s + self.wait_s
     }
@@ -94,6 +114,17 @@ impl Estimates {
     }
 
     /// The estimate of a device, with the threads that were chosen, if it was a candidate.
+    ///
+    /// ```
+    /// # use crossover::{Device, kernels::library::saxpy::saxpy};
+    /// # let rt = crossover::Runtime::new()?;
+    /// # let (x, mut y) = (rt.buffer_from(&[1.0, 2.0])?, rt.alloc(2)?);
+    /// saxpy::on(&rt).args(2.0, &x, &mut y).run()?;
+    /// let row = rt.ledger().last().expect("a call was made");
+    /// let predicted = row.estimates.of(Device::Cpu).expect("the CPU runs every kernel");
+    /// assert!(predicted.run_low_s <= predicted.run_s && predicted.run_s <= predicted.run_high_s);
+    /// # Ok::<(), crossover::Error>(())
+    /// ```
     pub fn of(&self, device: Device) -> Option<&Estimate> {
         self.iter().find(|estimate| estimate.device == device)
     }
@@ -237,6 +268,13 @@ pub struct PartRow {
 }
 
 /// Parts in words: `1.6 % on the cpu, then 98 % on the gpu in 8 parts`.
+///
+/// ```
+/// use crossover::{Device, PartRow, show_parts};
+/// let part = |device, share| PartRow { device, share, run_s: 0.01 };
+/// let parts = [part(Device::Cpu, 0.015), part(Device::Gpu, 0.5), part(Device::Gpu, 0.485)];
+/// assert_eq!(show_parts(&parts), "1.5 % on the cpu, then 98 % on the gpu in 2 parts");
+/// ```
 pub fn show_parts(parts: &[PartRow]) -> String {
     let mut said: Vec<(Device, f64, usize)> = Vec::new();
     for part in parts {
@@ -409,12 +447,34 @@ impl Ledger {
     }
 
     /// The rows that are kept, oldest first.
+    ///
+    /// ```
+    /// # use crossover::kernels::library::{dot::dot, saxpy::saxpy};
+    /// # let rt = crossover::Runtime::new()?;
+    /// # let (x, mut y) = (rt.buffer_from(&[1.0, 2.0])?, rt.alloc(2)?);
+    /// saxpy::on(&rt).args(2.0, &x, &mut y).run()?;
+    /// dot::on(&rt).args(&x, &y, &mut rt.alloc(1)?).run()?;
+    /// let names: Vec<_> = rt.ledger().rows().iter().map(|row| row.kernel.to_string()).collect();
+    /// assert_eq!(names, ["saxpy", "dot"]);
+    /// # Ok::<(), crossover::Error>(())
+    /// ```
     pub fn rows(&self) -> Vec<Row> {
         let entries = self.lock();
         entries.kept.iter().zip(entries.first()..).map(|(entry, call)| entry.row(call)).collect()
     }
 
     /// The kept rows of the calls from this number on, oldest first.
+    ///
+    /// ```
+    /// # use crossover::kernels::library::saxpy::saxpy;
+    /// # let rt = crossover::Runtime::new()?;
+    /// # let (x, mut y) = (rt.buffer_from(&[1.0, 2.0])?, rt.alloc(2)?);
+    /// let first = saxpy::on(&rt).args(2.0, &x, &mut y).run()?;
+    /// assert!(rt.ledger().since(first.call + 1).is_empty());
+    /// saxpy::on(&rt).args(2.0, &x, &mut y).run()?;
+    /// assert_eq!(rt.ledger().since(first.call + 1).len(), 1);
+    /// # Ok::<(), crossover::Error>(())
+    /// ```
     pub fn since(&self, call: u64) -> Vec<Row> {
         let entries = self.lock();
         let skipped = usize::try_from(call.saturating_sub(entries.first())).unwrap_or(usize::MAX);
@@ -423,9 +483,44 @@ impl Ledger {
     }
 
     /// The newest row.
+    ///
+    /// ```
+    /// # use crossover::{Device, kernels::library::saxpy::saxpy};
+    /// # let rt = crossover::Runtime::new()?;
+    /// # let (x, mut y) = (rt.buffer_from(&[1.0, 2.0])?, rt.alloc(2)?);
+    /// assert!(rt.ledger().last().is_none());
+    /// saxpy::on(&rt).args(2.0, &x, &mut y).device(Device::Cpu).run()?;
+    /// let row = rt.ledger().last().expect("a call was made");
+    /// assert_eq!((row.grid, row.upload_bytes), ([2, 1, 1], 0));
+    /// # Ok::<(), crossover::Error>(())
+    /// ```
     pub fn last(&self) -> Option<Row> {
         let entries = self.lock();
         entries.kept.back().map(|entry| entry.row(entries.next - 1))
+    }
+
+    /// Run times of the newest calls of a decision's shape where an estimate says. Of a call that ran in parts none
+    /// tells of the whole.
+    pub(crate) fn runs_s(&self, like: &Decision, at: &Estimate) -> Vec<f64> {
+        let entries = self.lock();
+        let newest = entries.kept.iter().rev().take(LOOKED_BACK);
+        let is_alike = |entry: &&Entry| {
+            let decision = &*entry.decision;
+            let is_there = match at.device {
+                Device::Cpu => decision.threads == at.threads,
+                Device::Gpu => decision.adapter == at.adapter,
+            };
+            decision.device == at.device
+                && is_there
+                && decision.prior.shape == like.prior.shape
+                && decision.version == like.version
+                && entry
+                    .aside
+                    .as_ref()
+                    .is_none_or(|aside| aside.fell_back.is_none() && aside.parts.is_none())
+        };
+        let runs = newest.filter(is_alike).filter_map(|entry| Some(entry.measured?.run_s));
+        runs.take(PAST_MAX).collect()
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Entries> {

@@ -75,6 +75,7 @@ pub mod route;
 mod run;
 mod runtime;
 mod shadow;
+mod terms;
 mod threads;
 mod ticket;
 mod transfers;
@@ -97,12 +98,31 @@ pub use model::shipped_model;
 pub use optimise::{Chooser, kernel_values, optimized, shipped_speedups};
 pub use origins::{Origin, Origins};
 pub use runtime::{Builder, Runtime};
+pub use terms::{Flip, Limit, Past, Terms};
 pub use ticket::Ticket;
 pub use transfers::{Copied, Link};
 
 /// The kernel language, the IR and the standard kernels.
 pub use crossover_kernels as kernels;
-pub use crossover_kernels::{Args, Atomic, Def, Float, Host, Id, Int, Num, Scalar, kernel};
+/// A sum of squares: what each index contributes.
+///
+/// ```
+/// use crossover::{Id, Runtime, kernel};
+///
+/// #[kernel(reduce = add)]
+/// fn squares(id: Id, x: &[f32]) -> f32 {
+///     x[id.x] * x[id.x]
+/// }
+///
+/// # let rt = Runtime::new()?;
+/// let (x, mut sum) = (rt.buffer_from(&[1.0, 2.0, 3.0])?, rt.alloc(1)?);
+/// squares::on(&rt).args(&x, &mut sum).run()?;
+/// assert_eq!(sum.to_vec()?, [14.0]);
+/// assert_eq!(squares(Id::at(2), &[1.0, 2.0, 3.0]), 9.0, "it is still a function");
+/// # Ok::<(), crossover::Error>(())
+/// ```
+pub use crossover_kernels::kernel;
+pub use crossover_kernels::{Args, Atomic, Def, Float, Host, Id, Int, Num, Scalar};
 /// Features, cost network and training.
 pub use crossover_ml as ml;
 /// The GPU side: adapters, and shaders as text.

@@ -360,7 +360,7 @@ fn ask(
     let call = featurize(call, at, &compiled, &moves, moment);
     let opinions = Opinions::of(&*inner.model(), &call.features, trust);
     let prediction = opinions.prior();
-    let (features, log2_work) = (call.features.into(), call.log2_work);
+    let (features, log2_work, work) = (call.features.into(), call.log2_work, call.work);
     let footprints = footprints.into();
     let refusal = gpu.and_then(|gpu| {
         let caps = gpu.capabilities();
@@ -368,7 +368,18 @@ fn ask(
         fits.err().map(|error| error.to_string().into())
     });
     let cut = analysis::cut(&prepared.kernel, plain, grid);
-    Prior { shape, prediction, opinions, features, log2_work, generation, footprints, refusal, cut }
+    Prior {
+        shape,
+        prediction,
+        opinions,
+        features,
+        log2_work,
+        work,
+        generation,
+        footprints,
+        refusal,
+        cut,
+    }
 }
 
 /// The estimates of those that can run the call, and of the number of threads that was not chosen.

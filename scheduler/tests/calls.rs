@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use common::{cpu_only, with_gpu};
 use crossover::kernels::error::{Cause, RunError};
-use crossover::{Atomic, Device, Error, Id, Job, Runtime, kernel};
+use crossover::{Atomic, Device, Error, Id, Job, Limit, Runtime, kernel};
 use rayon::iter::ParallelIterator;
 
 #[kernel]
@@ -117,6 +117,34 @@ fn explain_predicts_without_running() {
     assert!(explanation.features.iter().count() >= 50, "at least fifty features are told");
     assert!(y.read().expect("content").iter().all(|&v| v == 0.0), "nothing ran");
     assert!(rt.ledger().rows().is_empty());
+}
+
+#[test]
+fn the_terms_of_a_call_are_told_beside_what_such_calls_took() {
+    let rt = cpu_only();
+    let x = rt.buffer_from(&vec![1.0; 100_000]).expect("memory");
+    let mut y = rt.alloc(100_000).expect("memory");
+    let mut explain = |runs: usize| {
+        for _ in 0..runs {
+            axpy::on(&rt).args(2.0, &x, &mut y).threads(1).run().expect("a valid call");
+        }
+        axpy::on(&rt).args(2.0, &x, &mut y).threads(1).explain().expect("predicted")
+    };
+    let before = explain(0);
+    assert_eq!(before.terms.len(), before.estimates.len());
+    let [terms] = before.terms[..] else { panic!("one candidate: {:?}", before.terms) };
+    assert_eq!((terms.past, terms.is_compiled, terms.is_measured), (None, false, false));
+    assert!(before.to_string().contains("guesses") && before.to_string().contains("compiled yet"));
+    let after = explain(3);
+    let terms = after.terms[0];
+    assert_eq!((terms.past.map(|past| past.calls), terms.is_compiled), (Some(3), true));
+    assert_eq!(terms.bound, Limit::Memory, "two operations for twelve bytes");
+    assert!(after.flip.is_none(), "there is no other device");
+    let (wide, narrow) = (after.to_string(), format!("{after:40}"));
+    assert!(wide.contains("(3 calls)") && wide.contains("bound by"), "{wide}");
+    assert!(narrow.contains("(3 calls)") && !narrow.contains("90 % interval"), "{narrow}");
+    let longest = narrow.lines().skip(1).filter(|line| line.starts_with("    "));
+    assert!(longest.clone().all(|line| line.chars().count() <= 40), "{narrow}");
 }
 
 #[test]

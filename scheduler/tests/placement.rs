@@ -310,5 +310,6 @@ fn the_number_of_threads_follows_what_they_have_taken() {
     knobs[1].set(MS / 8);
     assert!(settles(2, 2000), "two have become faster");
     let text = scale::on(&rt).args(2.0, &x, &mut y).explain().expect("predicted").to_string();
-    assert!(text.contains("cpu × 2") && text.matches("cpu × ").count() == 2, "{text}");
+    // Two numbers of threads, each in both tables.
+    assert!(text.contains("cpu × 2") && text.matches("cpu × ").count() == 4, "{text}");
 }
