@@ -32,11 +32,22 @@ pub enum Data {
 
 impl Data {
     /// A buffer of `len` zero elements.
+    ///
+    /// ```
+    /// use crossover_kernels::{interp::Data, ir::Type};
+    /// assert_eq!(Data::zeroed(Type::F32, 2), Data::Narrow(vec![0, 0]));
+    /// assert_eq!(Data::zeroed(Type::F64, 1), Data::Wide(vec![0]));
+    /// ```
     pub fn zeroed(element: Type, len: usize) -> Data {
         if element.is_wide() { Data::Wide(vec![0; len]) } else { Data::Narrow(vec![0; len]) }
     }
 
     /// Number of elements; 0 for a scalar.
+    ///
+    /// ```
+    /// # use crossover_kernels::{interp::Data, ir::Type};
+    /// assert_eq!((Data::zeroed(Type::I64, 3).len(), Data::Scalar(1u32.into()).len()), (3, 0));
+    /// ```
     pub fn len(&self) -> usize {
         match self {
             Data::Scalar(_) => 0,
@@ -46,6 +57,11 @@ impl Data {
     }
 
     /// Whether this holds no elements.
+    ///
+    /// ```
+    /// # use crossover_kernels::{interp::Data, ir::Type};
+    /// assert!(Data::zeroed(Type::F32, 0).is_empty());
+    /// ```
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -69,6 +85,15 @@ impl Data {
 }
 
 /// The grid that the kernel's own extents give for these arguments.
+///
+/// ```
+/// use crossover_kernels::{front, interp::{self, Data}, ir::Type, library::saxpy::saxpy};
+/// let kernel = front::kernel(saxpy::DEF, &[], &[])?;
+/// let buffer = Data::zeroed(Type::F32, 5);
+/// let args = [Data::Scalar(2f32.into()), buffer.clone(), buffer];
+/// assert_eq!(interp::default_grid(&kernel, &args), [5, 1, 1], "as long as what it writes");
+/// # Ok::<(), crossover_kernels::error::KernelError>(())
+/// ```
 pub fn default_grid(kernel: &Kernel, args: &[Data]) -> Grid {
     let mut grid = [1; 3];
     for (extent, size) in kernel.grid.iter().zip(&mut grid) {
@@ -89,6 +114,17 @@ pub fn default_grid(kernel: &Kernel, args: &[Data]) -> Grid {
 ///
 /// # Errors
 /// [`RunError::Failed`] for the first check that fails, [`RunError::Deadline`] when it passes.
+///
+/// ```
+/// use crossover_kernels::{front, interp::{self, Data}, library::saxpy::saxpy};
+/// let kernel = front::kernel(saxpy::DEF, &[], &[])?;
+/// let buffer = |values: [f32; 2]| Data::Narrow(values.map(f32::to_bits).to_vec());
+/// let mut args = [Data::Scalar(2f32.into()), buffer([1.0, 2.0]), buffer([10.0, 20.0])];
+/// interp::run(&kernel, &mut args, [2, 1, 1], None).expect("no check fails");
+/// assert_eq!(args[2], buffer([12.0, 24.0]));
+/// assert!(interp::run(&kernel, &mut args, [3, 1, 1], None).is_err(), "there is no third");
+/// # Ok::<(), crossover_kernels::error::KernelError>(())
+/// ```
 pub fn run(
     kernel: &Kernel,
     args: &mut [Data],
@@ -102,6 +138,16 @@ pub fn run(
 ///
 /// # Errors
 /// As [`run`].
+///
+/// ```
+/// use crossover_kernels::{exec::Part, front, interp::{self, Data}, library::saxpy::saxpy};
+/// let kernel = front::kernel(saxpy::DEF, &[], &[])?;
+/// let buffer = |values: [f32; 2]| Data::Narrow(values.map(f32::to_bits).to_vec());
+/// let mut args = [Data::Scalar(2f32.into()), buffer([1.0, 2.0]), buffer([10.0, 20.0])];
+/// interp::run_part(&kernel, &mut args, [2, 1, 1], Part { from: 1, to: 2 }, None).expect("runs");
+/// assert_eq!(args[2], buffer([10.0, 24.0]));
+/// # Ok::<(), crossover_kernels::error::KernelError>(())
+/// ```
 pub fn run_part(
     kernel: &Kernel,
     args: &mut [Data],

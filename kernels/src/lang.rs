@@ -54,11 +54,24 @@ pub struct Place {
 impl Id {
     /// A position in a grid of one axis, to call a kernel as plain Rust. It is a workgroup of its
     /// own.
+    ///
+    /// ```
+    /// use crossover_kernels::{Id, library::saxpy::saxpy};
+    /// let mut y = [10.0, 20.0];
+    /// saxpy(Id::at(1), 2.0, &[1.0, 2.0], &mut y);
+    /// assert_eq!(y, [10.0, 24.0]);
+    /// ```
     pub fn at(x: usize) -> Id {
         Id::at2(x, 0)
     }
 
     /// A position in a grid of two axes, a workgroup of its own.
+    ///
+    /// ```
+    /// use crossover_kernels::Id;
+    /// let id = Id::at2(3, 7);
+    /// assert_eq!((id.x, id.y, id.z, id.group.x, id.local.x), (3, 7, 0, 3, 0));
+    /// ```
     pub fn at2(x: usize, y: usize) -> Id {
         Id { x, y, z: 0, local: Place::default(), group: Place { x, y, z: 0 } }
     }
@@ -69,6 +82,13 @@ impl Id {
     /// `Atomic<u32>` or `Atomic<i32>` have the operations of [`Atomic`].
     ///
     /// Called as plain Rust, the invocation is a workgroup of its own and shares with nobody.
+    ///
+    /// ```
+    /// use crossover_kernels::Id;
+    /// let tile = Id::at(0).shared::<f32, 4>();
+    /// tile[1].set(2.0);
+    /// assert_eq!((tile[0].get(), tile[1].get()), (0.0, 2.0));
+    /// ```
     pub fn shared<T: Shared, const N: usize>(self) -> [T::Cell; N] {
         std::array::from_fn(|_| T::Cell::default())
     }
@@ -77,6 +97,14 @@ impl Id {
     /// have written. Refused where not all of them come, before the kernel runs.
     ///
     /// Called as plain Rust, the invocation is a workgroup of its own and waits for nobody.
+    ///
+    /// ```
+    /// use crossover_kernels::Id;
+    /// let (id, mine) = (Id::at(0), Id::at(0).shared::<u32, 2>());
+    /// mine[0].set(7);
+    /// id.barrier(); // From here on `mine` is what all have made of it.
+    /// assert_eq!(mine[0].get(), 7);
+    /// ```
     pub fn barrier(self) {}
 }
 
@@ -236,6 +264,14 @@ pub trait Num:
     + DivAssign
 {
     /// The constant nearest to `value`: `T::lit(0.5)`.
+    ///
+    /// ```
+    /// use crossover_kernels::Num;
+    /// fn half<T: Num>() -> T {
+    ///     T::lit(0.5)
+    /// }
+    /// assert_eq!((half::<f32>(), half::<u32>()), (0.5, 0));
+    /// ```
     fn lit(value: f64) -> Self;
 }
 
@@ -243,9 +279,19 @@ pub trait Num:
 #[expect(missing_docs, reason = "each method is the standard library's of the same name")]
 pub trait Float: Num + Neg<Output = Self> {
     /// `1 / sqrt(self)`.
+    ///
+    /// ```
+    /// use crossover_kernels::Float;
+    /// assert_eq!(4f32.rsqrt(), 0.5);
+    /// ```
     fn rsqrt(self) -> Self;
     /// The error function. The standard library has claimed the name: on an `f32` or `f64`, rather
     /// than on a generic number, write `Float::erf(x)`, or rustc warns.
+    ///
+    /// ```
+    /// use crossover_kernels::Float;
+    /// assert!((Float::erf(1f64) - 0.842_700_79).abs() < 1e-8);
+    /// ```
     fn erf(self) -> Self;
     fn sqrt(self) -> Self;
     fn abs(self) -> Self;
@@ -355,27 +401,57 @@ macro_rules! atomics {
     ($($ty:ty: $cell:ty;)*) => {$(
         impl Atomic<$ty> {
             /// An element of this value.
+            ///
+            /// ```
+            /// use crossover_kernels::Atomic;
+            /// assert_eq!(Atomic::<u32>::new(7).load(), 7);
+            /// ```
             pub fn new(value: $ty) -> Self {
                 Atomic(<$cell>::new(value))
             }
 
             /// The value now.
+            ///
+            /// ```
+            /// # use crossover_kernels::Atomic;
+            /// assert_eq!(Atomic::<i32>::new(-7).load(), -7);
+            /// ```
             pub fn load(&self) -> $ty {
                 self.0.load(Ordering::Relaxed)
             }
 
             /// Replaces the value.
+            ///
+            /// ```
+            /// # use crossover_kernels::Atomic;
+            /// let count = Atomic::<u32>::new(7);
+            /// count.store(8);
+            /// assert_eq!(count.load(), 8);
+            /// ```
             pub fn store(&self, value: $ty) {
                 self.0.store(value, Ordering::Relaxed);
             }
 
             /// Replaces the value; gives the one before.
+            ///
+            /// ```
+            /// # use crossover_kernels::Atomic;
+            /// let count = Atomic::<u32>::new(7);
+            /// assert_eq!((count.swap(8), count.load()), (7, 8));
+            /// ```
             pub fn swap(&self, value: $ty) -> $ty {
                 self.0.swap(value, Ordering::Relaxed)
             }
 
             /// Replaces the value if it is the expected one; gives the one before. The value has been
             /// replaced if that is the expected one.
+            ///
+            /// ```
+            /// # use crossover_kernels::Atomic;
+            /// let count = Atomic::<u32>::new(7);
+            /// assert_eq!((count.compare_and_swap(6, 9), count.load()), (7, 7));
+            /// assert_eq!((count.compare_and_swap(7, 9), count.load()), (7, 9));
+            /// ```
             pub fn compare_and_swap(&self, expected: $ty, new: $ty) -> $ty {
                 let done = self.0.compare_exchange(
                     expected,
@@ -389,36 +465,78 @@ macro_rules! atomics {
             }
 
             /// Adds, wrapping.
+            ///
+            /// ```
+            /// # use crossover_kernels::Atomic;
+            /// let count = Atomic::<u32>::new(u32::MAX);
+            /// assert_eq!((count.fetch_add(2), count.load()), (u32::MAX, 1));
+            /// ```
             pub fn fetch_add(&self, value: $ty) -> $ty {
                 self.0.fetch_add(value, Ordering::Relaxed)
             }
 
             /// Subtracts, wrapping.
+            ///
+            /// ```
+            /// # use crossover_kernels::Atomic;
+            /// let count = Atomic::<u32>::new(1);
+            /// assert_eq!((count.fetch_sub(2), count.load()), (1, u32::MAX));
+            /// ```
             pub fn fetch_sub(&self, value: $ty) -> $ty {
                 self.0.fetch_sub(value, Ordering::Relaxed)
             }
 
             /// Keeps the smaller.
+            ///
+            /// ```
+            /// # use crossover_kernels::Atomic;
+            /// let least = Atomic::<i32>::new(3);
+            /// assert_eq!((least.fetch_min(-4), least.load()), (3, -4));
+            /// ```
             pub fn fetch_min(&self, value: $ty) -> $ty {
                 self.0.fetch_min(value, Ordering::Relaxed)
             }
 
             /// Keeps the larger.
+            ///
+            /// ```
+            /// # use crossover_kernels::Atomic;
+            /// let most = Atomic::<i32>::new(3);
+            /// assert_eq!((most.fetch_max(-4), most.load()), (3, 3));
+            /// ```
             pub fn fetch_max(&self, value: $ty) -> $ty {
                 self.0.fetch_max(value, Ordering::Relaxed)
             }
 
             /// Bitwise and.
+            ///
+            /// ```
+            /// # use crossover_kernels::Atomic;
+            /// let bits = Atomic::<u32>::new(0b1100);
+            /// assert_eq!((bits.fetch_and(0b1010), bits.load()), (0b1100, 0b1000));
+            /// ```
             pub fn fetch_and(&self, value: $ty) -> $ty {
                 self.0.fetch_and(value, Ordering::Relaxed)
             }
 
             /// Bitwise or.
+            ///
+            /// ```
+            /// # use crossover_kernels::Atomic;
+            /// let bits = Atomic::<u32>::new(0b1100);
+            /// assert_eq!((bits.fetch_or(0b1010), bits.load()), (0b1100, 0b1110));
+            /// ```
             pub fn fetch_or(&self, value: $ty) -> $ty {
                 self.0.fetch_or(value, Ordering::Relaxed)
             }
 
             /// Bitwise exclusive or.
+            ///
+            /// ```
+            /// # use crossover_kernels::Atomic;
+            /// let bits = Atomic::<u32>::new(0b1100);
+            /// assert_eq!((bits.fetch_xor(0b1010), bits.load()), (0b1100, 0b0110));
+            /// ```
             pub fn fetch_xor(&self, value: $ty) -> $ty {
                 self.0.fetch_xor(value, Ordering::Relaxed)
             }

@@ -10,12 +10,26 @@ pub struct Constant(Prediction);
 
 impl Constant {
     /// A model that always answers `prediction`.
+    ///
+    /// ```
+    /// use crossover_ml::{Constant, CostModel, Features, Prediction};
+    /// let model = Constant::new(Prediction::vague());
+    /// assert_eq!(model.predict(&Features::missing()), Prediction::vague());
+    /// ```
     #[must_use]
     pub fn new(prediction: Prediction) -> Constant {
         Constant(prediction)
     }
 
     /// The mean and covariance of the measured log2 seconds.
+    ///
+    /// ```
+    /// use crossover_ml::{Constant, CostModel, Features, Row};
+    /// let row = |n: u32| Row::new("k", "f", 1, Features::missing(), [Some(f64::from(n)), None]);
+    /// let model = Constant::fit(&[row(1), row(4), row(2)]);
+    /// let [cpu, _] = model.predict(&Features::missing()).mean;
+    /// assert_eq!(cpu, 1.0, "two seconds, whatever the call");
+    /// ```
     #[must_use]
     pub fn fit<'a>(rows: impl IntoIterator<Item = &'a Row>) -> Constant {
         Constant(joint_moments(rows.into_iter().map(Row::log2_seconds)))
@@ -43,6 +57,13 @@ pub struct Roofline {
 
 impl Roofline {
     /// Before anything was measured: kernels take four times their roofline, give or take a factor of 4.
+    ///
+    /// ```
+    /// use crossover_ml::{CostModel, Feature, Features, Roofline};
+    /// let mut call = Features::missing();
+    /// call.set(Feature::CpuTimeS, 0.25);
+    /// assert_eq!(Roofline::new().predict(&call).mean[0], 0.0, "four times the roofline");
+    /// ```
     #[must_use]
     pub fn new() -> Roofline {
         Roofline {
@@ -52,6 +73,14 @@ impl Roofline {
     }
 
     /// Factor and spread from measured rows.
+    ///
+    /// ```
+    /// use crossover_ml::{CostModel, Feature, Features, Roofline, Row};
+    /// let mut call = Features::missing();
+    /// call.set(Feature::CpuTimeS, 0.25);
+    /// let rows = [0.5, 0.5].map(|seconds| Row::new("k", "f", 1, call, [Some(seconds), None]));
+    /// assert_eq!(Roofline::fit(&rows).predict(&call).mean[0], -1.0, "twice the roofline");
+    /// ```
     #[must_use]
     pub fn fit(rows: &[Row]) -> Roofline {
         let fallback = joint_moments(rows.iter().map(Row::log2_seconds)).mean;
@@ -79,6 +108,13 @@ impl CostModel for Roofline {
 }
 
 /// The roofline time a side in log2 seconds, or `fallback` where the caller did not set it.
+///
+/// ```
+/// use crossover_ml::{Feature, Features, baseline::roofline_log2_seconds};
+/// let mut call = Features::missing();
+/// call.set(Feature::CpuTimeS, 0.25);
+/// assert_eq!(roofline_log2_seconds(&call, [-9.0; 2]), [-2.0, -9.0]);
+/// ```
 #[must_use]
 pub fn roofline_log2_seconds(features: &Features, fallback: [f64; 2]) -> [f64; 2] {
     Side::ALL.map(|side| match features.get(side.roofline()) {

@@ -78,6 +78,14 @@ pub struct Drift {
 
 impl Drift {
     /// Takes the next standardised innovation. Returns whether drift is believed, and starts anew if so.
+    ///
+    /// ```
+    /// use crossover_ml::correction::Drift;
+    /// let mut drift = Drift::default();
+    /// // Runs that are three deviations slower than before, one after the other.
+    /// let noticed = (1..9).find(|_| drift.observe(3.0, 0.5, 8.0));
+    /// assert_eq!(noticed, Some(4));
+    /// ```
     pub fn observe(&mut self, standardised: f64, slack: f64, threshold: f64) -> bool {
         self.up = (self.up + standardised - slack).max(0.0);
         self.down = (self.down - standardised - slack).max(0.0);
@@ -173,6 +181,12 @@ enum Kind {
 
 impl Correction {
     /// Nothing measured yet.
+    ///
+    /// ```
+    /// use crossover_ml::{Correction, Hyper, Prediction};
+    /// let (prior, unknown) = (Prediction::vague(), Correction::new(&Hyper::default()));
+    /// assert_eq!(unknown.posterior(&prior, 20.0), prior);
+    /// ```
     #[must_use]
     pub fn new(hyper: &Hyper) -> Correction {
         Correction {
@@ -195,30 +209,65 @@ impl Correction {
 
     /// The probability that all that is believed of a side at this size is made of spikes; 1 before
     /// the first run.
+    ///
+    /// ```
+    /// # use crossover_ml::{Correction, Hyper, Prediction, Side};
+    /// let mut kernel = Correction::new(&Hyper::default());
+    /// assert_eq!(kernel.doubt(Side::Cpu, 20.0), 1.0);
+    /// kernel.observe(&Prediction::vague(), 20.0, Side::Cpu, -13.0);
+    /// assert!(kernel.doubt(Side::Cpu, 20.0) < 1.0);
+    /// ```
     #[must_use]
     pub fn doubt(&self, side: Side, log2_items: f64) -> f64 {
         self.doubts[self.place(log2_items)][side.index()]
     }
 
     /// The share of runs that are slow by accident.
+    ///
+    /// ```
+    /// # use crossover_ml::{Correction, Hyper};
+    /// assert!((0.0..0.5).contains(&Correction::new(&Hyper::default()).spike_rate()));
+    /// ```
     #[must_use]
     pub fn spike_rate(&self) -> f64 {
         self.spikes.0.clamp(SPIKE_RATES[0], SPIKE_RATES[1])
     }
 
     /// How many measurements of this size were taken in, of both sides together.
+    ///
+    /// ```
+    /// # use crossover_ml::{Correction, Hyper, Prediction, Side};
+    /// let mut kernel = Correction::new(&Hyper::default());
+    /// kernel.observe(&Prediction::vague(), 20.0, Side::Cpu, -13.0);
+    /// assert_eq!((kernel.runs(20.0), kernel.runs(10.0)), (1, 0));
+    /// ```
     #[must_use]
     pub fn runs(&self, log2_items: f64) -> u64 {
         self.runs[self.place(log2_items)]
     }
 
     /// How many measurements of a side were taken in.
+    ///
+    /// ```
+    /// # use crossover_ml::{Correction, Hyper, Prediction, Side};
+    /// let mut kernel = Correction::new(&Hyper::default());
+    /// kernel.observe(&Prediction::vague(), 20.0, Side::Gpu, -13.0);
+    /// assert_eq!(Side::ALL.map(|side| kernel.visits(side)), [0, 1]);
+    /// ```
     #[must_use]
     pub fn visits(&self, side: Side) -> u64 {
         self.visits[side.index()]
     }
 
     /// The standard deviation of a single measurement of a side, in log2 seconds, as learned so far.
+    ///
+    /// ```
+    /// # use crossover_ml::{Correction, Hyper, Prediction, Side};
+    /// let (mut kernel, prior) = (Correction::new(&Hyper::default()), Prediction::vague());
+    /// let before = kernel.noise_sd(Side::Cpu);
+    /// (0..50).for_each(|_| kernel.observe(&prior, 20.0, Side::Cpu, -13.0));
+    /// assert!(kernel.noise_sd(Side::Cpu) < before, "all runs were alike");
+    /// ```
     #[must_use]
     pub fn noise_sd(&self, side: Side) -> f64 {
         self.noise_variance[side.index()].sqrt()
@@ -227,6 +276,15 @@ impl Correction {
     /// The prediction for a call of `log2_items`, given what the model says of it.
     /// Its covariance is that of the expected log2 time, without the noise of a single run.
     /// Never allocates.
+    ///
+    /// ```
+    /// # use crossover_ml::{Correction, Hyper, Prediction, Side};
+    /// let (mut kernel, prior) = (Correction::new(&Hyper::default()), Prediction::vague());
+    /// kernel.observe(&prior, 20.0, Side::Cpu, -8.0);
+    /// let [cpu, gpu] = kernel.posterior(&prior, 20.0).mean;
+    /// assert!((cpu + 8.0).abs() < 0.1, "as measured");
+    /// assert!(gpu > prior.mean[1], "what is slow here may be slow there");
+    /// ```
     #[must_use]
     pub fn posterior(&self, prior: &Prediction, log2_items: f64) -> Prediction {
         if self.state.is_empty() {
@@ -245,6 +303,14 @@ impl Correction {
     /// `posterior` is what [`Correction::posterior`] says. The noise of a single run is in it, as wide as it
     /// would have had to be in the intervals before: runs are no Gaussians. At most a factor of a thousand both
     /// ways: beyond that nothing is known.
+    ///
+    /// ```
+    /// # use crossover_ml::{Correction, Hyper, Prediction, Side};
+    /// let (mut kernel, prior) = (Correction::new(&Hyper::default()), Prediction::vague());
+    /// (0..8).for_each(|_| kernel.observe(&prior, 20.0, Side::Cpu, -8.0));
+    /// let (low_s, high_s) = kernel.interval90(&kernel.posterior(&prior, 20.0), Side::Cpu);
+    /// assert!((low_s..high_s).contains(&2f64.powi(-8)) && high_s < 2.0 * low_s);
+    /// ```
     #[must_use]
     pub fn interval90(&self, posterior: &Prediction, side: Side) -> (f64, f64) {
         let i = side.index();
@@ -260,6 +326,15 @@ impl Correction {
     /// How much a run of `run_items` on a side is going to tell of a call of `log2_items`: the standard
     /// deviation of the change of the log2 of how many times longer one side takes than the other.
     /// Never allocates.
+    ///
+    /// ```
+    /// # use crossover_ml::{Correction, Hyper, Prediction, Side};
+    /// let (mut kernel, prior) = (Correction::new(&Hyper::default()), Prediction::vague());
+    /// let news = |kernel: &Correction| kernel.news_sd(&prior, 20.0, Side::Cpu, 20.0);
+    /// let before = news(&kernel);
+    /// kernel.observe(&prior, 20.0, Side::Cpu, -8.0);
+    /// assert!(news(&kernel) < before, "the next run tells less");
+    /// ```
     #[must_use]
     pub fn news_sd(&self, prior: &Prediction, log2_items: f64, side: Side, run_items: f64) -> f64 {
         let (i, other) = (side.index(), side.other().index());
@@ -284,12 +359,32 @@ impl Correction {
 
     /// Takes in a measured call. `prior` is what the model says of it, without this correction.
     /// Numbers that are not finite are ignored.
+    ///
+    /// ```
+    /// # use crossover_ml::{Correction, Hyper, Prediction, Side};
+    /// let (mut kernel, prior) = (Correction::new(&Hyper::default()), Prediction::vague());
+    /// kernel.observe(&prior, 20.0, Side::Cpu, f64::NAN);
+    /// assert_eq!(kernel.visits(Side::Cpu), 0, "this is no time");
+    /// kernel.observe(&prior, 20.0, Side::Cpu, -8.0);
+    /// assert_eq!(kernel.visits(Side::Cpu), 1);
+    /// ```
     pub fn observe(&mut self, prior: &Prediction, log2_items: f64, side: Side, log2_seconds: f64) {
         self.observe_with_noise(prior, log2_items, side, log2_seconds, 0.0);
     }
 
     /// As [`Correction::observe`], for a measurement with `extra_sd` log2 seconds of standard
     /// deviation beyond the usual: a slice, which has its own start-up cost, or a timer that is coarse.
+    ///
+    /// ```
+    /// # use crossover_ml::{Correction, Hyper, Prediction, Side};
+    /// let prior = Prediction::vague();
+    /// let told = |extra_sd| {
+    ///     let mut kernel = Correction::new(&Hyper::default());
+    ///     kernel.observe_with_noise(&prior, 20.0, Side::Cpu, -8.0, extra_sd);
+    ///     kernel.posterior(&prior, 20.0).mean[0] - prior.mean[0]
+    /// };
+    /// assert!(told(3.0) < told(0.0), "a coarse measurement is believed less");
+    /// ```
     pub fn observe_with_noise(
         &mut self,
         prior: &Prediction,
@@ -361,6 +456,15 @@ impl Correction {
 
     /// Keeps what was learned when the model is exchanged: `old` and `new` are both models'
     /// predictions for one typical call of this kernel.
+    ///
+    /// ```
+    /// # use crossover_ml::{Correction, Hyper, Prediction, Side};
+    /// let (old, new) = (Prediction::vague(), Prediction::new([-9.0; 2], [5.0; 2], 0.8));
+    /// let mut kernel = Correction::new(&Hyper::default());
+    /// kernel.observe(&old, 20.0, Side::Cpu, -8.0);
+    /// kernel.rebase(&old, &new);
+    /// assert!((kernel.posterior(&new, 20.0).mean[0] + 8.0).abs() < 0.2, "it stays as measured");
+    /// ```
     pub fn rebase(&mut self, old: &Prediction, new: &Prediction) {
         for i in 0..2 {
             let shift = old.mean[i] - new.mean[i];

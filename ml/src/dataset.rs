@@ -65,6 +65,12 @@ pub struct Compiled {
 
 impl Row {
     /// A row without speed-ups.
+    ///
+    /// ```
+    /// use crossover_ml::{Features, Row};
+    /// let row = Row::new("saxpy", "stream", 4096, Features::missing(), [Some(1e-5), None]);
+    /// assert_eq!((row.bucket(), row.is_measured()), (12, true));
+    /// ```
     #[must_use]
     pub fn new(
         kernel: impl Into<String>,
@@ -79,18 +85,38 @@ impl Row {
     }
 
     /// The measured times, in log2 seconds.
+    ///
+    /// ```
+    /// # use crossover_ml::{Features, Row};
+    /// let row = Row::new("saxpy", "stream", 1, Features::missing(), [Some(0.25), None]);
+    /// assert_eq!(row.log2_seconds(), [Some(-2.0), None]);
+    /// ```
     #[must_use]
     pub fn log2_seconds(&self) -> [Option<f64>; 2] {
         self.seconds.map(|seconds| seconds.map(f64::log2))
     }
 
     /// The whole part of log2 of the items.
+    ///
+    /// ```
+    /// # use crossover_ml::{Features, Row};
+    /// let bucket = |n| Row::new("saxpy", "stream", n, Features::missing(), [None; 2]).bucket();
+    /// assert_eq!([bucket(0), bucket(1023), bucket(1024)], [0, 9, 10]);
+    /// ```
     #[must_use]
     pub fn bucket(&self) -> u32 {
         self.n.max(1).ilog2()
     }
 
     /// log2(measured / roofline) a side, with `fallback` (log2 seconds) for a missing roofline.
+    ///
+    /// ```
+    /// # use crossover_ml::{Feature, Features, Row};
+    /// let mut call = Features::missing();
+    /// call.set(Feature::CpuTimeS, 0.5);
+    /// let row = Row::new("saxpy", "stream", 1, call, [Some(2.0), None]);
+    /// assert_eq!(row.residuals([0.0; 2]), [Some(2.0), None], "four times the roofline");
+    /// ```
     #[must_use]
     pub fn residuals(&self, fallback: [f64; 2]) -> [Option<f64>; 2] {
         let base = roofline_log2_seconds(&self.features, fallback);
@@ -99,6 +125,11 @@ impl Row {
     }
 
     /// Whether at least one side was measured.
+    ///
+    /// ```
+    /// # use crossover_ml::{Features, Row};
+    /// assert!(!Row::new("saxpy", "stream", 1, Features::missing(), [None; 2]).is_measured());
+    /// ```
     #[must_use]
     pub fn is_measured(&self) -> bool {
         self.seconds.iter().any(Option::is_some)
@@ -108,6 +139,12 @@ impl Row {
     ///
     /// # Errors
     /// [`Error::InvalidRow`] that names the field.
+    ///
+    /// ```
+    /// # use crossover_ml::{Features, Row};
+    /// let row = |s| Row::new("saxpy", "stream", 1, Features::missing(), [Some(s), None]);
+    /// assert!(row(1e-5).validate().is_ok() && row(-1.0).validate().is_err());
+    /// ```
     pub fn validate(&self) -> Result<(), Error> {
         let wrong = |x: &Option<f64>| x.is_some_and(|x| !x.is_finite() || x <= 0.0);
         let field = if self.seconds.iter().any(wrong) {
@@ -148,6 +185,10 @@ pub struct Dataset {
 
 impl Dataset {
     /// No rows.
+    ///
+    /// ```
+    /// assert_eq!(crossover_ml::Dataset::new().len(), 0);
+    /// ```
     #[must_use]
     pub fn new() -> Dataset {
         Dataset::default()
@@ -157,24 +198,50 @@ impl Dataset {
     ///
     /// # Errors
     /// [`Error::InvalidRow`] for the first row that cannot have been measured.
+    ///
+    /// ```
+    /// # use crossover_ml::{Dataset, Features, Row};
+    /// let row = |s| Row::new("saxpy", "stream", 1, Features::missing(), [Some(s), None]);
+    /// assert_eq!(Dataset::from_rows(vec![row(1.0), row(2.0)])?.len(), 2);
+    /// assert!(Dataset::from_rows(vec![row(f64::NAN)]).is_err());
+    /// # Ok::<(), crossover_ml::Error>(())
+    /// ```
     pub fn from_rows(rows: Vec<Row>) -> Result<Dataset, Error> {
         rows.iter().try_for_each(Row::validate)?;
         Ok(Dataset { rows })
     }
 
     /// The rows.
+    ///
+    /// ```
+    /// # use crossover_ml::{Dataset, Features, Row};
+    /// let row = Row::new("saxpy", "stream", 1, Features::missing(), [Some(1.0), None]);
+    /// assert_eq!(Dataset::from_rows(vec![row.clone()])?.rows(), [row]);
+    /// # Ok::<(), crossover_ml::Error>(())
+    /// ```
     #[must_use]
     pub fn rows(&self) -> &[Row] {
         &self.rows
     }
 
     /// How many rows there are.
+    ///
+    /// ```
+    /// # use crossover_ml::{Dataset, Features, Row};
+    /// # let row = Row::new("saxpy", "stream", 1, Features::missing(), [Some(1.0), None]);
+    /// assert_eq!(Dataset::from_rows(vec![row; 3])?.len(), 3);
+    /// # Ok::<(), crossover_ml::Error>(())
+    /// ```
     #[must_use]
     pub fn len(&self) -> usize {
         self.rows.len()
     }
 
     /// Whether there are no rows.
+    ///
+    /// ```
+    /// assert!(crossover_ml::Dataset::new().is_empty());
+    /// ```
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
@@ -184,6 +251,14 @@ impl Dataset {
     ///
     /// # Errors
     /// [`Error::InvalidRow`] if it cannot have been measured.
+    ///
+    /// ```
+    /// # use crossover_ml::{Dataset, Features, Row};
+    /// let mut data = Dataset::new();
+    /// data.push(Row::new("saxpy", "stream", 1, Features::missing(), [Some(1.0), None]))?;
+    /// assert_eq!(data.len(), 1);
+    /// # Ok::<(), crossover_ml::Error>(())
+    /// ```
     pub fn push(&mut self, row: Row) -> Result<(), Error> {
         row.validate()?;
         self.rows.push(row);
@@ -191,6 +266,15 @@ impl Dataset {
     }
 
     /// Adds the rows of `other` that are not already here.
+    ///
+    /// ```
+    /// # use crossover_ml::{Dataset, Features, Row};
+    /// let row = |s| Row::new("saxpy", "stream", 1, Features::missing(), [Some(s), None]);
+    /// let mut data = Dataset::from_rows(vec![row(1.0), row(2.0)])?;
+    /// data.merge(&Dataset::from_rows(vec![row(2.0), row(3.0)])?);
+    /// assert_eq!(data.len(), 3);
+    /// # Ok::<(), crossover_ml::Error>(())
+    /// ```
     pub fn merge(&mut self, other: &Dataset) {
         let mut known: BTreeSet<u64> = self.rows.iter().map(row_hash).collect();
         self.rows.extend(other.rows.iter().filter(|row| known.insert(row_hash(row))).cloned());
@@ -201,6 +285,16 @@ impl Dataset {
     /// # Errors
     /// A file that cannot be read, is of another version, or is damaged anywhere but in a cut-off
     /// last line.
+    ///
+    /// ```
+    /// # use crossover_ml::{Dataset, Features, Row};
+    /// # let path = std::env::temp_dir().join(format!("crossover-load-{}", std::process::id()));
+    /// let row = Row::new("saxpy", "stream", 1, Features::missing(), [Some(1.0), None]);
+    /// Dataset::append(&path, &[row.clone()])?;
+    /// assert_eq!(Dataset::load(&path)?.rows(), [row]);
+    /// # std::fs::remove_file(path).expect("our own file");
+    /// # Ok::<(), crossover_ml::Error>(())
+    /// ```
     pub fn load(path: &Path) -> Result<Dataset, Error> {
         let bytes = std::fs::read(path).map_err(|source| io(path, source))?;
         Dataset::parse(&bytes)
@@ -210,6 +304,11 @@ impl Dataset {
     ///
     /// # Errors
     /// As [`Dataset::load`].
+    ///
+    /// ```
+    /// use crossover_ml::Dataset;
+    /// assert!(Dataset::parse(b"name,seconds\n").is_err(), "this is another kind of file");
+    /// ```
     pub fn parse(bytes: &[u8]) -> Result<Dataset, Error> {
         let whole = bytes.iter().rposition(|&b| b == b'\n').map_or(0, |at| at + 1);
         let mut lines = bytes[..whole].split(|&b| b == b'\n').enumerate();
@@ -229,6 +328,18 @@ impl Dataset {
     /// # Errors
     /// A row that cannot have been measured, a file of another version, or one that cannot be
     /// written. Nothing is written in the first two cases.
+    ///
+    /// ```
+    /// # use crossover_ml::{Dataset, Features, Row};
+    /// # let path = std::env::temp_dir().join(format!("crossover-add-{}", std::process::id()));
+    /// let row = Row::new("saxpy", "stream", 1, Features::missing(), [Some(1.0), None]);
+    /// for _ in 0..2 {
+    ///     Dataset::append(&path, &[row.clone()])?;
+    /// }
+    /// assert_eq!(Dataset::load(&path)?.len(), 2);
+    /// # std::fs::remove_file(path).expect("our own file");
+    /// # Ok::<(), crossover_ml::Error>(())
+    /// ```
     pub fn append(path: &Path, rows: &[Row]) -> Result<(), Error> {
         rows.iter().try_for_each(Row::validate)?;
         let mut options = OpenOptions::new();
@@ -253,12 +364,28 @@ impl Dataset {
     }
 
     /// The numbers of the rows of each kernel.
+    ///
+    /// ```
+    /// # use crossover_ml::{Dataset, Features, Row};
+    /// let row = |kernel| Row::new(kernel, "stream", 1, Features::missing(), [Some(1.0), None]);
+    /// let data = Dataset::from_rows(vec![row("saxpy"), row("dot"), row("saxpy")])?;
+    /// assert_eq!(data.by_kernel()["saxpy"], [0, 2]);
+    /// # Ok::<(), crossover_ml::Error>(())
+    /// ```
     #[must_use]
     pub fn by_kernel(&self) -> BTreeMap<&str, Vec<usize>> {
         self.group(|row| &row.kernel)
     }
 
     /// The numbers of the rows of each family.
+    ///
+    /// ```
+    /// # use crossover_ml::{Dataset, Features, Row};
+    /// let row = |family| Row::new("k", family, 1, Features::missing(), [Some(1.0), None]);
+    /// let data = Dataset::from_rows(vec![row("stream"), row("stencil")])?;
+    /// assert_eq!(data.by_family()["stencil"], [1]);
+    /// # Ok::<(), crossover_ml::Error>(())
+    /// ```
     #[must_use]
     pub fn by_family(&self) -> BTreeMap<&str, Vec<usize>> {
         self.group(|row| &row.family)
@@ -273,6 +400,14 @@ impl Dataset {
     }
 
     /// The rows of these numbers; numbers out of range are left out.
+    ///
+    /// ```
+    /// # use crossover_ml::{Dataset, Features, Row};
+    /// let row = |n| Row::new("saxpy", "stream", n, Features::missing(), [Some(1.0), None]);
+    /// let data = Dataset::from_rows(vec![row(1), row(2), row(3)])?;
+    /// assert_eq!(data.subset(&[2, 9]).rows(), [row(3)]);
+    /// # Ok::<(), crossover_ml::Error>(())
+    /// ```
     #[must_use]
     pub fn subset(&self, numbers: &[usize]) -> Dataset {
         Dataset { rows: numbers.iter().filter_map(|&at| self.rows.get(at)).cloned().collect() }
@@ -281,12 +416,30 @@ impl Dataset {
     /// Splits by kernel into (training, held out): about `share` (0 … 1) of the kernels, drawn by
     /// `seed`, are held out with all their rows. With two kernels or more and a share above zero,
     /// both halves have at least one.
+    ///
+    /// ```
+    /// # use crossover_ml::{Dataset, Features, Row};
+    /// let row = |kernel| Row::new(kernel, "stream", 1, Features::missing(), [Some(1.0), None]);
+    /// let data = Dataset::from_rows(["a", "a", "b", "b"].map(row).to_vec())?;
+    /// let (training, held_out) = data.split_kernels(0.5, 7);
+    /// assert_eq!((training.by_kernel().len(), held_out.by_kernel().len()), (1, 1));
+    /// # Ok::<(), crossover_ml::Error>(())
+    /// ```
     #[must_use]
     pub fn split_kernels(&self, share: f64, seed: u64) -> (Dataset, Dataset) {
         self.split(&self.by_kernel(), share, seed)
     }
 
     /// As [`Dataset::split_kernels`], by family.
+    ///
+    /// ```
+    /// # use crossover_ml::{Dataset, Features, Row};
+    /// let row = |family| Row::new("k", family, 1, Features::missing(), [Some(1.0), None]);
+    /// let data = Dataset::from_rows(["a", "a", "b", "b"].map(row).to_vec())?;
+    /// let (training, held_out) = data.split_families(0.5, 7);
+    /// assert_ne!(training.rows()[0].family, held_out.rows()[0].family);
+    /// # Ok::<(), crossover_ml::Error>(())
+    /// ```
     #[must_use]
     pub fn split_families(&self, share: f64, seed: u64) -> (Dataset, Dataset) {
         self.split(&self.by_family(), share, seed)
@@ -314,6 +467,15 @@ impl Dataset {
     }
 
     /// A hash of all rows, in hexadecimal: which data a model was trained on.
+    ///
+    /// ```
+    /// # use crossover_ml::{Dataset, Features, Row};
+    /// let row = |n| Row::new("k", "f", n, Features::missing(), [None; 2]);
+    /// let hash = |n| Dataset::from_rows(vec![row(n)]).map(|data| data.hash());
+    /// assert_eq!(hash(1)?, hash(1)?);
+    /// assert_ne!(hash(1)?, hash(2)?);
+    /// # Ok::<(), crossover_ml::Error>(())
+    /// ```
     #[must_use]
     pub fn hash(&self) -> String {
         let hash =
@@ -343,6 +505,17 @@ fn check_header(line: &[u8]) -> Result<(), Error> {
 ///
 /// # Errors
 /// Those of the file.
+///
+/// ```
+/// # use std::{fs::File, io::Read};
+/// # let path = std::env::temp_dir().join(format!("crossover-torn-{}", std::process::id()));
+/// std::fs::write(&path, "a whole line\nhalf a li")?;
+/// let mut file = File::options().read(true).write(true).open(&path)?;
+/// assert_eq!(crossover_ml::dataset::drop_torn_line(&mut file)?, 13);
+/// assert_eq!(std::fs::read_to_string(&path)?, "a whole line\n");
+/// # std::fs::remove_file(path)?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
 pub fn drop_torn_line(file: &mut File) -> std::io::Result<u64> {
     let mut at = file.seek(SeekFrom::End(0))?;
     let mut byte = [0];

@@ -50,6 +50,16 @@ impl Encoder {
     ///
     /// # Errors
     /// [`Error::InvalidOption`] if the number of bins is not 2 to 32.
+    ///
+    /// ```
+    /// use crossover_ml::{Encoder, Error, Feature, Features, InputForm};
+    /// let mut row = Features::missing();
+    /// row.set(Feature::Items, 3.0);
+    /// let encoder = Encoder::fit(&[row, Features::missing()], InputForm::Plain)?;
+    /// assert_eq!(encoder.median[Feature::Items as usize], 2.0, "log2 of one more");
+    /// assert!(encoder.flagged[Feature::Items as usize], "some rows lack it");
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn fit<'a>(
         rows: impl IntoIterator<Item = &'a Features>,
         form: InputForm,
@@ -90,6 +100,14 @@ impl Encoder {
     }
 
     /// How many inputs the network gets.
+    ///
+    /// ```
+    /// use crossover_ml::{Encoder, Features, InputForm, features::COUNT};
+    /// let count = |form| Encoder::fit(&[Features::missing()], form).map(|e| e.inputs_count());
+    /// assert_eq!(count(InputForm::Plain)?, 2 * COUNT, "a value and a flag of each");
+    /// assert_eq!(count(InputForm::Piecewise(4))?, 5 * COUNT);
+    /// # Ok::<(), crossover_ml::Error>(())
+    /// ```
     #[must_use]
     pub fn inputs_count(&self) -> usize {
         COUNT * (self.width() + 1)
@@ -97,6 +115,18 @@ impl Encoder {
 
     /// Writes the inputs for transformed features (NaN where missing).
     /// `inputs` must have [`Encoder::inputs_count`] places; more are left alone.
+    ///
+    /// ```
+    /// use crossover_ml::{Encoder, Feature, Features, InputForm};
+    /// let mut row = Features::missing();
+    /// row.set(Feature::Items, 3.0);
+    /// let encoder = Encoder::fit(&[row, Features::missing()], InputForm::Plain)?;
+    /// let mut inputs = vec![0.0; encoder.inputs_count()];
+    /// encoder.encode(&Features::missing().transformed(), &mut inputs);
+    /// assert_eq!(inputs.iter().sum::<f32>(), 1.0, "one flag, and else what is usual");
+    /// # Ok::<(), crossover_ml::Error>(())
+    ///
+    /// ```
     pub fn encode(&self, transformed: &[f32; COUNT], inputs: &mut [f32]) {
         let (values, flags) = inputs.split_at_mut(COUNT * self.width());
         for ((value, flag), flagged) in transformed.iter().zip(flags).zip(&self.flagged) {

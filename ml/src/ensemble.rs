@@ -14,18 +14,36 @@ pub struct Ensemble {
 
 impl Ensemble {
     /// An ensemble of these networks.
+    ///
+    /// ```
+    /// use crossover_ml::{CostModel, Ensemble, Features};
+    /// let untrained = Ensemble::new(Vec::new());
+    /// let [cpu, _] = untrained.predict(&Features::missing()).mean;
+    /// assert!(cpu.is_finite(), "it answers all the same");
+    /// ```
     #[must_use]
     pub fn new(members: Vec<Network>) -> Ensemble {
         Ensemble { members, ..Ensemble::default() }
     }
 
     /// The networks.
+    ///
+    /// ```
+    /// assert!(crossover_ml::Ensemble::default().members().is_empty());
+    /// ```
     #[must_use]
     pub fn members(&self) -> &[Network] {
         &self.members
     }
 
     /// The prediction for a call. Nothing is allocated once `scratch` has been used.
+    ///
+    /// ```
+    /// use crossover_ml::{CostModel, Ensemble, Features, Scratch};
+    /// let (model, mut scratch) = (Ensemble::default(), Scratch::default());
+    /// let call = Features::missing();
+    /// assert_eq!(model.predict_with(&call, &mut scratch), model.predict(&call));
+    /// ```
     #[must_use]
     pub fn predict_with(&self, features: &Features, scratch: &mut Scratch) -> Prediction {
         if self.members.is_empty() {

@@ -43,6 +43,15 @@ pub struct Metrics {
 }
 
 /// Judges predictions: `predict` gives one for each row.
+///
+/// ```
+/// # use crossover_ml::{Constant, Features, Prediction, Row, Side, eval};
+/// # let row = |cpu, gpu| Row::new("k", "f", 1, Features::missing(), [Some(cpu), Some(gpu)]);
+/// let rows = [row(1.0, 2.0), row(8.0, 2.0)];
+/// let always = |_: &Row| Prediction::new([0.0, 1.0], [1.0; 2], 0.0);
+/// let metrics = eval::judge(&rows, always);
+/// assert_eq!((metrics.measured, metrics.decided), (4, 2));
+/// ```
 pub fn judge(rows: &[Row], mut predict: impl FnMut(&Row) -> Prediction) -> Metrics {
     let mut tally = Tally::default();
     for row in rows.iter().filter(|row| row.is_measured()) {
@@ -54,12 +63,28 @@ pub fn judge(rows: &[Row], mut predict: impl FnMut(&Row) -> Prediction) -> Metri
 }
 
 /// Judges a model.
+///
+/// ```
+/// # use crossover_ml::{Constant, Features, Prediction, Row, Side, eval};
+/// # let row = |cpu, gpu| Row::new("k", "f", 1, Features::missing(), [Some(cpu), Some(gpu)]);
+/// let rows = [row(1.0, 2.0), row(8.0, 2.0)];
+/// let metrics = eval::evaluate(&Constant::fit(&rows), &rows);
+/// assert!(metrics.mae > 0.0, "calls differ, what it says does not");
+/// ```
 #[must_use]
 pub fn evaluate(model: &dyn CostModel, rows: &[Row]) -> Metrics {
     judge(rows, |row| model.predict(&row.features))
 }
 
 /// Judges a rule that only decides; the metrics of times are NaN.
+///
+/// ```
+/// # use crossover_ml::{Constant, Features, Prediction, Row, Side, eval};
+/// # let row = |cpu, gpu| Row::new("k", "f", 1, Features::missing(), [Some(cpu), Some(gpu)]);
+/// let rows = [row(1.0, 2.0), row(8.0, 2.0)];
+/// let metrics = eval::judge_decisions(&rows, |_| Side::Cpu);
+/// assert!(metrics.mae.is_nan() && metrics.decided == 2);
+/// ```
 pub fn judge_decisions(rows: &[Row], mut choose: impl FnMut(&Row) -> Side) -> Metrics {
     let mut tally = Tally::default();
     rows.iter().for_each(|row| tally.decision(row, choose(row)));
@@ -67,6 +92,13 @@ pub fn judge_decisions(rows: &[Row], mut choose: impl FnMut(&Row) -> Side) -> Me
 }
 
 /// The side that cost less time (in log2) over all rows with both measured; the CPU on a tie.
+///
+/// ```
+/// # use crossover_ml::{Constant, Features, Prediction, Row, Side, eval};
+/// # let row = |cpu, gpu| Row::new("k", "f", 1, Features::missing(), [Some(cpu), Some(gpu)]);
+/// let rows = [row(1.0, 2.0), row(8.0, 2.0)];
+/// assert_eq!(eval::best_static(&rows), Side::Gpu);
+/// ```
 #[must_use]
 pub fn best_static(rows: &[Row]) -> Side {
     let ratio = |row: &Row| row.seconds[0].zip(row.seconds[1]).map(|(cpu, gpu)| (cpu / gpu).log2());
@@ -139,6 +171,15 @@ pub struct Line {
 
 impl Line {
     /// Mean and standard deviation of a metric over the seeds in which it is a number.
+    ///
+    /// ```
+    /// # use crossover_ml::{Constant, Features, Prediction, Row, Side, eval};
+    /// # let row = |cpu, gpu| Row::new("k", "f", 1, Features::missing(), [Some(cpu), Some(gpu)]);
+    /// let rows = [row(1.0, 2.0), row(8.0, 2.0)];
+    /// let seeds = vec![eval::evaluate(&Constant::fit(&rows), &rows); 3];
+    /// let line = eval::Line { model: "constant".into(), seeds };
+    /// assert_eq!(line.spread(|metrics| metrics.measured as f64), (4.0, 0.0));
+    /// ```
     #[must_use]
     pub fn spread(&self, metric: impl Fn(&Metrics) -> f64) -> (f64, f64) {
         let values: Vec<f64> = self.seeds.iter().map(metric).filter(|x| x.is_finite()).collect();
@@ -190,6 +231,14 @@ impl fmt::Display for Comparison {
 ///
 /// # Errors
 /// As [`train_ensemble`]; [`Error::InvalidOption`] for fewer than five seeds.
+///
+/// ```
+/// use crossover_ml::{Dataset, TrainOptions, eval};
+/// let few = eval::held_out(&Dataset::new(), &TrainOptions::default(), 1, 2, &mut |_| {
+///     std::ops::ControlFlow::Continue(())
+/// });
+/// assert!(few.is_err(), "two splits are too few to judge by");
+/// ```
 pub fn held_out(
     data: &Dataset,
     options: &TrainOptions,

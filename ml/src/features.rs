@@ -44,6 +44,12 @@ pub enum Encoding {
 
 impl Encoding {
     /// The encoded value of the raw value `x`. NaN (missing) stays NaN.
+    ///
+    /// ```
+    /// use crossover_ml::features::Encoding;
+    /// assert_eq!([0.0, 1.0, 7.0].map(|x| Encoding::Log2p1.apply(x)), [0.0, 1.0, 3.0]);
+    /// assert!(Encoding::Log2Ns.apply(f32::NAN).is_nan(), "missing is not zero");
+    /// ```
     #[must_use]
     pub fn apply(self, x: f32) -> f32 {
         match self {
@@ -205,12 +211,24 @@ features! {
 
 impl Feature {
     /// This feature's line of the table.
+    ///
+    /// ```
+    /// use crossover_ml::{Feature, features::Group};
+    /// let info = Feature::EmptyDispatchS.info();
+    /// assert_eq!((info.name, info.unit, info.group), ("empty_dispatch_s", "s", Group::Device));
+    /// ```
     #[must_use]
     pub fn info(self) -> &'static FeatureInfo {
         &FEATURES[self as usize]
     }
 
     /// The feature of that name, if there is one.
+    ///
+    /// ```
+    /// use crossover_ml::Feature;
+    /// assert_eq!(Feature::from_name("items"), Some(Feature::Items));
+    /// assert_eq!(Feature::from_name("itmes"), None);
+    /// ```
     #[must_use]
     pub fn from_name(name: &str) -> Option<Feature> {
         Feature::ALL.into_iter().find(|feature| feature.info().name == name)
@@ -225,18 +243,39 @@ pub struct Features([f32; COUNT]);
 
 impl Features {
     /// Nothing is known.
+    ///
+    /// ```
+    /// use crossover_ml::Features;
+    /// assert_eq!(Features::missing().iter().count(), 0);
+    /// ```
     #[must_use]
     pub fn missing() -> Features {
         Features([f32::NAN; COUNT])
     }
 
     /// Sets a feature, in the unit of its line. A value that is not finite makes it missing.
+    ///
+    /// ```
+    /// use crossover_ml::{Feature, Features};
+    /// let mut call = Features::missing();
+    /// call.set(Feature::Items, 4096.0);
+    /// call.set(Feature::Items, f64::NAN);
+    /// assert_eq!(call.get(Feature::Items), None, "no number is no value");
+    /// ```
     pub fn set(&mut self, feature: Feature, value: f64) {
         let value = value as f32;
         self.0[feature as usize] = if value.is_finite() { value } else { f32::NAN };
     }
 
     /// The value of a feature, in the unit of its line, or `None` if it is missing.
+    ///
+    /// ```
+    /// use crossover_ml::{Feature, Features};
+    /// let mut call = Features::missing();
+    /// call.set(Feature::Items, 0.0);
+    /// assert_eq!(call.get(Feature::Items), Some(0.0));
+    /// assert_eq!(call.get(Feature::Flops), None);
+    /// ```
     #[must_use]
     pub fn get(&self, feature: Feature) -> Option<f64> {
         let value = self.0[feature as usize];
@@ -244,6 +283,13 @@ impl Features {
     }
 
     /// Every value through the encoding of its line; NaN where missing.
+    ///
+    /// ```
+    /// use crossover_ml::{Feature, Features};
+    /// let mut call = Features::missing();
+    /// call.set(Feature::Items, 255.0);
+    /// assert_eq!(call.transformed()[Feature::Items as usize], 8.0);
+    /// ```
     #[must_use]
     pub fn transformed(&self) -> [f32; COUNT] {
         let mut values = self.0;
@@ -254,6 +300,14 @@ impl Features {
     }
 
     /// The inputs of a network: see [`Encoder`].
+    ///
+    /// ```
+    /// use crossover_ml::{Encoder, Features, InputForm};
+    /// let rows = [Features::missing(); 3];
+    /// let encoder = Encoder::fit(&rows, InputForm::Plain)?;
+    /// assert_eq!(rows[0].encode(&encoder).len(), encoder.inputs_count());
+    /// # Ok::<(), crossover_ml::Error>(())
+    /// ```
     #[must_use]
     pub fn encode(&self, encoder: &Encoder) -> Vec<f32> {
         let mut inputs = vec![0.0; encoder.inputs_count()];
@@ -262,6 +316,13 @@ impl Features {
     }
 
     /// The set features with their values, in the order of the table.
+    ///
+    /// ```
+    /// use crossover_ml::{Feature, Features};
+    /// let mut call = Features::missing();
+    /// call.set(Feature::Items, 16.0);
+    /// assert_eq!(call.iter().collect::<Vec<_>>(), [(Feature::Items, 16.0)]);
+    /// ```
     pub fn iter(&self) -> impl Iterator<Item = (Feature, f64)> + '_ {
         Feature::ALL.into_iter().filter_map(|feature| Some((feature, self.get(feature)?)))
     }

@@ -62,6 +62,11 @@ impl Default for Trust {
 
 impl Gate {
     /// What is believed now.
+    ///
+    /// ```
+    /// use crossover_ml::gate::{Gate, Trust};
+    /// assert_eq!(Gate::default().trust(), Trust::default(), "nothing has run yet");
+    /// ```
     #[must_use]
     pub fn trust(&self) -> Trust {
         self.trust
@@ -69,6 +74,16 @@ impl Gate {
 
     /// A kernel has run on a side for the first time and taken `log2_seconds`, of which the model and the flat
     /// opinion had said so much. What is not finite is ignored.
+    ///
+    /// ```
+    /// # use crossover_ml::{Prediction, Side, gate::Gate};
+    /// let (model, flat) = (Prediction::new([-13.0; 2], [0.5; 2], 0.5), Prediction::vague());
+    /// let mut gate = Gate::default();
+    /// // Kernel after kernel takes a thousand times what the model says.
+    /// (0..8).for_each(|_| gate.sight(&model, &flat, Side::Cpu, -3.0));
+    /// let [before, now] = [Gate::default(), gate].map(|gate| gate.trust().weights()[0]);
+    /// assert!(now < before);
+    /// ```
     pub fn sight(&mut self, model: &Prediction, flat: &Prediction, side: Side, log2_seconds: f64) {
         let i = side.index();
         let opinions = self.trust.opinions(model, flat);
@@ -100,6 +115,13 @@ impl Gate {
 
 impl Trust {
     /// The prior of a kernel of which the model and the flat opinion say so much.
+    ///
+    /// ```
+    /// # use crossover_ml::{Prediction, gate::Trust};
+    /// let (model, flat) = (Prediction::new([-10.0; 2], [0.5; 2], 0.5), Prediction::vague());
+    /// let [cpu, _] = Trust::default().prior(&model, &flat).mean;
+    /// assert!((cpu + 10.0).abs() < 0.5, "at first the model is believed: {cpu}");
+    /// ```
     #[must_use]
     pub fn prior(&self, model: &Prediction, flat: &Prediction) -> Prediction {
         let weights = self.weights();
@@ -107,6 +129,12 @@ impl Trust {
     }
 
     /// How much is believed of the model, of the model with this machine's offsets, and of neither; 1 in all.
+    ///
+    /// ```
+    /// # use crossover_ml::gate::Trust;
+    /// let weights = Trust::default().weights();
+    /// assert!((weights.iter().sum::<f64>() - 1.0).abs() < 1e-12 && weights[0] > 0.9);
+    /// ```
     #[must_use]
     pub fn weights(&self) -> [f64; OPINIONS] {
         let weights = self.log_weights.map(f64::exp);
@@ -115,6 +143,16 @@ impl Trust {
     }
 
     /// By how much this machine's times differ from the model's on a side, as log2.
+    ///
+    /// ```
+    /// # use crossover_ml::{Prediction, Side, gate::{Gate, Trust}};
+    /// assert_eq!(Trust::default().offset(Side::Cpu), 0.0);
+    /// let (model, flat) = (Prediction::new([-13.0; 2], [0.5; 2], 0.5), Prediction::vague());
+    /// let mut gate = Gate::default();
+    /// gate.sight(&model, &flat, Side::Cpu, -12.0);
+    /// assert!(gate.trust().offset(Side::Cpu) > 0.0, "it took twice what the model says");
+    ///
+    /// ```
     #[must_use]
     pub fn offset(&self, side: Side) -> f64 {
         self.offsets[side.index()].mean

@@ -149,6 +149,14 @@ impl Learner {
     /// Starts with `initial`, which may have no members: then the roofline answers until the
     /// first promotion. Never fails: with options out of range, or without a thread left in the
     /// system, `initial` goes on answering, nothing is learned, and [`Learner::events`] says why.
+    ///
+    /// ```
+    /// use crossover_ml::{Ensemble, Learner, LearnerOptions};
+    /// // An option that is out of range is no reason to fail.
+    /// let impossible = LearnerOptions { duty: -1.0, ..LearnerOptions::default() };
+    /// let learner = Learner::start(Ensemble::default(), impossible);
+    /// assert!(!learner.is_learning() && learner.events().len() == 1);
+    /// ```
     #[must_use]
     pub fn start(initial: Ensemble, options: LearnerOptions) -> Learner {
         let shared = Arc::new(Shared {
@@ -169,24 +177,48 @@ impl Learner {
     }
 
     /// Whether there is a background thread that learns.
+    ///
+    /// ```
+    /// # use crossover_ml::{Ensemble, Learner, LearnerOptions};
+    /// assert!(Learner::start(Ensemble::default(), LearnerOptions::default()).is_learning());
+    /// ```
     #[must_use]
     pub fn is_learning(&self) -> bool {
         self.thread.as_ref().is_some_and(|thread| !thread.is_finished())
     }
 
     /// The present model.
+    ///
+    /// ```
+    /// # use crossover_ml::{Ensemble, Learner, LearnerOptions};
+    /// let learner = Learner::start(Ensemble::default(), LearnerOptions::default());
+    /// assert!(learner.model().members().is_empty(), "nothing has been trained yet");
+    /// ```
     #[must_use]
     pub fn model(&self) -> Arc<Ensemble> {
         Arc::clone(&self.shared.models().current)
     }
 
     /// Rises by one whenever [`Learner::model`] changes: a cheap check before asking for it.
+    ///
+    /// ```
+    /// # use crossover_ml::{Ensemble, Learner, LearnerOptions};
+    /// let learner = Learner::start(Ensemble::default(), LearnerOptions::default());
+    /// assert_eq!(learner.generation(), 0);
+    /// ```
     #[must_use]
     pub fn generation(&self) -> u64 {
         self.shared.generation.load(Ordering::Acquire)
     }
 
     /// Hands over a measured call. Never waits: if the queue is full the row is dropped.
+    ///
+    /// ```
+    /// # use crossover_ml::{Ensemble, Features, Learner, LearnerOptions, Row};
+    /// let learner = Learner::start(Ensemble::default(), LearnerOptions::default());
+    /// learner.record(Row::new("saxpy", "user", 4096, Features::missing(), [Some(1e-5), None]));
+    /// assert_eq!(learner.dropped(), 0);
+    /// ```
     pub fn record(&self, row: Row) {
         let Some(sender) = &self.sender else { return };
         if let Err(TrySendError::Full(_)) = sender.try_send(Message::Row(Box::new(row))) {
@@ -195,6 +227,14 @@ impl Learner {
     }
 
     /// How many rows found the queue full.
+    ///
+    /// ```
+    /// # use crossover_ml::{Ensemble, Features, Learner, LearnerOptions, Row};
+    /// let learner = Learner::start(Ensemble::default(), LearnerOptions::default());
+    /// let row = Row::new("saxpy", "user", 4096, Features::missing(), [Some(1e-5), None]);
+    /// (0..100).for_each(|_| learner.record(row.clone()));
+    /// assert_eq!(learner.dropped(), 0, "the queue has place for thousands");
+    /// ```
     #[must_use]
     pub fn dropped(&self) -> u64 {
         self.shared.dropped.load(Ordering::Relaxed)
@@ -202,6 +242,12 @@ impl Learner {
 
     /// Retrains on all that was recorded before, and waits for it, without sleeps in between.
     /// Returns whether the new model took over.
+    ///
+    /// ```
+    /// # use crossover_ml::{Ensemble, Learner, LearnerOptions};
+    /// let learner = Learner::start(Ensemble::default(), LearnerOptions::default());
+    /// assert!(!learner.retrain_now(), "there is nothing to train on");
+    /// ```
     pub fn retrain_now(&self) -> bool {
         let (done, answer) = sync_channel(1);
         let sent = self.sender.as_ref().is_some_and(|s| s.send(Message::Retrain(done)).is_ok());
@@ -210,6 +256,12 @@ impl Learner {
     }
 
     /// Goes back to the model before the last promotion. Returns whether there was one.
+    ///
+    /// ```
+    /// # use crossover_ml::{Ensemble, Learner, LearnerOptions};
+    /// let learner = Learner::start(Ensemble::default(), LearnerOptions::default());
+    /// assert!(!learner.rollback(), "this is the first model");
+    /// ```
     pub fn rollback(&self) -> bool {
         let mut models = self.shared.models.write().unwrap_or_else(PoisonError::into_inner);
         let Some(previous) = models.previous.take() else { return false };
@@ -221,6 +273,15 @@ impl Learner {
     }
 
     /// What became of the retrainings, oldest first (the last 256).
+    ///
+    /// ```
+    /// # use crossover_ml::{Ensemble, Learner, LearnerOptions, learner::Event};
+    /// let learner = Learner::start(Ensemble::default(), LearnerOptions::default());
+    /// learner.retrain_now();
+    /// for event in learner.events() {
+    ///     assert!(matches!(event, Event::Failed { .. }), "no row has been recorded");
+    /// }
+    /// ```
     #[must_use]
     pub fn events(&self) -> Vec<Event> {
         self.shared.events().iter().cloned().collect()

@@ -5,6 +5,11 @@ use serde::{Deserialize, Serialize};
 
 /// The solution of `matrix · x = right` by elimination with pivots; a direction that the system leaves
 /// open gets 0.
+///
+/// ```
+/// use crossover_ml::linear::solve;
+/// assert_eq!(solve(&[vec![2.0, 0.0], vec![1.0, 4.0]], &[2.0, 9.0]), [1.0, 2.0]);
+/// ```
 #[must_use]
 pub fn solve(matrix: &[Vec<f64>], right: &[f64]) -> Vec<f64> {
     let n = right.len();
@@ -42,6 +47,13 @@ impl Regression {
     /// From examples and what they are to give. `penalty` is the price of a squared weight, in squared
     /// errors, of features that are scaled to a standard deviation of 1. `None` without examples, or
     /// where the lists are of different lengths.
+    ///
+    /// ```
+    /// use crossover_ml::linear::Regression;
+    /// let line = Regression::fit(&[vec![0.0], vec![1.0], vec![2.0]], &[1.0, 3.0, 5.0], 1e-9);
+    /// assert!((line.expect("it fits").predict(&[3.0]) - 7.0).abs() < 1e-6);
+    /// assert!(Regression::fit(&[vec![0.0]], &[1.0, 3.0], 1e-9).is_none(), "an example lacks");
+    /// ```
     #[must_use]
     pub fn fit(examples: &[Vec<f64>], targets: &[f64], penalty: f64) -> Option<Regression> {
         let width = examples.first()?.len();
@@ -75,6 +87,12 @@ impl Regression {
     }
 
     /// Whether it is of so many features, and can be computed with.
+    ///
+    /// ```
+    /// use crossover_ml::linear::Regression;
+    /// let line = Regression::fit(&[vec![0.0], vec![1.0]], &[1.0, 3.0], 1e-9).expect("it fits");
+    /// assert!(line.is_of(1) && !line.is_of(2));
+    /// ```
     #[must_use]
     pub fn is_of(&self, width: usize) -> bool {
         let columns = [&self.middle, &self.scale, &self.weights];
@@ -85,6 +103,12 @@ impl Regression {
     }
 
     /// What an example is expected to give.
+    ///
+    /// ```
+    /// use crossover_ml::linear::Regression;
+    /// let same = Regression::fit(&[vec![0.0], vec![1.0]], &[4.0, 4.0], 1e-9).expect("it fits");
+    /// assert_eq!(same.predict(&[100.0]), 4.0);
+    /// ```
     #[must_use]
     pub fn predict(&self, example: &[f64]) -> f64 {
         let terms = example.iter().zip(&self.middle).zip(&self.scale).zip(&self.weights);

@@ -85,6 +85,13 @@ impl Default for Recalibration {
 
 impl Recalibration {
     /// Applies it to a prediction of residuals.
+    ///
+    /// ```
+    /// use crossover_ml::{Prediction, network::Recalibration};
+    /// let line = Recalibration { slope: [2.0; 2], offset: [0.0; 2], variance: [4.0; 2] };
+    /// let better = line.apply(&Prediction::new([1.0, -1.0], [1.0; 2], 0.5));
+    /// assert_eq!(better, Prediction::new([2.0, -2.0], [2.0; 2], 0.5));
+    /// ```
     #[must_use]
     pub fn apply(&self, residual: &Prediction) -> Prediction {
         let mean = [0, 1].map(|i| self.slope[i] * residual.mean[i] + self.offset[i]);
@@ -211,6 +218,15 @@ impl Network {
     /// # Errors
     /// [`Error::InvalidOption`] if there are not 1 to [`LAYERS_MAX`] hidden layers, or one is not 1 to
     /// [`WIDTH_MAX`] wide.
+    ///
+    /// ```
+    /// # use crossover_ml::{CostModel, Encoder, Features, InputForm, Network, Scratch};
+    /// let encoder = Encoder::fit(&[Features::missing()], InputForm::Plain)?;
+    /// let network = Network::new(encoder.clone(), &[8, 4], [-13.0; 2], 1)?;
+    /// assert_eq!(network.hidden(), [8, 4]);
+    /// assert!(Network::new(encoder, &[], [-13.0; 2], 1).is_err(), "without a hidden layer");
+    /// # Ok::<(), crossover_ml::Error>(())
+    /// ```
     pub fn new(
         encoder: Encoder,
         hidden: &[usize],
@@ -272,24 +288,56 @@ impl Network {
     }
 
     /// How features become inputs.
+    ///
+    /// ```
+    /// # use crossover_ml::{CostModel, Encoder, Features, InputForm, Network, Scratch};
+    /// let encoder = Encoder::fit(&[Features::missing()], InputForm::Plain)?;
+    /// let network = Network::new(encoder.clone(), &[8, 4], [-13.0; 2], 1)?;
+    /// assert_eq!(network.encoder().inputs_count(), encoder.inputs_count());
+    /// # Ok::<(), crossover_ml::Error>(())
+    /// ```
     #[must_use]
     pub fn encoder(&self) -> &Encoder {
         &self.encoder
     }
 
     /// The widths of the hidden layers.
+    ///
+    /// ```
+    /// # use crossover_ml::{CostModel, Encoder, Features, InputForm, Network, Scratch};
+    /// let encoder = Encoder::fit(&[Features::missing()], InputForm::Plain)?;
+    /// let network = Network::new(encoder.clone(), &[8, 4], [-13.0; 2], 1)?;
+    /// assert_eq!(network.hidden().len(), 2);
+    /// # Ok::<(), crossover_ml::Error>(())
+    /// ```
     #[must_use]
     pub fn hidden(&self) -> &[usize] {
         &self.hidden
     }
 
     /// What stands in for a missing roofline time, in log2 seconds.
+    ///
+    /// ```
+    /// # use crossover_ml::{CostModel, Encoder, Features, InputForm, Network, Scratch};
+    /// let encoder = Encoder::fit(&[Features::missing()], InputForm::Plain)?;
+    /// let network = Network::new(encoder.clone(), &[8, 4], [-13.0; 2], 1)?;
+    /// assert_eq!(network.fallback(), [-13.0; 2]);
+    /// # Ok::<(), crossover_ml::Error>(())
+    /// ```
     #[must_use]
     pub fn fallback(&self) -> [f64; 2] {
         self.fallback
     }
 
     /// How many numbers are learned.
+    ///
+    /// ```
+    /// # use crossover_ml::{CostModel, Encoder, Features, InputForm, Network, Scratch};
+    /// let encoder = Encoder::fit(&[Features::missing()], InputForm::Plain)?;
+    /// let network = Network::new(encoder.clone(), &[8, 4], [-13.0; 2], 1)?;
+    /// assert!(network.parameters_count() > 8 * encoder.inputs_count());
+    /// # Ok::<(), crossover_ml::Error>(())
+    /// ```
     #[must_use]
     pub fn parameters_count(&self) -> usize {
         self.parameters.len()
@@ -334,6 +382,15 @@ impl Network {
     }
 
     /// The raw heads for encoded inputs, in evaluation mode. Inputs that lack are zero.
+    ///
+    /// ```
+    /// # use crossover_ml::{CostModel, Encoder, Features, InputForm, Network, Scratch};
+    /// let encoder = Encoder::fit(&[Features::missing()], InputForm::Plain)?;
+    /// let network = Network::new(encoder.clone(), &[8, 4], [-13.0; 2], 1)?;
+    /// let heads = network.forward(&[], &mut Scratch::default());
+    /// assert!(heads.iter().all(|head| head.is_finite()), "inputs that lack are zero");
+    /// # Ok::<(), crossover_ml::Error>(())
+    /// ```
     #[must_use]
     pub fn forward(&self, inputs: &[f32], scratch: &mut Scratch) -> [f32; HEADS] {
         let mut heads = [0.0; HEADS];
@@ -350,6 +407,16 @@ impl Network {
     }
 
     /// The prediction for a call. Nothing is allocated once `scratch` has been used.
+    ///
+    /// ```
+    /// # use crossover_ml::{CostModel, Encoder, Features, InputForm, Network, Scratch};
+    /// let encoder = Encoder::fit(&[Features::missing()], InputForm::Plain)?;
+    /// let network = Network::new(encoder.clone(), &[8, 4], [-13.0; 2], 1)?;
+    /// let call = Features::missing();
+    /// let prediction = network.predict_with(&call, &mut Scratch::default());
+    /// assert_eq!(prediction, network.predict(&call));
+    /// # Ok::<(), crossover_ml::Error>(())
+    /// ```
     #[must_use]
     pub fn predict_with(&self, features: &Features, scratch: &mut Scratch) -> Prediction {
         self.predict_transformed(features, &features.transformed(), scratch)
@@ -374,6 +441,15 @@ impl Network {
     }
 
     /// log2 of the predicted speed-ups of the seven optimisations.
+    ///
+    /// ```
+    /// # use crossover_ml::{CostModel, Encoder, Features, InputForm, Network, Scratch};
+    /// let encoder = Encoder::fit(&[Features::missing()], InputForm::Plain)?;
+    /// let network = Network::new(encoder.clone(), &[8, 4], [-13.0; 2], 1)?;
+    /// let log2 = network.speedups(&Features::missing());
+    /// assert!(log2.iter().all(|worth| worth.is_finite()));
+    /// # Ok::<(), crossover_ml::Error>(())
+    /// ```
     #[must_use]
     pub fn speedups(&self, features: &Features) -> [f64; SPEEDUPS] {
         let heads = self.forward(&features.encode(&self.encoder), &mut Scratch::default());
@@ -401,6 +477,14 @@ pub(crate) fn with_scratch<T>(f: impl FnOnce(&mut Scratch) -> T) -> T {
 }
 
 /// What the raw heads say of the residuals of both sides, in log2.
+///
+/// ```
+/// use crossover_ml::{Side, network::{HEADS, residual_of}};
+/// let mut heads = [0.0; HEADS];
+/// heads[0] = 2.0;
+/// let residual = residual_of(&heads);
+/// assert_eq!((residual.mean, residual.sd(Side::Cpu)), ([2.0, 0.0], 1.0));
+/// ```
 #[must_use]
 pub fn residual_of(heads: &[f32; HEADS]) -> Prediction {
     let sd = [2, 3].map(|i: usize| {

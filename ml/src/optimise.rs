@@ -35,6 +35,12 @@ impl Set {
     pub const NONE: Set = Set(0);
 
     /// Every set, the largest first.
+    ///
+    /// ```
+    /// use crossover_ml::optimise::Set;
+    /// assert_eq!(Set::every().count(), Set::COUNT);
+    /// assert_eq!(Set::every().next(), Some(Set::ALL));
+    /// ```
     pub fn every() -> impl Iterator<Item = Set> {
         let mut sets: Vec<Set> = (0..Set::COUNT).map(|bits| Set(bits as u8)).collect();
         sets.sort_by_key(|set| (std::cmp::Reverse(set.0.count_ones()), set.0));
@@ -42,29 +48,57 @@ impl Set {
     }
 
     /// Whether the optimisation of this number is in it.
+    ///
+    /// ```
+    /// use crossover_ml::optimise::Set;
+    /// assert!(Set::ALL.has(0) && !Set::NONE.has(0));
+    /// ```
     #[must_use]
     pub fn has(self, at: usize) -> bool {
         self.0 >> at & 1 == 1
     }
 
     /// The same with that optimisation the other way.
+    ///
+    /// ```
+    /// use crossover_ml::optimise::Set;
+    /// assert!(Set::NONE.flipped(3).has(3));
+    /// assert_eq!(Set::NONE.flipped(3).flipped(3), Set::NONE);
+    /// ```
     #[must_use]
     pub fn flipped(self, at: usize) -> Set {
         Set(self.0 ^ 1 << at)
     }
 
     /// Whether a pass of this name is to run: those that are none of [`OPTIMISATIONS`] always are.
+    ///
+    /// ```
+    /// use crossover_ml::{dataset::OPTIMISATIONS, optimise::Set};
+    /// assert!(!Set::NONE.enables(OPTIMISATIONS[0]));
+    /// assert!(Set::NONE.enables("verify"), "it is none of those that are chosen");
+    /// ```
     #[must_use]
     pub fn enables(self, name: &str) -> bool {
         OPTIMISATIONS.iter().position(|known| *known == name).is_none_or(|at| self.has(at))
     }
 
     /// The numbers of those that are in it.
+    ///
+    /// ```
+    /// use crossover_ml::optimise::Set;
+    /// assert_eq!(Set::NONE.flipped(1).flipped(4).inside().collect::<Vec<_>>(), [1, 4]);
+    /// ```
     pub fn inside(self) -> impl Iterator<Item = usize> {
         (0..SPEEDUPS).filter(move |&at| self.has(at))
     }
 
     /// The numbers of those that are not.
+    ///
+    /// ```
+    /// use crossover_ml::optimise::Set;
+    /// assert_eq!(Set::ALL.flipped(2).outside().collect::<Vec<_>>(), [2]);
+    ///
+    /// ```
     pub fn outside(self) -> impl Iterator<Item = usize> {
         (0..SPEEDUPS).filter(move |&at| !self.has(at))
     }
@@ -129,6 +163,15 @@ pub struct Forecast {
 
 impl Forecast {
     /// Expected seconds of a call.
+    ///
+    /// ```
+    /// # use crossover_ml::{dataset::SPEEDUPS, optimise::{Effect, Forecast, Set}};
+    /// let mut forecast = Forecast { run_s: 1.0, run: [Effect::NONE; SPEEDUPS], /* … */
+    /// #   code_s: 1.0, code: [0.0; SPEEDUPS], passes_s: [0.0; SPEEDUPS],
+    /// };
+    /// forecast.run[0] = Effect { log2: 2.0, ..Effect::NONE };
+    /// assert_eq!(forecast.run_s(Set::ALL.flipped(0)), 4.0, "without it, four times as long");
+    /// ```
     #[must_use]
     pub fn run_s(&self, set: Set) -> f64 {
         self.run_s * set.outside().map(|at| self.run[at].factor()).product::<f64>()
@@ -144,18 +187,44 @@ impl Forecast {
     }
 
     /// Expected seconds of compiling.
+    ///
+    /// ```
+    /// # use crossover_ml::{dataset::SPEEDUPS, optimise::{Effect, Forecast, Set}};
+    /// let mut forecast = Forecast { code_s: 4.0, code: [0.0; SPEEDUPS], /* … */
+    /// #   run_s: 1.0, run: [Effect::NONE; SPEEDUPS], passes_s: [0.0; SPEEDUPS],
+    /// };
+    /// forecast.passes_s[0] = 1.0; // It takes a second, and its code four times as long to make.
+    /// forecast.code[0] = -2.0;
+    /// assert_eq!([Set::ALL, Set::NONE].map(|set| forecast.compile_s(set)), [5.0, 1.0]);
+    /// ```
     #[must_use]
     pub fn compile_s(&self, set: Set) -> f64 {
         self.passes_s(set) + self.code_s(set)
     }
 
     /// Expected seconds of the optimisations, and of the code that they add to.
+    ///
+    /// ```
+    /// # use crossover_ml::{dataset::SPEEDUPS, optimise::{Effect, Forecast, Set}};
+    /// let forecast = Forecast { code_s: 4.0, passes_s: [0.5; SPEEDUPS], /* … */
+    /// #   run_s: 1.0, run: [Effect::NONE; SPEEDUPS], code: [0.0; SPEEDUPS],
+    /// };
+    /// assert_eq!([Set::ALL, Set::NONE].map(|set| forecast.spent_s(set)), [3.5, 0.0]);
+    /// ```
     #[must_use]
     pub fn spent_s(&self, set: Set) -> f64 {
         self.passes_s(set) + (self.code_s(set) - self.code_s(Set::NONE)).max(0.0)
     }
 
     /// Expected seconds of compiling, and of so many calls.
+    ///
+    /// ```
+    /// # use crossover_ml::{dataset::SPEEDUPS, optimise::{Effect, Forecast, Set}};
+    /// let forecast = Forecast { code_s: 4.0, run_s: 0.5, /* … */
+    /// #   run: [Effect::NONE; SPEEDUPS], code: [0.0; SPEEDUPS], passes_s: [0.0; SPEEDUPS],
+    /// };
+    /// assert_eq!(forecast.total_s(Set::ALL, 10.0), 4.0 + 10.0 * 0.5);
+    /// ```
     #[must_use]
     pub fn total_s(&self, set: Set, calls: f64) -> f64 {
         self.compile_s(set) + calls * self.run_s(set)
@@ -218,6 +287,15 @@ impl Choice {
     /// Calls after which compiling with all is due, where that was put off: when it would have paid by what is
     /// expected, or when it takes no more than a share of what calls have taken, whatever is expected: models are
     /// wrong, and nobody is to run slow code for ever.
+    ///
+    /// ```
+    /// use crossover_ml::optimise::{Choice, Set};
+    /// // A second of compiling saves half a second in each call.
+    /// let choice = Choice { set: Set::NONE, run_s: 1.0, with_all_s: [1.0, 0.5], /* … */
+    /// #   confidence: 1.0, calls: 1.0, compile_s: 0.0, is_limited: false,
+    /// };
+    /// assert!(choice.calls_until_all() <= 2.0);
+    /// ```
     #[must_use]
     pub fn calls_until_all(&self) -> f64 {
         let [compile_s, run_s] = self.with_all_s;
@@ -230,6 +308,19 @@ impl Choice {
 const SHARE_OF_CALLS: f64 = 0.1;
 
 /// The set of the smallest expected total among those within the budget; of equal ones the largest.
+///
+/// ```
+/// # use crossover_ml::{dataset::SPEEDUPS, optimise::{Effect, Forecast, Set, choose}};
+/// # let mut forecast = Forecast {
+/// #     run_s: 1e-3, run: [Effect::NONE; SPEEDUPS], code_s: 1e-2, code: [0.0; SPEEDUPS],
+/// #     passes_s: [1e-3; SPEEDUPS],
+/// # };
+/// // The first one halves the time of a call, the others do nothing.
+/// forecast.run[0] = Effect { log2: 1.0, ..Effect::NONE };
+/// let [once, often] = [1.0, 1000.0].map(|calls| choose(&forecast, calls, 1.0).set);
+/// assert_eq!((once.has(1), often.has(0), often.has(1)), (false, true, false));
+///
+/// ```
 #[must_use]
 pub fn choose(forecast: &Forecast, calls: f64, budget_s: f64) -> Choice {
     let calls = calls.max(0.0);

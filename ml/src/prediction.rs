@@ -21,12 +21,23 @@ impl Side {
     pub const ALL: [Side; 2] = [Side::Cpu, Side::Gpu];
 
     /// The index of this side in every `[_; 2]` of this crate.
+    ///
+    /// ```
+    /// use crossover_ml::{Prediction, Side};
+    /// let prediction = Prediction::new([-10.0, -12.0], [1.0; 2], 0.5);
+    /// assert_eq!(prediction.mean[Side::Gpu.index()], -12.0);
+    /// ```
     #[must_use]
     pub fn index(self) -> usize {
         self as usize
     }
 
     /// The other side.
+    ///
+    /// ```
+    /// use crossover_ml::Side;
+    /// assert_eq!(Side::ALL.map(Side::other), [Side::Gpu, Side::Cpu]);
+    /// ```
     #[must_use]
     pub fn other(self) -> Side {
         match self {
@@ -36,6 +47,11 @@ impl Side {
     }
 
     /// The roofline time of this side, in seconds.
+    ///
+    /// ```
+    /// use crossover_ml::{Feature, Side};
+    /// assert_eq!(Side::Gpu.roofline(), Feature::GpuTimeS);
+    /// ```
     #[must_use]
     pub fn roofline(self) -> Feature {
         match self {
@@ -56,6 +72,12 @@ pub struct Prediction {
 
 impl Prediction {
     /// A prediction of means and standard deviations (both log2 seconds) and their correlation.
+    ///
+    /// ```
+    /// use crossover_ml::Prediction;
+    /// let prediction = Prediction::new([-10.0, -12.0], [2.0, 1.0], 0.5);
+    /// assert_eq!(prediction.cov, [[4.0, 1.0], [1.0, 1.0]]);
+    /// ```
     #[must_use]
     pub fn new(mean: [f64; 2], sd: [f64; 2], correlation: f64) -> Prediction {
         let cross = sd[0] * sd[1] * correlation.clamp(-1.0, 1.0);
@@ -63,18 +85,35 @@ impl Prediction {
     }
 
     /// The median time of a side, in seconds.
+    ///
+    /// ```
+    /// # use crossover_ml::{Prediction, Side};
+    /// let prediction = Prediction::new([-2.0, -3.0], [1.0; 2], 0.0);
+    /// assert_eq!(Side::ALL.map(|side| prediction.seconds(side)), [0.25, 0.125]);
+    /// ```
     #[must_use]
     pub fn seconds(&self, side: Side) -> f64 {
         self.mean[side.index()].exp2()
     }
 
     /// The standard deviation of a side, in log2 seconds.
+    ///
+    /// ```
+    /// # use crossover_ml::{Prediction, Side};
+    /// assert_eq!(Prediction::new([0.0; 2], [2.0, 3.0], 0.9).sd(Side::Gpu), 3.0);
+    /// ```
     #[must_use]
     pub fn sd(&self, side: Side) -> f64 {
         self.cov[side.index()][side.index()].max(0.0).sqrt()
     }
 
     /// The correlation of both sides' errors, from −1 to 1; 0 where one side is certain.
+    ///
+    /// ```
+    /// # use crossover_ml::Prediction;
+    /// assert_eq!(Prediction::new([0.0; 2], [2.0, 4.0], 0.5).correlation(), 0.5);
+    /// assert_eq!(Prediction::new([0.0; 2], [2.0, 0.0], 0.5).correlation(), 0.0);
+    /// ```
     #[must_use]
     pub fn correlation(&self) -> f64 {
         let scale = self.sd(Side::Cpu) * self.sd(Side::Gpu);
@@ -83,6 +122,12 @@ impl Prediction {
 
     /// The central interval, in seconds, that holds a side's time with probability `level`
     /// (0.9 for 90 %; clamped to 0 … 1).
+    ///
+    /// ```
+    /// # use crossover_ml::{Prediction, Side};
+    /// let (low, high) = Prediction::new([0.0; 2], [1.0; 2], 0.0).interval(Side::Cpu, 0.9);
+    /// assert!((low - 0.32).abs() < 0.01 && (high - 3.13).abs() < 0.01);
+    /// ```
     #[must_use]
     pub fn interval(&self, side: Side, level: f64) -> (f64, f64) {
         let half = normal_quantile(0.5 + level.clamp(0.0, 1.0) / 2.0) * self.sd(side);
@@ -92,18 +137,37 @@ impl Prediction {
     }
 
     /// The mean of log2(CPU time / GPU time).
+    ///
+    /// ```
+    /// # use crossover_ml::Prediction;
+    /// let prediction = Prediction::new([-10.0, -12.0], [1.0; 2], 0.0);
+    /// assert_eq!(prediction.log2_ratio(), 2.0, "the CPU takes four times as long");
+    /// ```
     #[must_use]
     pub fn log2_ratio(&self) -> f64 {
         self.mean[0] - self.mean[1]
     }
 
     /// The standard deviation of log2(CPU time / GPU time).
+    ///
+    /// ```
+    /// # use crossover_ml::Prediction;
+    /// // Two sides that err alike: which one is faster is sure, though neither time is.
+    /// let sd = |correlation| Prediction::new([0.0; 2], [3.0; 2], correlation).log2_ratio_sd();
+    /// assert_eq!((sd(1.0), sd(0.5)), (0.0, 3.0));
+    /// ```
     #[must_use]
     pub fn log2_ratio_sd(&self) -> f64 {
         (self.cov[0][0] + self.cov[1][1] - 2.0 * self.cov[0][1]).max(0.0).sqrt()
     }
 
     /// The probability that the CPU is faster.
+    ///
+    /// ```
+    /// # use crossover_ml::Prediction;
+    /// assert!(Prediction::new([-10.0, -12.0], [1.0; 2], 0.5).p_cpu_faster() < 0.03);
+    /// assert!((Prediction::vague().p_cpu_faster() - 0.5).abs() < 1e-6);
+    /// ```
     #[must_use]
     pub fn p_cpu_faster(&self) -> f64 {
         let (ratio, sd) = (self.log2_ratio(), self.log2_ratio_sd());
@@ -117,6 +181,11 @@ impl Prediction {
     }
 
     /// The side of the smaller median; the CPU if they are equal.
+    ///
+    /// ```
+    /// # use crossover_ml::{Prediction, Side};
+    /// assert_eq!(Prediction::new([-10.0, -12.0], [1.0; 2], 0.5).faster(), Side::Gpu);
+    /// ```
     #[must_use]
     pub fn faster(&self) -> Side {
         if self.mean[0] <= self.mean[1] { Side::Cpu } else { Side::Gpu }
@@ -124,6 +193,14 @@ impl Prediction {
 
     /// Minus the natural logarithm of the density of what was measured (log2 seconds a side).
     /// Nothing measured costs nothing.
+    ///
+    /// ```
+    /// # use crossover_ml::Prediction;
+    /// let prediction = Prediction::new([-10.0; 2], [1.0; 2], 0.0);
+    /// let nll = |log2_s| prediction.nll([Some(log2_s), None]);
+    /// assert!(nll(-10.0) < nll(-8.0), "what was expected surprises less");
+    /// assert_eq!(prediction.nll([None, None]), 0.0);
+    /// ```
     #[must_use]
     pub fn nll(&self, log2_seconds: [Option<f64>; 2]) -> f64 {
         let tau = std::f64::consts::TAU.ln();
@@ -149,12 +226,26 @@ impl Prediction {
 
     /// One Gaussian with the mean and the covariance of the equal mixture of `parts`.
     /// Their disagreement becomes variance. An empty mixture knows nothing: see [`Prediction::vague`].
+    ///
+    /// ```
+    /// # use crossover_ml::{Prediction, Side};
+    /// let parts = [-9.0, -11.0].map(|mean| Prediction::new([mean; 2], [0.0; 2], 0.0));
+    /// let mixture = Prediction::mixture(parts);
+    /// assert_eq!((mixture.mean[0], mixture.sd(Side::Cpu)), (-10.0, 1.0));
+    /// ```
     #[must_use]
     pub fn mixture(parts: impl IntoIterator<Item = Prediction>) -> Prediction {
         Prediction::weighted(parts.into_iter().map(|part| (1.0, part)))
     }
 
     /// As [`Prediction::mixture`], of parts with such weights; they need not be 1 in all.
+    ///
+    /// ```
+    /// # use crossover_ml::Prediction;
+    /// let part = |mean: f64| Prediction::new([mean; 2], [0.0; 2], 0.0);
+    /// assert_eq!(Prediction::weighted([(3.0, part(-8.0)), (1.0, part(-12.0))]).mean[0], -9.0);
+    ///
+    /// ```
     #[must_use]
     pub fn weighted(parts: impl IntoIterator<Item = (f64, Prediction)>) -> Prediction {
         let (mut count, mut sum) = (0.0, Prediction { mean: [0.0; 2], cov: [[0.0; 2]; 2] });
@@ -182,6 +273,12 @@ impl Prediction {
 
     /// What is believed of a call of which nothing is known: about 0.1 ms, give or take a
     /// factor of 32, alike on both sides.
+    ///
+    /// ```
+    /// # use crossover_ml::{Prediction, Side};
+    /// let seconds = Prediction::vague().seconds(Side::Cpu);
+    /// assert!((0.5e-4..2e-4).contains(&seconds), "{seconds}");
+    /// ```
     #[must_use]
     pub fn vague() -> Prediction {
         Prediction::new([-13.3; 2], [5.0; 2], 0.8)
@@ -198,6 +295,11 @@ pub trait CostModel: Send + Sync {
 }
 
 /// The probability that a standard normal variable is below `z`. The error is below 1.2 · 10⁻⁷.
+///
+/// ```
+/// use crossover_ml::prediction::normal_cdf;
+/// assert!((normal_cdf(1.959_964) - 0.975).abs() < 1e-6);
+/// ```
 #[must_use]
 pub fn normal_cdf(z: f64) -> f64 {
     // Chebyshev fit of erfc from Numerical Recipes, section 6.2.
@@ -221,6 +323,12 @@ pub fn normal_cdf(z: f64) -> f64 {
 }
 
 /// The `z` below which a standard normal variable is with probability `p`: infinite at 0 and 1.
+///
+/// ```
+/// use crossover_ml::prediction::normal_quantile;
+/// assert!((normal_quantile(0.975) - 1.959_964).abs() < 1e-4);
+/// assert_eq!(normal_quantile(1.0), f64::INFINITY);
+/// ```
 #[must_use]
 pub fn normal_quantile(p: f64) -> f64 {
     if p.is_nan() || p <= 0.0 {

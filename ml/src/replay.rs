@@ -45,12 +45,27 @@ pub struct Replay {
 
 impl Replay {
     /// An empty store of [`CAPACITY`] rows.
+    ///
+    /// ```
+    /// use crossover_ml::Replay;
+    /// assert!(Replay::new(1).is_empty());
+    /// ```
     #[must_use]
     pub fn new(seed: u64) -> Replay {
         Replay::with_capacity(CAPACITY, seed)
     }
 
     /// An empty store of `capacity` rows (at least 1).
+    ///
+    /// ```
+    /// # use crossover_ml::{Features, Replay, Row};
+    /// let row = |n| Row::new("saxpy", "user", n, Features::missing(), [Some(1e-5), None]);
+    /// let mut store = Replay::with_capacity(1, 7);
+    /// for n in [1, 1 << 10, 1 << 20] {
+    ///     store.insert(row(n), 0.0);
+    /// }
+    /// assert_eq!(store.len(), 1);
+    /// ```
     #[must_use]
     pub fn with_capacity(capacity: usize, seed: u64) -> Replay {
         let (samples, cells) = (Vec::new(), BTreeMap::new());
@@ -58,18 +73,39 @@ impl Replay {
     }
 
     /// How many rows are kept.
+    ///
+    /// ```
+    /// # use crossover_ml::{Features, Replay, Row};
+    /// let row = |n| Row::new("saxpy", "user", n, Features::missing(), [Some(1e-5), None]);
+    /// let mut store = Replay::new(7);
+    /// store.insert(row(1), 0.0);
+    /// assert_eq!(store.len(), 1);
+    /// ```
     #[must_use]
     pub fn len(&self) -> usize {
         self.samples.len()
     }
 
     /// Whether no row is kept.
+    ///
+    /// ```
+    /// assert!(crossover_ml::Replay::new(7).is_empty());
+    /// ```
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.samples.is_empty()
     }
 
     /// How many rows were offered.
+    ///
+    /// ```
+    /// # use crossover_ml::{Features, Replay, Row};
+    /// let row = |n| Row::new("saxpy", "user", n, Features::missing(), [Some(1e-5), None]);
+    /// let mut store = Replay::with_capacity(1, 7);
+    /// store.insert(row(1), 0.0);
+    /// store.insert(row(1 << 10), 0.0);
+    /// assert_eq!(store.seen(), 2);
+    /// ```
     #[must_use]
     pub fn seen(&self) -> usize {
         self.seen
@@ -77,6 +113,15 @@ impl Replay {
 
     /// Offers a row with its surprise: |measured − predicted| in standard deviations. Rows that
     /// were not measured, or cannot have been, are dropped. Returns whether it was kept.
+    ///
+    /// ```
+    /// # use crossover_ml::{Features, Replay, Row};
+    /// let row = |n| Row::new("saxpy", "user", n, Features::missing(), [Some(1e-5), None]);
+    /// let mut store = Replay::new(7);
+    /// assert!(store.insert(row(1), 0.0));
+    /// let unmeasured = Row::new("saxpy", "user", 1, Features::missing(), [None; 2]);
+    /// assert!(!store.insert(unmeasured, 0.0));
+    /// ```
     pub fn insert(&mut self, row: Row, surprise: f64) -> bool {
         if !row.is_measured() || row.validate().is_err() {
             return false;
@@ -122,11 +167,29 @@ impl Replay {
     }
 
     /// The kept rows, with the priority at which each is drawn: 1 + its surprise.
+    ///
+    /// ```
+    /// # use crossover_ml::{Features, Replay, Row};
+    /// let row = |n| Row::new("saxpy", "user", n, Features::missing(), [Some(1e-5), None]);
+    /// let mut store = Replay::new(7);
+    /// store.insert(row(4096), 2.5);
+    /// assert_eq!(store.rows().collect::<Vec<_>>(), [(&row(4096), 3.5)]);
+    /// ```
     pub fn rows(&self) -> impl Iterator<Item = (&Row, f64)> {
         self.samples.iter().map(|sample| (&sample.row, 1.0 + sample.surprise))
     }
 
     /// The kept rows as a data set, and their priorities in the same order.
+    ///
+    /// ```
+    /// # use crossover_ml::{Features, Replay, Row};
+    /// let row = |n| Row::new("saxpy", "user", n, Features::missing(), [Some(1e-5), None]);
+    /// let mut store = Replay::new(7);
+    /// store.insert(row(4096), 2.5);
+    /// let (data, priorities) = store.dataset();
+    /// assert_eq!((data.rows(), priorities.as_slice()), (&[row(4096)][..], &[3.5][..]));
+    ///
+    /// ```
     #[must_use]
     pub fn dataset(&self) -> (Dataset, Vec<f64>) {
         let mut data = Dataset::new();

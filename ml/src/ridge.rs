@@ -27,6 +27,19 @@ impl Ridge {
     ///
     /// # Errors
     /// None that rows could cause: as [`Encoder::fit`].
+    ///
+    /// ```
+    /// use crossover_ml::{CostModel, Feature, Features, Ridge, Row};
+    /// let row = |n: u32| {
+    ///     let mut call = Features::missing();
+    ///     call.set(Feature::CpuTimeS, f64::from(n) * 1e-6);
+    ///     Row::new("k", "f", 1, call, [Some(f64::from(n) * 2e-6), None])
+    /// };
+    /// let rows: Vec<Row> = (1..20).map(row).collect();
+    /// let [cpu, _] = Ridge::fit(&rows)?.predict(&rows[4].features).mean;
+    /// assert!((cpu - 1e-5f64.log2()).abs() < 0.1, "{cpu}: twice the roofline");
+    /// # Ok::<(), crossover_ml::Error>(())
+    /// ```
     pub fn fit(rows: &[Row]) -> Result<Ridge, Error> {
         let encoder = Encoder::fit(rows.iter().map(|row| &row.features), InputForm::Plain)?;
         let fallback = joint_moments(rows.iter().map(Row::log2_seconds)).mean;

@@ -73,6 +73,29 @@ pub struct TrainReport {
 ///
 /// # Errors
 /// Options out of range, too few rows, divergence, or [`Error::Stopped`] when `progress` breaks.
+///
+/// ```
+/// # use std::ops::ControlFlow;
+/// # use crossover_ml::train::{Progress, TrainOptions, train, train_ensemble, train_from};
+/// # use crossover_ml::{CostModel, Dataset, Error, Feature, Features, Row};
+/// # let row = |n: u32| {
+/// #     let mut call = Features::missing();
+/// #     call.set(Feature::CpuTimeS, f64::from(n) * 1e-6);
+/// #     let (kernel, seconds) = (format!("k{}", n % 8), [Some(f64::from(n) * 3e-6), None]);
+/// #     Row::new(kernel, "f", u64::from(n), call, seconds)
+/// # };
+/// # let data = Dataset::from_rows((1..65).map(row).collect())?;
+/// # let small = TrainOptions { hidden: vec![8, 8], batch: 16, ..TrainOptions::default() };
+/// let options = TrainOptions { epochs: 2, ..small };
+/// let mut steps = 0;
+/// let (network, report) = train(&data, &options, &mut |_| {
+///     steps += 1;
+///     ControlFlow::Continue(())
+/// })?;
+/// assert!(steps > 0 && report.losses.len() == 2);
+/// assert!(network.predict(&data.rows()[0].features).mean[0].is_finite());
+/// # Ok::<(), crossover_ml::Error>(())
+/// ```
 pub fn train(
     data: &Dataset,
     options: &TrainOptions,
@@ -85,6 +108,27 @@ pub fn train(
 ///
 /// # Errors
 /// As [`train`].
+///
+/// ```
+/// # use std::ops::ControlFlow;
+/// # use crossover_ml::train::{Progress, TrainOptions, train, train_ensemble, train_from};
+/// # use crossover_ml::{CostModel, Dataset, Error, Feature, Features, Row};
+/// # let row = |n: u32| {
+/// #     let mut call = Features::missing();
+/// #     call.set(Feature::CpuTimeS, f64::from(n) * 1e-6);
+/// #     let (kernel, seconds) = (format!("k{}", n % 8), [Some(f64::from(n) * 3e-6), None]);
+/// #     Row::new(kernel, "f", u64::from(n), call, seconds)
+/// # };
+/// # let data = Dataset::from_rows((1..65).map(row).collect())?;
+/// # let small = TrainOptions { hidden: vec![8, 8], batch: 16, ..TrainOptions::default() };
+/// let options = TrainOptions { epochs: 2, ..small };
+/// # let (network, _) = train(&data, &options, &mut |_| ControlFlow::Continue(()))?;
+/// let stopped = train_from(&network, &data, &options, &mut |_| ControlFlow::Break(()));
+/// assert!(matches!(stopped, Err(Error::Stopped)));
+/// let (further, _) = train_from(&network, &data, &options, &mut |_| ControlFlow::Continue(()))?;
+/// assert_eq!(further.hidden(), network.hidden(), "the shape is kept");
+/// # Ok::<(), crossover_ml::Error>(())
+/// ```
 pub fn train_from(
     network: &Network,
     data: &Dataset,
@@ -99,6 +143,25 @@ pub fn train_from(
 ///
 /// # Errors
 /// As [`train`], and [`Error::InvalidOption`] for no members.
+///
+/// ```
+/// # use std::ops::ControlFlow;
+/// # use crossover_ml::train::{Progress, TrainOptions, train, train_ensemble, train_from};
+/// # use crossover_ml::{CostModel, Dataset, Error, Feature, Features, Row};
+/// # let row = |n: u32| {
+/// #     let mut call = Features::missing();
+/// #     call.set(Feature::CpuTimeS, f64::from(n) * 1e-6);
+/// #     let (kernel, seconds) = (format!("k{}", n % 8), [Some(f64::from(n) * 3e-6), None]);
+/// #     Row::new(kernel, "f", u64::from(n), call, seconds)
+/// # };
+/// # let data = Dataset::from_rows((1..65).map(row).collect())?;
+/// # let small = TrainOptions { hidden: vec![8, 8], batch: 16, ..TrainOptions::default() };
+/// let options = TrainOptions { epochs: 2, ..small };
+/// let go_on = &mut |_: Progress| ControlFlow::Continue(());
+/// let (ensemble, reports) = train_ensemble(&data, &options, 2, go_on)?;
+/// assert_eq!((ensemble.members().len(), reports.len()), (2, 2));
+/// # Ok::<(), crossover_ml::Error>(())
+/// ```
 pub fn train_ensemble(
     data: &Dataset,
     options: &TrainOptions,
@@ -125,6 +188,13 @@ pub fn train_ensemble(
 }
 
 /// The options of one member of an ensemble.
+///
+/// ```
+/// use crossover_ml::{InputForm, TrainOptions, train::member_options};
+/// let options = TrainOptions { form: InputForm::Plain, ..TrainOptions::default() };
+/// let forms = [0, 1, 2].map(|member| member_options(&options, member).form);
+/// assert_eq!(forms, [InputForm::Plain, InputForm::Piecewise(4), InputForm::Plain]);
+/// ```
 #[must_use]
 pub fn member_options(options: &TrainOptions, member: usize) -> TrainOptions {
     let form = match (member % 2, options.form) {

@@ -57,6 +57,13 @@ struct Member {
 ///
 /// # Errors
 /// [`Error::Weights`] if the format cannot hold them.
+///
+/// ```
+/// use crossover_ml::weights;
+/// let bytes = weights::to_bytes(&[])?;
+/// assert!(weights::from_bytes(&bytes)?.members().is_empty());
+/// # Ok::<(), crossover_ml::Error>(())
+/// ```
 pub fn to_bytes(members: &[Network]) -> Result<Vec<u8>, Error> {
     pack(KEY, members, None)
 }
@@ -85,6 +92,11 @@ pub(crate) fn pack(key: &str, members: &[Network], more: Option<Value>) -> Resul
 ///
 /// # Errors
 /// A file that is truncated or damaged, of another feature table, or with tensors that do not fit.
+///
+/// ```
+/// let error = crossover_ml::weights::from_bytes(b"a letter").expect_err("these are no weights");
+/// println!("{error}");
+/// ```
 pub fn from_bytes(bytes: &[u8]) -> Result<Ensemble, Error> {
     Ok(Ensemble::new(unpack(KEY, bytes)?.0))
 }

@@ -317,6 +317,13 @@ impl<T: Element> Buffer<T> {
     ///
     /// # Errors
     /// [`Error::Memory`] when the newest content was on a device that is gone.
+    ///
+    /// ```
+    /// # let rt = crossover::Runtime::new()?;
+    /// let x = rt.buffer_from(&[1.0f32, 2.0, 3.0])?;
+    /// assert_eq!(x.read()?.iter().sum::<f32>(), 6.0);
+    /// # Ok::<(), crossover::Error>(())
+    /// ```
     pub fn read(&self) -> Result<ReadSlice<'_, T>, Error> {
         self.look()
     }
@@ -335,6 +342,14 @@ impl<T: Element> Buffer<T> {
     ///
     /// # Errors
     /// [`Error::Memory`] when the newest content was on a device that is gone.
+    ///
+    /// ```
+    /// # let rt = crossover::Runtime::new()?;
+    /// let mut x = rt.buffer_from(&[3u32, 1, 2])?;
+    /// x.write()?.sort_unstable();
+    /// assert_eq!(*x.read()?, [1, 2, 3]);
+    /// # Ok::<(), crossover::Error>(())
+    /// ```
     pub fn write(&mut self) -> Result<WriteSlice<'_, T>, Error> {
         let guard = self.storage.slot.write::<T>();
         guard.claim().wait();
@@ -374,6 +389,15 @@ impl<T: Element> Buffer<T> {
     ///
     /// # Errors
     /// As [`Buffer::read_range`].
+    ///
+    /// ```
+    /// # let rt = crossover::Runtime::new()?;
+    /// let mut x = rt.alloc::<i32>(4)?;
+    /// x.write_range(0..2)?.copy_from_slice(&[-1, -2]);
+    /// assert_eq!(x.to_vec()?, [-1, -2, 0, 0]);
+    /// assert!(x.write_range(3..5).is_err());
+    /// # Ok::<(), crossover::Error>(())
+    /// ```
     pub fn write_range(&mut self, range: Range<usize>) -> Result<WriteSlice<'_, T>, Error> {
         let (part, len) = self.part(range)?;
         let guard = self.storage.slot.write_part::<T>(part.clone());
@@ -423,6 +447,12 @@ impl<T: Element> Buffer<T> {
     ///
     /// # Errors
     /// As [`Buffer::read`].
+    ///
+    /// ```
+    /// # let rt = crossover::Runtime::new()?;
+    /// assert_eq!(rt.buffer_from(&[1.5f64, 2.5])?.to_vec()?, vec![1.5, 2.5]);
+    /// # Ok::<(), crossover::Error>(())
+    /// ```
     pub fn to_vec(&self) -> Result<Vec<T>, Error> {
         Ok(self.read()?.to_vec())
     }
@@ -430,16 +460,37 @@ impl<T: Element> Buffer<T> {
 
 impl<T> Buffer<T> {
     /// Number of elements.
+    ///
+    /// ```
+    /// # let rt = crossover::Runtime::new()?;
+    /// assert_eq!(rt.alloc::<f64>(1000)?.len(), 1000);
+    /// # Ok::<(), crossover::Error>(())
+    /// ```
     pub fn len(&self) -> usize {
         self.len
     }
 
     /// Whether it has no elements.
+    ///
+    /// ```
+    /// # let rt = crossover::Runtime::new()?;
+    /// assert!(rt.buffer_from::<f32>(&[])?.is_empty());
+    /// # Ok::<(), crossover::Error>(())
+    /// ```
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
     /// Where the newest content is. Calls in flight may change it.
+    ///
+    /// ```
+    /// use crossover::Residency;
+    /// # let rt = crossover::Runtime::new()?;
+    /// let mut x = rt.alloc::<f32>(100)?;
+    /// x.write()?.fill(1.0);
+    /// assert_eq!(x.residency(), Residency::Host);
+    /// # Ok::<(), crossover::Error>(())
+    /// ```
     pub fn residency(&self) -> Residency {
         self.storage.residency()
     }

@@ -136,6 +136,15 @@ impl<'b> Call<'b> {
     }
 
     /// Runs on this device, whatever the prediction.
+    ///
+    /// ```
+    /// # use crossover::{Device, kernels::library::saxpy::saxpy};
+    /// # let rt = crossover::Runtime::new()?;
+    /// # let (x, mut y) = (rt.buffer_from(&[1.0, 2.0])?, rt.alloc(2)?);
+    /// let outcome = saxpy::on(&rt).args(2.0, &x, &mut y).device(Device::Cpu).run()?;
+    /// assert_eq!(outcome.device, Device::Cpu);
+    /// # Ok::<(), crossover::Error>(())
+    /// ```
     pub fn device(mut self, device: Device) -> Self {
         self.device = Some(device);
         self
@@ -143,6 +152,18 @@ impl<'b> Call<'b> {
 
     /// Runs on this one of [`Runtime::adapters`], whatever the prediction. [`Call::device`] leaves the choice
     /// among several.
+    ///
+    /// ```
+    /// # use crossover::{Device, kernels::library::saxpy::saxpy};
+    /// # let rt = crossover::Runtime::new()?;
+    /// # let (x, mut y) = (rt.buffer_from(&[1.0, 2.0])?, rt.alloc(2)?);
+    /// let call = saxpy::on(&rt).args(2.0, &x, &mut y).adapter(0);
+    /// match rt.adapters().first() {
+    ///     Some(_) => assert_eq!(call.run()?.device, Device::Gpu),
+    ///     None => assert!(call.run().is_err(), "there is no GPU"),
+    /// }
+    /// # Ok::<(), crossover::Error>(())
+    /// ```
     pub fn adapter(mut self, adapter: usize) -> Self {
         (self.device, self.adapter) = (Some(Device::Gpu), Some(adapter));
         self
@@ -152,24 +173,71 @@ impl<'b> Call<'b> {
     /// copies, whatever the prediction. Other GPUs have one way to host memory ([`Adapter::memory`]).
     ///
     /// [`Adapter::memory`]: crate::Adapter::memory
+    ///
+    /// ```
+    /// # use crossover::kernels::library::saxpy::saxpy;
+    /// # let rt = crossover::Runtime::new()?;
+    /// # let (x, mut y) = (rt.buffer_from(&[1.0, 2.0])?, rt.alloc(2)?);
+    /// // Where the bytes are changes nothing but the time.
+    /// for in_place in [true, false] {
+    ///     saxpy::on(&rt).args(2.0, &x, &mut y).in_place(in_place).run()?;
+    /// }
+    /// assert_eq!(y.to_vec()?, [4.0, 8.0]);
+    /// # Ok::<(), crossover::Error>(())
+    /// ```
     pub fn in_place(mut self, in_place: bool) -> Self {
         self.in_place = Some(in_place);
         self
     }
 
     /// Runs over this grid instead of the kernel's own; unused axes are 1.
+    ///
+    /// ```
+    /// # use crossover::kernels::library::saxpy::saxpy;
+    /// # let rt = crossover::Runtime::new()?;
+    /// let (x, mut y) = (rt.buffer_from(&[1.0; 3])?, rt.alloc(3)?);
+    /// saxpy::on(&rt).args(2.0, &x, &mut y).grid([2, 1, 1]).run()?;
+    /// assert_eq!(y.to_vec()?, [2.0, 2.0, 0.0]);
+    /// # Ok::<(), crossover::Error>(())
+    /// ```
     pub fn grid(mut self, grid: [u32; 3]) -> Self {
         self.grid = Some(grid);
         self
     }
 
     /// Uses this many threads on the CPU; the default is what the prediction says.
+    ///
+    /// ```
+    /// # use crossover::{Device, kernels::library::saxpy::saxpy};
+    /// # let rt = crossover::Runtime::new()?;
+    /// # let (x, mut y) = (rt.buffer_from(&[1.0, 2.0])?, rt.alloc(2)?);
+    /// saxpy::on(&rt).args(2.0, &x, &mut y).device(Device::Cpu).threads(1).run()?;
+    /// assert_eq!(rt.ledger().last().map(|row| row.threads), Some(1));
+    /// # Ok::<(), crossover::Error>(())
+    /// ```
     pub fn threads(mut self, threads: usize) -> Self {
         self.threads = Some(threads.max(1));
         self
     }
 
     /// Gives the call up after this time.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use crossover::{Device, Error, Id, kernel, kernels::error::RunError};
+    /// #[kernel]
+    /// fn spin(id: Id, passages: u32, y: &mut [f32]) {
+    ///     for _ in 0..passages {
+    ///         y[id.x] = y[id.x] * 0.5 + 1.0;
+    ///     }
+    /// }
+    /// # let rt = crossover::Runtime::new()?;
+    /// # let mut y = rt.alloc(1 << 16)?;
+    /// let minutes = spin::on(&rt).args(1 << 24, &mut y).device(Device::Cpu);
+    /// let error = minutes.deadline(Duration::from_millis(2)).run().expect_err("given up");
+    /// assert!(matches!(error, Error::Run(RunError::Deadline { .. })));
+    /// # Ok::<(), crossover::Error>(())
+    /// ```
     pub fn deadline(mut self, limit: Duration) -> Self {
         self.deadline = Some(limit);
         self
@@ -178,6 +246,16 @@ impl<'b> Call<'b> {
     /// Also runs the call on the other device, on copies, and compares: the results may differ by
     /// this share of the larger one. A difference is [`Error::Mismatch`]; the buffers then hold what
     /// the chosen device gave.
+    ///
+    /// ```
+    /// # use crossover::kernels::library::saxpy::saxpy;
+    /// # let rt = crossover::Runtime::new()?;
+    /// # let (x, mut y) = (rt.buffer_from(&[1.0, 2.0])?, rt.alloc(2)?);
+    /// let call = saxpy::on(&rt).args(0.1, &x, &mut y).shadow(1e-6);
+    /// call.run()?; // They agree to a millionth.
+    /// assert_eq!(y.to_vec()?, [0.1, 0.2]);
+    /// # Ok::<(), crossover::Error>(())
+    /// ```
     pub fn shadow(mut self, tolerance: f64) -> Self {
         self.shadow = Some(tolerance);
         self
@@ -187,6 +265,16 @@ impl<'b> Call<'b> {
     ///
     /// # Errors
     /// [`Error`]: the kernel, its arguments, or the call itself.
+    ///
+    /// ```
+    /// # use crossover::kernels::library::saxpy::saxpy;
+    /// # let rt = crossover::Runtime::new()?;
+    /// let (x, mut y) = (rt.buffer_from(&[1.0, 2.0])?, rt.buffer_from(&[10.0, 20.0])?);
+    /// let outcome = saxpy::on(&rt).args(3.0, &x, &mut y).run()?;
+    /// assert!(outcome.measured.run_s <= outcome.measured.total_s);
+    /// assert_eq!(y.to_vec()?, [13.0, 26.0]);
+    /// # Ok::<(), crossover::Error>(())
+    /// ```
     pub fn run(self) -> Result<Outcome, Error> {
         let job = self.prepare(Way::Here)?;
         if job.decision.device == Device::Gpu
@@ -202,6 +290,17 @@ impl<'b> Call<'b> {
 
     /// Runs the call in the background, after those submitted before that use its buffers. Whoever
     /// looks at the buffers waits for it.
+    ///
+    /// ```
+    /// # use crossover::kernels::library::saxpy::saxpy;
+    /// # let rt = crossover::Runtime::new()?;
+    /// # let (x, mut y) = (rt.buffer_from(&[1.0, 2.0])?, rt.alloc(2)?);
+    /// let first = saxpy::on(&rt).args(1.0, &x, &mut y).submit();
+    /// let second = saxpy::on(&rt).args(2.0, &x, &mut y).submit(); // Finds what the first leaves.
+    /// assert!(first.wait()?.call < second.wait()?.call);
+    /// assert_eq!(y.to_vec()?, [3.0, 6.0]);
+    /// # Ok::<(), crossover::Error>(())
+    /// ```
     pub fn submit(self) -> Ticket {
         let name = match &self.prepared {
             Ok(prepared) => prepared.name.clone(),
@@ -268,6 +367,17 @@ impl<'b> Call<'b> {
     ///
     /// # Errors
     /// [`Error`]: the kernel or its arguments.
+    ///
+    /// ```
+    /// # use crossover::kernels::library::saxpy::saxpy;
+    /// # let rt = crossover::Runtime::new()?;
+    /// # let (x, mut y) = (rt.buffer_from(&[1.0, 2.0])?, rt.alloc(2)?);
+    /// let explained = saxpy::on(&rt).args(2.0, &x, &mut y).explain()?;
+    /// let chosen = explained.estimates.iter().find(|e| e.device == explained.chosen);
+    /// assert!(chosen.is_some_and(|estimate| estimate.total_s() > 0.0));
+    /// assert_eq!(y.to_vec()?, [0.0, 0.0], "nothing has run");
+    /// # Ok::<(), crossover::Error>(())
+    /// ```
     pub fn explain(self) -> Result<Explanation, Error> {
         let (prepared, plain, grid) = self.resolve()?;
         let decision = self.decide(prepared, &plain, grid)?;
@@ -278,6 +388,16 @@ impl<'b> Call<'b> {
     ///
     /// # Errors
     /// [`Error`]: the kernel is wrong. A device that cannot run it is no error.
+    ///
+    /// ```
+    /// # use crossover::kernels::library::saxpy::saxpy;
+    /// # let rt = crossover::Runtime::new()?;
+    /// # let (x, mut y) = (rt.buffer_from(&[1.0, 2.0])?, rt.alloc(2)?);
+    /// saxpy::on(&rt).args(2.0, &x, &mut y).compile()?;
+    /// let explained = saxpy::on(&rt).args(2.0, &x, &mut y).explain()?;
+    /// assert!(explained.terms.iter().all(|terms| terms.is_compiled));
+    /// # Ok::<(), crossover::Error>(())
+    /// ```
     pub fn compile(&self) -> Result<(), Error> {
         let prepared = self.prepared.as_ref().map_err(Error::clone)?;
         let inner = self.runtime.inner();

@@ -139,6 +139,16 @@ impl Settings {
     ///
     /// # Errors
     /// [`Error::File`] when it cannot be read or has an unknown setting.
+    ///
+    /// ```
+    /// use crossover::Settings;
+    /// let path = std::env::temp_dir().join(format!("crossover-{}.toml", std::process::id()));
+    /// std::fs::write(&path, "policy = 'history'").expect("a writable folder");
+    /// let settings = Settings::from_file(&path)?;
+    /// assert_eq!((settings.policy.as_str(), settings.cut), ("history", true));
+    /// # std::fs::remove_file(path).expect("our own file");
+    /// # Ok::<(), crossover::Error>(())
+    /// ```
     pub fn from_file(path: &Path) -> Result<Settings, Error> {
         Settings::parse(&read(path)?, path)
     }
@@ -157,6 +167,16 @@ impl Settings {
     ///
     /// # Errors
     /// [`Error::Setting`] for a value that is none of a variable's.
+    ///
+    /// ```
+    /// use crossover::Settings;
+    /// let mut settings = Settings { threads: 3, ..Settings::default() };
+    /// settings.apply_env()?;
+    /// // `CROSSOVER_THREADS` wins, where there is such a variable.
+    /// let told = std::env::var("CROSSOVER_THREADS").ok().and_then(|threads| threads.parse().ok());
+    /// assert_eq!(settings.threads, told.unwrap_or(3));
+    /// # Ok::<(), crossover::Error>(())
+    /// ```
     pub fn apply_env(&mut self) -> Result<(), Error> {
         self.apply(|name| std::env::var(name).ok())
     }
@@ -251,11 +271,23 @@ impl Settings {
 
     /// The folder for compiled kernels among this user's caches, as the environment names it:
     /// `crossover/kernels` in `XDG_CACHE_HOME`, else in `~/.cache` (on macOS `~/Library/Caches`).
+    ///
+    /// ```
+    /// use crossover::Settings;
+    /// let settings = Settings { cache: Settings::user_cache(), ..Settings::default() };
+    /// assert!(settings.cache.is_none_or(|folder| folder.ends_with("crossover/kernels")));
+    /// ```
     pub fn user_cache() -> Option<PathBuf> {
         user_cache(&|name| std::env::var(name).ok())
     }
 
     /// Worker threads, with 0 resolved.
+    ///
+    /// ```
+    /// use crossover::Settings;
+    /// assert_eq!(Settings { threads: 3, ..Settings::default() }.threads(), 3);
+    /// assert!(Settings::default().threads() >= 1, "one on each core");
+    /// ```
     pub fn threads(&self) -> usize {
         match self.threads {
             0 => std::thread::available_parallelism().map_or(1, usize::from),

@@ -18,6 +18,10 @@ impl Device {
     pub const ALL: [Device; 2] = [Device::Cpu, Device::Gpu];
 
     /// `cpu` or `gpu`.
+    ///
+    /// ```
+    /// assert_eq!(crossover::Device::ALL.map(|device| device.name()), ["cpu", "gpu"]);
+    /// ```
     pub fn name(self) -> &'static str {
         match self {
             Device::Cpu => "cpu",
@@ -26,6 +30,11 @@ impl Device {
     }
 
     /// The other one.
+    ///
+    /// ```
+    /// use crossover::Device;
+    /// assert_eq!(Device::Cpu.other(), Device::Gpu);
+    /// ```
     pub fn other(self) -> Device {
         match self {
             Device::Cpu => Device::Gpu,

@@ -10,6 +10,12 @@ use crate::error::Error;
 static SHIPPED: &[u8] = include_bytes!("../models/base.safetensors");
 
 /// The weights that come with the library, as a safetensors file.
+///
+/// ```
+/// use crossover::ml::weights;
+/// let ensemble = weights::from_bytes(crossover::shipped_model()).expect("of this version");
+/// assert!(!ensemble.members().is_empty());
+/// ```
 pub fn shipped_model() -> &'static [u8] {
     SHIPPED
 }

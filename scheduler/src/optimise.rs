@@ -25,6 +25,11 @@ use crate::version::Prepared;
 static SHIPPED: &[u8] = include_bytes!("../models/optimisations.safetensors");
 
 /// The model of speed-ups that comes with the library, as a safetensors file.
+///
+/// ```
+/// use crossover::ml::speedups::Speedups;
+/// assert!(Speedups::from_bytes(crossover::shipped_speedups()).is_ok());
+/// ```
 pub fn shipped_speedups() -> &'static [u8] {
     SHIPPED
 }
@@ -51,6 +56,11 @@ impl Chooser {
     ///
     /// # Errors
     /// [`Error::File`] where the model is of another version.
+    ///
+    /// ```
+    /// use crossover::Chooser;
+    /// assert!(Chooser::new(0.1).is_ok(), "the model that comes with it is of this version");
+    /// ```
     pub fn new(budget_s: f64) -> Result<Chooser, Error> {
         let speedups = Speedups::from_bytes(SHIPPED).map_err(|error| Error::File {
             path: "shipped model of optimisations".to_owned(),
@@ -61,6 +71,18 @@ impl Chooser {
 
     /// The set for a kernel of which so many calls are expected that take so long with all optimisations;
     /// `None` where there is no code for it at all.
+    ///
+    /// ```
+    /// # use crossover::{Chooser, kernels::{front, library::saxpy::saxpy}};
+    /// # let rt = crossover::Runtime::new()?;
+    /// # let (x, mut y) = (rt.buffer_from(&[1.0])?, rt.alloc(1)?);
+    /// let features = saxpy::on(&rt).args(2.0, &x, &mut y).explain()?.features;
+    /// let source = front::kernel(saxpy::DEF, &[], &[])?;
+    /// let once = Chooser::new(0.1)?.choose(&source, &features, 1e-6, 1.0).expect("it has code");
+    /// let [compile_s, run_s] = once.with_all_s;
+    /// assert!(once.compile_s + once.run_s <= compile_s + run_s);
+    /// # Ok::<(), crossover::Error>(())
+    /// ```
     pub fn choose(
         &self,
         source: &Kernel,
@@ -100,6 +122,15 @@ impl Inner {
 }
 
 /// A kernel with the optimisations of a set, and how its code on the CPU is laid out then.
+///
+/// ```
+/// # use crossover::kernels::{front, library::saxpy::saxpy};
+/// use crossover::{ml::optimise::Set, optimized};
+/// let source = front::kernel(saxpy::DEF, &[], &[])?;
+/// let [all, none] = [Set::ALL, Set::NONE].map(|set| optimized(&source, set).1);
+/// assert!(all.vectors > none.vectors, "it runs several invocations at a time");
+/// # Ok::<(), crossover::kernels::error::KernelError>(())
+/// ```
 pub fn optimized(source: &Kernel, set: Set) -> (Arc<Kernel>, Schedule) {
     let enabled = |name: &str| set.enables(name);
     let kernel = passes::optimize_with(source, &enabled);
@@ -134,6 +165,14 @@ fn coded(source: &Kernel) -> Option<Coded> {
 }
 
 /// Values of a kernel's code: what compiling it takes grows with them.
+///
+/// ```
+/// use crossover::kernels::{front, library::{nbody::nbody, saxpy::saxpy}};
+/// let small = front::kernel(saxpy::DEF, &[], &[])?;
+/// let large = front::kernel(nbody::DEF, &[], &[])?;
+/// assert!(crossover::kernel_values(&small) < crossover::kernel_values(&large));
+/// # Ok::<(), crossover::kernels::error::KernelError>(())
+/// ```
 pub fn kernel_values(kernel: &Kernel) -> f64 {
     let of = |function: &Function| function.values.len();
     (of(&kernel.entry) + kernel.helpers.iter().map(of).sum::<usize>()).max(1) as f64

@@ -41,6 +41,16 @@ pub struct Origins(BTreeMap<String, Origin>);
 
 impl Origins {
     /// Where a setting is from, by its name in files.
+    ///
+    /// ```
+    /// use crossover::{Origin, Settings};
+    /// let (_, origins) = Settings::from_env()?;
+    /// // Unless `CROSSOVER_THREADS` or a file says how many there are.
+    /// if std::env::var_os("CROSSOVER_THREADS").is_some() {
+    ///     assert_eq!(*origins.of("threads"), Origin::Variable("CROSSOVER_THREADS".into()));
+    /// }
+    /// # Ok::<(), crossover::Error>(())
+    /// ```
     pub fn of(&self, name: &str) -> &Origin {
         self.0.get(name).unwrap_or(&Origin::Default)
     }
@@ -54,6 +64,14 @@ impl Settings {
     /// # Errors
     /// [`Error::File`] for a file that cannot be read or has an unknown setting, [`Error::Setting`] for a
     /// variable with a value that is none of its.
+    ///
+    /// ```
+    /// use crossover::Settings;
+    /// let (settings, origins) = Settings::from_env()?;
+    /// println!("{} threads, from: {}", settings.threads(), origins.of("threads"));
+    /// # assert!(settings.threads() > 0);
+    /// # Ok::<(), crossover::Error>(())
+    /// ```
     pub fn from_env() -> Result<(Settings, Origins), Error> {
         let get = |name: &str| std::env::var(name).ok();
         Settings::layered(get, Path::new(FILE))
@@ -97,6 +115,13 @@ impl Settings {
     }
 
     /// Every setting with its value, as a file would say it; those without a value are empty.
+    ///
+    /// ```
+    /// let settings = crossover::Settings { threads: 3, ..Default::default() };
+    /// let list = settings.list();
+    /// assert!(list.contains(&("threads".into(), "3".into())));
+    /// assert!(list.contains(&("record".into(), String::new())), "it has no value");
+    /// ```
     pub fn list(&self) -> Vec<(String, String)> {
         // Settings are numbers, words and paths: all of them are values of TOML.
         let table = toml::Table::try_from(self).unwrap_or_default();

@@ -76,6 +76,20 @@ pub struct Case {
 
 impl Case {
     /// Which call it is to a policy.
+    ///
+    /// ```
+    /// # use crossover::record::Case;
+    /// # use crossover::kernels::library::saxpy::saxpy;
+    /// # let rt = crossover::Runtime::new()?;
+    /// # let (x, mut y) = (rt.buffer_from(&[1.0; 2])?, rt.alloc(2)?);
+    /// let mut case = |n| -> Result<Case, crossover::Error> {
+    ///     let call = saxpy::on(&rt).args(2.0, &x, &mut y).grid([n, 1, 1]);
+    ///     Ok(Case::from(&call.explain()?))
+    /// };
+    /// let (one, two) = (case(1)?.key(), case(2)?.key());
+    /// assert!(one.kernel == two.kernel && one.shape != two.shape);
+    /// # Ok::<(), crossover::Error>(())
+    /// ```
     pub fn key(&self) -> CallKey {
         CallKey { kernel: kernel_key(&self.version), shape: self.shape }
     }
@@ -120,6 +134,16 @@ pub struct Recorded {
 impl Recorded {
     /// Whether a policy decided where it runs: the devices were not the caller's choice, and both
     /// could run it.
+    ///
+    /// ```
+    /// # use crossover::{Device, Why, record::Recorded};
+    /// # let (case, is_crew_trial, chosen) = (0, false, Device::Cpu);
+    /// # let (transfer_s, wait_s, run_s, total_s) = Default::default();
+    /// let call = |why| Recorded { why, chosen, /* … */
+    /// #   case, is_crew_trial, transfer_s, wait_s, run_s, total_s
+    /// };
+    /// assert!(call(Why::Faster).is_decided() && !call(Why::Forced).is_decided());
+    /// ```
     pub fn is_decided(&self) -> bool {
         match self.why {
             Why::Faster | Why::Explore | Why::Policy(_) => true,
@@ -128,6 +152,20 @@ impl Recorded {
     }
 
     /// What a policy is asked of it.
+    ///
+    /// ```
+    /// # use crossover::{Runtime, kernels::library::saxpy::saxpy, record::Recording};
+    /// # let path = std::env::temp_dir().join(format!("crossover-asked-{}", std::process::id()));
+    /// # let rt = Runtime::builder().with(|set| set.record = Some(path.clone())).build()?;
+    /// # let (x, mut y) = (rt.buffer_from(&[1.0; 5])?, rt.alloc(5)?);
+    /// saxpy::on(&rt).args(2.0, &x, &mut y).run()?;
+    /// # rt.flush_record()?;
+    /// let recording = Recording::load(&path)?;
+    /// let call = &recording.calls[0];
+    /// assert_eq!(call.asked(&recording.cases[call.case]).items, 5);
+    /// # std::fs::remove_file(path).expect("our own file");
+    /// # Ok::<(), crossover::Error>(())
+    /// ```
     pub fn asked<'a>(&self, case: &'a Case) -> Asked<'a> {
         Asked {
             call: case.key(),
@@ -172,6 +210,17 @@ impl Recording {
     ///
     /// # Errors
     /// [`Error::File`] for one that cannot be read, is of another version, or is none.
+    ///
+    /// ```
+    /// # use crossover::record::{About, Recorder, Recording};
+    /// # let path = std::env::temp_dir().join(format!("crossover-load-{}", std::process::id()));
+    /// let about = About { by: "this program".into(), ..About::default() };
+    /// Recorder::create(&path, about)?.flush()?;
+    /// let recording = Recording::load(&path)?;
+    /// assert_eq!((recording.about.by.as_str(), recording.calls.len()), ("this program", 0));
+    /// # std::fs::remove_file(path).expect("our own file");
+    /// # Ok::<(), crossover::Error>(())
+    /// ```
     pub fn load(path: &Path) -> Result<Recording, Error> {
         let fail = |message: String| file_error(path, message);
         let file = File::open(path).map_err(|error| fail(error.to_string()))?;
@@ -241,6 +290,12 @@ impl Recorder {
     ///
     /// # Errors
     /// [`Error::File`].
+    ///
+    /// ```
+    /// # use crossover::record::{About, Recorder};
+    /// let nowhere = "/no/such/folder/run.jsonl".as_ref();
+    /// assert!(Recorder::create(nowhere, About::default()).is_err());
+    /// ```
     pub fn create(path: &Path, about: About) -> Result<Recorder, Error> {
         let fail = |error: std::io::Error| file_error(path, error.to_string());
         let out = BufWriter::new(File::create(path).map_err(fail)?);
@@ -255,6 +310,29 @@ impl Recorder {
 
     /// Writes a call down. `case` is asked once for each shape and generation; the call's number of
     /// the case is filled in.
+    ///
+    /// ```
+    /// # use crossover::{Device, Why, kernels::library::saxpy::saxpy};
+    /// # use crossover::record::{About, Case, Recorded, Recorder, Recording};
+    /// # let path = std::env::temp_dir().join(format!("crossover-write-{}", std::process::id()));
+    /// # let rt = crossover::Runtime::new()?;
+    /// # let (x, mut y) = (rt.buffer_from(&[1.0])?, rt.alloc(1)?);
+    /// let case = Case::from(&saxpy::on(&rt).args(2.0, &x, &mut y).explain()?);
+    /// let recorder = Recorder::create(&path, rt.about("this program"))?;
+    /// # let (case_at, is_crew_trial, transfer_s, wait_s) = (0, false, [0.0; 2], [0.0; 2]);
+    /// for took_s in [0.5, 0.25] {
+    ///     let times_s = [Some(took_s), None];
+    ///     let row = Recorded { chosen: Device::Cpu, why: Why::Faster, run_s: times_s, /* … */
+    /// #       case: case_at, is_crew_trial, transfer_s, wait_s, total_s: times_s,
+    ///     };
+    ///     recorder.write(case.key(), case.generation, || case.clone(), row);
+    /// }
+    /// recorder.flush()?;
+    /// let recording = Recording::load(&path)?;
+    /// assert_eq!((recording.cases.len(), recording.calls.len()), (1, 2));
+    /// # std::fs::remove_file(path).expect("our own file");
+    /// # Ok::<(), crossover::Error>(())
+    /// ```
     pub fn write(
         &self,
         call: CallKey,
@@ -276,6 +354,17 @@ impl Recorder {
     ///
     /// # Errors
     /// [`Error::File`] for what went wrong first, then or before: nothing is written after that.
+    ///
+    /// ```
+    /// # use crossover::record::{About, Recorder};
+    /// # let path = std::env::temp_dir().join(format!("crossover-flush-{}", std::process::id()));
+    /// let recorder = Recorder::create(&path, About::default())?;
+    /// recorder.flush()?;
+    /// let text = std::fs::read_to_string(&path).expect("the file is there");
+    /// assert!(text.starts_with("{\"crossover_ledger\":1,"));
+    /// # std::fs::remove_file(path).expect("our own file");
+    /// # Ok::<(), crossover::Error>(())
+    /// ```
     pub fn flush(&self) -> Result<(), Error> {
         let mut state = self.lock();
         let flushed = state.out.flush();

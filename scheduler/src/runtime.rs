@@ -1,5 +1,7 @@
 //! The runtime: devices, model, policy and ledger of one embedding.
 
+mod builder;
+
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -7,23 +9,21 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use crossover_kernels::error::RunError;
-use crossover_kernels::exec::{Executor, Version};
+use crossover_kernels::exec::Version;
 use crossover_kernels::ir::Type;
 use crossover_kernels::{Args, Def, Host, Scalar};
-use crossover_ml::learner::{Learner, LearnerOptions};
+use crossover_ml::learner::Learner;
 use crossover_ml::optimise::Set;
 use crossover_ml::{CostModel, Ensemble};
-use crossover_shaders::{Gpu, GpuError};
-use crossover_wasm::Workers;
 
 use crate::arrays::Taken;
-use crate::backends::{Backends, CpuBackend, OpenGpu};
+use crate::backends::CpuBackend;
 use crate::buffer::{Buffer, Element};
 use crate::calibration::Calibration;
 use crate::call::{Bound, BoundArg, Call};
-use crate::config::{Optimise, Settings};
+use crate::config::Settings;
 use crate::context::Context;
-use crate::device::{Device, Seat};
+use crate::device::Seat;
 use crate::error::Error;
 use crate::experience::{Experience, ExperienceError};
 use crate::gpus::{Adapter, GpuSide};
@@ -31,15 +31,16 @@ use crate::lane::Lane;
 use crate::ledger::{Ledger, Reason};
 use crate::lent::Lent;
 use crate::measure;
-use crate::model;
 use crate::optimise::{self, Chooser};
 use crate::place::Decision;
 use crate::prepared::Kernels;
 use crate::record::{About, Recorder};
-use crate::route::{self, Policy};
+use crate::route::Policy;
 use crate::transfers::Copied;
 use crate::trust::Gates;
 use crate::version::Prepared;
+
+pub use builder::Builder;
 
 /// Calls that the GPU is given ahead.
 const UNDERWAY_MAX: usize = 32;
@@ -127,192 +128,32 @@ pub(crate) struct Inner {
     order: Mutex<()>,
 }
 
-/// How to make a runtime.
-#[derive(Clone, Default)]
-#[must_use = "a builder does nothing until it builds"]
-pub struct Builder {
-    settings: Settings,
-    cpu: Option<Arc<dyn Executor>>,
-    gpus: Vec<Arc<dyn Executor>>,
-    policy: Option<Arc<dyn Policy>>,
-    calibrate: bool,
-    model: Option<Vec<u8>>,
-    learner: Option<LearnerOptions>,
-    workers: Option<Arc<dyn Workers>>,
-    open_gpus: Vec<OpenGpu>,
-}
-
-impl Builder {
-    /// Uses these settings.
-    pub fn settings(mut self, settings: Settings) -> Builder {
-        self.settings = settings;
-        self
-    }
-
-    /// Changes the settings.
-    pub fn with(mut self, change: impl FnOnce(&mut Settings)) -> Builder {
-        change(&mut self.settings);
-        self
-    }
-
-    /// Runs a side by this executor on host memory, instead of the real device: for tests and
-    /// simulations. Each one for the GPU is a further GPU.
-    pub fn executor(mut self, device: Device, executor: Arc<dyn Executor>) -> Builder {
-        match device {
-            Device::Cpu => self.cpu = Some(executor),
-            Device::Gpu => self.gpus.push(executor),
-        }
-        self
-    }
-
-    /// Routes by this policy instead of the one that the settings name.
-    pub fn policy(mut self, policy: Arc<dyn Policy>) -> Builder {
-        self.policy = Some(policy);
-        self
-    }
-
-    /// Measures the machine first (about a second), unless the settings name a file that already
-    /// holds the measurements.
-    pub fn calibrated(mut self) -> Builder {
-        self.calibrate = true;
-        self
-    }
-
-    /// Predicts with these weights instead of the shipped or configured ones.
-    pub fn model(mut self, weights: Vec<u8>) -> Builder {
-        self.model = Some(weights);
-        self
-    }
-
-    /// Retrains in the background with these options.
-    pub fn learner(mut self, options: LearnerOptions) -> Builder {
-        self.learner = Some(options);
-        self
-    }
-
-    /// Lets these threads take part in calls on the CPU, instead of threads of the runtime's own: for
-    /// applications that have a pool. A call still works on the thread that makes it, which may be one
-    /// of these.
-    ///
-    /// ```
-    /// use std::sync::Arc;
-    /// use crossover::{Job, Runtime};
-    ///
-    /// # fn main() -> Result<(), crossover::Error> {
-    /// let rayons = |threads: usize, job: Job| {
-    ///     for _ in 0..threads {
-    ///         let job = job.clone();
-    ///         rayon::spawn(move || job.take_part());
-    ///     }
-    /// };
-    /// let rt = Runtime::builder().workers(Arc::new(rayons)).build()?;
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn workers(mut self, workers: Arc<dyn Workers>) -> Builder {
-        self.workers = Some(workers);
-        self
-    }
-
-    /// Opens a GPU in this way, at first and again when it was lost, instead of as the settings say: for
-    /// applications that choose the device themselves. Each further one is a further GPU.
-    pub fn gpu(
-        mut self,
-        open: impl Fn() -> Result<Arc<Gpu>, GpuError> + Send + Sync + 'static,
-    ) -> Builder {
-        self.open_gpus.push(Arc::new(open));
-        self
-    }
-
-    /// The runtime.
-    ///
-    /// # Errors
-    /// [`Error::Setting`] for a policy that does not exist or a GPU that is required and missing,
-    /// [`Error::File`] for a model that cannot be used, [`Error::Run`] if the CPU side does not
-    /// start. A missing GPU is no error otherwise.
-    pub fn build(self) -> Result<Runtime, Error> {
-        let Builder { settings, cpu, gpus, policy, calibrate, model, learner, workers, open_gpus } =
-            self;
-        let is_custom = cpu.is_some() || !gpus.is_empty();
-        let backends = Backends::open(&settings, cpu, gpus, workers, open_gpus)?;
-        let policy = match policy {
-            Some(policy) => policy,
-            None => route::by_settings(&settings)?,
-        };
-        let loaded = model::load(&settings, model.as_deref())?;
-        let (ledger, threads) = (Arc::new(Ledger::default()), settings.threads());
-        let side = |(at, gpu)| Arc::new(GpuSide::new(at, gpu, threads, &ledger));
-        let gpus: Vec<_> = backends.gpus.into_iter().enumerate().map(side).collect();
-        let (learner, fixed_model) = if settings.learn {
-            let options = learner.unwrap_or_default();
-            (Some(Learner::start(loaded.ensemble, options)), Arc::default())
-        } else {
-            (None, Arc::new(loaded.ensemble))
-        };
-        let open = |path| Experience::open(path, threads, &gpus);
-        let experience = settings.experience.clone().map(open);
-        if let (Some(learner), Some(experience)) = (&learner, &experience) {
-            experience.rows().for_each(|row| learner.record(row));
-        }
-        let cuts = settings.cut && backends.cpu.runs_parts();
-        let cuts = cuts && gpus.iter().all(|gpu| gpu.runs_parts());
-        let chooser = match settings.optimise {
-            Optimise::All => None,
-            Optimise::Chosen => Some(Chooser::new(settings.optimise_budget_s)?),
-        };
-        let gates = Gates::new(gpus.len());
-        let inner = Arc::new(Inner {
-            chooser,
-            cpu: backends.cpu,
-            gpus,
-            no_gpu: backends.no_gpu,
-            kernels: Kernels::default(),
-            policy,
-            cuts,
-            recorder: OnceLock::new(),
-            learner,
-            fixed_model,
-            gates,
-            model_name: loaded.name,
-            bare: ArcSwap::from_pointee(Calibration::assumed(threads, None, false)),
-            ledger,
-            taken: Taken::default(),
-            deadline: settings.deadline(),
-            load: AtomicU64::new(0),
-            context: Context::default(),
-            experience,
-            order: Mutex::new(()),
-        });
-        let lanes = |gpu: &Arc<GpuSide>| GpuLanes {
-            calls: Lane::new(&format!("crossover-gpu-{}", gpu.at)),
-            ends: Arc::new(Lane::bounded(&format!("crossover-ends-{}", gpu.at), UNDERWAY_MAX)),
-        };
-        let gpu_lanes = inner.gpus.iter().map(lanes).collect();
-        let (cpu_lane, compiler) = (Lane::new("crossover-cpu"), Lane::new("crossover-compile"));
-        let runtime = Runtime { inner, cpu_lane, gpu_lanes, compiler };
-        if calibrate && !is_custom {
-            runtime.calibrate(settings.calibration.as_deref())?;
-        }
-        if let Some(path) = &settings.record {
-            let recorder = Recorder::create(path, runtime.about("runtime"))?;
-            // It is the first: nobody has the runtime yet.
-            let _ = runtime.inner.recorder.set(recorder);
-        }
-        Ok(runtime)
-    }
-}
-
 impl Runtime {
     /// A runtime with the default settings. It reads no environment variable, and no file but those in
     /// which the system tells of its load.
     ///
     /// # Errors
     /// As [`Builder::build`].
+    ///
+    /// ```
+    /// # use crossover::{Runtime, kernels::library::saxpy::saxpy};
+    /// let (one, other) = (Runtime::new()?, Runtime::new()?);
+    /// let (x, mut y) = (one.buffer_from(&[1.0])?, one.alloc(1)?);
+    /// saxpy::on(&one).args(2.0, &x, &mut y).run()?;
+    /// assert_eq!([&one, &other].map(|rt| rt.ledger().rows().len()), [1, 0]);
+    /// # Ok::<(), crossover::Error>(())
+    /// ```
     pub fn new() -> Result<Runtime, Error> {
         Runtime::builder().build()
     }
 
     /// How to make one otherwise.
+    ///
+    /// ```
+    /// let rt = crossover::Runtime::builder().with(|settings| settings.threads = 2).build()?;
+    /// assert_eq!(rt.threads(), 2);
+    /// # Ok::<(), crossover::Error>(())
+    /// ```
     pub fn builder() -> Builder {
         Builder::default()
     }
@@ -322,6 +163,13 @@ impl Runtime {
     ///
     /// # Errors
     /// As [`Builder::build`] and [`Settings::from_env`].
+    ///
+    /// ```
+    /// use crossover::{Runtime, Settings};
+    /// let rt = Runtime::from_env()?;
+    /// assert_eq!(rt.threads(), Settings::from_env()?.0.threads());
+    /// # Ok::<(), crossover::Error>(())
+    /// ```
     pub fn from_env() -> Result<Runtime, Error> {
         let (settings, _) = Settings::from_env()?;
         Runtime::builder().settings(settings).build()
@@ -331,6 +179,13 @@ impl Runtime {
     ///
     /// # Errors
     /// [`Error::Memory`] when there is none.
+    ///
+    /// ```
+    /// # let rt = crossover::Runtime::new()?;
+    /// let x = rt.buffer_from(&[1u32, 2, 3])?;
+    /// assert_eq!((x.len(), x.read()?[2]), (3, 3));
+    /// # Ok::<(), crossover::Error>(())
+    /// ```
     pub fn buffer_from<T: Element>(&self, elements: &[T]) -> Result<Buffer<T>, Error> {
         let began = Instant::now();
         let mut buffer = Buffer::new(elements.len())?;
@@ -343,38 +198,98 @@ impl Runtime {
     ///
     /// # Errors
     /// [`Error::Memory`] when there is no memory for it, or it is beyond 4 GiB.
+    ///
+    /// ```
+    /// # let rt = crossover::Runtime::new()?;
+    /// assert_eq!(rt.alloc::<f32>(3)?.to_vec()?, [0.0; 3]);
+    /// assert!(rt.alloc::<f64>(1 << 30).is_err(), "eight gibibytes are too many for a kernel");
+    /// # Ok::<(), crossover::Error>(())
+    /// ```
     pub fn alloc<T: Element>(&self, elements: usize) -> Result<Buffer<T>, Error> {
         Buffer::new(elements)
     }
 
     /// The ledger of all calls.
+    ///
+    /// ```
+    /// # use crossover::kernels::library::saxpy::saxpy;
+    /// # let rt = crossover::Runtime::new()?;
+    /// # let (x, mut y) = (rt.buffer_from(&[1.0])?, rt.alloc(1)?);
+    /// saxpy::on(&rt).args(2.0, &x, &mut y).run()?;
+    /// for row in rt.ledger().rows() {
+    ///     println!("{} ran on the {}: {}", row.kernel, row.chosen, row.why);
+    /// }
+    /// # assert_eq!(rt.ledger().rows().len(), 1);
+    /// # Ok::<(), crossover::Error>(())
+    /// ```
     pub fn ledger(&self) -> &Ledger {
         &self.inner.ledger
     }
 
     /// What has been copied from slices and arrays into new buffers.
+    ///
+    /// ```
+    /// # let rt = crossover::Runtime::new()?;
+    /// rt.buffer_from(&[1.0f32; 100])?;
+    /// assert_eq!((rt.copied_in().bytes, rt.copied_in().count), (400, 1));
+    /// # Ok::<(), crossover::Error>(())
+    /// ```
     pub fn copied_in(&self) -> Copied {
         self.inner.taken.copied()
     }
 
     /// What has been copied between host and GPU for a reason.
+    ///
+    /// ```
+    /// # use crossover::kernels::library::saxpy::saxpy;
+    /// use crossover::{Device, Reason};
+    /// # let rt = crossover::Runtime::new()?;
+    /// # let (x, mut y) = (rt.buffer_from(&[1.0])?, rt.alloc(1)?);
+    /// saxpy::on(&rt).args(2.0, &x, &mut y).device(Device::Cpu).run()?;
+    /// assert_eq!(rt.copied(Reason::Upload).bytes, 0, "the CPU works on the buffers themselves");
+    /// # Ok::<(), crossover::Error>(())
+    /// ```
     pub fn copied(&self, reason: Reason) -> Copied {
         let each = self.inner.gpus.iter().map(|gpu| gpu.transfers.copied(reason));
         each.fold(Copied::default(), Copied::and)
     }
 
     /// The best GPU in use; `None` where there is none.
+    ///
+    /// ```
+    /// # let rt = crossover::Runtime::new()?;
+    /// match (rt.adapter(), rt.why_no_gpu()) {
+    ///     (Some(gpu), None) => println!("{}, which {}", gpu.name, gpu.memory),
+    ///     (None, Some(why)) => println!("no GPU: {why}"),
+    ///     _ => unreachable!("there is one, or a reason"),
+    /// }
+    /// # Ok::<(), crossover::Error>(())
+    /// ```
     pub fn adapter(&self) -> Option<Adapter> {
         self.inner.gpus.first().map(|gpu| gpu.adapter())
     }
 
     /// All GPUs in use, the one that is opened first before the others. [`Call::adapter`] and the ledger
     /// count them so, from 0.
+    ///
+    /// ```
+    /// use crossover::{ALL_ADAPTERS, Runtime};
+    /// let rt = Runtime::builder().with(|set| set.adapter = Some(ALL_ADAPTERS.into())).build()?;
+    /// assert_eq!(rt.adapters().first(), rt.adapter().as_ref());
+    /// # Ok::<(), crossover::Error>(())
+    /// ```
     pub fn adapters(&self) -> Vec<Adapter> {
         self.inner.gpus.iter().map(|gpu| gpu.adapter()).collect()
     }
 
     /// What a recorded run says of where it was recorded.
+    ///
+    /// ```
+    /// # let rt = crossover::Runtime::new()?;
+    /// let about = rt.about("this program");
+    /// assert_eq!((about.by.as_str(), about.threads), ("this program", rt.threads()));
+    /// # Ok::<(), crossover::Error>(())
+    /// ```
     pub fn about(&self, by: &str) -> About {
         let adapter = self.adapter();
         About {
@@ -391,21 +306,56 @@ impl Runtime {
     ///
     /// # Errors
     /// [`Error::File`] for what went wrong first, then or before: nothing is recorded after that.
+    ///
+    /// ```
+    /// # use crossover::{Runtime, kernels::library::saxpy::saxpy, record::Recording};
+    /// # let path = std::env::temp_dir().join(format!("crossover-flushed-{}", std::process::id()));
+    /// let rt = Runtime::builder().with(|settings| settings.record = Some(path.clone())).build()?;
+    /// # let (x, mut y) = (rt.buffer_from(&[1.0])?, rt.alloc(1)?);
+    /// saxpy::on(&rt).args(2.0, &x, &mut y).run()?;
+    /// rt.flush_record()?;
+    /// assert_eq!(Recording::load(&path)?.calls.len(), 1);
+    /// # std::fs::remove_file(path).expect("our own file");
+    /// # Ok::<(), crossover::Error>(())
+    /// ```
     pub fn flush_record(&self) -> Result<(), Error> {
         self.inner.recorder.get().map_or(Ok(()), Recorder::flush)
     }
 
     /// Why there is no GPU; `None` where there is one.
+    ///
+    /// ```
+    /// use crossover::{GpuUse, Runtime};
+    /// let rt = Runtime::builder().with(|settings| settings.gpu = GpuUse::Off).build()?;
+    /// assert!(rt.why_no_gpu().is_some_and(|why| why.contains("switched off")));
+    /// # Ok::<(), crossover::Error>(())
+    /// ```
     pub fn why_no_gpu(&self) -> Option<&str> {
         Some(&*self.inner.no_gpu).filter(|_| self.inner.gpus.is_empty())
     }
 
     /// What is known of the machine's speed, with its best GPU.
+    ///
+    /// ```
+    /// # let rt = crossover::Runtime::new()?;
+    /// let machine = rt.calibration();
+    /// assert!(!machine.is_measured, "nobody has asked for it");
+    /// assert_eq!(machine.cpu.threads, rt.threads());
+    /// # Ok::<(), crossover::Error>(())
+    /// ```
     pub fn calibration(&self) -> Calibration {
         Calibration::clone(&self.inner.calibration())
     }
 
     /// The name of the model in use, and how often it has been replaced by retraining.
+    ///
+    /// ```
+    /// # let rt = crossover::Runtime::new()?;
+    /// let (name, generation) = rt.model();
+    /// assert!(name.starts_with("shipped model"));
+    /// assert_eq!(generation, 0, "nothing has been learned yet");
+    /// # Ok::<(), crossover::Error>(())
+    /// ```
     pub fn model(&self) -> (String, u64) {
         (self.inner.model_name(), self.inner.generation())
     }
@@ -426,6 +376,13 @@ impl Runtime {
     }
 
     /// The background trainer; `None` when learning is switched off.
+    ///
+    /// ```
+    /// # let rt = crossover::Runtime::new()?;
+    /// let learner = rt.learner().expect("it learns unless it is told not to");
+    /// assert_eq!(learner.dropped(), 0);
+    /// # Ok::<(), crossover::Error>(())
+    /// ```
     pub fn learner(&self) -> Option<&Learner> {
         self.inner.learner.as_ref()
     }
@@ -434,6 +391,14 @@ impl Runtime {
     ///
     /// # Errors
     /// What is wrong with the file. The runtime works without it, or has begun it anew.
+    ///
+    /// ```
+    /// # use crossover::Runtime;
+    /// # let path = std::env::temp_dir().join(format!("crossover-none-{}", std::process::id()));
+    /// let rt = Runtime::builder().with(|settings| settings.experience = Some(path)).build()?;
+    /// assert_eq!(rt.experience(), Ok(0), "there is no such file yet");
+    /// # Ok::<(), crossover::Error>(())
+    /// ```
     pub fn experience(&self) -> Result<usize, ExperienceError> {
         match &self.inner.experience {
             Some(experience) => match experience.error() {
@@ -445,6 +410,13 @@ impl Runtime {
     }
 
     /// Worker threads of the CPU side.
+    ///
+    /// ```
+    /// # let rt = crossover::Runtime::new()?;
+    /// let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    /// assert_eq!(rt.threads(), cores);
+    /// # Ok::<(), crossover::Error>(())
+    /// ```
     pub fn threads(&self) -> usize {
         self.inner.calibration().cpu.threads
     }

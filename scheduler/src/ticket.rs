@@ -81,6 +81,16 @@ impl Ticket {
     ///
     /// # Errors
     /// What the call ran into.
+    ///
+    /// ```
+    /// # use crossover::kernels::library::saxpy::saxpy;
+    /// # let rt = crossover::Runtime::new()?;
+    /// # let (x, mut y) = (rt.buffer_from(&[1.0, 2.0])?, rt.alloc(2)?);
+    /// let outcome = saxpy::on(&rt).args(2.0, &x, &mut y).submit().wait()?;
+    /// let row = rt.ledger().last().expect("a call was made");
+    /// assert_eq!((row.call, row.chosen), (outcome.call, outcome.device));
+    /// # Ok::<(), crossover::Error>(())
+    /// ```
     pub fn wait(self) -> Result<Outcome, Error> {
         let mut state = self.0.lock();
         loop {
@@ -92,6 +102,18 @@ impl Ticket {
     }
 
     /// Whether the call has ended.
+    ///
+    /// ```
+    /// # use crossover::kernels::library::saxpy::saxpy;
+    /// # let rt = crossover::Runtime::new()?;
+    /// # let (x, mut y) = (rt.buffer_from(&[1.0, 2.0])?, rt.alloc(2)?);
+    /// let ticket = saxpy::on(&rt).args(2.0, &x, &mut y).submit();
+    /// while !ticket.is_done() {
+    ///     std::thread::yield_now(); // There is something else to do.
+    /// }
+    /// ticket.wait()?;
+    /// # Ok::<(), crossover::Error>(())
+    /// ```
     pub fn is_done(&self) -> bool {
         self.0.lock().answer.is_some()
     }

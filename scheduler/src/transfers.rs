@@ -46,6 +46,12 @@ pub struct Link {
 
 impl Link {
     /// The predicted time of a copy, in seconds; nothing takes no time.
+    ///
+    /// ```
+    /// use crossover::Link;
+    /// let link = Link { latency_s: 1e-5, bandwidth: 1e9 };
+    /// assert_eq!((link.seconds(0), link.seconds(1_000_000)), (0.0, 0.00101));
+    /// ```
     pub fn seconds(&self, bytes: u64) -> f64 {
         if bytes == 0 { 0.0 } else { self.latency_s + bytes as f64 / self.bandwidth }
     }

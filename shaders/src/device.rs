@@ -250,11 +250,25 @@ impl AdapterInfo {
     }
 
     /// Whether it works on host memory alone, so that nothing is ever copied.
+    ///
+    /// ```
+    /// use crossover_shaders::{Sharing, adapters};
+    /// for adapter in adapters().iter().filter(|adapter| adapter.is_in_place()) {
+    ///     assert_eq!(adapter.sharing, Sharing::Imported);
+    /// }
+    /// ```
     pub fn is_in_place(&self) -> bool {
         self.sharing == Sharing::Imported && !self.own_memory
     }
 
     /// Whether the adapter computes on the CPU.
+    ///
+    /// ```
+    /// use crossover_shaders::{AdapterKind, adapters};
+    /// for adapter in adapters().iter().filter(|adapter| adapter.is_software()) {
+    ///     assert_ne!(adapter.kind, AdapterKind::Discrete);
+    /// }
+    /// ```
     pub fn is_software(&self) -> bool {
         self.kind == AdapterKind::Software
     }
@@ -285,6 +299,13 @@ fn best_sharing(adapter: &wgpu::Adapter, kind: AdapterKind) -> (Sharing, &'stati
 }
 
 /// The adapters of this machine; none where there is no loader or no driver.
+///
+/// ```
+/// for adapter in crossover_shaders::adapters() {
+///     assert!(!adapter.name.is_empty());
+///     println!("{} ({})", adapter.name, adapter.driver);
+/// }
+/// ```
 pub fn adapters() -> Vec<AdapterInfo> {
     enumerate().iter().map(AdapterInfo::of).collect()
 }
@@ -386,6 +407,13 @@ impl Gpu {
     ///
     /// # Errors
     /// [`GpuError::NoAdapter`] where none fits, [`GpuError::Refused`] where its driver fails.
+    ///
+    /// ```
+    /// use crossover_shaders::{Gpu, GpuError, GpuOptions};
+    /// let none = GpuOptions { adapter: Some("no such card".into()), ..GpuOptions::default() };
+    /// let error = Gpu::open(&none).expect_err("no name has this in it");
+    /// assert!(matches!(error, GpuError::NoAdapter { .. }), "{error}");
+    /// ```
     pub fn open(options: &GpuOptions) -> Result<Arc<Gpu>, GpuError> {
         let adapter = choose(options.adapter.as_deref())?;
         let mut info = AdapterInfo::of(&adapter);
@@ -471,21 +499,52 @@ impl Gpu {
     }
 
     /// The adapter, with the limits that are in force.
+    ///
+    /// ```
+    /// use crossover_shaders::{Gpu, GpuOptions};
+    /// if let Ok(gpu) = Gpu::open(&GpuOptions::default()) {
+    ///     println!("{} shares host memory: {}", gpu.info().name, gpu.info().sharing);
+    /// #   assert_eq!(gpu.info().sharing, gpu.sharing());
+    /// }
+    /// ```
     pub fn info(&self) -> &AdapterInfo {
         &self.info
     }
 
     /// What its shaders can do.
+    ///
+    /// ```
+    /// use crossover_shaders::{Gpu, GpuOptions};
+    /// if let Ok(gpu) = Gpu::open(&GpuOptions::default()) {
+    ///     assert!(gpu.capabilities().storage_buffers_max >= 4);
+    /// }
+    /// ```
     pub fn capabilities(&self) -> &Capabilities {
         &self.info.capabilities
     }
 
     /// Whether the device is gone: nothing runs on it any more.
+    ///
+    /// ```
+    /// use crossover_shaders::{Gpu, GpuOptions};
+    /// if let Ok(gpu) = Gpu::open(&GpuOptions::default()) {
+    ///     assert!(!gpu.is_lost(), "it has just been opened");
+    /// }
+    /// ```
     pub fn is_lost(&self) -> bool {
         self.health.lost.load(Ordering::Acquire)
     }
 
     /// How it gets at host memory.
+    ///
+    /// ```
+    /// use crossover_shaders::{Gpu, GpuOptions, Sharing};
+    /// let staged = GpuOptions { sharing: Some(Sharing::Staged), ..GpuOptions::default() };
+    /// if let Ok(gpu) = Gpu::open(&staged) {
+    ///     assert_eq!(gpu.sharing(), Sharing::Staged);
+    /// }
+    ///
+    /// ```
     pub fn sharing(&self) -> Sharing {
         self.info.sharing
     }

@@ -46,6 +46,11 @@ pub struct Capabilities {
 
 impl Capabilities {
     /// What every WebGPU device has, and nothing more.
+    ///
+    /// ```
+    /// use crossover_shaders::Capabilities;
+    /// assert!(!Capabilities::baseline().float64);
+    /// ```
     pub fn baseline() -> Capabilities {
         Capabilities {
             device: "a WebGPU device".to_owned(),
@@ -69,6 +74,11 @@ impl Capabilities {
     }
 
     /// The baseline and all that a kernel can ask for.
+    ///
+    /// ```
+    /// use crossover_shaders::Capabilities;
+    /// assert!(Capabilities::everything().float64);
+    /// ```
     pub fn everything() -> Capabilities {
         Capabilities {
             device: "a full device".to_owned(),
@@ -108,6 +118,15 @@ impl Capabilities {
 ///
 /// # Errors
 /// [`RunError::Unsupported`] with the first construct that it cannot run, and where that stands.
+///
+/// ```
+/// use crossover_kernels::{front, ir::Type, library::saxpy::saxpy};
+/// use crossover_shaders::{Capabilities, legality};
+/// let kernel = front::kernel(saxpy::DEF, &[], &[]).expect("it is right");
+/// assert!(legality::check(&kernel, &Capabilities::baseline()).is_ok());
+/// let few = Capabilities { storage_buffers_max: 1, ..Capabilities::baseline() };
+/// assert!(legality::check(&kernel, &few).is_err(), "it has two");
+/// ```
 pub fn check(kernel: &Kernel, caps: &Capabilities) -> Result<(), RunError> {
     let refuse = |what: String| {
         Err(RunError::Unsupported {

@@ -47,6 +47,13 @@ impl Definition {
     ///
     /// # Errors
     /// [`KernelError::Blob`] when the bytes are of another version.
+    ///
+    /// ```
+    /// use crossover_kernels::{front::Definition, library::saxpy::saxpy};
+    /// let definition = Definition::decode(saxpy::DEF)?;
+    /// assert_eq!((definition.tree.name.as_str(), definition.helpers.len()), ("saxpy", 0));
+    /// # Ok::<(), crossover_kernels::error::KernelError>(())
+    /// ```
     pub fn decode(def: &Def) -> Result<Arc<Definition>, KernelError> {
         let tree = crossover_syntax::decode(def.tree)
             .map_err(|_| KernelError::Blob { kernel: def.name.to_owned() })?;
@@ -60,6 +67,14 @@ impl Definition {
 ///
 /// # Errors
 /// [`KernelError`]: every complaint about the source.
+///
+/// ```
+/// use crossover_kernels::{front, library::saxpy::saxpy};
+/// let kernel = front::kernel(saxpy::DEF, &[], &[])?;
+/// let names: Vec<&str> = kernel.entry.params.iter().map(|param| param.name.as_str()).collect();
+/// assert_eq!(names, ["a", "x", "y"]);
+/// # Ok::<(), crossover_kernels::error::KernelError>(())
+/// ```
 pub fn kernel(def: &Def, types: &[Type], consts: &[usize]) -> Result<Kernel, KernelError> {
     instantiate(&Definition::decode(def)?, types, consts)
 }
@@ -68,6 +83,14 @@ pub fn kernel(def: &Def, types: &[Type], consts: &[usize]) -> Result<Kernel, Ker
 ///
 /// # Errors
 /// [`KernelError`]: every complaint about the source.
+///
+/// ```
+/// use crossover_kernels::{front::{self, Definition}, library::saxpy::saxpy};
+/// let definition = Definition::decode(saxpy::DEF)?;
+/// let kernel = front::instantiate(&definition, &[], &[])?;
+/// assert_eq!(kernel.hash(), front::kernel(saxpy::DEF, &[], &[])?.hash());
+/// # Ok::<(), crossover_kernels::error::KernelError>(())
+/// ```
 pub fn instantiate(
     definition: &Arc<Definition>,
     types: &[Type],

@@ -14,6 +14,16 @@ use crate::error::{Diagnostic, KernelError};
 ///
 /// # Errors
 /// [`KernelError::Source`] with every complaint; syntax errors count.
+///
+/// ```
+/// use crossover_kernels::front::{instantiate, source};
+/// let text = "#[kernel] fn twice(id: Id, y: &mut [f32]) { y[id.x] *= 2.0; }";
+/// let found = source::parse(text, "twice.rs")?;
+/// assert_eq!(instantiate(&found[0], &[], &[])?.entry.name, "twice");
+/// let error = source::parse("#[kernel] fn f(id: Id, y: &mut [String]) {}", "f.rs");
+/// assert!(error.expect_err("no buffer holds these").to_string().contains("f.rs:1:"));
+/// # Ok::<(), crossover_kernels::error::KernelError>(())
+/// ```
 pub fn parse(text: &str, file: &str) -> Result<Vec<Arc<Definition>>, KernelError> {
     let path: Arc<str> = file.into();
     let fail = |diagnostics| Err(KernelError::Source { kernel: file.to_owned(), diagnostics });

@@ -95,6 +95,12 @@ pub static ALL: &[Entry] = &[
 ];
 
 /// Every kernel of every benchmark, once.
+///
+/// ```
+/// use crossover_kernels::library;
+/// assert!(library::kernels().any(|def| def.name == "saxpy"));
+/// assert!(library::kernels().count() >= library::ALL.len(), "programs have several");
+/// ```
 pub fn kernels() -> impl Iterator<Item = &'static Def> {
     let mut names = HashSet::new();
     let all = ALL.iter().flat_map(|entry| entry.kernels().iter().copied());
@@ -102,12 +108,25 @@ pub fn kernels() -> impl Iterator<Item = &'static Def> {
 }
 
 /// The benchmark of that name.
+///
+/// ```
+/// use crossover_kernels::library;
+/// let entry = library::find("matmul").expect("one of the first");
+/// assert_eq!((entry.kernels().len(), entry.is_program()), (1, false));
+/// assert!(library::find("mtmul").is_none());
+/// ```
 pub fn find(name: &str) -> Option<&'static Entry> {
     ALL.iter().find(|entry| entry.name == name)
 }
 
 /// The kernel of that name, or the only one of the benchmark of that name: the benchmark, and the
 /// kernel's number among its own.
+///
+/// ```
+/// use crossover_kernels::library;
+/// let (entry, kernel) = library::find_kernel("saxpy").expect("one of the first");
+/// assert_eq!((entry.name, kernel), ("saxpy", 0));
+/// ```
 pub fn find_kernel(name: &str) -> Option<(&'static Entry, usize)> {
     let of = |entry: &'static Entry| {
         let at = entry.kernels().iter().position(|def| def.name == name);

@@ -68,6 +68,15 @@ impl Module {
     ///
     /// # Errors
     /// [`KernelError::Source`] with what does not parse or is not valid, and its line.
+    ///
+    /// ```
+    /// use crossover_kernels::shader::Module;
+    /// let text = "@compute @workgroup_size(64)\nfn main() {}";
+    /// assert_eq!(Module::from_wgsl("nothing.wgsl", text)?.entries().count(), 1);
+    /// let error = Module::from_wgsl("torn.wgsl", "fn main(").expect_err("it does not end");
+    /// assert!(error.to_string().contains("torn.wgsl:1:"), "{error}");
+    /// # Ok::<(), crossover_kernels::error::KernelError>(())
+    /// ```
     pub fn from_wgsl(file: &str, source: &str) -> Result<Module, KernelError> {
         let naga = naga::front::wgsl::parse_str(source).map_err(|error| {
             let place = error.location(source);
@@ -80,6 +89,12 @@ impl Module {
     ///
     /// # Errors
     /// [`KernelError::Source`] with what cannot be read.
+    ///
+    /// ```
+    /// use crossover_kernels::shader::Module;
+    /// let error = Module::from_spirv("text.spv", b"no words").expect_err("this is text");
+    /// assert!(error.to_string().contains("text.spv"), "{error}");
+    /// ```
     pub fn from_spirv(file: &str, bytes: &[u8]) -> Result<Module, KernelError> {
         let options = naga::front::spv::Options::default();
         let naga = naga::front::spv::parse_u8_slice(bytes, &options)
@@ -91,6 +106,18 @@ impl Module {
     ///
     /// # Errors
     /// [`KernelError::Source`] with what does not parse or is not valid, and its line.
+    ///
+    /// ```
+    /// use crossover_kernels::shader::Module;
+    /// let module = Module::from_glsl("ones.comp", "#version 450
+    ///     layout(local_size_x = 64) in;
+    ///     layout(set = 0, binding = 0) buffer Y { float y[]; };
+    ///     void main() {
+    ///         if (gl_GlobalInvocationID.x < y.length()) { y[gl_GlobalInvocationID.x] = 1.0; }
+    ///     }")?;
+    /// assert_eq!(module.kernel("main")?.workgroup, Some([64, 1, 1]));
+    /// # Ok::<(), crossover_kernels::error::KernelError>(())
+    /// ```
     pub fn from_glsl(file: &str, source: &str) -> Result<Module, KernelError> {
         let options = naga::front::glsl::Options::from(naga::ShaderStage::Compute);
         let parsed = naga::front::glsl::Frontend::default().parse(&options, source);
@@ -118,6 +145,16 @@ impl Module {
 
     /// The module with values for constants that a pipeline sets (`override N = 4u;`), by name, or by
     /// number where they have one (`@id(7)`). Booleans are 0 and 1.
+    ///
+    /// ```
+    /// use crossover_kernels::shader::Module;
+    /// let text = "override SIZE: u32;
+    ///     @compute @workgroup_size(64) fn main() { var left = SIZE; }";
+    /// let module = Module::from_wgsl("size.wgsl", text)?;
+    /// assert!(module.kernel("main").is_err(), "`SIZE` has no value");
+    /// assert!(module.with_constants([("SIZE", 4.0)]).kernel("main").is_ok());
+    /// # Ok::<(), crossover_kernels::error::KernelError>(())
+    /// ```
     pub fn with_constants<'n>(
         mut self,
         constants: impl IntoIterator<Item = (&'n str, f64)>,
@@ -128,6 +165,15 @@ impl Module {
     }
 
     /// The names of the compute entry points.
+    ///
+    /// ```
+    /// use crossover_kernels::shader::Module;
+    /// let text = "@compute @workgroup_size(1) fn up() {}
+    ///     @compute @workgroup_size(1) fn down() {}";
+    /// let module = Module::from_wgsl("two.wgsl", text)?;
+    /// assert_eq!(module.entries().collect::<Vec<_>>(), ["up", "down"]);
+    /// # Ok::<(), crossover_kernels::error::KernelError>(())
+    /// ```
     pub fn entries(&self) -> impl Iterator<Item = &str> {
         let compute = |point: &&naga::EntryPoint| point.stage == naga::ShaderStage::Compute;
         self.naga.entry_points.iter().filter(compute).map(|point| point.name.as_str())
@@ -138,6 +184,20 @@ impl Module {
     /// # Errors
     /// [`KernelError::Source`] with what cannot be taken, and its line, and for constants that have no
     /// value or one that does not fit.
+    ///
+    /// ```
+    /// use crossover_kernels::shader::Module;
+    /// let module = Module::from_wgsl("fill.wgsl", "
+    ///     @group(0) @binding(0) var<storage, read_write> y: array<f32>;
+    ///     @compute @workgroup_size(64)
+    ///     fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+    ///         if (id.x < arrayLength(&y)) { y[id.x] = 1.0; }
+    ///     }")?;
+    /// assert_eq!(module.kernel("main")?.entry.params[0].name, "y");
+    /// let error = module.kernel("mian").expect_err("there is none").to_string();
+    /// assert!(error.contains("there are: main"), "{error}");
+    /// # Ok::<(), crossover_kernels::error::KernelError>(())
+    /// ```
     pub fn kernel(&self, entry: &str) -> Result<Kernel, KernelError> {
         let stage = naga::ShaderStage::Compute;
         let points = &self.naga.entry_points;

@@ -28,6 +28,15 @@ impl Listing {
     /// # Errors
     /// [`RunError::Unsupported`] where this back end does not take the kernel, [`RunError::Device`] where the
     /// compiler fails.
+    ///
+    /// ```
+    /// use crossover_kernels::{front, library::saxpy::saxpy, passes};
+    /// use crossover_wasm::{Listing, Schedule};
+    /// let kernel = passes::optimize(&front::kernel(saxpy::DEF, &[], &[]).expect("it is right"));
+    /// let listing = Listing::new(&kernel, Schedule::default_for(&kernel))?;
+    /// assert!(listing.module.bytes.starts_with(b"\0asm") && !listing.text.is_empty());
+    /// # Ok::<(), crossover_kernels::error::RunError>(())
+    /// ```
     pub fn new(kernel: &Kernel, schedule: Schedule) -> Result<Listing, RunError> {
         let name = &kernel.entry.name;
         let module = emit(kernel, schedule).map_err(|error| RunError::Unsupported {

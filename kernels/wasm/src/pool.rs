@@ -94,11 +94,50 @@ impl std::fmt::Debug for Job {
 impl Job {
     /// Works until nothing is left to do; returns at once when that is so already. A panic of the work
     /// goes to the call, not to this thread.
+    ///
+    /// ```
+    /// use std::{sync::Arc, thread};
+    /// use crossover_wasm::{Job, WasmExecutor, WasmOptions};
+    /// # use crossover_kernels::exec::Executor;
+    /// let workers = |threads: usize, job: Job| {
+    ///     for job in std::iter::repeat_n(job, threads) {
+    ///         thread::spawn(move || job.take_part());
+    ///     }
+    /// };
+    /// let options = WasmOptions { workers: Some(Arc::new(workers)), ..WasmOptions::default() };
+    /// assert_eq!(WasmExecutor::with(options)?.name(), "wasm");
+    /// # Ok::<(), crossover_kernels::error::RunError>(())
+    /// ```
     pub fn take_part(&self) {
         self.0.join(None);
     }
 
     /// Whether it is too late to take part.
+    ///
+    /// ```
+    /// # use std::sync::{Arc, Mutex};
+    /// # use crossover_kernels::exec::{Arg, Call, Executor, claim_args};
+    /// # use crossover_kernels::{front, library::saxpy::saxpy, passes};
+    /// # use crossover_wasm::{Job, WasmExecutor, WasmOptions};
+    /// let jobs = Arc::new(Mutex::new(Vec::new()));
+    /// let kept = jobs.clone();
+    /// let never = move |_: usize, job: Job| kept.lock().expect("no panic").push(job);
+    /// let options = WasmOptions { workers: Some(Arc::new(never)), ..WasmOptions::default() };
+    /// let executor = WasmExecutor::with(options)?;
+    /// # let kernel = passes::optimize(&front::kernel(saxpy::DEF, &[], &[]).expect("it is right"));
+    /// # let kernel = Arc::new(kernel);
+    /// # let buffer = || crossover_memory::Slot::zeroed(4 << 20).map(Arc::new).expect("memory");
+    /// # let arg = || Arg::Buffer { slot: buffer(), len: 1 << 20 };
+    /// # let args = [Arg::Scalar(2f32.into()), arg(), arg()];
+    /// # let mut claim = claim_args(&kernel, &args);
+    /// # claim.wait();
+    /// # let (args, grid, threads, deadline) = (&args[..], [1 << 20, 1, 1], 2, None);
+    /// # let mut call = Call { args, grid, threads, deadline, claim: &mut claim };
+    /// executor.compile(&kernel)?.run(&mut call)?; // The thread that calls does all of it.
+    /// let jobs = jobs.lock().expect("no panic");
+    /// assert!(jobs.iter().all(Job::is_over) && !jobs.is_empty());
+    /// # Ok::<(), crossover_kernels::error::RunError>(())
+    /// ```
     pub fn is_over(&self) -> bool {
         lock(&self.0.work).is_none()
     }

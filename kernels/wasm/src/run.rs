@@ -74,6 +74,15 @@ impl WasmExecutor {
     ///
     /// # Errors
     /// [`RunError::Device`] where the machine has not what wasmtime needs.
+    ///
+    /// ```
+    /// use crossover_kernels::exec::Executor;
+    /// use crossover_kernels::{front, library::saxpy::saxpy, passes};
+    /// let kernel = passes::optimize(&front::kernel(saxpy::DEF, &[], &[]).expect("it is right"));
+    /// let version = crossover_wasm::WasmExecutor::new()?.compile(&kernel.into())?;
+    /// assert!(version.parts([1000, 1, 1]).is_some(), "it runs parts of a call");
+    /// # Ok::<(), crossover_kernels::error::RunError>(())
+    /// ```
     pub fn new() -> Result<WasmExecutor, RunError> {
         WasmExecutor::with(WasmOptions::default())
     }
@@ -82,6 +91,15 @@ impl WasmExecutor {
     ///
     /// # Errors
     /// As [`WasmExecutor::new`].
+    ///
+    /// ```
+    /// use crossover_kernels::exec::Executor;
+    /// use crossover_wasm::{WasmExecutor, WasmOptions};
+    /// let cache = std::env::temp_dir().join("crossover-kernels");
+    /// let options = WasmOptions { cache: Some(cache), ..WasmOptions::default() };
+    /// assert_eq!(WasmExecutor::with(options)?.name(), "wasm");
+    /// # Ok::<(), crossover_kernels::error::RunError>(())
+    /// ```
     pub fn with(options: WasmOptions) -> Result<WasmExecutor, RunError> {
         let engines = Engines::new().map_err(|error| device("", &error))?;
         let (pool, alarms) =
@@ -94,6 +112,17 @@ impl WasmExecutor {
     ///
     /// # Errors
     /// Those of [`Executor::compile`].
+    ///
+    /// ```
+    /// use crossover_kernels::{front, library::saxpy::saxpy, passes};
+    /// use crossover_wasm::{Schedule, WasmExecutor};
+    /// let kernel = passes::optimize(&front::kernel(saxpy::DEF, &[], &[]).expect("it is right"));
+    /// let (kernel, executor) = (std::sync::Arc::new(kernel), WasmExecutor::new()?);
+    /// for schedule in Schedule::space(&kernel) {
+    ///     executor.compile_scheduled(&kernel, schedule)?;
+    /// }
+    /// # Ok::<(), crossover_kernels::error::RunError>(())
+    /// ```
     pub fn compile_scheduled(
         &self,
         kernel: &Arc<Kernel>,

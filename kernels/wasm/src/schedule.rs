@@ -38,12 +38,27 @@ impl Schedule {
         Schedule { vectors: 1, rows: 1, unroll: 1, depth: 0, refill: false };
 
     /// What is taken without further knowledge, from the shape of the kernel alone.
+    ///
+    /// ```
+    /// use crossover_kernels::{front, library::saxpy::saxpy, passes};
+    /// let kernel = passes::optimize(&front::kernel(saxpy::DEF, &[], &[])?);
+    /// assert!(crossover_wasm::Schedule::default_for(&kernel).vectors > 1);
+    /// # Ok::<(), crossover_kernels::error::KernelError>(())
+    /// ```
     pub fn default_for(kernel: &Kernel) -> Schedule {
         shape::default_schedule(kernel)
     }
 
     /// The same for a kernel that was optimised only in part: without [`SIMD`] one invocation at a time,
     /// without the pass of that name no loop unrolled either.
+    ///
+    /// ```
+    /// use crossover_kernels::{front, library::saxpy::saxpy, passes};
+    /// use crossover_wasm::{SIMD, Schedule};
+    /// let kernel = passes::optimize(&front::kernel(saxpy::DEF, &[], &[])?);
+    /// assert_eq!(Schedule::default_with(&kernel, &|name| name != SIMD).vectors, 0);
+    /// # Ok::<(), crossover_kernels::error::KernelError>(())
+    /// ```
     pub fn default_with(kernel: &Kernel, enabled: &dyn Fn(&str) -> bool) -> Schedule {
         let mut schedule = Schedule::default_for(kernel);
         if !enabled(SIMD) {
@@ -56,6 +71,14 @@ impl Schedule {
     }
 
     /// Every schedule worth a try for the kernel, the default first.
+    ///
+    /// ```
+    /// use crossover_kernels::{front, library::saxpy::saxpy, passes};
+    /// use crossover_wasm::Schedule;
+    /// let kernel = passes::optimize(&front::kernel(saxpy::DEF, &[], &[])?);
+    /// assert_eq!(Schedule::space(&kernel)[0], Schedule::default_for(&kernel));
+    /// # Ok::<(), crossover_kernels::error::KernelError>(())
+    /// ```
     pub fn space(kernel: &Kernel) -> Vec<Schedule> {
         let default = Schedule::default_for(kernel);
         let mut space = vec![default];

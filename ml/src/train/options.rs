@@ -46,6 +46,13 @@ impl Default for TrainOptions {
 
 impl TrainOptions {
     /// The learning rate when this share of training is done: a cosine down to a twentieth.
+    ///
+    /// ```
+    /// use crossover_ml::TrainOptions;
+    /// let options = TrainOptions { learning_rate: 1e-3, ..TrainOptions::default() };
+    /// assert_eq!(options.rate_at(0.0), 1e-3);
+    /// assert!((options.rate_at(1.0) - 1e-3 / 20.0).abs() < 1e-12);
+    /// ```
     #[must_use]
     pub fn rate_at(&self, done: f64) -> f64 {
         let cosine = 0.5 * (1.0 + (std::f64::consts::PI * done).cos());
@@ -53,6 +60,13 @@ impl TrainOptions {
     }
 
     /// The share that a step leaves out of each hidden layer.
+    ///
+    /// ```
+    /// use crossover_ml::TrainOptions;
+    /// let (hidden, dropout) = (vec![64; 3], [0.5, 0.25]);
+    /// let options = TrainOptions { hidden, dropout, ..TrainOptions::default() };
+    /// assert_eq!(options.dropouts(), [0.5, 0.375, 0.25]);
+    /// ```
     #[must_use]
     pub fn dropouts(&self) -> Vec<f32> {
         let [first, last] = self.dropout;
@@ -64,6 +78,12 @@ impl TrainOptions {
     ///
     /// # Errors
     /// [`Error::InvalidOption`] that names the option.
+    ///
+    /// ```
+    /// use crossover_ml::TrainOptions;
+    /// assert!(TrainOptions::default().validate().is_ok());
+    /// assert!(TrainOptions { batch: 1, ..TrainOptions::default() }.validate().is_err());
+    /// ```
     pub fn validate(&self) -> Result<(), Error> {
         let positive = |x: f64| x.is_finite() && x > 0.0;
         let name = if self.epochs == 0 {

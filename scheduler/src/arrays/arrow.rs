@@ -93,6 +93,15 @@ impl<T: Element + ArrowNativeType> Buffer<T> {
     ///
     /// # Errors
     /// As [`Buffer::read`].
+    ///
+    /// ```
+    /// use arrow_array::UInt32Array;
+    ///
+    /// # let rt = crossover::Runtime::new()?;
+    /// let column: UInt32Array = rt.buffer_from(&[7u32, 8])?.into_arrow()?;
+    /// assert_eq!(column.value(1), 8);
+    /// # Ok::<(), crossover::Error>(())
+    /// ```
     pub fn into_arrow<A>(self) -> Result<PrimitiveArray<A>, Error>
     where
         A: ArrowPrimitiveType<Native = T>,

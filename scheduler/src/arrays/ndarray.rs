@@ -77,6 +77,14 @@ impl<T: Element> WriteSlice<'_, T> {
     ///
     /// # Errors
     /// As there.
+    ///
+    /// ```
+    /// # let rt = crossover::Runtime::new()?;
+    /// let mut x = rt.buffer_from(&[1.0f32, 2.0, 3.0, 4.0])?;
+    /// x.write()?.as_array_mut((2, 2))?.swap((0, 1), (1, 0));
+    /// assert_eq!(x.to_vec()?, [1.0, 3.0, 2.0, 4.0]);
+    /// # Ok::<(), crossover::Error>(())
+    /// ```
     pub fn as_array_mut<S: ShapeBuilder>(
         &mut self,
         shape: S,

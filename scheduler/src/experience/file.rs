@@ -177,6 +177,26 @@ pub(crate) fn put_aside(path: &Path) -> Result<(), ExperienceError> {
 ///
 /// # Errors
 /// The first file that cannot be used; nothing is written then.
+///
+/// ```
+/// # use crossover::{Runtime, kernels::library::saxpy::saxpy, merge_experience};
+/// # let id = std::process::id();
+/// # let folder = std::env::temp_dir();
+/// # let files = ["a", "b"].map(|name| folder.join(format!("crossover-{id}-{name}")));
+/// for file in &files {
+///     let rt = Runtime::builder().with(|s| s.experience = Some(file.clone())).build()?;
+/// #     let (x, mut y) = (rt.buffer_from(&[1.0])?, rt.alloc(1)?);
+///     saxpy::on(&rt).args(2.0, &x, &mut y).run()?;
+/// }
+/// let kept = merge_experience(&files, &files[0]).expect("both can be read");
+/// assert_eq!(kept, 2);
+/// # let all = std::fs::read_dir(folder).expect("a folder").flatten();
+/// # let ours = format!("crossover-{id}-");
+/// # for file in all.filter(|file| file.file_name().to_string_lossy().starts_with(&ours)) {
+/// #     std::fs::remove_file(file.path()).expect("our own file");
+/// # }
+/// # Ok::<(), crossover::Error>(())
+/// ```
 pub fn merge_experience(from: &[PathBuf], into: &Path) -> Result<usize, ExperienceError> {
     let mut all: Vec<Sample> = Vec::new();
     let _lock = lock(into)?;

@@ -65,6 +65,14 @@ impl Answer {
 
     /// The estimate of a device on which calls take `factor` times as long as the answer says, with
     /// the copies and the wait before it.
+    ///
+    /// ```
+    /// # use crossover::{Device, route::Answer};
+    /// let answer = Answer { run_s: [1.0, 4.0], interval_s: [(0.5, 2.0); 2], ..Answer::default() };
+    /// // One thread instead of two: twice as long.
+    /// let one = answer.estimate(Device::Cpu, 1, 2.0, 0.0, 0.25);
+    /// assert_eq!((one.run_s, one.run_high_s, one.total_s()), (2.0, 4.0, 2.25));
+    /// ```
     pub fn estimate(
         &self,
         device: Device,
@@ -101,6 +109,15 @@ pub struct Standing {
 
 impl Standing {
     /// The question about a call.
+    ///
+    /// ```
+    /// # use crossover::{Device, route::{Answer, CallKey, Experience}};
+    /// # let answer = Answer::default();
+    /// let standing = Experience::default().standing(20.0);
+    /// let estimates = Device::ALL.map(|device| answer.estimate(device, 1, 1.0, 0.0, 0.0));
+    /// let question = standing.question(CallKey::default(), 4096, &estimates, &answer);
+    /// assert_eq!((question.items, question.visits, question.budget_s), (4096, [0, 0], 0.0));
+    /// ```
     pub fn question<'a>(
         &self,
         call: CallKey,
@@ -156,6 +173,12 @@ const REST_SD: f64 = 0.5;
 
 impl Lesson {
     /// What a run says of which nothing was expected, and for which nobody waited longer.
+    ///
+    /// ```
+    /// use crossover::{Device, ml::Prediction, route::Lesson};
+    /// let lesson = Lesson::of_run(Prediction::vague(), 20.0, Device::Cpu, 0.5);
+    /// assert_eq!((lesson.run_s, lesson.total_s, lesson.predicted_s), (0.5, 0.5, None));
+    /// ```
     pub fn of_run(prior: Prediction, log2_work: f64, device: Device, run_s: f64) -> Lesson {
         let (predicted_s, extra_sd, is_crew_trial) = (None, 0.0, false);
         let total_s = run_s;
@@ -163,6 +186,13 @@ impl Lesson {
     }
 
     /// What parts of a call say of all of it: `share` of its points took so long.
+    ///
+    /// ```
+    /// use crossover::{Device, ml::Prediction, route::Lesson};
+    /// let lesson = Lesson::of_parts(Prediction::vague(), 20.0, Device::Cpu, 0.25, 0.5);
+    /// assert_eq!((lesson.run_s, lesson.total_s), (2.0, 0.5));
+    /// assert!(lesson.extra_sd > 0.0, "the rest may be otherwise");
+    /// ```
     pub fn of_parts(
         prior: Prediction,
         log2_work: f64,
@@ -252,6 +282,13 @@ impl Experience {
     }
 
     /// What is to be expected of a call of so much work, of which the network says `prior`.
+    ///
+    /// ```
+    /// use crossover::{ml::Prediction, route::Experience};
+    /// let prior = Prediction::new([-10.0, -12.0], [1.0; 2], 0.5);
+    /// let answer = Experience::default().expect(&prior, 20.0);
+    /// assert_eq!(answer.run_s.map(|run_s| run_s.log2()), prior.mean, "nothing is known yet");
+    /// ```
     pub fn expect(&self, prior: &Prediction, log2_work: f64) -> Answer {
         let noise_sd = Side::ALL.map(|side| self.correction.noise_sd(side));
         let posterior = self.correction.posterior(prior, log2_work);
@@ -260,6 +297,11 @@ impl Experience {
     }
 
     /// What a question about a call of so much work says of the kernel, now.
+    ///
+    /// ```
+    /// let standing = crossover::route::Experience::default().standing(20.0);
+    /// assert_eq!((standing.visits, standing.runs, standing.doubt), ([0, 0], 0, [1.0, 1.0]));
+    /// ```
     pub fn standing(&self, log2_work: f64) -> Standing {
         let rate = self.correction.spike_rate();
         let doubt = Side::ALL.map(|side| {
@@ -279,6 +321,14 @@ impl Experience {
     }
 
     /// The parts of a call that can be cut.
+    ///
+    /// ```
+    /// # use crossover::{ml::Prediction, route::Experience};
+    /// # let known = Experience::default();
+    /// let prior = Prediction::new([0.0, 6.0], [1.0; 2], 0.5); // A second, and a minute.
+    /// let [cpu, gpu] = known.parts(&prior, 30.0, &known.expect(&prior, 30.0));
+    /// assert!(gpu.share < cpu.share, "a part costs no more than half a call on the better one");
+    /// ```
     pub fn parts(&self, prior: &Prediction, log2_work: f64, answer: &Answer) -> [Part; 2] {
         let best_s = answer.run_s[0].min(answer.run_s[1]);
         let shares = answer.run_s.map(|run_s| {
@@ -289,6 +339,12 @@ impl Experience {
     }
 
     /// The parts of such shares.
+    ///
+    /// ```
+    /// use crossover::{ml::Prediction, route::Experience};
+    /// let parts = Experience::default().parts_of(&Prediction::vague(), 30.0, [0.5, 0.1]);
+    /// assert_eq!(parts.map(|part| part.share), [0.5, 0.1]);
+    /// ```
     pub fn parts_of(&self, prior: &Prediction, log2_work: f64, shares: [f64; 2]) -> [Part; 2] {
         Side::ALL.map(|side| {
             let share = shares[side.index()];
@@ -304,6 +360,13 @@ impl Experience {
     }
 
     /// A trial of a device is sent. The budget is spent now, not when it comes back.
+    ///
+    /// ```
+    /// use crossover::{Device, route::Experience};
+    /// let mut known = Experience::default();
+    /// known.begin_trial(Device::Gpu);
+    /// assert_eq!(known.standing(20.0).visits, [0, 1], "it counts before it is over");
+    /// ```
     pub fn begin_trial(&mut self, device: Device) {
         self.trials[device as usize] += 1;
         self.revision += 1;
@@ -321,6 +384,13 @@ impl Experience {
     }
 
     /// Learns from a part of a call that has run before the rest: it has a size of its own.
+    ///
+    /// ```
+    /// # use crossover::{Device, ml::Prediction, route::Experience};
+    /// # let (mut known, prior) = (Experience::default(), Prediction::vague());
+    /// known.observe_slice(&prior, 24.0, Device::Gpu, 1.0 / 64.0, 0.01);
+    /// assert_eq!(known.standing(24.0 - 6.0).visits, [0, 1]);
+    /// ```
     pub fn observe_slice(
         &mut self,
         prior: &Prediction,
@@ -345,6 +415,14 @@ impl Experience {
     }
 
     /// A trial is over.
+    ///
+    /// ```
+    /// # use crossover::{Device, route::Experience};
+    /// let mut known = Experience::default();
+    /// known.begin_trial(Device::Gpu);
+    /// known.end_trial(Device::Gpu); // It failed, and has told nothing.
+    /// assert_eq!(known.standing(20.0).visits, [0, 0]);
+    /// ```
     pub fn end_trial(&mut self, device: Device) {
         self.revision += 1;
         let trials = &mut self.trials[device as usize];
@@ -354,6 +432,20 @@ impl Experience {
     /// Whether a run teaches anything. A call that is over at once, as expected, pays for every eighth
     /// lesson only. Which one is not chosen by what was measured: that would make the noise look larger
     /// than it is.
+    ///
+    /// ```
+    /// # use crossover::{Device, ml::Prediction, route::{Experience, Lesson}};
+    /// let mut known = Experience::default();
+    /// let fleeting = Lesson::of_run(Prediction::vague(), 10.0, Device::Cpu, 1e-6);
+    /// let fleeting = Lesson { predicted_s: Some(1e-6), ..fleeting };
+    /// let mut taught = 0;
+    /// for _ in 0..160 {
+    ///     taught += u32::from(known.teaches(&fleeting));
+    ///     known.observe(&fleeting);
+    /// }
+    /// assert_eq!(taught, 32 + 128 / 8, "after the first few, one in eight");
+    /// assert!(known.teaches(&Lesson { run_s: 1.0, ..fleeting }), "a long one always does");
+    /// ```
     pub fn teaches(&self, lesson: &Lesson) -> bool {
         let fleeting = lesson.run_s.max(lesson.predicted_s.unwrap_or(f64::INFINITY)) < FLEETING_S;
         let visits = self.visits[lesson.device as usize];
@@ -361,6 +453,17 @@ impl Experience {
     }
 
     /// Learns from a measured run.
+    ///
+    /// ```
+    /// use crossover::{Device, ml::Prediction, route::{Experience, Lesson}};
+    /// let mut known = Experience::default();
+    /// let prior = Prediction::new([-10.0; 2], [2.0; 2], 0.5);
+    /// for _ in 0..8 {
+    ///     known.observe(&Lesson::of_run(prior, 20.0, Device::Cpu, 0.25));
+    /// }
+    /// let [cpu_s, _] = known.expect(&prior, 20.0).run_s;
+    /// assert!((cpu_s / 0.25 - 1.0).abs() < 0.1, "{cpu_s}");
+    /// ```
     pub fn observe(&mut self, lesson: &Lesson) {
         let at = lesson.device as usize;
         if self.teaches(lesson) && !lesson.is_crew_trial {

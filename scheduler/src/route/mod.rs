@@ -51,6 +51,13 @@ pub const ALL: &[(&str, Make)] = &[
 /// # Errors
 /// [`Error::Setting`] that lists the names there are, or for a policy that needs another setting;
 /// [`Error::File`] for a ledger that cannot be followed.
+///
+/// ```
+/// use crossover::{Settings, route};
+/// let settings = Settings { policy: "replay".into(), ..Settings::default() };
+/// let error = route::by_settings(&settings).err().expect("it needs a ledger");
+/// assert!(error.to_string().contains("`ledger`"), "{error}");
+/// ```
 pub fn by_settings(settings: &Settings) -> Result<Arc<dyn Policy>, Error> {
     let wanted = settings.policy.as_str();
     match ALL.iter().find(|(known, _)| *known == wanted) {
@@ -68,11 +75,23 @@ pub fn by_settings(settings: &Settings) -> Result<Arc<dyn Policy>, Error> {
 ///
 /// # Errors
 /// As [`by_settings`].
+///
+/// ```
+/// use crossover::route;
+/// for (name, _) in route::ALL.iter().filter(|(name, _)| *name != "replay") {
+///     assert_eq!(route::by_name(name)?.name(), *name);
+/// }
+/// # Ok::<(), crossover::Error>(())
+/// ```
 pub fn by_name(name: &str) -> Result<Arc<dyn Policy>, Error> {
     by_settings(&Settings { policy: name.to_owned(), ..Settings::default() })
 }
 
 /// The number that stands for a version: its sixteen hexadecimal digits.
+///
+/// ```
+/// assert_eq!(crossover::route::kernel_key("00000000000000ff"), 255);
+/// ```
 pub fn kernel_key(version: &str) -> u64 {
     // What is no such number stands for itself as well as its bytes allow.
     let bytes = || version.bytes().fold(0, |key: u64, b| key.rotate_left(8) ^ u64::from(b));

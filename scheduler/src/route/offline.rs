@@ -124,21 +124,64 @@ impl std::fmt::Debug for Offline {
 
 impl Offline {
     /// Nothing is known yet.
+    ///
+    /// ```
+    /// use crossover::route::{self, Offline};
+    /// let offline = Offline::new(route::by_name("learned")?);
+    /// assert!(offline.experience(0).is_none());
+    /// # Ok::<(), crossover::Error>(())
+    /// ```
     pub fn new(policy: Arc<dyn Policy>) -> Offline {
         Offline { policy, kernels: WordMap::default() }
     }
 
     /// What is known of a kernel.
+    ///
+    /// ```
+    /// # use crossover::{Device, Why, ml::Prediction, route::{self, Asked, CallKey, Offline}};
+    /// # let (prior, call) = (Prediction::vague(), CallKey { kernel: 7, shape: 1 });
+    /// # let asked = Asked {
+    /// #     call, items: 1, log2_work: 0.0, prior: &prior, generation: 0, transfer_s: [0.0; 2],
+    /// #     wait_s: [0.0; 2], can_be_cut: false,
+    /// # };
+    /// let mut offline = Offline::new(route::by_name("learned")?);
+    /// let placed = offline.placed(&asked, Device::Cpu, Why::Forced);
+    /// offline.observe(&asked, &placed, 0.25, 0.25, false);
+    /// let known = offline.experience(7).expect("kernel 7 has run");
+    /// assert_eq!(known.standing(0.0).visits, [1, 0]);
+    /// # Ok::<(), crossover::Error>(())
+    /// ```
     pub fn experience(&self, kernel: u64) -> Option<&Experience> {
         Some(&self.kernels.get(&kernel)?.experience)
     }
 
     /// Begins with what another run has learned of a kernel.
+    ///
+    /// ```
+    /// use crossover::route::{self, Experience, Offline};
+    /// let mut offline = Offline::new(route::by_name("learned")?);
+    /// offline.begin_with(7, Experience::default());
+    /// assert!(offline.experience(7).is_some());
+    /// # Ok::<(), crossover::Error>(())
+    /// ```
     pub fn begin_with(&mut self, kernel: u64, experience: Experience) {
         self.kernels.insert(kernel, Kernel { experience, ..Kernel::default() });
     }
 
     /// Where the policy sends a call. What it took must be said before the next is asked.
+    ///
+    /// ```
+    /// # use crossover::{Device, ml::Prediction, route::{self, Asked, CallKey, Offline}};
+    /// // The network says a millisecond on the CPU, a quarter of that on the GPU.
+    /// let prior = Prediction::new([-10.0, -12.0], [0.1; 2], 0.5);
+    /// # let call = CallKey { kernel: 7, shape: 1 };
+    /// let asked = Asked { call, items: 4096, log2_work: 20.0, prior: &prior, /* … */
+    /// #   generation: 0, transfer_s: [0.0; 2], wait_s: [0.0; 2], can_be_cut: false,
+    /// };
+    /// let mut offline = Offline::new(route::by_name("learned")?);
+    /// assert_eq!(offline.place(&asked).device, Device::Gpu);
+    /// # Ok::<(), crossover::Error>(())
+    /// ```
     pub fn place(&mut self, asked: &Asked<'_>) -> Placed {
         let situation = (asked.transfer_s, asked.wait_s, asked.can_be_cut);
         let kernel = self.kernels.entry(asked.call.kernel).or_default();
@@ -165,6 +208,20 @@ impl Offline {
     }
 
     /// The part of a call that the policy wants to be run before it is asked where the call goes.
+    ///
+    /// ```
+    /// # use crossover::{ml::Prediction, route::{self, Asked, CallKey, Offline}};
+    /// # let (prior, call) = (Prediction::vague(), CallKey::default());
+    /// # let asked = Asked {
+    /// #     call, items: 1, log2_work: 0.0, prior: &prior, generation: 0, transfer_s: [0.0; 2],
+    /// #     wait_s: [0.0; 2], can_be_cut: false,
+    /// # };
+    /// let mut offline = Offline::new(route::by_name("history-slice")?);
+    /// assert!(offline.slice(&asked).is_none(), "the call cannot be cut");
+    /// let first = offline.slice(&Asked { can_be_cut: true, ..asked }).expect("nothing is known");
+    /// assert!(first.share < 0.1);
+    /// # Ok::<(), crossover::Error>(())
+    /// ```
     pub fn slice(&mut self, asked: &Asked<'_>) -> Option<Slice> {
         if !asked.can_be_cut {
             return None;
@@ -178,6 +235,21 @@ impl Offline {
     }
 
     /// What a part of a call took.
+    ///
+    /// ```
+    /// # use crossover::{Device, ml::Prediction, route::{self, Asked, CallKey, Offline, Slice}};
+    /// # let (prior, call) = (Prediction::vague(), CallKey::default());
+    /// # let asked = Asked {
+    /// #     call, items: 1, log2_work: 24.0, prior: &prior, generation: 0, transfer_s: [0.0; 2],
+    /// #     wait_s: [0.0; 2], can_be_cut: true,
+    /// # };
+    /// let mut offline = Offline::new(route::by_name("learned")?);
+    /// let before = offline.place(&asked).estimates[1].run_s;
+    /// // A hundredth of the call took a hundredth of a second on the GPU.
+    /// offline.observe_slice(&asked, Slice { device: Device::Gpu, share: 0.01 }, 0.01);
+    /// assert!(offline.place(&asked).estimates[1].run_s > before);
+    /// # Ok::<(), crossover::Error>(())
+    /// ```
     pub fn observe_slice(&mut self, asked: &Asked<'_>, slice: Slice, run_s: f64) {
         let Slice { device, share } = slice;
         let kernel = self.kernels.entry(asked.call.kernel).or_default();
@@ -187,6 +259,19 @@ impl Offline {
     }
 
     /// A call that somebody else sent somewhere.
+    ///
+    /// ```
+    /// # use crossover::{Device, Why, ml::Prediction, route::{self, Asked, CallKey, Offline}};
+    /// # let (prior, call) = (Prediction::vague(), CallKey::default());
+    /// # let asked = Asked {
+    /// #     call, items: 1, log2_work: 0.0, prior: &prior, generation: 0, transfer_s: [0.0; 2],
+    /// #     wait_s: [0.0; 2], can_be_cut: false,
+    /// # };
+    /// let mut offline = Offline::new(route::by_name("always-gpu")?);
+    /// let placed = offline.placed(&asked, Device::Cpu, Why::Forced);
+    /// assert_eq!((placed.device, placed.why), (Device::Cpu, Why::Forced));
+    /// # Ok::<(), crossover::Error>(())
+    /// ```
     pub fn placed(&mut self, asked: &Asked<'_>, device: Device, why: Why) -> Placed {
         let kernel = self.kernels.entry(asked.call.kernel).or_default();
         let estimates = estimates(asked, &kernel.expect(asked).0.answer);
@@ -194,6 +279,23 @@ impl Offline {
     }
 
     /// What a call took on the device that it was placed on.
+    ///
+    /// ```
+    /// # use crossover::{Device, ml::Prediction, route::{self, Asked, CallKey, Offline}};
+    /// # let (prior, call) = (Prediction::new([-10.0; 2], [2.0; 2], 0.5), CallKey::default());
+    /// # let asked = Asked {
+    /// #     call, items: 1, log2_work: 0.0, prior: &prior, generation: 0, transfer_s: [0.0; 2],
+    /// #     wait_s: [0.0; 2], can_be_cut: false,
+    /// # };
+    /// let mut offline = Offline::new(route::by_name("always-cpu")?);
+    /// for _ in 0..8 {
+    ///     let placed = offline.place(&asked);
+    ///     offline.observe(&asked, &placed, 0.25, 0.25, false);
+    /// }
+    /// let expected_s = offline.place(&asked).estimates[0].run_s;
+    /// assert!((expected_s / 0.25 - 1.0).abs() < 0.1, "{expected_s}");
+    /// # Ok::<(), crossover::Error>(())
+    /// ```
     pub fn observe(
         &mut self,
         asked: &Asked<'_>,

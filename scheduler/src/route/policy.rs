@@ -47,11 +47,37 @@ pub struct Question<'a> {
 
 impl Question<'_> {
     /// The estimate of a device.
+    ///
+    /// ```
+    /// # use crossover::{Device, route::{CallKey, Experience}, ml::Prediction};
+    /// # let known = Experience::default();
+    /// # let prior = Prediction::new([-10.0, -12.0], [1.0; 2], 0.5);
+    /// let answer = known.expect(&prior, 20.0);
+    /// let estimates = Device::ALL.map(|device| answer.estimate(device, 1, 1.0, 0.0, 0.0));
+    /// let standing = known.standing(20.0);
+    /// let question = standing.question(CallKey::default(), 4096, &estimates, &answer);
+    /// assert_eq!(question.of(Device::Gpu).device, Device::Gpu);
+    /// ```
     pub fn of(&self, device: Device) -> &Estimate {
         &self.estimates[device as usize]
     }
 
     /// The device with the smaller predicted total.
+    ///
+    /// ```
+    /// # use crossover::{Device, route::{CallKey, Experience}, ml::Prediction};
+    /// # let known = Experience::default();
+    /// # let prior = Prediction::new([-10.0, -12.0], [1.0; 2], 0.5);
+    /// # let answer = known.expect(&prior, 20.0);
+    /// // The GPU runs in a quarter of the time, but three milliseconds of copies come before it.
+    /// for (transfer_s, faster) in [(0.0, Device::Gpu), (3e-3, Device::Cpu)] {
+    ///     let estimate = |device, copies_s| answer.estimate(device, 1, 1.0, copies_s, 0.0);
+    ///     let estimates = [estimate(Device::Cpu, 0.0), estimate(Device::Gpu, transfer_s)];
+    ///     let standing = known.standing(20.0);
+    ///     let question = standing.question(CallKey::default(), 4096, &estimates, &answer);
+    ///     assert_eq!(question.faster(), faster);
+    /// }
+    /// ```
     pub fn faster(&self) -> Device {
         if self.of(Device::Gpu).total_s() < self.of(Device::Cpu).total_s() {
             Device::Gpu

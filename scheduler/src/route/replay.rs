@@ -22,6 +22,25 @@ pub struct Replay {
 
 impl Replay {
     /// Follows this run.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use crossover::route::{Replay, verdict};
+    /// # use crossover::{Device, Why, ml::{Features, Prediction}};
+    /// # use crossover::record::{Case, Recorded, Recording};
+    /// # let case = Case {
+    /// #     kernel: "k".into(), version: "7".into(), shape: 1, items: 1, log2_work: 0.0,
+    /// #     prior: Prediction::vague(), generation: 0, features: Features::missing(),
+    /// # };
+    /// # let call = Recorded {
+    /// #     case: 0, chosen: Device::Cpu, why: Why::Faster, is_crew_trial: false,
+    /// #     transfer_s: [0.0; 2], wait_s: [0.0; 2], run_s: [Some(1.0), Some(2.0)], total_s: [Some(1.0), Some(2.0)],
+    /// # };
+    /// // Eight calls that take a second on the CPU and two on the GPU.
+    /// let recording = Recording { cases: vec![case], calls: vec![call; 8], ..Default::default() };
+    /// let verdict = verdict::judge(&recording, Arc::new(Replay::new(&recording)), 0);
+    /// assert_eq!(verdict.regret_total, 1.0, "each runs where it did");
+    /// ```
     pub fn new(recording: &Recording) -> Replay {
         let mut chosen: WordMap<CallKey, Vec<Device>> = WordMap::default();
         for call in &recording.calls {

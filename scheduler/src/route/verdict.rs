@@ -39,6 +39,28 @@ pub struct Choice {
 }
 
 /// Has a policy place all calls of a recording, from nothing known; `seen` is told of each choice.
+///
+/// ```
+/// # use crossover::route::{self, verdict};
+/// # use crossover::{Device, Why, ml::{Features, Prediction}};
+/// # use crossover::record::{Case, Recorded, Recording};
+/// # let case = Case {
+/// #     kernel: "k".into(), version: "7".into(), shape: 1, items: 1, log2_work: 0.0,
+/// #     prior: Prediction::vague(), generation: 0, features: Features::missing(),
+/// # };
+/// # let call = Recorded {
+/// #     case: 0, chosen: Device::Cpu, why: Why::Faster, transfer_s: [0.0; 2], wait_s: [0.0; 2],
+/// #     is_crew_trial: false, run_s: [Some(1.0), Some(2.0)], total_s: [Some(1.0), Some(2.0)],
+/// # };
+/// // Eight calls that take a second on the CPU and two on the GPU.
+/// let recording = Recording { cases: vec![case], calls: vec![call; 8], ..Default::default() };
+/// let mut on_gpu = 0;
+/// verdict::follow(&recording, route::by_name("always-gpu")?, |choice| {
+///     on_gpu += usize::from(choice.device == Device::Gpu);
+/// });
+/// assert_eq!(on_gpu, 8);
+/// # Ok::<(), crossover::Error>(())
+/// ```
 pub fn follow(recording: &Recording, policy: Arc<dyn Policy>, mut seen: impl FnMut(&Choice)) {
     let mut offline = Offline::new(policy);
     let mut counts = vec![0; recording.cases.len()];
@@ -79,6 +101,23 @@ impl Recorded {
 }
 
 /// The true times of each case, in seconds: CPU, then GPU; `None` where a side was never recorded.
+///
+/// ```
+/// # use crossover::route::verdict;
+/// # use crossover::{Device, Why, ml::{Features, Prediction}};
+/// # use crossover::record::{Case, Recorded, Recording};
+/// # let case = Case {
+/// #     kernel: "k".into(), version: "7".into(), shape: 1, items: 1, log2_work: 0.0,
+/// #     prior: Prediction::vague(), generation: 0, features: Features::missing(),
+/// # };
+/// # let call = Recorded {
+/// #     case: 0, chosen: Device::Cpu, why: Why::Faster, transfer_s: [0.0; 2], wait_s: [0.0; 2],
+/// #     is_crew_trial: false, run_s: [Some(1.0), Some(2.0)], total_s: [Some(1.0), Some(2.0)],
+/// # };
+/// // Eight calls that take a second on the CPU and two on the GPU.
+/// let recording = Recording { cases: vec![case], calls: vec![call; 8], ..Default::default() };
+/// assert_eq!(verdict::true_times(&recording), [[Some(1.0), Some(2.0)]]);
+/// ```
 pub fn true_times(recording: &Recording) -> Vec<[Option<f64>; 2]> {
     let mut times = vec![[Vec::new(), Vec::new()]; recording.cases.len()];
     for call in &recording.calls {
@@ -128,6 +167,13 @@ pub struct Tally {
 
 impl Tally {
     /// A choice in a case whose true times are known.
+    ///
+    /// ```
+    /// use crossover::{Device, route::verdict::Tally};
+    /// let mut tally = Tally::default();
+    /// tally.add(0, Device::Cpu, [2.0, 1.0]);
+    /// assert_eq!(tally.verdict("mine").0.regret_total, 2.0, "twice the better time");
+    /// ```
     pub fn add(&mut self, case: usize, chosen: Device, true_s: [f64; 2]) {
         let (chosen_s, best_s) = (true_s[chosen as usize], true_s[0].min(true_s[1]));
         if self.cases.len() <= case {
@@ -140,6 +186,16 @@ impl Tally {
     }
 
     /// The sums as ratios, and the number of the worst case.
+    ///
+    /// ```
+    /// # use crossover::{Device, route::verdict::Tally};
+    /// let mut tally = Tally::default();
+    /// tally.add(0, Device::Cpu, [1.0, 4.0]);
+    /// tally.add(1, Device::Cpu, [4.0, 1.0]);
+    /// let (verdict, worst) = tally.verdict("mine");
+    /// assert_eq!((verdict.regret_geo, verdict.regret_total), (2.0, 2.5));
+    /// assert_eq!((verdict.regret_worst, worst), (4.0, Some(1)));
+    /// ```
     pub fn verdict(&self, policy: &str) -> (Verdict, Option<usize>) {
         let sum = |at: usize| self.cases.iter().map(|sums| sums[at]).sum::<f64>();
         let ratio = |sums: &[f64; 2]| if sums[0] > 0.0 { sums[0] / sums[1] } else { 1.0 };
@@ -160,6 +216,26 @@ impl Tally {
 
 /// Judges a policy on all calls of a recording but the first `skipped` of each case, in which it may
 /// still be learning.
+///
+/// ```
+/// # use crossover::route::{self, verdict};
+/// # use crossover::{Device, Why, ml::{Features, Prediction}};
+/// # use crossover::record::{Case, Recorded, Recording};
+/// # let case = Case {
+/// #     kernel: "k".into(), version: "7".into(), shape: 1, items: 1, log2_work: 0.0,
+/// #     prior: Prediction::vague(), generation: 0, features: Features::missing(),
+/// # };
+/// # let call = Recorded {
+/// #     case: 0, chosen: Device::Cpu, why: Why::Faster, transfer_s: [0.0; 2], wait_s: [0.0; 2],
+/// #     is_crew_trial: false, run_s: [Some(1.0), Some(2.0)], total_s: [Some(1.0), Some(2.0)],
+/// # };
+/// // Eight calls that take a second on the CPU and two on the GPU.
+/// let recording = Recording { cases: vec![case], calls: vec![call; 8], ..Default::default() };
+/// let verdict = verdict::judge(&recording, route::by_name("always-gpu")?, 0);
+/// assert_eq!((verdict.decisions, verdict.regret_total), (8, 2.0));
+/// # Ok::<(), crossover::Error>(())
+///
+/// ```
 pub fn judge(recording: &Recording, policy: Arc<dyn Policy>, skipped: usize) -> Verdict {
     let times: Vec<Option<[f64; 2]>> =
         true_times(recording).iter().map(|t| Some([t[0]?, t[1]?])).collect();

@@ -121,6 +121,14 @@ pub struct WasmModule {
 ///
 /// # Errors
 /// [`Unsupported`] for a call of a helper, a transcendental function, or arrays beyond a memory.
+///
+/// ```
+/// use crossover_kernels::{front, library::saxpy::saxpy, passes};
+/// use crossover_wasm::{Schedule, emit};
+/// let kernel = passes::optimize(&front::kernel(saxpy::DEF, &[], &[]).expect("it is right"));
+/// assert!(emit(&kernel, Schedule::PLAIN)?.bytes.starts_with(b"\0asm"));
+/// # Ok::<(), crossover_wasm::Unsupported>(())
+/// ```
 pub fn emit(kernel: &Kernel, schedule: Schedule) -> Result<WasmModule, Unsupported> {
     refuse_unlowered(kernel)?;
     let kernel = &fission(kernel);
