@@ -10,6 +10,8 @@ use crossover::{
     Scalar, Ticket,
 };
 
+use crate::machine;
+
 /// The seed of all inputs: the same on every machine and run.
 const SEED: u64 = 0x0c05_50fe;
 
@@ -32,6 +34,31 @@ pub(crate) struct Case<'r> {
     expected: Vec<Expected>,
     /// A version for each kernel, where the runtime's own is not to run.
     versions: Vec<Handle>,
+}
+
+/// How many times the bytes of its arguments a case needs: as they were made, in buffers, and the results in `f64`.
+const COPIES: f64 = 4.0;
+
+/// Refuses a size beyond those of the entry for which there is no memory. What arguments it has grows as it does
+/// between the entry's own sizes.
+pub(crate) fn refuse_too_large(entry: &Entry, size: usize) -> anyhow::Result<()> {
+    let [small, medium, large] = entry.sizes;
+    let Some(free) = machine::free_bytes().filter(|_| size > large) else { return Ok(()) };
+    let bytes = |size: usize| -> f64 {
+        let inputs = (entry.inputs)(size, &mut Random::new(seed(size)));
+        inputs.iter().map(|input| (input.len() * input.element().bytes()) as f64).sum()
+    };
+    let (least, known) = (bytes(small).max(1.0), bytes(medium).max(1.0));
+    let growth = (known / least).log2() / (medium as f64 / small as f64).log2();
+    let needed = COPIES * known * (size as f64 / medium as f64).powf(growth);
+    if needed > free {
+        let [needed, free] = [needed, free].map(|bytes| bytes / f64::from(1 << 30));
+        bail!(
+            "`{}` at {size} needs some {needed:.0} GiB of memory, of which {free:.0} are free",
+            entry.name
+        );
+    }
+    Ok(())
 }
 
 /// A step, and what its kernel does with each argument; nothing with scalars.
@@ -57,6 +84,7 @@ impl<'r> Case<'r> {
         entry: &'static Entry,
         size: usize,
     ) -> anyhow::Result<Case<'r>> {
+        refuse_too_large(entry, size)?;
         let mut rng = Random::new(seed(size));
         let inputs = (entry.inputs)(size, &mut rng);
         let expected = (entry.reference)(&inputs);
@@ -320,6 +348,22 @@ mod tests {
     use crossover::kernels::library;
 
     use super::*;
+
+    #[test]
+    fn what_needs_more_memory_than_there_is_is_refused_before_it_is_made() {
+        let entry = library::find("matmul").expect("a kernel of the library");
+        let refused = refuse_too_large(entry, 4_000_000_000);
+        match machine::free_bytes() {
+            // Two factors and a product of 4e9 × 4e9.
+            Some(_) => {
+                let message = refused.expect_err("nobody has so much").to_string();
+                let needed = format!("{:.0} GiB", 4.0 * 12.0 * 16e18 / f64::from(1 << 30));
+                assert!(message.contains(&needed), "{message}");
+            }
+            None => assert!(refused.is_ok()),
+        }
+        assert!(refuse_too_large(entry, entry.sizes[2]).is_ok());
+    }
 
     /// A program whose kernel is called as often as there are columns, and two that share a kernel.
     #[test]

@@ -8,6 +8,7 @@ mod ablation;
 mod baseline;
 mod case;
 mod cmd;
+mod columns;
 mod direct;
 mod eval;
 mod families;
@@ -20,6 +21,8 @@ mod sets;
 mod specimen;
 mod suite;
 mod trace;
+
+use std::io::Write;
 
 use clap::Parser;
 
@@ -37,20 +40,26 @@ struct Cli {
 /// What shells give for a program that nobody listens to any more.
 const NOBODY_LISTENS: i32 = 141;
 
-/// Ends quietly where the reader of the output has seen enough, as `head` has.
-fn end_with_the_pipe() {
+/// Ends quietly where the reader of the output has seen enough, as `head` has, and with a line where it cannot be
+/// written: what prints has no way to say so but to panic.
+fn end_with_the_output() {
     let usual = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         let message = panic.payload_as_str().unwrap_or_default();
-        if message.starts_with("failed printing to std") && message.contains("Broken pipe") {
+        if !message.starts_with("failed printing to std") {
+            return usual(panic);
+        }
+        if message.contains("Broken pipe") {
             std::process::exit(NOBODY_LISTENS);
         }
-        usual(panic);
+        // Standard error may be full as well.
+        let _ = writeln!(std::io::stderr(), "error: {message}");
+        std::process::exit(2);
     }));
 }
 
 fn main() -> std::process::ExitCode {
-    end_with_the_pipe();
+    end_with_the_output();
     match cmd::run(Cli::parse().command) {
         Ok(code) => code,
         Err(error) => {

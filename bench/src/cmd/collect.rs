@@ -78,21 +78,17 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         return merge(&args.merge, &args.out, args.json);
     }
     if let Some(set) = &args.again {
-        return describe(&load(set)?, &args.out, args.json);
+        return describe(&super::dataset(set)?, &args.out, args.json);
     }
     if !args.coverage {
         measure(args)?;
     }
-    let covered = coverage(&load(&args.out)?);
+    let covered = coverage(&super::dataset(&args.out)?);
     match args.json {
         true => println!("{}", serde_json::to_string_pretty(&covered)?),
         false => print!("{}", table(&covered)),
     }
     Ok(ExitCode::SUCCESS)
-}
-
-fn load(path: &Path) -> anyhow::Result<Dataset> {
-    Dataset::load(path).with_context(|| path.display().to_string())
 }
 
 fn measure(args: &Args) -> anyhow::Result<()> {
@@ -103,7 +99,7 @@ fn measure(args: &Args) -> anyhow::Result<()> {
     }
     super::say(args.json, format_args!("gpu      {}", super::adapter_line(&rt)));
     let first = match args.out.exists() {
-        true => next(&load(&args.out)?, args.seed),
+        true => next(&super::dataset(&args.out)?, args.seed),
         false => 0,
     };
     let (seed, out) = (args.seed, args.out.display());
@@ -224,7 +220,7 @@ fn ablated(
 fn merge(from: &[PathBuf], out: &Path, is_json: bool) -> anyhow::Result<ExitCode> {
     let mut all = Dataset::new();
     for path in from {
-        let data = load(path)?;
+        let data = super::dataset(path)?;
         super::say(is_json, format_args!("{:>8} rows of {}", data.len(), path.display()));
         all.merge(&data);
     }

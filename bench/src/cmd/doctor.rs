@@ -85,7 +85,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     {
         std::fs::remove_file(file)?;
     }
-    let rt = Runtime::builder().settings(settings.clone()).calibrated().build()?;
+    let rt = super::measured(settings.clone())?;
     let diagnosis = diagnose(&rt, &settings, told, file);
     if args.json {
         println!("{}", serde_json::to_string_pretty(&diagnosis)?);

@@ -9,6 +9,7 @@ use crossover::record::Recording;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
+use crate::columns::print_all;
 use crate::eval::{self, Effort};
 use crate::sets::{self, Optimisations};
 use crate::suite::Suite;
@@ -72,10 +73,9 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         let software = if about.is_software { " — software: it computes on the CPU" } else { "" };
         println!("recorded by `{}` on {adapter}{software}", about.by);
     }
-    print!("{}", eval::table(&evaluation, &details));
-    if let Some(optimisations) = &evaluation.optimisations {
-        print!("\n{}", sets::table(optimisations));
-    }
+    let mut tables = eval::tables(&evaluation, &details);
+    tables.extend(evaluation.optimisations.iter().flat_map(sets::tables));
+    print_all(&tables);
     println!("\n{}\n{}", json.display(), plot.display());
     Ok(ExitCode::SUCCESS)
 }
@@ -112,7 +112,7 @@ fn only_sets(args: &Args) -> anyhow::Result<ExitCode> {
     if args.json {
         println!("{}", serde_json::to_string(&found)?);
     } else {
-        print!("{}", sets::table(&found.optimisations));
+        print_all(&sets::tables(&found.optimisations));
         println!("\n{}", json.display());
     }
     Ok(ExitCode::SUCCESS)

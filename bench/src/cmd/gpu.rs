@@ -12,6 +12,7 @@ use crossover::{
 use serde::Serialize;
 
 use crate::baseline::RawWgpu;
+use crate::columns::{Table, print_all};
 use crate::runner::median;
 
 /// Arguments of `gpu`.
@@ -92,9 +93,13 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let rt = open(GpuMemory::Imported)?;
     let adapter = rt.adapter().context("there is no GPU")?;
     let repetitions = args.repetitions.max(3);
+    let bar = super::spinner("an empty call, there and back");
     let empty = time_empty(&rt, &adapter.name, repetitions)?;
+    bar.set_message("buffers in place and staged");
     let in_place = time_ways(&rt, args.mebibytes << 18, (repetitions / 10).max(3))?;
+    bar.set_message("the bytes of a chain");
     let chain = chain(&open(GpuMemory::Staged)?)?;
+    bar.finish_and_clear();
     let (software, memory) = (adapter.software, adapter.memory);
     let found = Found { adapter: adapter.name, software, memory, empty, in_place, chain };
     if args.json {
@@ -113,29 +118,31 @@ fn open(gpu_memory: GpuMemory) -> anyhow::Result<Runtime> {
 
 fn print(found: &Found, mebibytes: usize) {
     let software = if found.software { " — software: it computes on the CPU" } else { "" };
-    println!("{}{software}; it {}", found.adapter, found.memory);
+    println!("{}{software}; it {}\n", found.adapter, found.memory);
     let Empty { crossover_s, raw_wgpu_s, ratio } = &found.empty;
-    println!(
-        "\nan empty call, there and back: {}; the same through raw wgpu {}: {ratio:.2} of it",
-        show_seconds(*crossover_s),
-        show_seconds(*raw_wgpu_s)
-    );
-    println!(
-        "\ny = a x + y over two buffers of {mebibytes} MiB, newest on the host, result on the host"
-    );
+    let heads = ["an empty call, there and back", "time", "of raw wgpu"];
+    let mut empty = Table::of_numbers(heads).titled();
+    let [ours, raw] = [crossover_s, raw_wgpu_s].map(|time| show_seconds(*time));
+    empty.push(vec!["crossover".to_owned(), ours, format!("{ratio:.2}")]);
+    empty.push(vec!["raw wgpu".to_owned(), raw, "1".to_owned()]);
+    let name = format!("y = a x + y, two buffers of {mebibytes} MiB, from host to host");
+    let mut ways =
+        Table::of_numbers([name.as_str(), "MiB copied", "time", "of the first"]).titled();
     let best = found.in_place.first().map_or(1.0, |way| way.seconds);
     for Way { memory, bytes_copied, seconds } in &found.in_place {
-        let (memory, time) = (format!("{memory:?}").to_lowercase(), show_seconds(*seconds));
-        println!(
-            "  {memory:<9} {:>8.1} MiB copied  {time:>9}  {:.2} of the first",
-            *bytes_copied as f64 / f64::from(1 << 20),
-            seconds / best
-        );
+        ways.push(vec![
+            format!("{memory:?}").to_lowercase(),
+            format!("{:.1}", *bytes_copied as f64 / f64::from(1 << 20)),
+            show_seconds(*seconds),
+            format!("{:.2}", seconds / best),
+        ]);
     }
     let Chain { kernels, bytes_moved, bytes_least, ratio } = &found.chain;
-    println!(
-        "\na chain of {kernels} kernels on copies: {bytes_moved} bytes moved, {bytes_least} at least: {ratio:.3}"
-    );
+    let heads = ["kernels in a chain, on copies", "bytes moved", "least", "ratio"];
+    let mut chain = Table::of_numbers(heads).titled();
+    let [moved, least] = [bytes_moved, bytes_least].map(u64::to_string);
+    chain.push(vec![kernels.to_string(), moved, least, format!("{ratio:.3}")]);
+    print_all(&[empty, ways, chain]);
 }
 
 fn time_empty(rt: &Runtime, adapter: &str, repetitions: usize) -> anyhow::Result<Empty> {

@@ -2,7 +2,6 @@
 
 mod bench;
 mod collect;
-mod columns;
 mod compare;
 mod completions;
 mod doctor;
@@ -18,12 +17,16 @@ mod train;
 mod tune;
 mod ulp;
 
+use std::borrow::Cow;
 use std::process::ExitCode;
+use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use clap::Subcommand;
 use crossover::kernels::library::{self, Entry};
+use crossover::ml::Dataset;
 use crossover::{Adapter, Runtime, Settings};
+use indicatif::ProgressBar;
 
 /// What the command can do.
 #[derive(Debug, Subcommand)]
@@ -34,7 +37,7 @@ pub(crate) enum Command {
     Report(bench::ReportArgs),
     /// What has become slower or faster from one report.json to another, with intervals.
     Compare(compare::Args),
-    /// Say where a call would run, and why.
+    /// Say where a call would run, why, what its time is made of, and what would change the choice.
     Explain(explain::Args),
     /// Show what a kernel became: IR, WebAssembly, WGSL or machine code, with its lines of Rust.
     Emit(emit::Args),
@@ -90,7 +93,25 @@ fn runtime() -> anyhow::Result<Runtime> {
     if settings.calibration.is_none() {
         settings.calibration = cache_folder().map(|folder| folder.join("machine.json"));
     }
-    Runtime::builder().settings(settings).calibrated().build().context("the runtime does not start")
+    measured(settings)
+}
+
+/// A runtime that has measured its machine, if nobody has before.
+fn measured(settings: Settings) -> anyhow::Result<Runtime> {
+    let is_new = settings.calibration.as_ref().is_none_or(|file| !file.exists());
+    let bar = is_new.then(|| spinner("measuring this machine, once"));
+    let rt = Runtime::builder().settings(settings).calibrated().build();
+    if let Some(bar) = bar {
+        bar.finish_and_clear();
+    }
+    rt.context("the runtime does not start")
+}
+
+/// Says on a terminal what is under way, where nobody knows how long it takes.
+fn spinner(what: impl Into<Cow<'static, str>>) -> ProgressBar {
+    let bar = ProgressBar::new_spinner().with_message(what);
+    bar.enable_steady_tick(Duration::from_millis(120));
+    bar
 }
 
 /// Says what is for people: where the output is JSON, on standard error.
@@ -136,6 +157,26 @@ fn named_kernel(name: &str) -> anyhow::Result<(&'static Entry, usize)> {
     }
 }
 
+/// A training set. What is wrong with it is said once, with its name.
+fn dataset(path: &std::path::Path) -> anyhow::Result<Dataset> {
+    Dataset::load(path).map_err(|error| match error {
+        crossover::ml::Error::Io { .. } => anyhow!("{error}"),
+        other => anyhow!("{}: {other}", path.display()),
+    })
+}
+
+/// A size as people write it: `1e6` is understood.
+fn size(text: &str) -> Result<usize, String> {
+    let size: f64 = text.parse().map_err(|_| "it is no number".to_owned())?;
+    if size < 1.0 || size.fract() != 0.0 {
+        return Err("a size is a whole number from 1 on".to_owned());
+    }
+    if size > f64::from(u32::MAX) {
+        return Err("kernels count in 32 bits".to_owned());
+    }
+    Ok(size as usize)
+}
+
 /// Writes a file, in a folder that is made if need be; an error names it, and leaves the file that was there.
 pub(crate) fn write(path: &std::path::Path, content: impl AsRef<[u8]>) -> anyhow::Result<()> {
     if let Some(folder) = path.parent() {
@@ -171,5 +212,36 @@ fn adapter_line(rt: &Runtime) -> String {
     match (rt.adapters().as_slice(), rt.why_no_gpu()) {
         ([], why) => format!("none: {}", why.unwrap_or("unknown")),
         (all, _) => all.iter().map(line).collect::<Vec<_>>().join("; "),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{dataset, size};
+
+    #[test]
+    fn what_is_wrong_with_a_set_is_said_once() {
+        let none = dataset("no/such/set.jsonl".as_ref()).expect_err("there is none");
+        assert_eq!(format!("{none:#}").matches("set.jsonl").count(), 1, "{none:#}");
+        let other = dataset(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml").as_ref());
+        let other = format!("{:#}", other.expect_err("these are no rows"));
+        assert!(other.contains("Cargo.toml: not a data set"), "{other}");
+    }
+
+    #[test]
+    fn sizes_are_whole_numbers_that_kernels_can_count() {
+        assert_eq!(["1", "4096", "1e6"].map(size), [Ok(1), Ok(4096), Ok(1_000_000)]);
+        for (text, why) in [
+            ("0", "whole number"),
+            ("-5", "whole number"),
+            ("1.5", "whole number"),
+            ("1e12", "32 bits"),
+            ("inf", "whole number"),
+            ("nan", "whole number"),
+            ("many", "no number"),
+        ] {
+            let found = size(text).expect_err(text);
+            assert!(found.contains(why), "{text}: {found}");
+        }
     }
 }

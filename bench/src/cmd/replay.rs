@@ -10,8 +10,8 @@ use crossover::route::{self, Policy, verdict};
 use crossover::{Settings, Why, show_seconds};
 use serde::Serialize;
 
-use super::columns::Side::{Left, Right};
-use super::columns::Table;
+use crate::columns::Side::{Left, Right};
+use crate::columns::Table;
 
 /// Arguments of `replay`.
 #[derive(Debug, clap::Args)]
@@ -52,12 +52,15 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         one => vec![one],
     };
     let mut rows = Vec::new();
+    let bar = super::spinner("");
     for name in names {
+        bar.set_message(format!("what `{name}` would have done"));
         let settings = settings_of(args, name);
         let verdict = verdict::judge(&recording, route::by_settings(&settings)?, args.skip);
         let decisions_per_s = rate(&recording, &|| route::by_settings(&settings))?;
         rows.push(Replayed { verdict, decisions_per_s });
     }
+    bar.finish_and_clear();
     if args.json {
         println!("{}", serde_json::to_string(&rows)?);
         return Ok(ExitCode::SUCCESS);

@@ -99,7 +99,7 @@ struct Written {
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let mut data = Dataset::new();
     for path in &args.data {
-        data.merge(&Dataset::load(path).with_context(|| path.display().to_string())?);
+        data.merge(&super::dataset(path)?);
     }
     let (kernels, families) = (data.by_kernel().len(), data.by_family().len());
     let is_json = args.json;

@@ -16,11 +16,12 @@ use crossover::kernels::passes::optimize;
 use crossover::kernels::random::Random;
 use crossover::shaders::{self, Gpu, GpuExecutor, GpuOptions};
 use crossover_wasm::{Schedule, WasmExecutor};
+use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
-use super::columns::Side::Right;
-use super::columns::Table;
-use crate::case::seed;
+use crate::case::{refuse_too_large, seed};
+use crate::columns::Side::Right;
+use crate::columns::Table;
 use crate::direct::{chosen, content, slots, time};
 
 /// Arguments of `tune`.
@@ -29,8 +30,8 @@ pub(crate) struct Args {
     /// The kernel.
     kernel: String,
     /// The size, in the kernel's own unit; `1e6` is understood.
-    #[arg(long)]
-    n: Option<f64>,
+    #[arg(long, value_parser = super::size, allow_negative_numbers = true)]
+    n: Option<usize>,
     /// Only these layouts: vectors,rows,unroll,depth and, if lanes are refilled, `,refill`.
     #[arg(long)]
     layout: Vec<Layout>,
@@ -94,21 +95,29 @@ struct Candidate {
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let (entry, number) = super::named_kernel(&args.kernel)?;
-    let size = args.n.map_or(entry.sizes[1], |n| n as usize);
+    let size = args.n.unwrap_or(entry.sizes[1]);
     let kernel = Arc::new(optimize(&front::kernel(entry.kernels()[number], &[], &[])?));
     let mut candidates = match args.gpu {
         true => on_gpu(&kernel)?,
         false => on_cpu(&kernel, &args.layout)?,
     };
+    refuse_too_large(entry, size)?;
+    let repetitions = args.repetitions.max(1);
     let subject = Subject::new(entry, number, size, args.threads)?;
-    let right = subject.check(&candidates)?;
+    let bar = ProgressBar::new((candidates.len() * (1 + repetitions)) as u64);
+    bar.set_style(ProgressStyle::with_template("{bar:30} {msg} {elapsed} (about {eta} left)")?);
+    bar.set_message("checking");
+    let right = subject.check(&candidates, &bar)?;
     let (step, held) = subject.first()?;
-    for _ in 0..args.repetitions {
+    bar.set_message("timing");
+    for _ in 0..repetitions {
         for candidate in &mut candidates {
+            bar.inc(1);
             let seconds = time(&kernel, &*candidate.version, step.grid, &held, args.threads)?;
             candidate.seconds.push(seconds);
         }
     }
+    bar.finish_and_clear();
     let head = if args.gpu { GPU_HEAD } else { CPU_HEAD };
     for candidate in &mut candidates {
         candidate.seconds.sort_by(f64::total_cmp);
@@ -228,10 +237,11 @@ impl Subject {
     }
 
     /// Whether with every layout the benchmark computes its reference.
-    fn check(&self, candidates: &[Candidate]) -> anyhow::Result<bool> {
+    fn check(&self, candidates: &[Candidate], bar: &ProgressBar) -> anyhow::Result<bool> {
         let expected = (self.entry.reference)(&self.inputs);
         let mut right = true;
         for candidate in candidates {
+            bar.inc(1);
             let all = slots(&self.inputs)?;
             for step in self.entry.steps(self.size, all.len()) {
                 let at = self.entry.kernel_of(&step);
@@ -245,7 +255,7 @@ impl Subject {
                 let wrong = self.entry.tolerance.judge(&output.values, found.into_iter());
                 if let Some(wrong) = wrong {
                     right = false;
-                    eprintln!("{}: wrong result: {wrong:?}", candidate.layout);
+                    bar.suspend(|| eprintln!("{}: wrong result: {wrong:?}", candidate.layout));
                 }
             }
         }

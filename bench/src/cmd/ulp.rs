@@ -41,9 +41,12 @@ pub(crate) struct Args {
     /// The side that computes.
     #[arg(long, value_enum, default_value = "cpu")]
     device: Side,
-    /// Also write the results here, as JSON.
+    /// Also write the results here, as JSON, after each function.
     #[arg(long)]
-    json: Option<PathBuf>,
+    out: Option<PathBuf>,
+    /// Print JSON; the table goes to standard error.
+    #[arg(long)]
+    json: bool,
 }
 
 /// What was found of a function.
@@ -84,18 +87,20 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if let (Device::Gpu, Some(why)) = (device, rt.why_no_gpu()) {
         bail!("there is no GPU: {why}");
     }
-    println!(
-        "function       numbers  worst ULP  at                            mismatches  seconds"
-    );
+    let head =
+        "function       numbers  worst ULP  at                            mismatches  seconds";
+    super::say(args.json, format_args!("{head}"));
     let mut rows = Vec::new();
     for function in functions {
         let row = sweep(&rt, function, device, args.step)?;
-        print(&row);
+        super::say(args.json, format_args!("{}", line(&row)));
         rows.push(row);
-        if let Some(file) = &args.json {
-            std::fs::write(file, serde_json::to_string_pretty(&rows)?)
-                .with_context(|| file.display().to_string())?;
+        if let Some(file) = &args.out {
+            super::write(file, serde_json::to_string_pretty(&rows)?)?;
         }
+    }
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&rows)?);
     }
     let right = rows.iter().all(Row::is_right);
     Ok(if right { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -209,21 +214,22 @@ fn compare(results: &[f32], first: u32, step: u32, function: &Function, flushes:
     parts.reduce(Found::default, Found::and)
 }
 
-fn print(row: &Row) {
+fn line(row: &Row) -> String {
     let at = format!("{:e} ({:#010x})", row.worst_argument, row.worst_argument_bits);
     let Row { function, numbers, worst_ulps, mismatches, seconds, .. } = row;
-    print!("{function:<8} {numbers:>13}  {worst_ulps:>9.4}  {at:<28}  {mismatches:>10}");
-    print!("  {seconds:>7.1}");
+    let mut line = format!(
+        "{function:<8} {numbers:>13}  {worst_ulps:>9.4}  {at:<28}  {mismatches:>10}  {seconds:>7.1}"
+    );
     if let Some(bits) = row.mismatch_argument_bits {
-        print!("  first at {:e} ({bits:#010x})", f32::from_bits(bits));
+        line += &format!("  first at {:e} ({bits:#010x})", f32::from_bits(bits));
     }
     if row.flushed > 0 {
-        print!("  {} subnormal numbers taken for zero", row.flushed);
+        line += &format!("  {} subnormal numbers taken for zero", row.flushed);
     }
     if row.bound_ulps.is_none() {
-        print!("  the driver's own");
+        line += "  the driver's own";
     } else if !row.is_right() {
-        print!("  BROKEN");
+        line += "  BROKEN";
     }
-    println!();
+    line
 }

@@ -31,7 +31,7 @@ use serde::Serialize;
 use crate::sets::Optimisations;
 
 pub(crate) use plot::svg;
-pub(crate) use show::table;
+pub(crate) use show::tables;
 
 /// A policy that is compared.
 #[derive(Clone, Copy, Debug)]

@@ -1,26 +1,23 @@
-//! The evaluation as a table in a terminal.
-
-use std::fmt::Write as _;
+//! The evaluation as tables in a terminal.
 
 use super::{Details, Evaluation, sights, trials};
+use crate::columns::{Table, Targets};
 
 /// The targets stand beside what was measured; what falls short is marked.
-pub(crate) fn table(evaluation: &Evaluation, details: &Details) -> String {
-    let mut out = String::new();
-    targets(&mut out, evaluation, details);
-    baselines(&mut out, evaluation);
-    splits(&mut out, details);
-    out
+pub(crate) fn tables(evaluation: &Evaluation, details: &Details) -> Vec<Table> {
+    let mut tables = vec![targets(evaluation, details), baselines(evaluation)];
+    tables.extend((!details.splits.is_empty()).then(|| splits(details)));
+    tables
 }
 
 fn percent(share: f64) -> String {
     format!("{:.1} %", 100.0 * share)
 }
 
-fn targets(out: &mut String, e: &Evaluation, details: &Details) {
+fn targets(e: &Evaluation, details: &Details) -> Table {
+    let mut targets = Targets::new();
     let mut line = |what: &str, found: String, target: &str, met: bool| {
-        let mark = if met { ' ' } else { '✗' };
-        let _ = writeln!(out, "{mark} {what:<58} {found:>22}   {target}");
+        targets.push(what, found, target, met);
     };
     let [cases, on_gpu] = details.cases;
     if cases > 0 {
@@ -102,12 +99,11 @@ fn targets(out: &mut String, e: &Evaluation, details: &Details) {
     );
     let (found, met) = (format!("{:.0} ns", ns.runtime_p50), ns.runtime_p50 <= 60.0);
     line("  in a runtime, arguments checked: p50", found, "≤ 60 ns", met);
+    targets.table()
 }
 
-fn baselines(out: &mut String, e: &Evaluation) {
-    let _ = writeln!(
-        out,
-        "\n{:<15} {:>8} {:>8} {:>8} {:>10} {:>9} {:>8} {:>8} {:>9} {:>9}",
+fn baselines(e: &Evaluation) -> Table {
+    let heads = [
         "policy",
         "regret",
         "total",
@@ -117,8 +113,9 @@ fn baselines(out: &mut String, e: &Evaluation) {
         "wrong",
         "locked",
         "re-route",
-        "discover"
-    );
+        "discover",
+    ];
+    let mut table = Table::of_numbers(heads);
     let share = |value: Option<f64>| value.map_or_else(|| "–".to_owned(), percent);
     let ratio = |value: f64| match value.is_nan() {
         true => "–".to_owned(),
@@ -130,10 +127,8 @@ fn baselines(out: &mut String, e: &Evaluation) {
         Some(calls) => calls.to_string(),
     };
     for row in &e.baselines {
-        let _ = writeln!(
-            out,
-            "{:<15} {:>8} {:>8} {:>8} {:>10} {:>9} {:>8} {:>8} {:>9} {:>9}",
-            row.name,
+        table.push(vec![
+            row.name.clone(),
             ratio(row.regret_geo),
             ratio(row.regret_total),
             ratio(row.regret_worst),
@@ -143,28 +138,17 @@ fn baselines(out: &mut String, e: &Evaluation) {
             share(row.locked),
             count(row.calls_to_reroute),
             count(row.calls_to_discover),
-        );
+        ]);
     }
+    table
 }
 
-fn splits(out: &mut String, details: &Details) {
-    if details.splits.is_empty() {
-        return;
-    }
-    let _ = writeln!(
-        out,
-        "\n{:<20} {:>11} {:>11} {:>11} {:>14}",
-        "unseen (15 devices)", "first call", "4th call", "all calls", "best constant"
-    );
+fn splits(details: &Details) -> Table {
+    let heads = ["unseen (15 devices)", "first call", "4th call", "all calls", "best constant"];
+    let mut table = Table::of_numbers(heads).titled();
     for split in &details.splits {
-        let _ = writeln!(
-            out,
-            "{:<20} {:>11} {:>11} {:>11} {:>14}",
-            split.unseen,
-            percent(split.first),
-            percent(split.fourth),
-            percent(split.all),
-            percent(split.constant),
-        );
+        let shares = [split.first, split.fourth, split.all, split.constant].map(percent);
+        table.push([split.unseen.to_string()].into_iter().chain(shares).collect());
     }
+    table
 }

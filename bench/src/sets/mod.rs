@@ -24,7 +24,7 @@ use crossover_wasm::{Schedule, WasmExecutor, emit};
 
 use crate::direct;
 
-pub(crate) use proof::{Optimisations, measure as prove, table};
+pub(crate) use proof::{Optimisations, measure as prove, tables};
 pub(crate) use random::measure as measure_random;
 
 /// Compilations of each, of which the quickest counts.

@@ -20,6 +20,7 @@ use serde::Serialize;
 use super::whole::{self, Whole};
 use super::{COMPILATIONS, Variant, Variants, cpu_s};
 use crate::case::{Case, seed};
+use crate::columns::{Side, Table, Targets};
 use crate::direct;
 use crate::suite::{Sizes, Suite};
 
@@ -295,33 +296,42 @@ fn summary(cases: Vec<Judged>) -> Optimisations {
 }
 
 /// The same for people.
-pub(crate) fn table(o: &Optimisations) -> String {
-    use std::fmt::Write as _;
-    let mut out = String::new();
-    let percent = |share: f64| format!("{:.1} %", 100.0 * share);
-    let _ = writeln!(
-        out,
-        "{:<14} {:<7} {:>8} {:<26} {:<26} {:>7} {:>7} {:>7} {:>10}",
-        "kernel", "size", "distinct", "chosen", "best of 128", "share", "all", "none", "confidence"
-    );
+pub(crate) fn tables(o: &Optimisations) -> Vec<Table> {
+    vec![rows(o), targets(o), by_calls(o), first_calls(o)]
+}
+
+fn percent(share: f64) -> String {
+    format!("{:.1} %", 100.0 * share)
+}
+
+fn rows(o: &Optimisations) -> Table {
+    use Side::{Left, Right};
+    let words = [("chosen", Left), ("best of 128", Left)];
+    let heads = [("kernel", Left), ("size", Left), ("distinct", Right)].into_iter().chain(words);
+    let numbers = ["share", "all", "none", "confidence"].map(|name| (name, Right));
+    let mut table = Table::new(2, heads.chain(numbers));
     for row in &o.rows {
-        let _ = writeln!(
-            out,
-            "{:<14} {:<7} {:>8} {:<26} {:<26} {:>7.3} {:>7.3} {:>7.3} {:>10.2}",
-            row.kernel,
-            row.size,
-            row.distinct,
-            row.chosen,
-            row.best,
-            row.best_s / row.chosen_s,
-            row.best_s / row.all_s,
-            row.best_s / row.none_s,
-            row.confidence,
-        );
+        let shares = [row.chosen_s, row.all_s, row.none_s].map(|time| row.best_s / time);
+        let [share, all, none] = shares.map(|share| format!("{share:.3}"));
+        table.push(vec![
+            row.kernel.clone(),
+            row.size.clone(),
+            row.distinct.to_string(),
+            row.chosen.to_string(),
+            row.best.to_string(),
+            share,
+            all,
+            none,
+            format!("{:.2}", row.confidence),
+        ]);
     }
+    table
+}
+
+fn targets(o: &Optimisations) -> Table {
+    let mut targets = Targets::new();
     let mut line = |what: &str, found: String, target: &str, met: bool| {
-        let mark = if met { ' ' } else { '✗' };
-        let _ = writeln!(out, "{mark} {what:<62} {found:>22}   {target}");
+        targets.push(what, found, target, met);
     };
     let met = o.share_geo >= 0.97;
     let found = format!("{} / {}", percent(o.share_geo), percent(o.share_worst));
@@ -340,31 +350,29 @@ pub(crate) fn table(o: &Optimisations) -> String {
     line("  choosing, of compiling with all", percent(o.choosing_share), "", true);
     let found = format!("{} / {}", percent(o.confidence_mean), percent(o.right));
     line("within 3 % of the best: said, found", found, "", true);
-    let _ = writeln!(
-        out,
-        "\n{:<30} {:>9} {:>9} {:>9} {:>9}",
-        "compiling and calling, of best", "chosen", "worst", "all", "none"
-    );
+    targets.table()
+}
+
+fn by_calls(o: &Optimisations) -> Table {
+    let heads = ["compiling and calling, of best", "chosen", "worst", "all", "none"];
+    let mut table = Table::of_numbers(heads).titled();
     for by in &o.by_calls {
-        let _ = writeln!(
-            out,
-            "{:<30} {:>9} {:>9} {:>9} {:>9}",
-            format!("{} calls", by.calls),
-            percent(by.chosen_geo),
-            percent(by.chosen_worst),
-            percent(by.all_geo),
-            percent(by.none_geo),
-        );
+        let shares = [by.chosen_geo, by.chosen_worst, by.all_geo, by.none_geo].map(percent);
+        table.push([format!("{} calls", by.calls)].into_iter().chain(shares).collect());
     }
-    let _ = writeln!(
-        out,
-        "\n{:<30} {:>9} {:>9} {:>9}",
-        "first calls in a runtime", "kernels", "all/chosen", "worst"
-    );
-    for whole in &o.whole {
-        let Whole { calls, kernels, gain_geo, gain_worst } = whole;
-        let calls = format!("{calls} calls");
-        let _ = writeln!(out, "{calls:<30} {kernels:>9} {gain_geo:>9.2} {gain_worst:>9.2}");
+    table
+}
+
+fn first_calls(o: &Optimisations) -> Table {
+    let heads = ["first calls in a runtime", "kernels", "all/chosen", "worst"];
+    let mut table = Table::of_numbers(heads).titled();
+    for Whole { calls, kernels, gain_geo, gain_worst } in &o.whole {
+        table.push(vec![
+            format!("{calls} calls"),
+            kernels.to_string(),
+            format!("{gain_geo:.2}"),
+            format!("{gain_worst:.2}"),
+        ]);
     }
-    out
+    table
 }

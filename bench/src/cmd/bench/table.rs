@@ -3,8 +3,8 @@
 use crossover::{Device, show_seconds};
 
 use crate::baseline::Baseline;
-use crate::cmd::columns::Side::{Left, Right};
-use crate::cmd::columns::Table;
+use crate::columns::Side::{Left, Right};
+use crate::columns::Table;
 use crate::report::model::{Ablation, Against, Report, Row, Summary};
 
 /// Prints the rows, how the sides do against the baselines, and the summary.
@@ -113,7 +113,7 @@ fn print_ablation(effects: &[Ablation]) {
 fn print_summary(summary: &Summary) {
     let ratio = |name: &str, value: Option<f64>| {
         if let Some(value) = value {
-            println!("{name:<44} {value:.3}");
+            println!("{name:<45} {value:.3}");
         }
     };
     println!();

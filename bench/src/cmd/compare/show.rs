@@ -3,8 +3,8 @@
 use crossover::show_seconds;
 
 use super::{Comparison, Pair, Time, Verdict};
-use crate::cmd::columns::Side::{Left, Right};
-use crate::cmd::columns::Table;
+use crate::columns::Side::{Left, Right};
+use crate::columns::Table;
 
 pub(super) fn print(comparison: &Comparison) {
     for [what, before, after] in &comparison.differences {

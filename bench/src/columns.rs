@@ -19,11 +19,20 @@ pub(crate) enum Side {
     Right,
 }
 
+/// Columns of the terminal; more than any line has where the output is none.
+pub(crate) fn terminal() -> usize {
+    // What is formatted to a width can be no wider.
+    let none = usize::from(u16::MAX);
+    Term::stdout().size_checked().map_or(none, |(_, columns)| usize::from(columns))
+}
+
 /// A table. Its first columns name a line.
 #[derive(Debug)]
 pub(crate) struct Table {
     heads: Vec<(String, Side)>,
     names: usize,
+    /// Whether the first head says what the table is about, and not what stands below it.
+    is_titled: bool,
     lines: Vec<Vec<String>>,
 }
 
@@ -34,7 +43,18 @@ impl Table {
         heads: impl IntoIterator<Item = (S, Side)>,
     ) -> Table {
         let heads = heads.into_iter().map(|(head, side)| (head.into(), side)).collect();
-        Table { heads, names, lines: Vec::new() }
+        Table { heads, names, is_titled: false, lines: Vec::new() }
+    }
+
+    /// The same, where the first head says what the whole is about.
+    pub(crate) fn titled(self) -> Table {
+        Table { is_titled: true, ..self }
+    }
+
+    /// A table of numbers, each line with a name before them.
+    pub(crate) fn of_numbers<const N: usize>(heads: [&str; N]) -> Table {
+        let side = |at| if at == 0 { Side::Left } else { Side::Right };
+        Table::new(1, heads.into_iter().enumerate().map(|(at, head)| (head, side(at))))
     }
 
     /// Appends a line: a cell for each column.
@@ -45,16 +65,18 @@ impl Table {
 
     /// Prints it as wide as the terminal is; in columns where the output is none.
     pub(crate) fn print(&self) {
-        let columns = Term::stdout().size_checked().map(|(_, columns)| usize::from(columns));
-        print!("{}", self.shown(columns.unwrap_or(usize::MAX)));
+        print!("{}", self.shown(terminal()));
     }
 
     /// The table in lines no longer than this, where there are words short enough.
-    fn shown(&self, columns: usize) -> String {
+    pub(crate) fn shown(&self, columns: usize) -> String {
         let widths = self.widths();
         let width = widths.iter().sum::<usize>() + GAP * widths.len().saturating_sub(1);
         let mut out = String::new();
         if width > columns {
+            if let Some((title, _)) = self.heads.first().filter(|_| self.is_titled) {
+                wrap(&mut out, title, columns);
+            }
             self.lines.iter().for_each(|line| self.paragraph(&mut out, line, columns));
             return out;
         }
@@ -120,6 +142,55 @@ impl Table {
     }
 }
 
+/// Words in lines no longer than this.
+fn wrap(out: &mut String, text: &str, columns: usize) {
+    let mut used = 0;
+    for word in text.split(' ') {
+        let width = measure_text_width(word);
+        if used > 0 && used + 1 + width > columns {
+            out.push('\n');
+            used = 0;
+        } else if used > 0 {
+            out.push(' ');
+            used += 1;
+        }
+        out.push_str(word);
+        used += width;
+    }
+    out.push('\n');
+}
+
+/// What was measured beside what it should be. What falls short is marked.
+#[derive(Debug)]
+pub(crate) struct Targets(Table);
+
+impl Targets {
+    pub(crate) fn new() -> Targets {
+        let heads = [("", Side::Left), ("found", Side::Right), ("target", Side::Left)];
+        Targets(Table::new(1, heads))
+    }
+
+    /// Appends a line.
+    pub(crate) fn push(&mut self, what: &str, found: String, target: &str, met: bool) {
+        let mark = if met { ' ' } else { '✗' };
+        self.0.push(vec![format!("{mark} {what}"), found, target.to_owned()]);
+    }
+
+    pub(crate) fn table(self) -> Table {
+        self.0
+    }
+}
+
+/// Prints tables with an empty line between them.
+pub(crate) fn print_all(tables: &[Table]) {
+    for (at, table) in tables.iter().enumerate() {
+        if at > 0 {
+            println!();
+        }
+        table.print();
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::{Side, Table};
@@ -153,6 +224,14 @@ mod tests {
             let lines = table().shown(columns);
             assert!(words(&lines).is_some_and(|longest| longest <= 10), "no word is cut: {lines}");
         }
+    }
+
+    #[test]
+    fn what_a_table_is_about_stands_above_its_paragraphs() {
+        let mut table = Table::of_numbers(["a chain of kernels", "bytes"]).titled();
+        table.push(vec!["32".to_owned(), "7262608".to_owned()]);
+        assert_eq!(table.shown(60), "a chain of kernels    bytes\n32                  7262608\n");
+        assert_eq!(table.shown(14), "a chain of\nkernels\n32\n  bytes 7262608\n");
     }
 
     #[test]
