@@ -14,6 +14,7 @@ use crossover::ml::dataset::{self, Dataset};
 use crossover::record::Recorder;
 use crossover::{Reason, Runtime};
 use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::json;
 
 use super::interrupt::Interrupt;
 use crate::ablation;
@@ -66,13 +67,17 @@ pub(crate) struct Args {
 #[derive(Debug, clap::Args)]
 pub(crate) struct ReportArgs {
     /// The report.json to draw.
-    json: PathBuf,
+    #[arg(value_name = "JSON")]
+    report: PathBuf,
     /// The file to write; report.html beside it by default.
     #[arg(long)]
     out: Option<PathBuf>,
     /// Print the rows as a Markdown table instead.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "json")]
     markdown: bool,
+    /// Print the file that was written and the report's summary as JSON.
+    #[arg(long)]
+    json: bool,
 }
 
 pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
@@ -157,14 +162,21 @@ pub(super) fn record(path: &Path) -> anyhow::Result<()> {
 }
 
 pub(super) fn report(args: &ReportArgs) -> anyhow::Result<ExitCode> {
-    let report = Report::read(&args.json)?;
+    let report = Report::read(&args.report)?;
     if args.markdown {
         print!("{}", markdown::table(&report));
         return Ok(ExitCode::SUCCESS);
     }
-    let out = args.out.clone().unwrap_or_else(|| args.json.with_extension("html"));
-    super::write(&out, html::render(&report))?;
-    println!("{}", out.display());
+    let out = args.out.clone().unwrap_or_else(|| args.report.with_extension("html"));
+    let page = html::render(&report);
+    super::write(&out, &page)?;
+    if args.json {
+        let (rows, summary) = (report.rows.len(), &report.summary);
+        let written = json!({ "file": out, "bytes": page.len(), "rows": rows, "summary": summary });
+        println!("{written:#}");
+    } else {
+        println!("{}", out.display());
+    }
     Ok(ExitCode::SUCCESS)
 }
 
