@@ -26,7 +26,19 @@ fn calls(c: &mut Criterion) {
     let rt = runtime();
     let x = rt.buffer_from(&[1.0; 64]).expect("memory");
     let mut y = rt.buffer_from(&[1.0; 64]).expect("memory");
+    let (long, mut to) = (rt.alloc(4096).expect("memory"), rt.alloc(4096).expect("memory"));
     c.bench_function("decision", |b| {
+        b.iter(|| axpy::on(&rt).args(2.0, &x, &mut y).place().expect("predicted"));
+    });
+    let mut points = 0;
+    c.bench_function("features and decision, a new shape", |b| {
+        b.iter(|| {
+            // More shapes than are kept.
+            points = points % 4096 + 1;
+            axpy::on(&rt).args(2.0, &long, &mut to).grid([points, 1, 1]).place().expect("predicted")
+        });
+    });
+    c.bench_function("explanation", |b| {
         b.iter(|| axpy::on(&rt).args(2.0, &x, &mut y).explain().expect("predicted").chosen);
     });
     c.bench_function("call of 64 elements, one thread", |b| {
