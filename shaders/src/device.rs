@@ -76,6 +76,8 @@ pub struct GpuOptions {
     pub binding_bytes_max: Option<u64>,
     /// Pretend that no shader can bind more storage buffers than this.
     pub storage_buffers_max: Option<u32>,
+    /// Pretend that no dispatch has more workgroups along an axis.
+    pub workgroups_per_axis_max: Option<u32>,
     /// Pretend that there are no 64-bit types.
     pub without_wide_types: bool,
     /// Pretend that the adapter measures no time.
@@ -450,6 +452,9 @@ impl Gpu {
         caps.storage_buffer_bytes_max = caps.storage_buffer_bytes_max.min(bindable);
         if let Some(buffers) = options.storage_buffers_max {
             caps.storage_buffers_max = caps.storage_buffers_max.min(buffers);
+        }
+        if let Some(workgroups) = options.workgroups_per_axis_max {
+            caps.workgroups_per_axis_max = caps.workgroups_per_axis_max.min(workgroups);
         }
         let descriptor = wgpu::DeviceDescriptor {
             label: None,

@@ -187,7 +187,10 @@ impl Compiled {
         let cuts = if launch.cuts.is_empty() { &whole } else { launch.cuts };
         let mut steps = Vec::new();
         for cut in cuts {
-            let step = self.main_step(&mut scratch, launch, &sums[0], cut, steps.len());
+            let mut step = self.main_step(&mut scratch, launch, &sums[0], cut, steps.len());
+            // Workgroups behind its last, which fill a row of them, are none of the next part.
+            let end = (cut.start[0] + cut.extent[0]).div_ceil(block);
+            self.shader.params.write_field(&mut step.numbers, Field::Blocks, u64::from(end));
             steps.push(step);
         }
         for k in 1..sums.len() {

@@ -9,7 +9,10 @@ use common::{bits, compile, data, gpu_with, grid, has, kernel, over, run_gpu};
 use crossover_kernels::error::{Cause, RunError};
 use crossover_kernels::interp::{self, Data};
 use crossover_kernels::ir::builder::Builder;
-use crossover_kernels::ir::{Access, Axis, BinaryOp, Const, Extent, Type};
+use crossover_kernels::ir::{
+    Access, AtomicOp, Axis, BinaryOp, Collective, CollectiveKind, CollectiveOp, Const, Extent,
+    Inst, Type,
+};
 use crossover_kernels::library;
 use crossover_kernels::passes::optimize;
 use crossover_kernels::random::{self, Options, Random};
@@ -23,8 +26,13 @@ const BINDING: u64 = 4096;
 fn gpus() -> Option<Vec<Arc<Gpu>>> {
     let small = GpuOptions { binding_bytes_max: Some(BINDING), ..GpuOptions::default() };
     let lean = GpuOptions { proves_at_once: true, ..small.clone() };
-    let copies =
-        GpuOptions { sharing: Some(Sharing::Staged), without_immediates: true, ..small.clone() };
+    // Rows of two workgroups, so that dispatches have some behind their last.
+    let copies = GpuOptions {
+        sharing: Some(Sharing::Staged),
+        without_immediates: true,
+        workgroups_per_axis_max: Some(2),
+        ..small.clone()
+    };
     [small, lean, copies].iter().map(gpu_with).collect()
 }
 
@@ -215,5 +223,38 @@ fn windows_of_neighbouring_parts_overlap() {
             &[Data::Narrow(values.clone()), Data::Narrow(vec![9; len as usize])],
             [13, 11, 50],
         );
+    }
+}
+
+/// Workgroups that only fill a row of a part's dispatch do nothing of the next part: each point is counted once.
+#[test]
+fn scans_in_parts_visit_each_point_once() {
+    for proves_at_once in [false, true] {
+        let options = GpuOptions {
+            binding_bytes_max: Some(BINDING),
+            workgroups_per_axis_max: Some(2),
+            proves_at_once,
+            ..GpuOptions::default()
+        };
+        let Some(gpu) = gpu_with(&options) else { return };
+        let mut b = Builder::new("counted");
+        let x = b.buffer("x", Type::U32, Access::Read);
+        let visits = b.buffer("visits", Type::U32, Access::Atomic);
+        b.buffer("result", Type::U32, Access::ReadWrite);
+        let i = b.id(Axis::X);
+        let v = b.checked_load(x, i);
+        let (zero, one) = (b.constant(0u32), b.constant(1u32));
+        b.check_bounds(visits, zero);
+        b.value(Type::U32, Inst::Atomic(AtomicOp::Add, visits, zero, one));
+        let own = b.local(Type::U32, None);
+        b.set(own, v);
+        b.function_mut().result = Some(own);
+        let sum = Collective { kind: CollectiveKind::Scan, op: CollectiveOp::Add };
+        let kernel = kernel(b, vec![Extent::Len(x)], Some(sum));
+        for n in [1025u32, 4096, 20_003] {
+            let x = Data::Narrow((0..n).map(|i| i % 5).collect());
+            let data = [x, Data::zeroed(Type::U32, 1), Data::zeroed(Type::U32, n as usize)];
+            common::assert_same(&gpu, &kernel, &data, [n, 1, 1]);
+        }
     }
 }
