@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crossover_kernels::analysis::begun;
 use crossover_kernels::ir::{CollectiveKind, Kernel, Stmt};
 use crossover_kernels::passes::halo;
 use crossover_kernels::passes::stage::Stage;
@@ -55,6 +56,8 @@ pub struct Schedule {
     /// Scans make one pass over the grid, their workgroups waiting for each other's totals, where that gives the same
     /// (`single_pass.rs`), or several; `None` for what turns out to be faster, where calls are large enough to tell.
     pub single_pass: Option<bool>,
+    /// Variables that loops begin as constants and compute with ([`begun`]) begin with what drivers do not know.
+    pub hides_starts: bool,
     /// The shader sees buffers as vectors, where all accesses are part of some: for calls on whole vectors.
     pub vectors: bool,
     /// The shader sees parts of its buffers, and works on a part of the grid: for calls on more than a binding can
@@ -99,6 +102,8 @@ impl Schedule {
             stage: None,
             halo: None,
             quads: true,
+            // Lanes that part cost where lanes are those of the CPU's vectors.
+            hides_starts: caps.is_software,
             vectors: false,
             subgroups: exchanges(kernel, caps, workgroup),
             single_pass: None,
@@ -140,6 +145,9 @@ impl Schedule {
             true => &[Some(false), Some(true)],
             false => &[None],
         };
+        if !begun(&kernel.entry).is_empty() {
+            space.push(Schedule { hides_starts: !usual.hides_starts, ..usual });
+        }
         if kernel.axes() == 1 && kernel.collective.is_none() && kernel.workgroup.is_none() {
             space.push(Schedule { quads: false, ..usual });
         }

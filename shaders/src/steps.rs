@@ -277,7 +277,7 @@ impl Compiled {
             Field::Origin(axis) => u64::from(origin[axis.index()]),
             Field::Blocks => u64::from(grid[0].div_ceil(self.shader.schedule.block())),
             Field::FirstBlock => u64::from(origin[0] / self.shader.schedule.block()),
-            Field::End | Field::FirstSum => 0,
+            Field::End | Field::FirstSum | Field::Zero => 0,
             Field::First(param) => u64::from(window(param).unwrap_or_default().first),
             Field::Len(param) => u64::from(args.get(param.index()).map_or(0, DeviceArg::len)),
             Field::Scalar(param) => match args.get(param.index()) {

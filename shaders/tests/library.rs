@@ -256,3 +256,22 @@ fn random_failures_agree_with_the_interpreter() {
         assert_eq!(ran.map(|_| ()), outcome);
     }
 }
+
+/// What loops begin with makes no difference, whether drivers know it or not.
+#[test]
+fn starts_of_loops_may_be_hidden() {
+    let options = GpuOptions { proves_at_once: true, ..GpuOptions::default() };
+    let Some(gpu) = gpu_with(&options) else { return };
+    let kernel = optimised(library::mandelbrot::mandelbrot::DEF);
+    let entry = library::find("mandelbrot").expect("a standard kernel");
+    for hides_starts in [false, true] {
+        let schedule = Schedule { hides_starts, ..Schedule::of(&kernel, gpu.capabilities()) };
+        let version = GpuExecutor::new(gpu.clone()).prepare(&kernel, Some(schedule));
+        let version = version.expect("it compiles");
+        let hidden = version.shader().wgsl.matches("^ zero").count();
+        assert_eq!(hidden, if hides_starts { 2 } else { 0 }, "{}", version.shader().wgsl);
+        for size in [1, 37, 64] {
+            meets_its_reference(std::slice::from_ref(&version), entry, size);
+        }
+    }
+}

@@ -2,6 +2,10 @@
 //! expressions, statement by statement: both are structured alike, and both scope a value to its
 //! block.
 
+mod loops;
+
+use std::collections::HashMap;
+
 use crossover_kernels::ir::{
     Axis, BinaryOp, Block, Const, Inst, Kernel, Local, Param, SiteId, Stmt, Type, Value,
 };
@@ -12,7 +16,7 @@ use super::code::{Code, Node};
 use super::entry::{self, Failing};
 use super::layout::{Field, Layout};
 use super::ops::atomic_function;
-use super::{Globals, MAIN, PASSAGES_BETWEEN_LOOKS, PASSAGES_MAX, SITE_NO_END, array};
+use super::{Globals, MAIN, array};
 use crate::legality;
 
 /// Emits the function. It takes the position along each axis, and returns what the grid point
@@ -51,6 +55,7 @@ pub(super) fn emit(
         values,
         passages,
         passages_together: None,
+        begun: loops::hidden(kernel, params),
         stays: false,
     };
     body.block(&entry.body);
@@ -103,6 +108,7 @@ pub(super) fn emit_main(
         values,
         passages,
         passages_together,
+        begun: loops::hidden(kernel, params),
         stays: has_barrier(&entry.body),
     };
     body.block(&entry.body);
@@ -158,6 +164,8 @@ struct Body<'k, 'm> {
     passages: Option<Node>,
     /// A count of those of loops with barriers alone: it is the same for all of a workgroup.
     passages_together: Option<Node>,
+    /// The variables that loops begin as constants, where drivers are not to know.
+    begun: HashMap<*const Stmt, Vec<Local>>,
     /// Whether an invocation that fails goes on, since others wait for it at barriers.
     stays: bool,
 }
@@ -221,6 +229,7 @@ impl Body<'_, '_> {
     }
 
     fn stmt(&mut self, stmt: &Stmt) {
+        self.begin(stmt);
         match stmt {
             Stmt::Let(value) => {
                 self.code.at(self.kernel.entry.def(*value).span);
@@ -304,134 +313,6 @@ impl Body<'_, '_> {
         }
         let accept = self.code.close();
         self.code.stmt(Statement::If { condition: broken, accept, reject: naga::Block::new() });
-    }
-
-    /// ```wgsl
-    /// var counter = start;
-    /// loop {
-    ///     let i = counter;
-    ///     if (i >= end) { break; }
-    ///     …
-    ///     continuing {
-    ///         counter = i + step;
-    ///         break if (end - i) <= step;     // where the sum could overflow
-    ///     }
-    /// }
-    /// ```
-    fn count(&mut self, counter: Value, [start, end]: [Value; 2], step: u32, body: &Block) {
-        let ty = self.ty(counter);
-        let overflows = self.overflows(end, step);
-        let (start, end) = (self.value(start), self.value(end));
-        let variable = self.code.scalar_variable("counter", ty);
-        self.code.store(variable, start);
-
-        self.code.open();
-        let i = self.code.load(variable);
-        self.code.name(i, "i");
-        let done = self.code.binary(Op::GreaterEqual, i, end);
-        self.code.break_when(done);
-        self.values[counter.index()] = Some(i);
-        self.block(body);
-        let body = self.code.close();
-
-        self.code.open();
-        let by = self.code.constant(Const::new(ty, u64::from(step)));
-        let next = self.code.binary(Op::Add, i, by);
-        self.code.store(variable, next);
-        let break_if = overflows.then(|| {
-            let unsigned = ty.bit_pattern();
-            let mut left = self.code.binary(Op::Subtract, end, i);
-            if ty != unsigned {
-                left = self.code.bitcast(left, unsigned);
-            }
-            let by = self.code.constant(Const::new(unsigned, u64::from(step)));
-            self.code.binary(Op::LessEqual, left, by)
-        });
-        let continuing = self.code.close();
-        self.code.stmt(Statement::Loop { body, continuing, break_if });
-    }
-
-    /// Whether `i + step` for an `i` below `end` may be beyond the largest integer.
-    fn overflows(&self, end: Value, step: u32) -> bool {
-        if step == 1 {
-            return false;
-        }
-        let largest: i128 = match self.ty(end) {
-            Type::I32 => i128::from(i32::MAX),
-            Type::I64 => i128::from(i64::MAX),
-            Type::U64 => i128::from(u64::MAX),
-            Type::Bool | Type::U32 | Type::F32 | Type::F64 => i128::from(u32::MAX),
-        };
-        let end = self.kernel.entry.as_const(end).and_then(Const::to_int);
-        end.is_none_or(|end| end - 1 + i128::from(step) > largest)
-    }
-
-    /// ```wgsl
-    /// loop {
-    ///     passages += 1u;
-    ///     if ((passages & 0xffffu) == 0u) { if (gives_up(passages, id…)) { return; } }
-    ///     …
-    /// }
-    /// ```
-    fn repeat(&mut self, body: &Block) {
-        self.code.open();
-        let counts = if has_barrier(body) { self.passages_together } else { self.passages };
-        let variable = counts.expect("a kernel with a loop counts passages");
-        let before = self.code.load(variable);
-        let one = self.code.u32(1);
-        let passages = self.code.binary(Op::Add, before, one);
-        self.code.store(variable, passages);
-        let mask = self.code.u32(PASSAGES_BETWEEN_LOOKS - 1);
-        let rest = self.code.binary(Op::And, passages, mask);
-        let zero = self.code.u32(0);
-        let look = self.code.binary(Op::Equal, rest, zero);
-        self.code.open();
-        if has_barrier(body) {
-            self.end_together(passages);
-        } else {
-            self.look(passages);
-        }
-        let accept = self.code.close();
-        self.code.stmt(Statement::If { condition: look, accept, reject: naga::Block::new() });
-        if has_barrier(body) {
-            let limit = self.code.u32(PASSAGES_MAX);
-            let endless = self.code.binary(Op::GreaterEqual, passages, limit);
-            self.code.break_when(endless);
-        }
-        self.block(body);
-        let body = self.code.close();
-        let continuing = naga::Block::new();
-        self.code.stmt(Statement::Loop { body, continuing, break_if: None });
-    }
-
-    fn look(&mut self, passages: Node) {
-        let gives_up = self.failing.and_then(|failing| failing.gives_up);
-        let gives_up = gives_up.expect("a kernel with a loop can give up");
-        let arguments = [passages].into_iter().chain(self.id.iter().copied()).collect();
-        let stops = self.code.call(gives_up, arguments).expect("`gives_up` returns a bool");
-        // A break leaves the `if` around, too: it stands at the head of the loop.
-        self.code.open();
-        if self.stays {
-            self.code.stmt(Statement::Break);
-        } else {
-            self.give_nothing();
-        }
-        let accept = self.code.close();
-        self.code.stmt(Statement::If { condition: stops, accept, reject: naga::Block::new() });
-    }
-
-    /// Says that a loop with a barrier never ends. All invocations count alike: what they have in
-    /// common decides, not what others have met.
-    fn end_together(&mut self, passages: Node) {
-        let fail = self.failing.expect("a kernel with a loop has a status").fail;
-        let limit = self.code.u32(PASSAGES_MAX);
-        let endless = self.code.binary(Op::GreaterEqual, passages, limit);
-        self.code.open();
-        let (site, index) = (self.code.u32(SITE_NO_END), self.code.u32(0));
-        let arguments = [site, index].into_iter().chain(self.id.iter().copied()).collect();
-        self.code.call(fail, arguments);
-        let accept = self.code.close();
-        self.code.stmt(Statement::If { condition: endless, accept, reject: naga::Block::new() });
     }
 
     /// A pointer to an element of a buffer.

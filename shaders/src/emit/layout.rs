@@ -2,10 +2,12 @@
 //! as a structure among the immediates, or in a uniform buffer where they have no room for it; the host
 //! writes it from the same description.
 
+use crossover_kernels::analysis::begun;
 use crossover_kernels::ir::{Access, Axis, Collective, CollectiveKind, Inst, Kernel, Param, Type};
 use naga::{Handle, Module, Span, StructMember, TypeInner};
 
 use super::code::scalar_type;
+use crate::schedule::Schedule;
 
 /// What a member of the block holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -22,6 +24,8 @@ pub enum Field {
     End,
     /// Cut reductions: where the dispatch's partial results begin.
     FirstSum,
+    /// A zero that drivers do not know.
+    Zero,
     /// Cut calls: the element of a buffer at which the part begins that the shader sees.
     First(Param),
     /// The length of a buffer.
@@ -52,7 +56,8 @@ pub struct Layout {
 
 impl Layout {
     /// The block of a kernel: only lengths that are asked for, and places of parts where there are parts.
-    pub(super) fn of(kernel: &Kernel, windows: bool) -> Layout {
+    pub(super) fn of(kernel: &Kernel, schedule: &Schedule) -> Layout {
+        let windows = schedule.windows;
         let mut layout = Layout::default();
         let axes = &Axis::ALL[..kernel.axes()];
         if let [axis] = axes {
@@ -76,6 +81,9 @@ impl Layout {
             }
         }
         let entry = &kernel.entry;
+        if schedule.hides_starts && !begun(entry).is_empty() {
+            layout.push("zero", Field::Zero, Type::U32);
+        }
         for (param, _, _) in entry.buffers() {
             let asked = entry.values.iter().any(|def| def.inst == Inst::Len(param));
             let name = &entry.params[param.index()].name;

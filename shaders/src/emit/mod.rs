@@ -110,7 +110,7 @@ pub fn emit(kernel: &Kernel, caps: &Capabilities, schedule: &Schedule) -> Result
         });
     }
     let needs_status = legality::needs_status(kernel);
-    let params = Layout::of(kernel, schedule.windows);
+    let params = Layout::of(kernel, schedule);
     let immediates = params.bytes().max(LEVEL_BYTES as u32) <= caps.immediate_bytes_max;
     let once = schedule.single_pass == Some(true);
     let bindings = Binding::of(kernel, needs_status, immediates, once);
