@@ -37,9 +37,10 @@ impl Form {
             Layout::Quads if axis == 0 => group.checked_mul(quads::POINTS),
             Layout::Quads => Some(group),
             // Points of a tile lie as far apart as the grid is large; the rest is of kernels that are not cut.
-            Layout::Tiles(_) | Layout::Staged { .. } | Layout::SinglePass | Layout::Private(_) => {
-                None
-            }
+            Layout::Tiles(_)
+            | Layout::Staged { .. }
+            | Layout::Collective { .. }
+            | Layout::Private(_) => None,
         }
     }
 }
@@ -57,8 +58,8 @@ pub(crate) enum Layout {
     Halo { group: [u32; 2], axes: usize },
     /// Four points beside each other.
     Quads,
-    /// A scan in one pass.
-    SinglePass,
+    /// A collective whose invocations take four points at a time, or a scan in one pass, or both.
+    Collective { vectors: bool, single_pass: bool },
     /// Workgroups that count in memory of their own, for this buffer.
     Private(Param),
 }
@@ -67,7 +68,7 @@ impl Layout {
     /// The numbers that follow the kernel's arguments, and the form's own grid.
     pub(crate) fn adapt(&self, grid: Grid) -> (Vec<u32>, Grid) {
         match *self {
-            Layout::Points | Layout::SinglePass => (Vec::new(), grid),
+            Layout::Points | Layout::Collective { .. } => (Vec::new(), grid),
             Layout::Tiles(size) => (vec![grid[0], grid[1]], tile::grid(grid, size)),
             Layout::Staged { size, axes, .. } => {
                 let small = tile::grid(grid, size);
@@ -109,7 +110,11 @@ impl Layout {
                 format!("what lies around {x} × {y} points kept by their group")
             }
             Layout::Quads => "four points beside each other".to_owned(),
-            Layout::SinglePass => "a scan in one pass".to_owned(),
+            Layout::Collective { vectors, single_pass } => {
+                let vectors = vectors.then_some("four points beside each other");
+                let single_pass = single_pass.then_some("a scan in one pass");
+                single_pass.into_iter().chain(vectors).collect::<Vec<_>>().join(", ")
+            }
             Layout::Private(_) => "counters of each workgroup's own".to_owned(),
         }
     }
@@ -142,8 +147,11 @@ pub(crate) fn of(
         false => None,
     };
     let quads = match schedule.quads && schedule.tile.is_none() && schedule.stage.is_none() {
-        true => quads::run(plain),
-        false => None,
+        // Those of a collective are combined in the same order whether they are vectors or not.
+        true if plain.collective.is_none() || schedule.elements.is_multiple_of(quads::POINTS) => {
+            quads::run(plain).map(Arc::new)
+        }
+        true | false => None,
     };
     let once = schedule.single_pass.is_none() && single_pass::is_legal(plain, caps);
     // A schedule that asks for a tile, for common loads or for what lies around gets no other form, where there is
@@ -155,8 +163,9 @@ pub(crate) fn of(
     let mut forms = Vec::new();
     let mut add = |kernel: Arc<Kernel>, layout: Layout, [x, y]: [u32; 2]| {
         let (workgroup, is_asked_for) = ([x, y, schedule.workgroup[2]], asked_for);
-        let vectors = layout == Layout::Quads;
-        let single_pass = schedule.single_pass.or(Some(layout == Layout::SinglePass));
+        let vectors = matches!(layout, Layout::Quads | Layout::Collective { vectors: true, .. });
+        let once = matches!(layout, Layout::Collective { single_pass: true, .. });
+        let single_pass = schedule.single_pass.or(Some(once));
         let schedule = Schedule { workgroup, vectors, single_pass, ..schedule };
         forms.push(Form { kernel, layout, schedule, is_asked_for });
     };
@@ -165,13 +174,21 @@ pub(crate) fn of(
         add(plain.clone(), Layout::Points, own);
     }
     if once {
-        add(plain.clone(), Layout::SinglePass, own);
+        add(plain.clone(), Layout::Collective { vectors: false, single_pass: true }, own);
     }
     if let Some(tiled) = tiled.filter(|_| !only_staged && !only_around) {
         add(Arc::new(tiled), Layout::Tiles(size), own);
     }
     if let Some(quads) = quads.filter(|_| !only_around) {
-        add(Arc::new(quads), Layout::Quads, own);
+        if plain.collective.is_none() {
+            add(quads, Layout::Quads, own);
+        } else {
+            let layout = |single_pass| Layout::Collective { vectors: true, single_pass };
+            add(quads.clone(), layout(schedule.single_pass == Some(true)), own);
+            if once {
+                add(quads, layout(true), own);
+            }
+        }
     }
     if let Some(private) = private {
         let layout = Layout::Private(private.bins);

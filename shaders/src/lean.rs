@@ -178,8 +178,12 @@ impl Lean {
         };
         match form.layout {
             Layout::Points => true,
-            // One block has nothing to wait for either way.
-            Layout::SinglePass => grid[0] > form.schedule.block(),
+            Layout::Collective { vectors, single_pass } => {
+                // One block has nothing to wait for either way.
+                let waits = grid[0] > form.schedule.block();
+                let is_whole = grid[0].is_multiple_of(quads::POINTS) && is_large();
+                (waits || !single_pass) && (is_whole || !vectors)
+            }
             Layout::Tiles(_) => is_large(),
             Layout::Quads => grid[0].is_multiple_of(quads::POINTS) && is_large(),
             // Drivers that compute on the CPU have nothing faster to keep loads in.

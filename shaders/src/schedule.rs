@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use crossover_kernels::analysis::begun;
 use crossover_kernels::ir::{CollectiveKind, Kernel, Stmt};
-use crossover_kernels::passes::halo;
 use crossover_kernels::passes::stage::Stage;
 use crossover_kernels::passes::tile::Size;
+use crossover_kernels::passes::{halo, quads};
 #[cfg(doc)]
-use crossover_kernels::passes::{quads, stage, tile};
+use crossover_kernels::passes::{stage, tile};
 
 use crate::forms::without_checks;
 use crate::legality::Capabilities;
@@ -35,7 +35,8 @@ pub struct Schedule {
     /// Invocations of a workgroup along x, y and z: what the kernel says, or powers of two, so that
     /// the last workgroup of the largest grid does not wrap around.
     pub workgroup: [u32; 3],
-    /// Consecutive grid points of one invocation: more than one in scans.
+    /// Consecutive grid points that one invocation of a collective combines first: more than one in scans, and in
+    /// reductions that can take four as vectors.
     pub elements: u32,
     /// The most workgroups of a reduction's first pass; beyond that each takes more grid points.
     pub reduce_workgroups_max: u32,
@@ -49,7 +50,7 @@ pub struct Schedule {
     /// are proved; `None` for what turns out to be faster where the adapter is no software.
     pub halo: Option<bool>,
     /// Invocations of large calls whose checks are proved may take four points beside each other, with vectors in
-    /// place of their loads and stores ([`quads`]).
+    /// place of their loads and stores ([`quads`]); in collectives where their elements are as many.
     pub quads: bool,
     /// Workgroups of a collective combine values within subgroups first, without memory.
     pub subgroups: bool,
@@ -75,6 +76,13 @@ fn is_brief(kernel: &Kernel) -> bool {
     entry.values.len() <= BRIEF_VALUES && entry.body.iter().all(is_straight)
 }
 
+/// Whether a reduction can take four points at a time, and is small enough to be written out as often where they are
+/// no vectors.
+fn takes_vectors(kernel: &Kernel) -> bool {
+    let plain = without_checks(&Arc::new(kernel.clone())).0;
+    is_brief(&plain) && quads::run(&plain).is_some()
+}
+
 impl Schedule {
     /// The schedule of a kernel when nothing better is known.
     pub fn of(kernel: &Kernel, caps: &Capabilities) -> Schedule {
@@ -93,7 +101,11 @@ impl Schedule {
             let x = invocations.min(64);
             [x, invocations / x, 1]
         };
-        let elements = if scan { SCAN_ELEMENTS[usize::from(is_in_loop)] } else { 1 };
+        let elements = match kernel.collective.map(|c| c.kind) {
+            Some(CollectiveKind::Scan) => SCAN_ELEMENTS[usize::from(is_in_loop)],
+            Some(CollectiveKind::Reduce) if takes_vectors(kernel) => quads::POINTS,
+            Some(CollectiveKind::Reduce) | None => 1,
+        };
         Schedule {
             workgroup,
             elements,
@@ -137,9 +149,10 @@ impl Schedule {
         if usual.subgroups {
             space.push(Schedule { subgroups: false, ..usual });
         }
-        let elements: &[u32] = match usual.elements {
-            1 => &[1],
-            _ => &SCAN_ELEMENTS,
+        let elements: &[u32] = match (kernel.collective.map(|c| c.kind), usual.elements) {
+            (Some(CollectiveKind::Scan), _) => &SCAN_ELEMENTS,
+            (Some(CollectiveKind::Reduce), quads::POINTS) => &[1, quads::POINTS],
+            (Some(CollectiveKind::Reduce) | None, _) => &[1],
         };
         let passes: &[Option<bool>] = match single_pass::is_legal(kernel, caps) {
             true => &[Some(false), Some(true)],
@@ -148,7 +161,7 @@ impl Schedule {
         if !begun(&kernel.entry).is_empty() {
             space.push(Schedule { hides_starts: !usual.hides_starts, ..usual });
         }
-        if kernel.axes() == 1 && kernel.collective.is_none() && kernel.workgroup.is_none() {
+        if kernel.axes() == 1 && kernel.workgroup.is_none() {
             space.push(Schedule { quads: false, ..usual });
         }
         for workgroup in workgroups {

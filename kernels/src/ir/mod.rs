@@ -367,7 +367,8 @@ pub struct Function {
     pub values: Vec<ValueDef>,
     /// The statements.
     pub body: Block,
-    /// The variable whose value is the result when the function ends.
+    /// The variable whose value is the result when the function ends; in what [`crate::passes::quads`] makes of a
+    /// collective, an array of four.
     pub result: Option<Local>,
     /// Where it can fail.
     pub sites: Vec<Site>,

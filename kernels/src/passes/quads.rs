@@ -7,25 +7,31 @@
 //! Where all accesses to a buffer are at the point itself, those of the four are one vector: back ends find
 //! them by [`at`]. Points may not part on their way, as in [`tile`]; other than there a kernel may load what
 //! it stores, since no point is computed twice: whoever runs it sees to it that the extent is a multiple of
-//! four.
+//! four. A collective gives four contributions, in an array; those of a scan leave a vector.
 
 use super::tile::{self, Places};
 use crate::analysis::has_atomics;
 use crate::ir::{
-    Axis, BinaryOp, Block, Const, Function, Inst, Kernel, Param, ParamKind, Stmt, Type, Value,
+    Axis, BinaryOp, Block, CollectiveKind, Const, Function, Inst, Kernel, Param, ParamKind, Stmt,
+    Type, Value,
 };
 
 /// Points of an invocation.
 pub const POINTS: u32 = 4;
 
-/// The kernel for four points at a time, whose arguments are followed by the whole extents of x and y; `None`
-/// where nothing would become a vector.
+/// The kernel for four points at a time, whose arguments are followed by the whole extents of x and y unless it is
+/// a collective; `None` where nothing would become a vector.
 pub fn run(kernel: &Kernel) -> Option<Kernel> {
-    if kernel.axes() != 1 || has_atomics(&kernel.entry) {
+    let gives = kernel.contribution().is_none_or(is_narrow);
+    if kernel.axes() != 1 || !gives || has_atomics(&kernel.entry) {
         return None;
     }
     let quads = tile::replicate(kernel, [POINTS, 1], Places::Together)?;
     (!buffers(&quads).is_empty()).then_some(quads)
+}
+
+fn is_narrow(ty: Type) -> bool {
+    matches!(ty, Type::F32 | Type::I32 | Type::U32)
 }
 
 /// The buffers of a kernel whose every access is part of a vector.
@@ -33,11 +39,16 @@ pub fn buffers(kernel: &Kernel) -> Vec<Param> {
     let entry = &kernel.entry;
     let params = (0..entry.params.len() as u32).map(Param);
     let narrow = |param: &Param| match entry.params[param.index()].kind {
-        ParamKind::Buffer { element, .. } => matches!(element, Type::F32 | Type::I32 | Type::U32),
+        ParamKind::Buffer { element, .. } => is_narrow(element),
         _ => false,
     };
     let mut found: Vec<Param> = params.filter(narrow).collect();
     let mut seen = vec![false; entry.params.len()];
+    if kernel.collective.is_some_and(|c| c.kind == CollectiveKind::Scan)
+        && let Some(output) = seen.last_mut()
+    {
+        *output = true;
+    }
     whole(entry, &entry.body, &mut found, &mut seen);
     found.retain(|param| seen[param.index()]);
     found
@@ -146,6 +157,19 @@ mod tests {
         y[id.x] = table[x[id.x] as usize] + table[id.x];
     }
 
+    #[kernel(reduce = add)]
+    fn product(id: Id, x: &[f32], y: &[f32]) -> f32 {
+        if y.len() < 7 {
+            return 1.0;
+        }
+        x[id.x] * y[id.x]
+    }
+
+    #[kernel(scan = max)]
+    fn gathered(id: Id, table: &[i32], x: &[u32]) -> i32 {
+        table[(x[id.x] % 8) as usize]
+    }
+
     #[kernel]
     fn wide(id: Id, x: &[f64], y: &mut [f64]) {
         y[id.x] = x[id.x];
@@ -183,6 +207,27 @@ mod tests {
     #[test]
     fn a_buffer_with_any_other_access_stays_as_it_is() {
         let kernel = quads(mixed::DEF).expect("two of three");
+        assert_eq!(buffers(&kernel), [Param(1), Param(2)]);
+    }
+
+    /// Wherever it ends, each of the four points has given something.
+    #[test]
+    fn collectives_give_four_results() {
+        let kernel = quads(product::DEF).expect("both loads");
+        assert_eq!(buffers(&kernel), [Param(0), Param(1)]);
+        assert_eq!(kernel.entry.params.len(), 3, "no extents behind the arguments");
+        let result = kernel.entry.result.expect("it is a reduction");
+        assert_eq!(kernel.entry.locals[result.index()].array, Some(4));
+        let mut left = 0;
+        kernel.entry.walk(&mut |stmt| {
+            left += usize::from(matches!(stmt, Stmt::SetElement(local, ..) if *local == result));
+        });
+        assert!(left == 4 || left == 8, "four at each end: {left}");
+    }
+
+    #[test]
+    fn scans_leave_vectors() {
+        let kernel = quads(gathered::DEF).expect("the indices and the output");
         assert_eq!(buffers(&kernel), [Param(1), Param(2)]);
     }
 

@@ -13,8 +13,8 @@
 
 use crate::analysis::is_idempotent;
 use crate::ir::{
-    Axis, BinaryOp, Block, Const, Function, Inst, Kernel, Local, Param, ParamDef, ParamKind, Span,
-    Stmt, Type, Value, ValueDef,
+    Axis, BinaryOp, Block, Const, Function, Inst, Kernel, Local, LocalDef, Param, ParamDef,
+    ParamKind, Span, Stmt, Type, Value, ValueDef,
 };
 
 /// Points of a tile along x and y.
@@ -44,15 +44,18 @@ pub(super) enum Places {
     Together,
 }
 
-/// The kernel with each statement once for each point of a tile.
+/// The kernel with each statement once for each point of a tile. A collective keeps its own extent, and its result is
+/// an array of what the points give.
 pub(super) fn replicate(kernel: &Kernel, size: Size, places: Places) -> Option<Kernel> {
-    let deps = Dependences::of(kernel, size)?;
+    let deps = Dependences::of(kernel, size, places)?;
     let old = &kernel.entry;
     let mut params = old.params.clone();
-    let whole = ["whole_x", "whole_y"].map(|name| {
-        let name = unlike(name, &params);
-        params.push(ParamDef { name, kind: ParamKind::Scalar(Type::U32) });
-        Param(params.len() as u32 - 1)
+    let whole = kernel.collective.is_none().then(|| {
+        ["whole_x", "whole_y"].map(|name| {
+            let name = unlike(name, &params);
+            params.push(ParamDef { name, kind: ParamKind::Scalar(Type::U32) });
+            Param(params.len() as u32 - 1)
+        })
     });
     let function = Function {
         name: old.name.clone(),
@@ -68,9 +71,14 @@ pub(super) fn replicate(kernel: &Kernel, size: Size, places: Places) -> Option<K
     tiler.locals();
     let mut body = tiler.points();
     tiler.block(&old.body, &mut body);
+    if !matches!(old.body.last(), Some(Stmt::Return)) {
+        tiler.leave_results(&mut body);
+    }
     tiler.new.body = body;
     let mut tiled = Kernel { entry: tiler.new, ..kernel.clone() };
-    tiled.grid.fill(crate::ir::Extent::Given);
+    if whole.is_some() {
+        tiled.grid.fill(crate::ir::Extent::Given);
+    }
     tiled.entry.compact();
     Some(tiled)
 }
@@ -87,10 +95,10 @@ pub fn best(kernel: &Kernel) -> Size {
         return [1, 1];
     }
     let (entry, axes) = (&kernel.entry, kernel.axes());
-    let loads = |size: Size| Some(Dependences::of(kernel, size)?.loads(entry, size, axes));
+    let deps = |size: Size| Dependences::of(kernel, size, Places::Apart);
+    let loads = |size: Size| Some(deps(size)?.loads(entry, size, axes));
     // As if there were two axes, so that each load has its class.
-    let Some(alone) = Dependences::of(kernel, [2, 1]).map(|deps| deps.loads(entry, [1, 1], axes))
-    else {
+    let Some(alone) = deps([2, 1]).map(|deps| deps.loads(entry, [1, 1], axes)) else {
         return [1, 1];
     };
     let mut best = (alone, [1, 1]);
@@ -137,12 +145,12 @@ struct Dependences {
 
 impl Dependences {
     /// `None` for a kernel that cannot be tiled.
-    fn of(kernel: &Kernel, size: Size) -> Option<Dependences> {
+    fn of(kernel: &Kernel, size: Size, places: Places) -> Option<Dependences> {
         let entry = &kernel.entry;
         let points = size[0].checked_mul(size[1])?;
-        let plain = kernel.collective.is_none()
+        let gives_nothing = kernel.collective.is_none() && entry.result.is_none();
+        let plain = (gives_nothing || places == Places::Together)
             && kernel.workgroup.is_none()
-            && entry.result.is_none()
             && entry.shared().next().is_none();
         let fits = size.iter().all(|side| *side > 0) && (2..=POINTS_MAX).contains(&points);
         if !plain || !fits || (kernel.axes() == 1 && size[1] > 1) {
@@ -152,6 +160,10 @@ impl Dependences {
             values: vec![0; entry.values.len()],
             locals: vec![0; entry.locals.len()],
         };
+        if let Some(result) = entry.result {
+            // Each point gives something, whether it knows where it is or not.
+            deps.locals[result.index()] = bit(Axis::X, size);
+        }
         loop {
             let before = deps.locals.clone();
             deps.look(entry, &entry.body, size)?;
@@ -159,7 +171,7 @@ impl Dependences {
                 break;
             }
         }
-        let elements = |(at, local): (usize, &crate::ir::LocalDef)| {
+        let elements = |(at, local): (usize, &LocalDef)| {
             let copies = deps.copies(deps.locals[at], size);
             u64::from(local.array.unwrap_or(1)) * u64::from(copies)
         };
@@ -258,8 +270,8 @@ struct Tiler<'k> {
     deps: Dependences,
     size: Size,
     places: Places,
-    /// The whole extents.
-    whole: [Param; 2],
+    /// The whole extents, where the grid becomes smaller.
+    whole: Option<[Param; 2]>,
     new: Function,
     /// For each old value, its new one at each point of the tile that tells it from others.
     map: Vec<Vec<Option<Value>>>,
@@ -296,6 +308,24 @@ impl Tiler<'_> {
             }
             self.locals.push(copies);
         }
+        if let Some(result) = self.old.result {
+            let points = self.size[0] * self.size[1];
+            let def = LocalDef { array: Some(points), ..self.old.locals[result.index()].clone() };
+            self.new.locals.push(def);
+            self.new.result = Some(Local(self.new.locals.len() as u32 - 1));
+        }
+    }
+
+    /// Where the function ends: what each point gives, if that is anything, goes into the array of results.
+    fn leave_results(&mut self, into: &mut Block) {
+        let (Some(own), Some(all)) = (self.old.result, self.new.result) else { return };
+        let ty = self.old.locals[own.index()].ty;
+        for (at, copy) in self.locals[own.index()].clone().into_iter().enumerate() {
+            let place = Inst::Const(Const::from(at as u32));
+            let place = self.push(into, Type::U32, place, Span::default());
+            let value = self.push(into, ty, Inst::Get(copy), Span::default());
+            into.push(Stmt::SetElement(all, place, value));
+        }
     }
 
     fn push(&mut self, body: &mut Block, ty: Type, inst: Inst, span: Span) -> Value {
@@ -309,14 +339,14 @@ impl Tiler<'_> {
     fn points(&mut self) -> Block {
         let mut body = Block::new();
         for (side, axis) in [Axis::X, Axis::Y].into_iter().enumerate().take(self.axes) {
-            let whole = self.whole[side];
             let span = Span::default();
             let own = self.push(&mut body, Type::U32, Inst::Id(axis), span);
-            if self.places == Places::Together {
+            let Some(whole) = self.whole.filter(|_| self.places == Places::Apart) else {
                 let along = self.together(&mut body, own, self.size[side]);
                 self.place(axis, &along);
                 continue;
-            }
+            };
+            let whole = whole[side];
             let mut push = |inst: Inst| self.push(&mut body, Type::U32, inst, span);
             let (extent, apart) = (push(Inst::Param(whole)), push(Inst::Extent(axis)));
             let one = push(Inst::Const(Const::from(1u32)));
@@ -422,7 +452,10 @@ impl Tiler<'_> {
             }
             Stmt::Break => into.push(Stmt::Break),
             Stmt::Continue => into.push(Stmt::Continue),
-            Stmt::Return => into.push(Stmt::Return),
+            Stmt::Return => {
+                self.leave_results(into);
+                into.push(Stmt::Return);
+            }
             Stmt::AtomicStore(..)
             | Stmt::Check { .. }
             | Stmt::CallVoid(..)
@@ -434,16 +467,16 @@ impl Tiler<'_> {
     fn compute(&mut self, value: Value, into: &mut Block) {
         let def = self.old.def(value).clone();
         for at in self.each(self.deps.values[value.index()]) {
-            let mut inst = match &def.inst {
+            let mut inst = match (&def.inst, self.whole) {
                 // Known since the tile began.
-                Inst::Id(Axis::X | Axis::Y) => return,
-                Inst::Extent(Axis::X) => Inst::Param(self.whole[0]),
-                Inst::Extent(Axis::Y) => Inst::Param(self.whole[1]),
-                Inst::Get(local) => Inst::Get(self.locals[local.index()][at]),
-                Inst::GetElement(local, index) => {
+                (Inst::Id(Axis::X | Axis::Y), _) => return,
+                (Inst::Extent(Axis::X), Some([x, _])) => Inst::Param(x),
+                (Inst::Extent(Axis::Y), Some([_, y])) => Inst::Param(y),
+                (Inst::Get(local), _) => Inst::Get(self.locals[local.index()][at]),
+                (Inst::GetElement(local, index), _) => {
                     Inst::GetElement(self.locals[local.index()][at], *index)
                 }
-                other => other.clone(),
+                (other, _) => other.clone(),
             };
             inst.map_operands(&mut |v| self.value(v, at));
             let new = self.push(into, def.ty, inst, def.span);

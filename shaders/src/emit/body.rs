@@ -34,8 +34,10 @@ pub(super) fn emit(
     let mut id: Vec<Node> =
         names[..kernel.axes()].iter().map(|name| code.argument(name, Type::U32)).collect();
     id.resize_with(3, || code.u32(0));
-    if let Some(ty) = kernel.contribution() {
-        code.returns(ty);
+    match kernel.contribution() {
+        Some(ty) if gives_four(kernel) => code.returns_vector(ty),
+        Some(ty) => code.returns(ty),
+        None => {}
     }
     let locals = variables(&mut code, kernel);
     let passages =
@@ -142,6 +144,11 @@ pub(super) fn has_barrier(block: &Block) -> bool {
 /// Whether a block ends with a jump, after which nothing may stand.
 fn ends(block: &Block) -> bool {
     matches!(block.last(), Some(Stmt::Return | Stmt::Break | Stmt::Continue))
+}
+
+/// Whether the function gives what four points contribute.
+fn gives_four(kernel: &Kernel) -> bool {
+    kernel.entry.result.is_some_and(|result| kernel.entry.locals[result.index()].array.is_some())
 }
 
 const DEFINED: &str = "a verified kernel defines every value before its use";
@@ -280,14 +287,25 @@ impl Body<'_, '_> {
         self.code.close()
     }
 
-    /// `return;`, with the contribution if there is one.
+    /// `return;`, with the contribution if there is one, or the four.
     fn give_result(&mut self) {
         let result = self.kernel.entry.result.map(|local| self.local(local));
-        let value = result.map(|pointer| self.code.load(pointer));
+        let value = match (result, self.kernel.contribution()) {
+            (Some(array), Some(ty)) if gives_four(self.kernel) => {
+                let parts = [0, 1, 2, 3].map(|at| {
+                    let at = self.code.u32(at);
+                    let pointer = self.code.element(array, at);
+                    self.code.load(pointer)
+                });
+                Some(self.code.vector(ty, parts))
+            }
+            (result, _) => result.map(|pointer| self.code.load(pointer)),
+        };
         self.code.give(value);
     }
 
-    /// The return of an invocation that failed: what it contributes no longer matters.
+    /// The return of an invocation that failed: what it contributes no longer matters. Those of four points have no
+    /// checks.
     fn give_nothing(&mut self) {
         let value = self.kernel.contribution().map(|ty| self.code.constant(Const::zero(ty)));
         self.code.give(value);

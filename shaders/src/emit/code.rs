@@ -112,6 +112,12 @@ impl<'m> Code<'m> {
         self.function.result = Some(FunctionResult { ty, binding: None });
     }
 
+    /// States that the function returns four of them.
+    pub(super) fn returns_vector(&mut self, ty: Type) {
+        let ty = vector_type(self.module, ty);
+        self.function.result = Some(FunctionResult { ty, binding: None });
+    }
+
     /// The finished function.
     pub(super) fn finish(mut self) -> Function {
         self.flush();

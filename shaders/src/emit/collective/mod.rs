@@ -19,8 +19,10 @@ mod scan;
 mod single_pass;
 
 use crossover_kernels::ir::{CollectiveKind, CollectiveOp, Type};
+use crossover_kernels::passes::quads;
 use naga::{BinaryOperator as Op, BuiltIn, Function, Handle, Module};
 
+use self::elements::which_vector;
 use super::code::{Code, Node};
 use super::entry::{field, in_whole};
 use super::layout::{Field, Layout};
@@ -188,15 +190,31 @@ impl Passes<'_> {
         }
     }
 
-    fn take(&self, code: &mut Code<'_>, source: Source, i: Node) -> Node {
+    /// How many elements are taken at a time.
+    fn step(&self, source: Source) -> u32 {
+        match source {
+            Source::Kernel(_) if self.schedule.vectors => quads::POINTS,
+            Source::Kernel(_) | Source::Data(_) => 1,
+        }
+    }
+
+    /// The elements of a step from `i` on.
+    fn take(&self, code: &mut Code<'_>, source: Source, i: Node) -> Vec<Node> {
         match source {
             Source::Kernel(body) => {
-                code.call(body, vec![i]).expect("the kernel of a collective returns a value")
+                let is_one = self.step(source) == 1;
+                let point = if is_one { i } else { which_vector(code, i) };
+                let given = code.call(body, vec![point]);
+                let given = given.expect("the kernel of a collective returns a value");
+                match is_one {
+                    true => vec![given],
+                    false => (0..quads::POINTS).map(|at| code.component(given, at)).collect(),
+                }
             }
             Source::Data(further) => {
                 let data = code.global(further.data);
                 let pointer = code.element(data, i);
-                code.load(pointer)
+                vec![code.load(pointer)]
             }
         }
     }

@@ -5,7 +5,7 @@ use naga::{BinaryOperator as Op, Function, Handle, Span};
 
 use super::{Lane, Passes, Size, Source, Until, loop_over, with_lane};
 use crate::emit::PassGlobals;
-use crate::emit::code::Code;
+use crate::emit::code::{Code, Node};
 use crate::emit::entry::{Place, index, push};
 
 impl Passes<'_> {
@@ -119,7 +119,7 @@ impl Passes<'_> {
 
     /// ```wgsl
     /// var total = identity;
-    /// for (var i = block * 256u + local; i < extent; i += blocks * 256u) { total op= take(i); }
+    /// for (var i = block * 256u + local; i < extent; i += blocks * 256u) { total op= take(i); }   // or four
     /// let sum = tree(local, total);
     /// if (local == 0u) { sums[block] = sum; }
     /// ```
@@ -130,7 +130,13 @@ impl Passes<'_> {
         tree: Handle<Function>,
         further: PassGlobals,
     ) {
-        let (combine, invocations) = (self.combine, self.schedule.invocations());
+        let combine = self.combine;
+        // Partial results are few: each invocation has one at a time.
+        let elements = match source {
+            Source::Kernel(_) => self.schedule.elements,
+            Source::Data(_) => 1,
+        };
+        let points = self.schedule.invocations() * elements;
         let mut module = std::mem::take(self.module);
         let mut code = Code::new(&mut module, name);
         let place = Place::declare(&mut code);
@@ -143,18 +149,25 @@ impl Passes<'_> {
         code.store(total, identity);
         let next = code.scalar_variable("next", Type::U32);
         let first = self.in_whole(&mut code, source, block);
-        let start = index(&mut code, first, invocations, local);
+        let own = match elements {
+            1 => local,
+            _ => {
+                let elements = code.u32(elements);
+                code.binary(Op::Multiply, local, elements)
+            }
+        };
+        let start = index(&mut code, first, points, own);
         code.store(next, start);
-        let size = code.u32(invocations);
+        let size = code.u32(points);
         let stride = code.binary(Op::Multiply, blocks, size);
         code.open();
         let i = code.load(next);
         code.name(i, "i");
         let done = code.binary(Op::GreaterEqual, i, extent);
         code.break_when(done);
-        let element = self.take(&mut code, source, i);
+        let own = self.together(&mut code, source, i, elements, extent);
         let before = code.load(total);
-        let both = combine.of(&mut code, before, element);
+        let both = combine.of(&mut code, before, own);
         code.store(total, both);
         let body = code.close();
         code.open();
@@ -180,5 +193,44 @@ impl Passes<'_> {
         let function = code.finish();
         *self.module = module;
         push(self.module, name, function, self.schedule.workgroup);
+    }
+
+    /// What an invocation has at a time, in order, whichever form of the kernel takes it.
+    ///
+    /// ```wgsl
+    /// own = take(i);                                      // or four from one vector
+    /// if (i + 1u < extent) { own = own op take(i + 1u); }
+    /// …
+    /// ```
+    fn together(
+        &self,
+        code: &mut Code<'_>,
+        source: Source,
+        i: Node,
+        elements: u32,
+        extent: Node,
+    ) -> Node {
+        let combine = self.combine;
+        let mut taken = self.take(code, source, i).into_iter();
+        let first = taken.next().expect("a step has elements");
+        let own = taken.fold(first, |own, next| combine.of(code, own, next));
+        if elements == self.step(source) {
+            return own;
+        }
+        let sum = code.scalar_variable("own", combine.ty);
+        code.store(sum, own);
+        for k in (self.step(source)..elements).step_by(self.step(source) as usize) {
+            let by = code.u32(k);
+            let i = code.binary(Op::Add, i, by);
+            let inside = code.binary(Op::Less, i, extent);
+            code.when(inside, |code| {
+                let mut own = code.load(sum);
+                for next in self.take(code, source, i) {
+                    own = combine.of(code, own, next);
+                }
+                code.store(sum, own);
+            });
+        }
+        code.load(sum)
     }
 }

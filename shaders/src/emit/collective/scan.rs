@@ -206,7 +206,7 @@ impl Passes<'_> {
         let pointer = code.element(sums, previous);
         let before = code.load(pointer);
         let data = code.global(further.data);
-        self.each(&mut code, "k", Span { block, local, extent }, |code, _, i| {
+        self.each(&mut code, "k", Span { block, local, extent }, 1, |code, _, i| {
             let pointer = code.element(data, i);
             let own = code.load(pointer);
             let both = combine.of(code, before, own);

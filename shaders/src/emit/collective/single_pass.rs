@@ -144,15 +144,17 @@ impl Passes<'_> {
         let total = code.scalar_variable("total", combine.ty);
         let identity = combine.identity(&mut code);
         code.store(total, identity);
-        let (zero, one, size) = (code.u32(0), code.u32(1), code.u32(self.schedule.block()));
-        loop_over(&mut code, "k", zero, Op::Add, one, Until::AtLeast(size), |code, k| {
+        let (zero, size) = (code.u32(0), code.u32(self.schedule.block()));
+        let step = code.u32(self.step(source));
+        loop_over(&mut code, "k", zero, Op::Add, step, Until::AtLeast(size), |code, k| {
             let i = index(code, block, self.schedule.block(), k);
             let inside = code.binary(Op::Less, i, extent);
             code.when(inside, |code| {
-                let element = self.take(code, source, i);
-                let before = code.load(total);
-                let both = combine.of(code, before, element);
-                code.store(total, both);
+                for element in self.take(code, source, i) {
+                    let before = code.load(total);
+                    let both = combine.of(code, before, element);
+                    code.store(total, both);
+                }
             });
         });
         let total = code.load(total);
