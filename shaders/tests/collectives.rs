@@ -4,7 +4,7 @@ mod common;
 
 use std::sync::Arc;
 
-use common::{assert_equal, bits, compile, data, gpu, has, kernel, run_gpu};
+use common::{assert_equal, bits, compile, data, gpu, gpu_with, has, kernel, run_gpu};
 use crossover_kernels::error::RunError;
 use crossover_kernels::interp::{self, Data};
 use crossover_kernels::ir::builder::Builder;
@@ -14,7 +14,7 @@ use crossover_kernels::ir::{
 };
 use crossover_kernels::passes::optimize;
 use crossover_kernels::random::{self, Floats, Options, Random};
-use crossover_shaders::{GpuExecutor, Schedule, legality};
+use crossover_shaders::{GpuExecutor, GpuOptions, Schedule, legality};
 
 const SIZES: [usize; 8] = [0, 1, 2, 255, 256, 257, 5000, 100_000];
 
@@ -263,5 +263,51 @@ fn failures_and_early_returns_in_a_collective() {
         let error = run_gpu(&version, &mut args, [n + 1, 1, 1], None).expect_err("x is too short");
         let RunError::Failed(failure) = error else { panic!("{error}") };
         assert_eq!(failure.invocation, [n, 0, 0]);
+    }
+}
+
+/// Four elements as one vector, in one pass or several: every bit is what single elements give, of sums of floats
+/// as well, which show their order.
+#[test]
+fn vectors_give_what_single_elements_give() {
+    let options = GpuOptions { proves_at_once: true, ..GpuOptions::default() };
+    let Some(gpu) = gpu_with(&options) else { return };
+    let caps = gpu.capabilities();
+    let mut rng = Random::new(77);
+    for kind in [CollectiveKind::Reduce, CollectiveKind::Scan] {
+        for (op, ty) in [
+            (CollectiveOp::Add, Type::F32),
+            (CollectiveOp::Max, Type::F32),
+            (CollectiveOp::Add, Type::U32),
+            (CollectiveOp::Min, Type::I32),
+        ] {
+            let kernel = contribute(kind, op, ty);
+            let usual = Schedule::of(&kernel, caps);
+            let forms = crossover_shaders::shaders(&kernel, caps, &usual).expect("emits");
+            let vectors = forms.iter().filter(|(_, shader)| shader.schedule.vectors);
+            let once = usize::from(forms.iter().any(|(_, s)| s.schedule.single_pass == Some(true)));
+            assert_eq!(vectors.count(), 1 + once, "{kind:?} {op} {ty}");
+            let executor = GpuExecutor::new(gpu.clone());
+            let prepare = |schedule| executor.prepare(&kernel, Some(schedule)).expect("compiles");
+            let plain = prepare(Schedule { quads: false, ..usual });
+            let vectors = prepare(usual);
+            for n in [4u32, 1020, 1024, 1025, 4096, 5000, 100_000] {
+                let values = (0..n).map(|_| match ty {
+                    Type::F32 => (1.0 + rng.next_u32() as f32 / 3e9).to_bits(),
+                    _ => rng.next_u32(),
+                });
+                let x = Data::Narrow(values.collect());
+                let out = if kind == CollectiveKind::Reduce { 1 } else { n as usize };
+                let data = [x, Data::zeroed(ty, out)];
+                let mut expected = data.clone();
+                run_gpu(&plain, &mut expected, [n, 1, 1], None).expect("it runs");
+                // Forms take turns until each is known.
+                for _ in 0..6 {
+                    let mut found = data.clone();
+                    run_gpu(&vectors, &mut found, [n, 1, 1], None).expect("it runs");
+                    assert_eq!(found, expected, "{kind:?} {op} {ty}, {n} elements");
+                }
+            }
+        }
     }
 }
