@@ -21,6 +21,12 @@ pub(crate) const SCAN_ELEMENTS: [u32; 2] = [4, 8];
 /// Invocations of a scan's workgroup where barriers are dear, as on software adapters.
 const SCAN_INVOCATIONS_SOFTWARE: u32 = 32;
 
+/// Workgroups of a reduction at most, with many invocations each; and where barriers are dear, few with fewer, which
+/// are still more than processors of the machine.
+const REDUCE_WORKGROUPS: u32 = 256;
+const REDUCE_WORKGROUPS_SOFTWARE: u32 = 16;
+const REDUCE_INVOCATIONS_SOFTWARE: u32 = 64;
+
 /// Passages that are staged at a time along one axis, where all of a group load the same, and along two; the
 /// usual ones second.
 const STAGE_DEPTHS: [[u32; 3]; 2] = [[16, 64, 256], [8, 16, 32]];
@@ -90,8 +96,11 @@ impl Schedule {
         let invocations = 1 << invocations.ilog2();
         let scan = kernel.collective.is_some_and(|c| c.kind == CollectiveKind::Scan);
         let is_in_loop = caps.is_software && is_brief(kernel);
+        let reduces = kernel.collective.is_some_and(|c| c.kind == CollectiveKind::Reduce);
         let workgroup = if let Some(size) = kernel.workgroup {
             size
+        } else if reduces && caps.is_software {
+            [invocations.min(REDUCE_INVOCATIONS_SOFTWARE), 1, 1]
         } else if scan && is_in_loop {
             [invocations.min(SCAN_INVOCATIONS_SOFTWARE), 1, 1]
         } else if kernel.axes() == 1 {
@@ -109,7 +118,10 @@ impl Schedule {
         Schedule {
             workgroup,
             elements,
-            reduce_workgroups_max: 256,
+            reduce_workgroups_max: match caps.is_software {
+                true => REDUCE_WORKGROUPS_SOFTWARE,
+                false => REDUCE_WORKGROUPS,
+            },
             tile: None,
             stage: None,
             halo: None,
