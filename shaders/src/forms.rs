@@ -23,6 +23,8 @@ pub(crate) struct Form {
     pub(crate) kernel: Arc<Kernel>,
     pub(crate) layout: Layout,
     pub(crate) schedule: Schedule,
+    /// Scalar arguments that must be multiples of four.
+    pub(crate) pitches: Vec<Param>,
     /// Whether the kernel's schedule names this layout.
     pub(crate) is_asked_for: bool,
 }
@@ -34,10 +36,11 @@ impl Form {
         let group = self.schedule.along(axis, axes);
         match self.layout {
             Layout::Points | Layout::Halo { .. } => Some(group),
-            Layout::Quads if axis == 0 => group.checked_mul(quads::POINTS),
-            Layout::Quads => Some(group),
+            Layout::Quads { rows: 1 } if axis == 0 => group.checked_mul(quads::POINTS),
+            Layout::Quads { rows: 1 } => Some(group),
             // Points of a tile lie as far apart as the grid is large; the rest is of kernels that are not cut.
             Layout::Tiles(_)
+            | Layout::Quads { .. }
             | Layout::Staged { .. }
             | Layout::Collective { .. }
             | Layout::Private(_) => None,
@@ -56,8 +59,8 @@ pub(crate) enum Layout {
     Staged { size: Size, stage: Stage, axes: usize },
     /// A point for each invocation, in workgroups of so many that keep what lies around their points.
     Halo { group: [u32; 2], axes: usize },
-    /// Four points beside each other.
-    Quads,
+    /// Four points beside each other, of so many rows.
+    Quads { rows: u32 },
     /// A collective whose invocations take four points at a time, or a scan in one pass, or both.
     Collective { vectors: bool, single_pass: bool },
     /// Workgroups that count in memory of their own, for this buffer.
@@ -80,7 +83,10 @@ impl Layout {
                 (numbers, small)
             }
             Layout::Halo { axes, .. } => (grid[..axes].to_vec(), grid),
-            Layout::Quads => (vec![grid[0], grid[1]], [grid[0] / quads::POINTS, grid[1], grid[2]]),
+            Layout::Quads { rows } => {
+                let [x, y, z] = grid;
+                (vec![x, y], [x / quads::POINTS, y.div_ceil(rows), z])
+            }
             Layout::Private(_) => {
                 let (points, rounds) = privatize::grid(grid[0]);
                 (vec![grid[0], rounds], [points, 1, 1])
@@ -91,7 +97,7 @@ impl Layout {
     /// What of the form's own grid a part of the call's is.
     pub(crate) fn region(&self, Region { start, extent }: Region) -> Region {
         let few = |[x, y, z]: Grid| match self {
-            Layout::Quads => [x / quads::POINTS, y, z],
+            Layout::Quads { .. } => [x / quads::POINTS, y, z],
             _ => [x, y, z],
         };
         Region { start: few(start), extent: few(extent) }
@@ -109,7 +115,8 @@ impl Layout {
             Layout::Halo { group: [x, y], .. } => {
                 format!("what lies around {x} × {y} points kept by their group")
             }
-            Layout::Quads => "four points beside each other".to_owned(),
+            Layout::Quads { rows: 1 } => "four points beside each other".to_owned(),
+            Layout::Quads { rows } => format!("four points beside each other of {rows} rows"),
             Layout::Collective { vectors, single_pass } => {
                 let vectors = vectors.then_some("four points beside each other");
                 let single_pass = single_pass.then_some("a scan in one pass");
@@ -149,7 +156,7 @@ pub(crate) fn of(
     let quads = match schedule.quads && schedule.tile.is_none() && schedule.stage.is_none() {
         // Those of a collective are combined in the same order whether they are vectors or not.
         true if plain.collective.is_none() || schedule.elements.is_multiple_of(quads::POINTS) => {
-            quads::run(plain).map(Arc::new)
+            quads::run(plain, size[1]).map(Arc::new)
         }
         true | false => None,
     };
@@ -163,11 +170,13 @@ pub(crate) fn of(
     let mut forms = Vec::new();
     let mut add = |kernel: Arc<Kernel>, layout: Layout, [x, y]: [u32; 2]| {
         let (workgroup, is_asked_for) = ([x, y, schedule.workgroup[2]], asked_for);
-        let vectors = matches!(layout, Layout::Quads | Layout::Collective { vectors: true, .. });
+        let vectors =
+            matches!(layout, Layout::Quads { .. } | Layout::Collective { vectors: true, .. });
         let once = matches!(layout, Layout::Collective { single_pass: true, .. });
         let single_pass = schedule.single_pass.or(Some(once));
         let schedule = Schedule { workgroup, vectors, single_pass, ..schedule };
-        forms.push(Form { kernel, layout, schedule, is_asked_for });
+        let pitches = if vectors { quads::pitches(&kernel) } else { Vec::new() };
+        forms.push(Form { kernel, layout, schedule, pitches, is_asked_for });
     };
     let own = [schedule.workgroup[0], schedule.workgroup[1]];
     if (has_checks || once) && !asked_for {
@@ -181,7 +190,7 @@ pub(crate) fn of(
     }
     if let Some(quads) = quads.filter(|_| !only_around) {
         if plain.collective.is_none() {
-            add(quads, Layout::Quads, own);
+            add(quads, Layout::Quads { rows: size[1] }, own);
         } else {
             let layout = |single_pass| Layout::Collective { vectors: true, single_pass };
             add(quads.clone(), layout(schedule.single_pass == Some(true)), own);

@@ -176,16 +176,28 @@ impl Lean {
             let (_, left) = form.layout.adapt(grid);
             grid[0] <= EXTENT_MAX && grid[1] <= EXTENT_MAX && points(left) >= least
         };
+        let is_aligned = || {
+            let (numbers, _) = form.layout.adapt(grid);
+            let number = |param: &Param| match args.get(param.index()) {
+                Some(DeviceArg::Scalar(c)) => Some(c.bits as u32),
+                Some(DeviceArg::Buffer { .. }) => None,
+                None => numbers.get(param.index() - args.len()).copied(),
+            };
+            let is_multiple = |n: u32| n.is_multiple_of(quads::POINTS);
+            form.pitches.iter().all(|param| number(param).is_some_and(is_multiple))
+        };
         match form.layout {
             Layout::Points => true,
             Layout::Collective { vectors, single_pass } => {
                 // One block has nothing to wait for either way.
                 let waits = grid[0] > form.schedule.block();
-                let is_whole = grid[0].is_multiple_of(quads::POINTS) && is_large();
+                let is_whole = grid[0].is_multiple_of(quads::POINTS) && is_aligned() && is_large();
                 (waits || !single_pass) && (is_whole || !vectors)
             }
             Layout::Tiles(_) => is_large(),
-            Layout::Quads => grid[0].is_multiple_of(quads::POINTS) && is_large(),
+            Layout::Quads { .. } => {
+                grid[0].is_multiple_of(quads::POINTS) && is_aligned() && is_large()
+            }
             // Drivers that compute on the CPU have nothing faster to keep loads in.
             Layout::Staged { .. } | Layout::Halo { .. } => {
                 is_large() && (form.is_asked_for || !is_software)

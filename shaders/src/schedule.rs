@@ -86,7 +86,7 @@ fn is_brief(kernel: &Kernel) -> bool {
 /// no vectors.
 fn takes_vectors(kernel: &Kernel) -> bool {
     let plain = without_checks(&Arc::new(kernel.clone())).0;
-    is_brief(&plain) && quads::run(&plain).is_some()
+    is_brief(&plain) && quads::run(&plain, 1).is_some()
 }
 
 impl Schedule {
@@ -173,7 +173,7 @@ impl Schedule {
         if !begun(&kernel.entry).is_empty() {
             space.push(Schedule { hides_starts: !usual.hides_starts, ..usual });
         }
-        if kernel.axes() == 1 && kernel.workgroup.is_none() {
+        if kernel.axes() <= 2 && kernel.workgroup.is_none() {
             space.push(Schedule { quads: false, ..usual });
         }
         for workgroup in workgroups {

@@ -195,6 +195,60 @@ fn vectors_give_what_single_points_give() {
     }
 }
 
+#[kernel(grid = (w, h))]
+fn weaves(
+    id: Id,
+    w: usize,
+    h: usize,
+    pitch: usize,
+    a: &[u32],
+    table: &[u32],
+    y: &mut [u32],
+    z: &mut [i32],
+) {
+    let mut sum = 7;
+    for k in 0..h {
+        sum = sum * 3 + table[k * pitch + id.x] * a[id.y * h + k];
+    }
+    y[id.y * w + id.x] = sum;
+    z[id.y * pitch + id.x + 8] = (sum >> 3) as i32;
+}
+
+/// Vectors of rows: where widths are multiples of four, and single points where one of them is not.
+#[test]
+fn vectors_of_rows_give_what_single_points_give() {
+    let options = GpuOptions { proves_at_once: true, ..GpuOptions::default() };
+    let Some(gpu) = gpu_with(&options) else { return };
+    let kernel = optimised(weaves::DEF);
+    let usual = Schedule::of(&kernel, gpu.capabilities());
+    let forms = crossover_shaders::shaders(&kernel, gpu.capabilities(), &usual).expect("emits");
+    let vectors: Vec<_> = forms.iter().filter(|(_, shader)| shader.schedule.vectors).collect();
+    let [(_, shader)] = vectors[..] else { panic!("one form with vectors") };
+    assert_eq!(shader.wgsl.matches("array<vec4<").count(), 3, "{}", shader.wgsl);
+    let mut rng = Random::new(98);
+    for schedule in [usual, Schedule { quads: false, ..usual }] {
+        let version = GpuExecutor::new(gpu.clone()).prepare(&kernel, Some(schedule));
+        let version = version.expect("it compiles");
+        for (w, h, pitch) in
+            [(4, 1, 4), (4, 3, 8), (64, 7, 64), (128, 33, 132), (64, 9, 67), (30, 50, 32)]
+        {
+            let mut words =
+                |count: u32| Data::Narrow((0..count).map(|_| rng.next_u64() as u32).collect());
+            let (table, out) = (words(h * pitch + w), words(h * pitch + w + 8));
+            let (a, y) = (words(h * h), words(w * h));
+            let scalars = [w, h, pitch].map(|n| Data::Scalar(Const::from(n)));
+            let data: Vec<Data> = scalars.into_iter().chain([a, table, y, out]).collect();
+            let mut expected = data.clone();
+            interp::run(&kernel, &mut expected, [w, h, 1], None).expect("it runs");
+            for _ in 0..5 {
+                let mut found = data.clone();
+                run_gpu(&version, &mut found, [w, h, 1], None).expect("it runs");
+                assert_eq!(found, expected, "{w} × {h}, {pitch}, {schedule:?}");
+            }
+        }
+    }
+}
+
 /// Integers only: sums and products of floats may be fused, and subnormal ones be flushed.
 #[test]
 fn random_kernels_agree_with_the_interpreter() {

@@ -40,7 +40,7 @@ pub fn run(kernel: &Kernel, size: Size) -> Option<Kernel> {
 pub(super) enum Places {
     /// A grid apart; beyond the end of the axis, the last point again.
     Apart,
-    /// Side by side. Whoever runs it sees to it that the extent is a multiple of the side.
+    /// Side by side along x. Whoever runs it sees to it that the extent is a multiple of the side.
     Together,
 }
 
@@ -341,7 +341,12 @@ impl Tiler<'_> {
         for (side, axis) in [Axis::X, Axis::Y].into_iter().enumerate().take(self.axes) {
             let span = Span::default();
             let own = self.push(&mut body, Type::U32, Inst::Id(axis), span);
-            let Some(whole) = self.whole.filter(|_| self.places == Places::Apart) else {
+            if self.size[side] == 1 {
+                self.place(axis, &[own]);
+                continue;
+            }
+            let apart = self.places == Places::Apart || axis == Axis::Y;
+            let Some(whole) = self.whole.filter(|_| apart) else {
                 let along = self.together(&mut body, own, self.size[side]);
                 self.place(axis, &along);
                 continue;

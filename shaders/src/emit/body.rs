@@ -207,32 +207,36 @@ impl Body<'_, '_> {
     }
 
     fn is_vector(&self, quad: Quad) -> bool {
-        let (Quad::Load(buffer, _) | Quad::Store(buffer, _)) = quad;
-        self.globals.vectors.contains(&buffer)
+        self.globals.vectors.contains(&quad.buffer)
     }
 
     /// ```wgsl
-    /// let v = x[id];              // v.x, v.y, v.z and v.w
+    /// let v = x[id];              // v.x, v.y, v.z and v.w; in rows x[first / 4u]
     /// y[id] = vec4<f32>(…);
     /// ```
     fn vector(&mut self, quad: Quad) {
-        let (Quad::Load(buffer, values) | Quad::Store(buffer, values)) = quad;
-        let pointer = self.code.global(self.globals.buffer(buffer));
-        let pointer = self.code.element(pointer, self.id[0]);
-        match quad {
-            Quad::Load(..) => {
-                self.code.at(self.kernel.entry.def(values[0]).span);
-                let vector = self.code.load(pointer);
-                for (at, value) in values.into_iter().enumerate() {
-                    self.values[value.index()] = Some(self.code.component(vector, at as u32));
-                }
-            }
-            Quad::Store(..) => {
-                let parts = values.map(|value| self.value(value));
-                let vector = self.code.vector(self.ty(values[0]), parts);
-                self.code.store(pointer, vector);
-            }
+        let Quad { buffer, index, values, is_store } = quad;
+        let entry = &self.kernel.entry;
+        let buffer = self.code.global(self.globals.buffer(buffer));
+        let is_point = matches!(entry.def(index).inst, Inst::Binary(BinaryOp::Mul, own, _)
+            if entry.def(own).inst == Inst::Id(Axis::X));
+        let at = if is_point { self.id[0] } else { self.which_vector(index) };
+        let pointer = self.code.element(buffer, at);
+        if is_store {
+            let parts = values.map(|value| self.value(value));
+            let vector = self.code.vector(self.ty(values[0]), parts);
+            return self.code.store(pointer, vector);
         }
+        self.code.at(entry.def(values[0]).span);
+        let vector = self.code.load(pointer);
+        for (at, value) in values.into_iter().enumerate() {
+            self.values[value.index()] = Some(self.code.component(vector, at as u32));
+        }
+    }
+
+    fn which_vector(&mut self, index: Value) -> Node {
+        let (first, points) = (self.value(index), self.code.u32(quads::POINTS));
+        self.code.binary(Op::Divide, first, points)
     }
 
     fn stmt(&mut self, stmt: &Stmt) {
