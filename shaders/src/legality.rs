@@ -4,6 +4,8 @@
 use crossover_kernels::error::RunError;
 use crossover_kernels::ir::{Access, Block, Const, Inst, Kernel, Span, Stmt, Type, Value};
 
+use crate::schedule::SCAN_ELEMENTS;
+
 /// What an adapter can do, as far as kernels can tell.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Capabilities {
@@ -187,7 +189,7 @@ pub fn check(kernel: &Kernel, caps: &Capabilities) -> Result<(), RunError> {
         return refuse(format!("a call that was not inlined{}", at(span)));
     }
     if let Some(limit) = caps.loop_passages_max
-        && let Err(span) = passages(kernel, &entry.body).and_then(|all| match all {
+        && let Err(span) = passages_together(kernel).and_then(|all| match all {
             all if all <= u64::from(limit) => Ok(()),
             _ => Err(Span::default()),
         })
@@ -208,7 +210,16 @@ pub fn check(kernel: &Kernel, caps: &Capabilities) -> Result<(), RunError> {
     Ok(())
 }
 
-/// Passages of all loops of an invocation together, at most; in the error, a loop of unknown length.
+/// Passages of all loops of an invocation together, at most; in the error, a loop of unknown length. An invocation of
+/// a collective takes several points in a loop of its own.
+pub(crate) fn passages_together(kernel: &Kernel) -> Result<u64, Span> {
+    let of_point = passages(kernel, &kernel.entry.body)?;
+    Ok(match kernel.collective {
+        Some(_) => of_point.saturating_add(1).saturating_mul(u64::from(SCAN_ELEMENTS[1])),
+        None => of_point,
+    })
+}
+
 fn passages(kernel: &Kernel, block: &Block) -> Result<u64, Span> {
     let entry = &kernel.entry;
     let constant = |value: Value| entry.as_const(value).and_then(Const::to_int);

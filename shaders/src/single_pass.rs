@@ -122,6 +122,9 @@ mod tests {
             }
         };
         let kernel = sums();
+        if !super::is_legal(&kernel, gpu.capabilities()) {
+            return eprintln!("skipped: the driver cuts loops that wait");
+        }
         let usual = Schedule::of(&kernel, gpu.capabilities());
         let schedule = Schedule { single_pass: Some(true), ..usual };
         let compiled = Compiled::of(&gpu, &kernel, &schedule).expect("it compiles");

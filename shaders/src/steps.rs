@@ -8,6 +8,7 @@ use crate::buffer::DeviceBuffer;
 use crate::compiled::{Compiled, STEPS_MAX, Scratch, Stage, Tree};
 use crate::device::DeviceError;
 use crate::emit::{Field, LEVEL_BYTES, Role, STATUS_BYTES};
+use crate::legality;
 use crate::underway::{Batch, Step};
 use crate::windows::{Cut, Window};
 
@@ -127,7 +128,7 @@ impl Compiled {
     }
 
     fn reduce(&self, launch: Launch<'_>) -> Result<Batch<'_>, DeviceError> {
-        let (Some(Tree::Reduce { fold }), Some(DeviceArg::Buffer { buffer: output, .. })) =
+        let (Some(Tree::Reduce { fold: second }), Some(DeviceArg::Buffer { buffer: output, .. })) =
             (&self.tree, launch.args.last())
         else {
             unreachable!("a reduction has its second pass and an output");
@@ -135,8 +136,15 @@ impl Compiled {
         let schedule = &self.shader.schedule;
         let whole = [Cut { start: [0; 3], extent: launch.grid, windows: Vec::new() }];
         let cuts = if launch.cuts.is_empty() { &whole } else { launch.cuts };
+        let caps = self.gpu.capabilities();
+        // A driver that cuts loops gets as many workgroups as keep each of them short.
+        let rounds_max = caps.loop_passages_max.map_or(u32::MAX, |limit| {
+            let round = legality::passages_together(&self.kernel).unwrap_or(u64::MAX);
+            u32::try_from(u64::from(limit) / round.max(1)).unwrap_or(u32::MAX).max(1)
+        });
         let blocks = |cut: &Cut| {
-            cut.extent[0].div_ceil(schedule.block()).min(schedule.reduce_workgroups_max)
+            let all = cut.extent[0].div_ceil(schedule.block());
+            all.min(schedule.reduce_workgroups_max.max(all.div_ceil(rounds_max)))
         };
         let count = cuts.iter().map(blocks).sum();
         let sums = self.sums(count)?;
@@ -152,13 +160,13 @@ impl Compiled {
             {
                 self.shader.params.write_field(&mut step.numbers, field, u64::from(number));
             }
-            step.workgroups = [blocks(cut), 1, 1];
+            step.workgroups = fold(blocks(cut), caps.workgroups_per_axis_max);
             before += blocks(cut);
             steps.push(step);
         }
         steps.push(Step {
-            stage: fold,
-            bind_group: self.bind_tree(&scratch, fold, sums.binding(), output, steps.len()),
+            stage: second,
+            bind_group: self.bind_tree(&scratch, second, sums.binding(), output, steps.len()),
             numbers: level(count, 1, 0),
             workgroups: [1, 1, 1],
         });

@@ -311,3 +311,30 @@ fn vectors_give_what_single_elements_give() {
         }
     }
 }
+
+/// Few workgroups take many points each, and each of those a loop: together more passages than some drivers make.
+#[test]
+fn long_loops_of_reductions_are_not_cut() {
+    let Some(gpu) = gpu() else { return };
+    let mut b = Builder::new("turns");
+    b.buffer("result", Type::U32, Access::ReadWrite);
+    let i = b.id(Axis::X);
+    let own = b.local(Type::U32, None);
+    let (zero, end, three) = (b.constant(0u32), b.constant(1000u32), b.constant(3u32));
+    b.for_range(zero, end, 1, |b, k| {
+        let before = b.get(own);
+        let product = b.binary(BinaryOp::Mul, before, three);
+        let mixed = b.binary(BinaryOp::Xor, product, k);
+        let next = b.binary(BinaryOp::Add, mixed, i);
+        b.set(own, next);
+    });
+    b.function_mut().result = Some(own);
+    let sum = Collective { kind: CollectiveKind::Reduce, op: CollectiveOp::Add };
+    let kernel = kernel(b, vec![Extent::Given], Some(sum));
+    let n = 120_000u32;
+    let point = |i: u32| (0..1000u32).fold(0u32, |v, k| (v.wrapping_mul(3) ^ k).wrapping_add(i));
+    let expected = (0..n).map(point).fold(0, u32::wrapping_add);
+    let mut args = [Data::zeroed(Type::U32, 1)];
+    run_gpu(&compile(&gpu, &kernel), &mut args, [n, 1, 1], None).expect("it runs");
+    assert_eq!(bits(&args[0]), [u64::from(expected)]);
+}
