@@ -63,7 +63,8 @@ fn probe_stream(id: Id, x: &[f32], y: &mut [f32]) {
     y[id.x] += x[id.x];
 }
 
-/// Eight independent chains of multiplications and additions.
+/// Eight independent chains of multiplications and additions. That there are not too many passages has to be said to
+/// drivers that end long loops in silence.
 #[kernel]
 fn probe_arithmetic(id: Id, passages: u32, y: &mut [f32]) {
     let s = y[id.x];
@@ -75,7 +76,7 @@ fn probe_arithmetic(id: Id, passages: u32, y: &mut [f32]) {
     let mut f = s + 5.0;
     let mut g = s + 6.0;
     let mut h = s + 7.0;
-    for _ in 0..passages {
+    for _ in 0..passages.min(32_768) {
         a = a * 0.5 + s;
         b = b * 0.5 + s;
         c = c * 0.5 + s;
@@ -92,7 +93,7 @@ fn probe_arithmetic(id: Id, passages: u32, y: &mut [f32]) {
 #[kernel]
 fn probe_chain(id: Id, passages: u32, y: &mut [u32]) {
     let mut a = y[id.x];
-    for _ in 0..passages {
+    for _ in 0..passages.min(32_768) {
         a = a * 1_664_525 + 1_013_904_223;
     }
     y[id.x] = a;
@@ -108,7 +109,7 @@ fn probe_gather(id: Id, at: &[u32], x: &[f32], y: &mut [f32]) {
 #[kernel]
 fn probe_functions(id: Id, passages: u32, y: &mut [f32]) {
     let mut a = y[id.x];
-    for _ in 0..passages {
+    for _ in 0..passages.min(32_768) {
         a = (a.sin() * 0.5).exp();
     }
     y[id.x] = a;

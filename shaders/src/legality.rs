@@ -2,7 +2,9 @@
 //! naga's validator and the drivers are no help here, as they accept more than they compute.
 
 use crossover_kernels::error::RunError;
-use crossover_kernels::ir::{Access, Block, Const, Inst, Kernel, Span, Stmt, Type, Value};
+use crossover_kernels::ir::{
+    Access, BinaryOp, Block, Const, Inst, Kernel, Span, Stmt, Type, Value,
+};
 
 use crate::schedule::SCAN_ELEMENTS;
 
@@ -222,14 +224,13 @@ pub(crate) fn passages_together(kernel: &Kernel) -> Result<u64, Span> {
 
 fn passages(kernel: &Kernel, block: &Block) -> Result<u64, Span> {
     let entry = &kernel.entry;
-    let constant = |value: Value| entry.as_const(value).and_then(Const::to_int);
     let mut all = 0u64;
     for stmt in block {
         let inside = stmt.blocks().into_iter().map(|block| passages(kernel, block));
         let inside: u64 = inside.sum::<Result<u64, Span>>()?;
         all = all.saturating_add(match stmt {
             Stmt::For { counter, start, end, step, .. } => {
-                let (Some(start), Some(end)) = (constant(*start), constant(*end)) else {
+                let (Some(start), Some(end)) = (least(kernel, *start), most(kernel, *end)) else {
                     return Err(entry.def(*counter).span);
                 };
                 let trips = (end - start).max(0).unsigned_abs().div_ceil(u128::from(*step));
@@ -240,6 +241,25 @@ fn passages(kernel: &Kernel, block: &Block) -> Result<u64, Span> {
         });
     }
     Ok(all)
+}
+
+/// The least that an integer can be, as far as its own instruction says.
+fn least(kernel: &Kernel, value: Value) -> Option<i128> {
+    let known = kernel.entry.as_const(value).and_then(Const::to_int);
+    let is_unsigned = matches!(kernel.entry.ty(value), Type::U32 | Type::U64);
+    known.or(is_unsigned.then_some(0))
+}
+
+/// The most that an integer can be: `n.min(1000)` is as good as a number to those who must know.
+fn most(kernel: &Kernel, value: Value) -> Option<i128> {
+    let entry = &kernel.entry;
+    match entry.def(value).inst {
+        Inst::Binary(BinaryOp::Min, a, b) => match (most(kernel, a), most(kernel, b)) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        },
+        _ => entry.as_const(value).and_then(Const::to_int),
+    }
 }
 
 /// What of the kernel's workgroups is beyond the device, in words.

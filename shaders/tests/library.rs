@@ -124,6 +124,25 @@ fn loops_are_kept_from_drivers_that_cut_them() {
         "t_product_plus",
     ];
     assert_eq!(refused, expected);
+    // It is enough to say that there are not too many.
+    for (def, runs) in [(few::DEF, true), (many::DEF, false)] {
+        let ran = GpuExecutor::new(gpu.clone()).prepare(&optimised(def), None);
+        assert_eq!(ran.is_ok(), runs, "{}", def.name);
+    }
+}
+
+#[kernel]
+fn few(id: Id, n: u32, y: &mut [u32]) {
+    for k in 0..n.min(50_000) {
+        y[id.x] = y[id.x] * 3 + k;
+    }
+}
+
+#[kernel]
+fn many(id: Id, n: u32, y: &mut [u32]) {
+    for k in 0..n.min(70_000) {
+        y[id.x] = y[id.x] * 3 + k;
+    }
 }
 
 /// Every schedule of every standard kernel gives the reference's result, at sizes that fill no tile.
