@@ -26,9 +26,10 @@ use crate::steps::Region;
 /// Shapes of calls that are remembered; beyond that all are forgotten.
 const SHAPES_MAX: usize = 256;
 
-/// Invocations that a call needs to be left with, for tiles: fewer leave much of a device idle.
+/// Invocations that a call needs to be left with, for tiles: fewer leave much of a device idle. On software they are
+/// worth a trial from a workgroup on.
 const INVOCATIONS_MIN: u64 = 1 << 16;
-const INVOCATIONS_MIN_SOFTWARE: u64 = 1 << 10;
+const INVOCATIONS_MIN_SOFTWARE: u64 = 1 << 8;
 
 /// Extents that tiles are made of at most, so that no coordinate wraps.
 const EXTENT_MAX: u32 = halo::EXTENT_MAX;
