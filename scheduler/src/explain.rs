@@ -68,8 +68,11 @@ pub struct Explanation {
     pub generation: u64,
     /// What the model was told.
     pub features: Features,
-    /// What the model says, without what running the kernel has taught.
+    /// What is expected of the kernel without what running it has taught: what the model says, as far as it is
+    /// believed.
     pub prior: Prediction,
+    /// How far that is, 1 in all: the model, the model with what this machine has shown, neither.
+    pub trust: [f64; 3],
     /// log2 of the operations of the call.
     pub log2_work: f64,
     /// Stands for everything of the arguments that decides how much work there is.
@@ -98,6 +101,7 @@ impl Explanation {
             generation: decision.prior.generation,
             features: *decision.prior.features,
             prior: decision.prior.prediction,
+            trust: decision.prior.opinions.trust.weights(),
             log2_work: decision.prior.log2_work,
             shape: decision.prior.shape,
         }

@@ -4,6 +4,7 @@ use crossover_ml::dataset::Row;
 
 use crate::call::Job;
 use crate::device::Device;
+use crate::learned::{Learned, Prior};
 use crate::ledger::{Measured, Why};
 use crate::place;
 use crate::record::{Case, Recorded, Recorder};
@@ -30,9 +31,7 @@ pub(crate) fn learn(job: &Job<'_>, device: Device, measured: &Measured) {
     let mut learned = job.prepared.learned(adapter);
     learned.observe(prior, device, crew, predicted_s, measured.run_s, measured.total_s);
     let shown = learned.show(measured.run_s);
-    if learned.is_first_sight(device, crew) {
-        job.inner.gates.sight(adapter, &prior.opinions, device, measured.run_s);
-    }
+    sight(job, &mut learned, adapter, prior, device, measured.run_s);
     if device == Device::Gpu {
         learned.elsewhere_s = 0.0;
     }
@@ -48,6 +47,22 @@ pub(crate) fn learn(job: &Job<'_>, device: Device, measured: &Measured) {
     }
     if shown {
         show(job, device, measured.run_s.max(1e-9));
+    }
+}
+
+/// Tells the gate of the kernel, once it has run often enough as it would by itself.
+fn sight(
+    job: &Job<'_>,
+    learned: &mut Learned,
+    adapter: usize,
+    prior: &Prior,
+    device: Device,
+    run_s: f64,
+) {
+    if job.decision.is_usual(device)
+        && let Some(sight) = learned.sight(&prior.opinions, device, run_s)
+    {
+        job.inner.gates.sight(adapter, prior.generation, &sight);
     }
 }
 
@@ -80,8 +95,8 @@ pub(crate) fn learn_parts(job: &Job<'_>, device: Device, share: f64, run_s: f64,
     }
     let shown = learned.show(run_s);
     let whole_s = (run_s / share).max(1e-9);
-    if share >= SHARE_SHOWN && learned.is_first_sight(device, None) {
-        job.inner.gates.sight(job.decision.adapter, &prior.opinions, device, whole_s);
+    if share >= SHARE_SHOWN {
+        sight(job, &mut learned, job.decision.adapter, prior, device, whole_s);
     }
     drop(learned);
     let call = CallKey { kernel: job.prepared.key, shape: prior.shape };
@@ -102,9 +117,7 @@ fn learn_beside(job: &Job, other: usize, device: Device, measured: &Measured) {
             let (run_s, total_s) = (measured.run_s, measured.total_s);
             let crew = job.decision.crew(device);
             learned.observe(&prior, device, crew, None, run_s, total_s);
-            if learned.is_first_sight(device, crew) {
-                job.inner.gates.sight(other, &prior.opinions, device, run_s);
-            }
+            sight(job, &mut learned, other, &prior, device, run_s);
         }
         (Device::Cpu, None) => {}
     }

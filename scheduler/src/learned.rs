@@ -12,7 +12,7 @@ use crate::place::Decision;
 use crate::route::{Answer, Experience, Lesson};
 use crate::terms::Work;
 use crate::threads::{Choice, Crew, Crews};
-use crate::trust::Opinions;
+use crate::trust::{Opinions, Sight, Sighting};
 use crate::version::Prepared;
 use crate::words::WordMap;
 
@@ -33,10 +33,13 @@ pub(crate) struct Learned {
     shapes: WordMap<u64, Known>,
     /// The generation that the correction is relative to.
     pub(crate) generation: u64,
-    /// How far that was believed when it was first asked: so it stays, since the correction is relative to the prior.
+    /// How far the network of that generation was believed when it was first asked: so it stays, since the correction is
+    /// relative to the prior.
     trust: Option<Trust>,
-    /// On which devices the kernel has run as it always will.
-    sighted: [bool; 2],
+    /// A prior of that generation: by what another network says of it the correction is moved.
+    anchor: Option<Arc<Prior>>,
+    /// The first runs on each device.
+    sightings: [Sighting; 2],
     /// Rises whenever `crews` changes.
     crews_revision: u64,
     /// Seconds that calls have taken on other GPUs since this one last ran one.
@@ -93,7 +96,8 @@ impl Default for Learned {
             shapes: WordMap::default(),
             generation: 0,
             trust: None,
-            sighted: [false; 2],
+            anchor: None,
+            sightings: Default::default(),
             crews_revision: 0,
             elsewhere_s: 0.0,
             unshown_s: 0.0,
@@ -103,18 +107,26 @@ impl Default for Learned {
 
 impl Learned {
     /// What a shape of call is known by, corrected, beside what is known of the kernel; `ask` asks the
-    /// network where it is not known, or only by an older network, and `choose` chooses the number of
+    /// network where it is not known, or only by an older network: given how far the network is believed of the kernel,
+    /// and a prior of an older network, of which it is to say what the new one says. `choose` chooses the number of
     /// threads. From memory, where nothing has been learned since the last call.
     pub(crate) fn expect(
         &mut self,
         shape: u64,
         generation: u64,
-        ask: impl FnOnce(Option<Trust>) -> Prior,
+        ask: impl FnOnce(Option<Trust>, Option<&Prior>) -> (Prior, Option<Prediction>),
         choose: impl FnOnce(&Crews, f64, &Answer) -> Option<Choice>,
     ) -> (&mut Known, &Experience) {
         if self.shapes.get(&shape).is_none_or(|known| known.prior.generation != generation) {
-            let trust = self.trust.filter(|_| self.generation == generation);
-            self.ask(shape, generation, ask(trust));
+            let is_new = self.generation != generation;
+            let anchor = self.anchor.take();
+            let (prior, moved) =
+                ask(self.trust.filter(|_| !is_new), anchor.as_deref().filter(|_| is_new));
+            if let (Some(old), Some(new)) = (&anchor, moved) {
+                self.experience.rebase(&old.prediction, &new);
+            }
+            self.generation = generation;
+            self.insert(shape, prior, anchor.filter(|_| !is_new));
         }
         let revision = self.revision();
         let known = self.shapes.get_mut(&shape).expect("it is known now");
@@ -144,18 +156,13 @@ impl Learned {
         self.crews_revision += 1;
     }
 
-    fn ask(&mut self, shape: u64, generation: u64, prior: Prior) {
+    fn insert(&mut self, shape: u64, prior: Prior, anchor: Option<Arc<Prior>>) {
         self.trust = Some(prior.opinions.trust);
-        if self.generation != generation {
-            if let Some(old) = self.shapes.get(&shape) {
-                self.experience.rebase(&old.prior.prediction, &prior.prediction);
-            }
-            self.generation = generation;
-        }
         if self.shapes.len() >= SHAPES_MAX {
             self.shapes.clear();
         }
         let (prior, answer) = (Arc::new(prior), Answer::default());
+        self.anchor = anchor.or_else(|| Some(prior.clone()));
         let known = Known { prior, answer, choice: None, kept: None, revision: None };
         self.shapes.insert(shape, known);
     }
@@ -213,10 +220,9 @@ impl Learned {
         self.experience.observe(&Lesson::of_run(said.prior(), log2_work, device, run_s));
     }
 
-    /// Whether this is the first whole run on a device, with as many threads as the CPU will have.
-    pub(crate) fn is_first_sight(&mut self, device: Device, crew: Option<Seen>) -> bool {
-        let is_usual = !crew.is_some_and(|seen| seen.is_trial);
-        is_usual && !std::mem::replace(&mut self.sighted[device as usize], true)
+    /// A whole run on a device, as they always will be: what it shows of the network, once there were enough.
+    pub(crate) fn sight(&mut self, said: &Opinions, device: Device, run_s: f64) -> Option<Sight> {
+        self.sightings[device as usize].run(said, device, run_s)
     }
 
     /// Whether a measured run is to be shown to the trainer.
@@ -296,7 +302,7 @@ mod tests {
 
     fn calls(learned: &mut Learned, count: u64, seconds: f64) {
         for _ in 0..count {
-            let (known, _) = learned.expect(1, 0, |_| prior(), |_, _, _| None);
+            let (known, _) = learned.expect(1, 0, |_, _| (prior(), None), |_, _, _| None);
             let (prior, predicted_s) = (known.prior.clone(), Some(known.answer.run_s[0]));
             learned.observe(&prior, Device::Cpu, None, predicted_s, seconds, seconds);
         }
@@ -312,11 +318,11 @@ mod tests {
         assert_eq!(learned.revision() - before, 10);
         assert_eq!(learned.experience.visits[0], FLEETING_FIRST + 80);
         calls(&mut learned, 100, 6e-6);
-        let answer = learned.expect(1, 0, |_| prior(), |_, _, _| None).0.answer;
+        let answer = learned.expect(1, 0, |_, _| (prior(), None), |_, _, _| None).0.answer;
         assert!((answer.run_s[0] / 6e-6 - 1.0).abs() < 0.1, "{answer:?}");
         // What has become slow is no longer fleeting: ten calls are enough.
         calls(&mut learned, 10, 1e-3);
-        let answer = learned.expect(1, 0, |_| prior(), |_, _, _| None).0.answer;
+        let answer = learned.expect(1, 0, |_, _| (prior(), None), |_, _, _| None).0.answer;
         assert!((answer.run_s[0] / 1e-3 - 1.0).abs() < 0.3, "{answer:?}");
     }
 
@@ -325,13 +331,28 @@ mod tests {
         let mut learned = Learned::default();
         let mut asked = 0;
         for (shape, generation) in [(1, 0), (1, 0), (2, 0), (1, 1), (1, 1)] {
-            let ask = |_| {
+            let ask = |_: Option<Trust>, _: Option<&Prior>| {
                 asked += 1;
-                Prior { generation, ..prior() }
+                (Prior { generation, ..prior() }, None)
             };
             learned.expect(shape, generation, ask, |_, _, _| None);
         }
         assert_eq!(asked, 3);
+    }
+
+    #[test]
+    fn another_network_takes_nothing_away_whatever_shape_is_asked_first() {
+        for shape in [1, 2] {
+            let mut learned = Learned::default();
+            calls(&mut learned, 40, 3e-6);
+            let said = Prediction::new([-14.0; 2], [1.0; 2], 0.5);
+            let ask = |_: Option<Trust>, old: Option<&Prior>| {
+                assert_eq!(old.map(|old| old.prediction), Some(prior().prediction));
+                (Prior { shape, generation: 1, prediction: said, ..prior() }, Some(said))
+            };
+            let answer = learned.expect(shape, 1, ask, |_, _, _| None).0.answer;
+            assert!((answer.run_s[0] / 3e-6 - 1.0).abs() < 0.1, "shape {shape}: {answer:?}");
+        }
     }
 
     #[test]

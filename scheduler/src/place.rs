@@ -153,6 +153,13 @@ impl Decision {
         Some(choice.crew)
     }
 
+    /// Whether a run on a device is one as the runtime would make it: the CPU's with the threads that are taken for
+    /// the best.
+    pub(crate) fn is_usual(&self, device: Device) -> bool {
+        let is_chosen = self.situation.asked.threads.is_none();
+        device == Device::Gpu || (is_chosen && !self.choice.is_some_and(|choice| choice.is_trial))
+    }
+
     /// Whether it is over too soon to be cut.
     pub(crate) fn is_short(&self) -> bool {
         is_short(&self.both)
@@ -223,10 +230,12 @@ fn decide_with(call: Placing<'_>, at: usize, asked: Asked) -> Result<Arc<Decisio
     }
     let visits = learned.experience.visits.iter().sum();
     let shape = shape(plain, grid);
-    let ask = |trust: Option<Trust>| {
+    let ask = |trust: Option<Trust>, old: Option<&Prior>| {
         let is_compiled = presence == Presence::Ready;
-        let trust = trust.unwrap_or_else(|| inner.gates.trust(at));
-        ask(call, at, gpu, (shape, trust), Moment { visits, is_compiled, generation })
+        let trust = trust.unwrap_or_else(|| inner.gates.trust(at, generation));
+        let said = |old: &Prior| Opinions::of(&*inner.model(), &old.features, trust).prior();
+        let moment = Moment { visits, is_compiled, generation };
+        (ask(call, at, gpu, (shape, trust), moment), old.map(said))
     };
     let choose =
         |crews: &Crews, log2_work, answer: &_| choose_threads(inner, crews, log2_work, answer);
@@ -330,15 +339,19 @@ fn may_be_cut(inner: &Inner, prior: &Prior, situation: &Situation, both: &[Estim
 
 /// Learns of a kernel from calls in earlier processes, of which the network of today is asked.
 fn recall(inner: &Inner, at: usize, samples: &[Sample], learned: &mut Learned) {
-    let (model, trust) = (inner.model(), inner.gates.trust(at));
+    let generation = inner.generation();
+    let (model, trust) = (inner.model(), inner.gates.trust(at, generation));
     for sample in samples {
         let said = Opinions::of(&*model, &sample.features, trust);
         learned.recall(&said, sample.log2_work, sample.device, sample.seconds);
-        if learned.is_first_sight(sample.device, None) {
-            inner.gates.sight(at, &said, sample.device, sample.seconds);
+        // A network of this process was trained on what is recalled.
+        if generation == 0
+            && let Some(sight) = learned.sight(&said, sample.device, sample.seconds)
+        {
+            inner.gates.sight(at, generation, &sight);
         }
     }
-    learned.generation = inner.generation();
+    learned.generation = generation;
 }
 
 /// The network's answer for a shape of call.

@@ -372,7 +372,7 @@ impl Runtime {
     /// # Ok::<(), crossover::Error>(())
     /// ```
     pub fn trust(&self, adapter: usize) -> crossover_ml::Trust {
-        self.inner.gates.trust(adapter)
+        self.inner.gates.trust(adapter, self.inner.generation())
     }
 
     /// The background trainer; `None` when learning is switched off.

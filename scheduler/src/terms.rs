@@ -158,8 +158,11 @@ impl Past {
     /// Of such run times; `None` of none.
     pub(crate) fn of(mut runs_s: Vec<f64>) -> Option<Past> {
         runs_s.sort_by(f64::total_cmp);
-        let run_s = *runs_s.get(runs_s.len() / 2)?;
-        Some(Past { calls: runs_s.len(), run_s })
+        let (calls, middle) = (runs_s.len(), runs_s.len() / 2);
+        let upper = *runs_s.get(middle)?;
+        let run_s =
+            if calls.is_multiple_of(2) { 0.5 * (runs_s[middle - 1] + upper) } else { upper };
+        Some(Past { calls, run_s })
     }
 }
 

@@ -58,10 +58,12 @@ impl World {
         })
     }
 
-    /// Runs a kernel once on each device, for so long.
+    /// Runs a kernel three times on each device, for so long, but for the first time.
     fn run(&mut self, at: usize, seconds: [f64; 2]) {
-        for device in Device::ALL {
-            self.knobs[device as usize].set(Duration::from_secs_f64(seconds[device as usize]));
+        for (device, factor) in Device::ALL.into_iter().flat_map(|d| [(d, 5.0), (d, 1.0), (d, 1.0)])
+        {
+            let run_s = factor * seconds[device as usize];
+            self.knobs[device as usize].set(Duration::from_secs_f64(run_s));
             let World { rt, x, y, .. } = self;
             call(rt, at, x, y).device(device).run().expect("runs");
         }

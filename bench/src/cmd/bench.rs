@@ -172,7 +172,7 @@ pub(super) fn report(args: &ReportArgs) -> anyhow::Result<ExitCode> {
     super::write(&out, &page)?;
     if args.json {
         let (rows, summary) = (report.rows.len(), &report.summary);
-        let written = json!({ "file": out, "bytes": page.len(), "rows": rows, "summary": summary });
+        let written = json!({ "file": out.display().to_string(), "bytes": page.len(), "rows": rows, "summary": summary });
         println!("{written:#}");
     } else {
         println!("{}", out.display());

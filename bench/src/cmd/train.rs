@@ -171,7 +171,11 @@ fn arguments(options: &TrainOptions) -> String {
     };
     let widths: Vec<String> = options.hidden.iter().map(usize::to_string).collect();
     let (widths, [first, last], rate) = (widths.join(","), options.dropout, options.learning_rate);
-    format!("--hidden {widths} --bins {bins} --dropout {first},{last} --rate {rate}")
+    let (epochs, seed) = (options.epochs, options.seed);
+    format!(
+        "--hidden {widths} --bins {bins} --dropout {first},{last} --rate {rate} --epochs {epochs} \
+         --seed {seed}"
+    )
 }
 
 /// What the search finds, held against the usual network.
@@ -217,7 +221,7 @@ fn found(
         ),
     );
     let taken = if better { winner } else { usual.clone() };
-    super::say(is_json, format_args!("again      crossover train {}", arguments(&taken)));
+    super::say(is_json, format_args!("again      crossover train SETS {}", arguments(&taken)));
     Ok(taken)
 }
 
@@ -326,12 +330,12 @@ mod tests {
             let words = ["train", "rows.jsonl"].into_iter().chain(words.split_whitespace());
             asked(&Typed::try_parse_from(words).expect("arguments").args)
         };
-        let usual = asked_by("--seed 0");
-        assert_eq!(usual, TrainOptions::default());
-        assert_eq!(asked_by(&format!("--seed 0 {}", arguments(&usual))), usual);
+        assert_eq!(asked_by("--seed 0"), TrainOptions::default());
+        let usual = asked_by("--seed 9 --epochs 7");
+        assert_eq!(asked_by(&arguments(&usual)), usual);
         let other = asked_by("--hidden 96,48 --bins 8 --dropout 0.1,0 --rate 0.004 --seed 3");
         assert_eq!((other.hidden.as_slice(), other.form), (&[96, 48][..], InputForm::Piecewise(8)));
-        assert_eq!(asked_by(&format!("--seed 3 {}", arguments(&other))), other);
+        assert_eq!(asked_by(&arguments(&other)), other);
     }
 
     #[test]

@@ -2,10 +2,14 @@
 //! device; and with the call's time taken and what it took learned.
 
 use std::hint::black_box;
-use std::time::Instant;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use crossover::kernels::error::RunError;
+use crossover::kernels::exec::{self, Clock, Executor, Measurement, Version};
+use crossover::kernels::ir::Kernel;
 use crossover::ml::rng::Rng;
-use crossover::{GpuUse, Id, Runtime, kernel};
+use crossover::{Device, Id, Runtime, kernel};
 
 use super::world::{Caller, World, asked};
 use super::{CONTENDERS, Decision};
@@ -40,31 +44,45 @@ fn offline(true_s: [f64; 2]) -> anyhow::Result<[f64; 3]> {
         caller.call(&mut world);
     }
     let asked = asked(&prior, false);
-    let (mut bare, mut decided, mut recorded) = (Vec::new(), Vec::new(), Vec::new());
-    for _ in 0..DECISIONS {
+    let runs: Vec<[f64; 2]> =
+        (0..DECISIONS).map(|_| Device::ALL.map(|device| world.run_s(device))).collect();
+    let mut recorded = Vec::new();
+    for run_s in &runs {
+        let start = Instant::now();
+        let placed = black_box(caller.offline.place(black_box(&asked)));
+        let (began, ended) = (Instant::now(), Instant::now());
+        black_box(ended - began);
+        let run_s = run_s[placed.device as usize];
+        caller.offline.observe(&asked, &placed, run_s, run_s, false);
+        recorded.push(start.elapsed().as_secs_f64());
+    }
+    let (mut bare, mut decided) = (Vec::new(), Vec::new());
+    for run_s in &runs {
         let start = Instant::now();
         bare.push(start.elapsed().as_secs_f64());
         let start = Instant::now();
         let placed = black_box(caller.offline.place(black_box(&asked)));
         decided.push(start.elapsed().as_secs_f64());
-        let run_s = world.run_s(placed.device);
-        let start = Instant::now();
+        let run_s = run_s[placed.device as usize];
         caller.offline.observe(&asked, &placed, run_s, run_s, false);
-        recorded.push(start.elapsed().as_secs_f64());
     }
-    // Looking at the clock is in all of them, and once it belongs there.
+    // Looking at the clock is in every sample.
     let clock_s = quantile(&mut bare, 0.5);
-    let ns = |s: f64| ((s - clock_s) * 1e9).max(0.0);
-    let p50 = ns(quantile(&mut decided, 0.5));
-    let with_record_p50 = p50 + quantile(&mut recorded, 0.5) * 1e9;
-    Ok([p50, ns(quantile(&mut decided, 0.999)), with_record_p50])
+    let ns = |values: &mut [f64], share| ((quantile(values, share) - clock_s) * 1e9).max(0.0);
+    Ok([ns(&mut decided, 0.5), ns(&mut decided, 0.999), ns(&mut recorded, 0.5)])
 }
 
-/// Nanoseconds of half of the decisions in a runtime of the CPU alone, for a call that it knows: its arguments
-/// checked, its shape found, its place decided.
+/// Nanoseconds of half of the decisions in a runtime of two devices, for a call that it knows: its arguments checked,
+/// its shape found, its place decided.
 fn runtime() -> anyhow::Result<f64> {
-    let rt = Runtime::builder().with(|s| (s.gpu, s.learn) = (GpuUse::Off, false)).build()?;
+    let [cpu, gpu] = FLEETING_S.map(|s| Arc::new(Given(Duration::from_secs_f64(s))));
+    let rt = Runtime::builder()
+        .with(|settings| settings.learn = false)
+        .executor(Device::Cpu, cpu)
+        .executor(Device::Gpu, gpu)
+        .build()?;
     let (x, mut y) = (rt.buffer_from(&[1.0; 64])?, rt.buffer_from(&[1.0; 64])?);
+    axpy::on(&rt).args(2.0, &x, &mut y).compile()?;
     for _ in 0..1000 {
         axpy::on(&rt).args(2.0, &x, &mut y).run()?;
     }
@@ -76,8 +94,29 @@ fn runtime() -> anyhow::Result<f64> {
         let start = Instant::now();
         black_box(call.place()?);
         decided.push(start.elapsed().as_secs_f64());
+        // Decisions are learned from between.
+        call.run()?;
     }
     Ok((quantile(&mut decided, 0.5) - quantile(&mut bare, 0.5)) * 1e9)
+}
+
+/// A device that does nothing, for so long.
+struct Given(Duration);
+
+impl Executor for Given {
+    fn name(&self) -> &str {
+        "given"
+    }
+
+    fn compile(&self, _: &Arc<Kernel>) -> Result<Arc<dyn Version>, RunError> {
+        Ok(Arc::new(Given(self.0)))
+    }
+}
+
+impl Version for Given {
+    fn run(&self, _: &mut exec::Call<'_>) -> Result<Measurement, RunError> {
+        Ok(Measurement { clock: Clock::Own, kernel: self.0, ..Measurement::default() })
+    }
 }
 
 /// The value that such a share of all is not above; NaN of none.

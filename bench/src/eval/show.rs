@@ -52,7 +52,7 @@ fn targets(e: &Evaluation, details: &Details) -> Table {
         let score = |[model, gate]: [sights::Score; 2]| {
             format!("{:.2} → {:.2} / {:.2} → {:.2}", model.error, gate.error, model.nll, gate.nll)
         };
-        let what = format!("first runs of {} kernels: |log2| off / NLL, by gate", sights.kernels);
+        let what = format!("{} kernels before they run: |log2| off / NLL, by gate", sights.kernels);
         line(&what, score(sights.own), "", true);
         let what = "  with a model that is 8 times off on the gpu";
         line(what, score(sights.foreign), "", true);

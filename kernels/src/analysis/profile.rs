@@ -410,7 +410,11 @@ impl<'a, 'p> Counter<'a, 'p> {
             Inst::Binary(op, ..) if op.is_transcendental() => 40.0,
             Inst::Unary(UnaryOp::Sqrt, _) => 6.0,
             Inst::Binary(BinaryOp::Div, ..) if operand.is_float() => 6.0,
-            Inst::Binary(BinaryOp::Mul | BinaryOp::Div | BinaryOp::Rem, ..) if !operand.is_float() => 2.0,
+            Inst::Binary(BinaryOp::Mul | BinaryOp::Div | BinaryOp::Rem, ..)
+                if !operand.is_float() =>
+            {
+                2.0
+            }
             Inst::Fma(..) => 2.0,
             Inst::AtomicLoad(..) | Inst::Atomic(..) | Inst::CompareSwap(..) => 10.0,
             Inst::Unary(..) | Inst::Binary(..) | Inst::Select(..) | Inst::Cast(_) => 1.0,

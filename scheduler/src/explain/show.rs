@@ -126,22 +126,35 @@ impl Explanation {
         Ok(())
     }
 
+    /// Where the model by itself is not what is believed.
+    fn show_trust(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [model, shifted, flat] = self.trust.map(|share| 100.0 * share);
+        if model >= 50.0 {
+            return Ok(());
+        }
+        writeln!(
+            f,
+            "  first runs of other kernels: the model is right {model:.0} %, with this machine's offsets \
+             {shifted:.0} %, not at all {flat:.0} %"
+        )
+    }
+
     fn show_flip(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some(flip) = &self.flip else { return Ok(()) };
         let other = flip.device;
         match (flip.run_s, flip.factor) {
             (Some(run_s), Some(factor)) => writeln!(
                 f,
-                "  the {other} would be chosen if it ran in {}, {factor:.2} times faster",
+                "  the {other} would be the faster one if it ran in {}, {factor:.2} times faster",
                 show_seconds(run_s)
             )?,
             _ => writeln!(f, "  the {other} would not be chosen however fast it ran")?,
         }
         if flip.without_copies {
-            writeln!(f, "  the {other} would be chosen if it had nothing to copy")?;
+            writeln!(f, "  the {other} would be the faster one if it had nothing to copy")?;
         }
         if flip.without_queue {
-            writeln!(f, "  the {other} would be chosen if it was free")?;
+            writeln!(f, "  the {other} would be the faster one if it was free")?;
         }
         if flip.is_too_small {
             writeln!(
@@ -173,6 +186,7 @@ impl fmt::Display for Explanation {
             self.show_terms(f)?;
         }
         self.show_notes(f)?;
+        self.show_trust(f)?;
         self.show_flip(f)?;
         if let Some(cut) = &self.cut {
             writeln!(f, "  {cut}")?;

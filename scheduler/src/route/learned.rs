@@ -84,7 +84,12 @@ impl Policy for Learned {
 
     fn holds_until_s(&self, question: &Question<'_>) -> f64 {
         // All else that a choice is made from changes with what is learned.
-        due_s(question, question.faster())
+        let best = question.faster();
+        let first_s = match may_be_first(question, best) {
+            true => price_s(question, best) / FIRST_BUDGETS,
+            false => f64::INFINITY,
+        };
+        due_s(question, best).min(first_s)
     }
 
     fn slice(&self, question: &Question<'_>) -> Option<Slice> {
@@ -119,16 +124,25 @@ impl Policy for Learned {
 /// be run first, a whole one is only for what is not dear.
 fn is_worth_trying(question: &Question<'_>, best: Device) -> bool {
     let other = best.other();
-    let (best_s, other_s) = (question.of(best).total_s(), question.of(other).total_s());
-    let price_s = other_s - best_s;
+    let (best_s, price_s) = (question.of(best).total_s(), price_s(question, best));
     let is_dear = price_s > best_s + SLACK_S;
-    let is_first = question.doubt[other as usize] == 1.0
-        && price_s <= SLACK_S.min(FIRST_BUDGETS * question.budget_s)
-        && other_s <= FIRST_MAX * best_s;
+    let is_first = may_be_first(question, best) && price_s <= FIRST_BUDGETS * question.budget_s;
     let told_s = news_worth_s(question, best, question.news_sd[other as usize]);
     let may_be_whole = !question.can_be_cut || !is_dear;
     let is_staked = price_s <= STAKE_MAX * question.runs as f64 * best_s + SLACK_S;
     is_first || (told_s > price_s && may_be_whole && is_staked) || is_doubted(question, best)
+}
+
+/// What a run of the other device is expected to take beyond one of the best.
+fn price_s(question: &Question<'_>, best: Device) -> f64 {
+    question.of(best.other()).total_s() - question.of(best).total_s()
+}
+
+/// Whether the other device, which has not run such a call, is tried once the time spent covers it.
+fn may_be_first(question: &Question<'_>, best: Device) -> bool {
+    let (best_s, other_s) = (question.of(best).total_s(), question.of(best.other()).total_s());
+    let is_new = question.doubt[best.other() as usize] == 1.0;
+    is_new && price_s(question, best) <= SLACK_S && other_s <= FIRST_MAX * best_s
 }
 
 /// What a run of the other device that tells so much may save in all.
