@@ -31,11 +31,16 @@ pub(crate) const FLEETING_S: f64 = 1e-5;
 pub(crate) const FLEETING_FIRST: u64 = 32;
 const FLEETING_ONE_IN: u64 = 8;
 
+/// How many times longer a run takes that something else has got in the way of.
+const SPIKE: f64 = 6.0;
+
 /// What is to be expected of a call on each device, in seconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Answer {
     /// The median of the run time.
     pub run_s: [f64; 2],
+    /// The same, if something else has got in the way of all runs so far.
+    pub unspiked_s: [f64; 2],
     /// The 90 % interval of the next run.
     pub interval_s: [(f64, f64); 2],
     /// The standard deviation of its log2.
@@ -50,12 +55,14 @@ pub struct Answer {
 impl Answer {
     /// The answer of a corrected prediction, where single runs have such a noise, in log2.
     fn of(posterior: &Prediction, noise_sd: [f64; 2], interval_s: [(f64, f64); 2]) -> Answer {
+        let run_s = Side::ALL.map(|side| posterior.seconds(side));
         let [[cpu, both], [_, gpu]] = posterior.cov;
         let news = |at: usize, own: f64| {
             (own - both).abs() / (own + noise_sd[at].powi(2)).max(1e-12).sqrt()
         };
         Answer {
-            run_s: Side::ALL.map(|side| posterior.seconds(side)),
+            run_s,
+            unspiked_s: run_s.map(|run_s| run_s / SPIKE),
             interval_s,
             sd: Side::ALL.map(|side| posterior.sd(side)),
             ratio_sd: posterior.log2_ratio_sd(),
@@ -126,13 +133,14 @@ impl Standing {
         answer: &Answer,
     ) -> Question<'a> {
         let Standing { visits, unseen, runs, doubt, budget_s, can_be_cut, parts } = *self;
-        let Answer { sd, ratio_sd, news_sd, .. } = *answer;
+        let Answer { unspiked_s, sd, ratio_sd, news_sd, .. } = *answer;
         Question {
             call,
             estimates,
             visits,
             unseen,
             runs,
+            unspiked_s,
             sd,
             ratio_sd,
             news_sd,
@@ -293,7 +301,16 @@ impl Experience {
         let noise_sd = Side::ALL.map(|side| self.correction.noise_sd(side));
         let posterior = self.correction.posterior(prior, log2_work);
         let interval_s = Side::ALL.map(|side| self.correction.interval90(&posterior, side));
-        Answer::of(&posterior, noise_sd, interval_s)
+        let mut answer = Answer::of(&posterior, noise_sd, interval_s);
+        for side in Side::ALL {
+            // A single run may have met what takes any number of times as long: then it is as was predicted.
+            if self.correction.visits(side) == 1 {
+                let said_s = prior.seconds(side) * prior.sd(side).exp2();
+                let unspiked_s = &mut answer.unspiked_s[side.index()];
+                *unspiked_s = unspiked_s.min(said_s);
+            }
+        }
+        answer
     }
 
     /// What a question about a call of so much work says of the kernel, now.

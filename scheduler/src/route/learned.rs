@@ -29,9 +29,6 @@ const CALLS_TO_COME: f64 = 6.0;
 /// is not to pay for those who make many.
 const STAKE_MAX: f64 = 2.0;
 
-/// How many times longer a run takes that something else has got in the way of.
-const SPIKE: f64 = 6.0;
-
 /// Calls after which a device counts as unseen for long.
 const UNSEEN_CALLS: u64 = 8;
 
@@ -161,7 +158,7 @@ fn calls_to_come(question: &Question<'_>) -> f64 {
 fn is_doubted(question: &Question<'_>, best: Device) -> bool {
     let (b, o) = (question.of(best), question.of(best.other()));
     let doubt = question.doubt[best.other() as usize];
-    let unspiked_s = o.total_s() - o.run_s * (1.0 - SPIKE.recip());
+    let unspiked_s = o.total_s() - o.run_s + question.unspiked_s[best.other() as usize];
     // Before the first run there is nothing that could be a spike; and what is less known is run first.
     let is_in_doubt = doubt < 1.0 && doubt >= question.doubt[best as usize];
     let saved_s = (b.total_s() - unspiked_s).max(0.0);
@@ -228,6 +225,7 @@ mod tests {
             visits: [45, 5],
             unseen: [0, 20],
             runs: 50,
+            unspiked_s: [1.0 / 6.0, gpu_s / 6.0],
             sd: [0.05; 2],
             ratio_sd: 0.05,
             news_sd: [0.05; 2],

@@ -25,6 +25,8 @@ pub struct Question<'a> {
     pub unseen: [u64; 2],
     /// Measured calls of this kernel at about this size, on both devices.
     pub runs: u64,
+    /// What the run on each device would take if something else had got in the way of all runs so far.
+    pub unspiked_s: [f64; 2],
     /// Standard deviation of each device's log2 run time, now.
     pub sd: [f64; 2],
     /// Standard deviation of the log2 of how many times longer one takes than the other.
