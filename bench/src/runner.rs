@@ -113,6 +113,11 @@ impl Side {
         self.why.is_none()
     }
 
+    /// Whether it is timed in this turn.
+    fn takes(&self, turn: usize) -> bool {
+        turn < repetitions(self.once_s)
+    }
+
     fn is_quick(&self) -> bool {
         self.newest_s() < QUICK
     }
@@ -292,9 +297,9 @@ fn take_down(row: &mut Row, ran: &Ran, calls: usize) {
     }
 }
 
-/// Repetitions of calls that take so long at most.
-pub(crate) fn repetitions(slowest_s: f64) -> usize {
-    let fits = (BUDGET.as_secs_f64() / slowest_s.max(1e-7)) as usize;
+/// Repetitions of calls that take so long: as many as fit into the time of a side.
+pub(crate) fn repetitions(call_s: f64) -> usize {
+    let fits = (BUDGET.as_secs_f64() / call_s.max(1e-7)) as usize;
     fits.clamp(REPETITIONS[0], REPETITIONS[1])
 }
 
@@ -310,7 +315,8 @@ fn settle(case: &mut Case<'_>, options: &Options) -> Result<(), Error> {
     Ok(())
 }
 
-/// Times the sides in turns.
+/// Times the sides in turns: each as often as fits into its time, so that those that are slow stop taking turns before
+/// the others.
 fn time(
     case: &mut Case<'_>,
     sides: &mut [Side; SIDES],
@@ -321,22 +327,24 @@ fn time(
     if sides[Device::Gpu as usize].runs() {
         settle(case, options)?;
     }
-    let slowest = sides.iter().filter(|s| s.runs()).map(|s| s.once_s).fold(0.0, f64::max);
-    for _ in 0..repetitions(slowest) {
+    let quickest =
+        sides.iter().filter(|s| s.runs()).map(|s| s.once_s).fold(f64::INFINITY, f64::min);
+    for turn in 0..repetitions(quickest) {
         for device in Device::ALL {
             let side = &mut sides[device as usize];
-            if side.runs() && !options.is_stopped() {
+            if side.runs() && side.takes(turn) && !options.is_stopped() {
                 time_device(case, device, side)?;
             }
         }
         // A kernel alone takes what the side takes that it is placed on.
-        if case.entry.is_program() && !options.is_stopped() {
+        if case.entry.is_program() && placed.takes(turn) && !options.is_stopped() {
             time_placed(case, placed)?;
         }
         for baseline in Baseline::ALL {
             let side = &mut sides[place_of(baseline)];
             if let Some(baselines) = baselines.as_deref_mut()
                 && side.runs()
+                && side.takes(turn)
                 && !options.is_stopped()
             {
                 time_baseline(case, baselines, baseline, side);
