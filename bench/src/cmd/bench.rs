@@ -171,8 +171,12 @@ pub(super) fn report(args: &ReportArgs) -> anyhow::Result<ExitCode> {
     let page = html::render(&report);
     super::write(&out, &page)?;
     if args.json {
-        let (rows, summary) = (report.rows.len(), &report.summary);
-        let written = json!({ "file": out.display().to_string(), "bytes": page.len(), "rows": rows, "summary": summary });
+        let written = json!({
+            "file": out.display().to_string(),
+            "bytes": page.len(),
+            "rows": report.rows.len(),
+            "summary": &report.summary,
+        });
         println!("{written:#}");
     } else {
         println!("{}", out.display());

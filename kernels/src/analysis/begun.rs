@@ -14,7 +14,7 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use crate::ir::{Block, Function, Inst, Local, Stmt, Value};
+use crate::ir::{Block, Function, Inst, Local, Stmt, Value, assigned, defined};
 
 /// Such variables of each loop that has some, by the address of its statement.
 pub fn begun(function: &Function) -> HashMap<*const Stmt, Vec<Local>> {
@@ -36,35 +36,27 @@ fn block(
             known[local.index()] = function.as_const(*value).is_some();
             continue;
         }
-        let assigned = assigned(stmt);
+        let mut inside = HashSet::new();
+        stmt.blocks().into_iter().for_each(|block| assigned(block, &mut inside));
         if let Stmt::For { body, .. } | Stmt::Loop(body) = stmt {
-            let mut locals = at_head(function, body, &assigned);
+            let mut locals = at_head(function, body, &inside);
             locals.retain(|local| known[local.index()]);
             if !locals.is_empty() {
                 found.insert(std::ptr::from_ref(stmt), locals.into_iter().collect());
             }
-            assigned.iter().for_each(|local| known[local.index()] = false);
+            inside.iter().for_each(|local| known[local.index()] = false);
         }
         for inner in stmt.blocks() {
             block(function, inner, known.clone(), found);
         }
-        assigned.iter().for_each(|local| known[local.index()] = false);
+        inside.iter().for_each(|local| known[local.index()] = false);
     }
-}
-
-/// The variables that a statement with blocks assigns.
-fn assigned(stmt: &Stmt) -> HashSet<Local> {
-    let inside = stmt.blocks().into_iter().flatten();
-    let of = |stmt: &Stmt| match stmt {
-        Stmt::Set(local, _) => HashSet::from([*local]),
-        other => assigned(other),
-    };
-    inside.flat_map(of).collect()
 }
 
 /// The variables, of those that a loop carries, from which its body computes before anything but leaving can happen.
 fn at_head(function: &Function, body: &Block, carried: &HashSet<Local>) -> BTreeSet<Local> {
-    let inside = defined(body);
+    let mut inside = HashSet::new();
+    body.iter().for_each(|stmt| defined(stmt, &mut inside));
     let mut from: HashMap<Value, BTreeSet<Local>> = HashMap::new();
     let mut set = HashSet::new();
     let mut found = BTreeSet::new();
@@ -111,18 +103,6 @@ fn only_counts(function: &Function, value: Value, own: &BTreeSet<Local>) -> bool
         }
     });
     only
-}
-
-fn defined(block: &Block) -> HashSet<Value> {
-    let of = |stmt: &Stmt| {
-        let mut inside: HashSet<Value> = stmt.blocks().into_iter().flat_map(defined).collect();
-        match stmt {
-            Stmt::Let(value) | Stmt::For { counter: value, .. } => drop(inside.insert(*value)),
-            _ => {}
-        }
-        inside
-    };
-    block.iter().flat_map(of).collect()
 }
 
 #[cfg(test)]

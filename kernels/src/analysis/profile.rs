@@ -18,6 +18,12 @@ const SECTOR_BYTES: f64 = 32.0;
 /// Invocations that share what all of them load at one place.
 const SHARERS: f64 = 32.0;
 
+/// What dear operations take on common CPUs, in units of a simple SIMD operation.
+const DIV_SQRT: f64 = 6.0;
+const TRANSCENDENTAL: f64 = 20.0;
+const INT_MUL_DIV: f64 = 2.0;
+const ATOMIC: f64 = 10.0;
+
 /// The most passages of a loop that a count is taken for.
 const TRIPS_MAX: f64 = 1e9;
 
@@ -115,16 +121,16 @@ impl Profile {
     /// Time in units of a simple SIMD operation: dear operations weigh what they cost on common CPUs.
     pub fn weighted_operations(&self) -> f64 {
         self.float_add_mul
-            + 6.0 * self.div_sqrt
-            + 20.0 * self.transcendental
+            + DIV_SQRT * self.div_sqrt
+            + TRANSCENDENTAL * self.transcendental
             + self.int_add_logic
-            + 2.0 * self.int_mul_div
+            + INT_MUL_DIV * self.int_mul_div
             + self.compare_select
             + self.casts
             + self.loads
             + self.stores
             + 4.0 * self.gather
-            + 10.0 * self.atomics
+            + ATOMIC * self.atomics
     }
 }
 
@@ -406,17 +412,17 @@ impl<'a, 'p> Counter<'a, 'p> {
             | Inst::Load(..)
             // What is called is counted as itself.
             | Inst::Call(..) => 0.0,
-            Inst::Unary(op, _) if op.is_transcendental() => 20.0,
-            Inst::Binary(op, ..) if op.is_transcendental() => 40.0,
-            Inst::Unary(UnaryOp::Sqrt, _) => 6.0,
-            Inst::Binary(BinaryOp::Div, ..) if operand.is_float() => 6.0,
+            Inst::Unary(op, _) if op.is_transcendental() => TRANSCENDENTAL,
+            Inst::Binary(op, ..) if op.is_transcendental() => 2.0 * TRANSCENDENTAL,
+            Inst::Unary(UnaryOp::Sqrt, _) => DIV_SQRT,
+            Inst::Binary(BinaryOp::Div, ..) if operand.is_float() => DIV_SQRT,
             Inst::Binary(BinaryOp::Mul | BinaryOp::Div | BinaryOp::Rem, ..)
                 if !operand.is_float() =>
             {
-                2.0
+                INT_MUL_DIV
             }
             Inst::Fma(..) => 2.0,
-            Inst::AtomicLoad(..) | Inst::Atomic(..) | Inst::CompareSwap(..) => 10.0,
+            Inst::AtomicLoad(..) | Inst::Atomic(..) | Inst::CompareSwap(..) => ATOMIC,
             Inst::Unary(..) | Inst::Binary(..) | Inst::Select(..) | Inst::Cast(_) => 1.0,
         }
     }

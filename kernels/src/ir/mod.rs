@@ -32,12 +32,14 @@
 //! an error that names the check's [`Site`]; what other invocations wrote stays written.
 
 pub mod builder;
+mod inside;
 pub mod op;
 pub mod text;
 pub mod ty;
 
 use std::sync::Arc;
 
+pub(crate) use inside::{assigned, defined};
 pub use op::{AtomicOp, BinaryOp, CollectiveOp, UnaryOp};
 pub use ty::{Const, Type};
 

@@ -15,9 +15,9 @@
 use std::collections::{HashMap, HashSet};
 
 use super::Pass;
-use super::rewrite::{Replacements, assigned, each_function, ends_in_jump};
+use super::rewrite::{Replacements, each_function, ends_in_jump};
 use super::rule::{Hits, Rule};
-use crate::ir::{Block, Const, Function, Inst, Kernel, Local, Stmt, Value};
+use crate::ir::{Block, Const, Function, Inst, Kernel, Local, Stmt, Value, assigned};
 
 /// The pass.
 pub const PASS: Pass =

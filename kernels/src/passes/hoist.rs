@@ -12,9 +12,9 @@
 use std::collections::HashSet;
 
 use super::Pass;
-use super::rewrite::{defined, each_function};
+use super::rewrite::each_function;
 use super::rule::{Hits, Rule};
-use crate::ir::{BinaryOp, Block, Function, Inst, Kernel, Stmt, Value};
+use crate::ir::{BinaryOp, Block, Function, Inst, Kernel, Stmt, Value, defined};
 
 /// The pass.
 pub const PASS: Pass =

@@ -1,9 +1,9 @@
 //! What passes share: replacing values, and walking a function that is being written anew.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use crate::ir::builder::Builder;
-use crate::ir::{Block, Function, Inst, Kernel, Local, Stmt, Value, ValueDef};
+use crate::ir::{Block, Function, Inst, Kernel, Stmt, Value, ValueDef};
 
 /// Which values stand for others. A replaced value is no longer defined.
 #[derive(Debug, Default)]
@@ -96,48 +96,6 @@ pub(super) fn ends_in_jump(block: &[Stmt]) -> bool {
         Some(Stmt::Break | Stmt::Continue | Stmt::Return) => true,
         Some(Stmt::If { then, otherwise, .. }) => ends_in_jump(then) && ends_in_jump(otherwise),
         Some(_) | None => false,
-    }
-}
-
-/// Adds the variables and arrays that the block or a block inside assigns.
-pub(super) fn assigned(block: &[Stmt], locals: &mut HashSet<Local>) {
-    for stmt in block {
-        if let Stmt::Set(local, _) | Stmt::SetElement(local, ..) = stmt {
-            locals.insert(*local);
-        }
-        for inner in stmt.blocks() {
-            assigned(inner, locals);
-        }
-    }
-}
-
-/// Adds the values that the statement or a block inside defines.
-pub(super) fn defined(stmt: &Stmt, values: &mut HashSet<Value>) {
-    match stmt {
-        Stmt::Let(value) => {
-            values.insert(*value);
-        }
-        Stmt::For { counter, .. } => {
-            values.insert(*counter);
-        }
-        Stmt::Set(..)
-        | Stmt::SetElement(..)
-        | Stmt::Store(..)
-        | Stmt::AtomicStore(..)
-        | Stmt::Check { .. }
-        | Stmt::If { .. }
-        | Stmt::Loop(_)
-        | Stmt::CallVoid(..)
-        | Stmt::Barrier(_)
-        | Stmt::Each(_)
-        | Stmt::Break
-        | Stmt::Continue
-        | Stmt::Return => {}
-    }
-    for inner in stmt.blocks() {
-        for stmt in inner {
-            defined(stmt, values);
-        }
     }
 }
 

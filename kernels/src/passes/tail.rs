@@ -12,11 +12,10 @@
 use std::collections::HashSet;
 
 use super::Pass;
-use super::rewrite::assigned;
 use super::rule::{Hits, Rule};
 use crate::ir::{
     Block, CallArg, Const, Function, Helper, Inst, Kernel, Local, LocalDef, Param, ParamKind, Span,
-    Stmt, Type, Value, ValueDef,
+    Stmt, Type, Value, ValueDef, assigned,
 };
 
 /// The pass.

@@ -13,9 +13,9 @@
 use std::collections::HashSet;
 
 use super::Pass;
-use super::rewrite::{Copy, defined, each_function};
+use super::rewrite::{Copy, each_function};
 use super::rule::{Hits, Rule};
-use crate::ir::{BinaryOp, Block, Function, Inst, Kernel, Stmt, Type, Value, ValueDef};
+use crate::ir::{BinaryOp, Block, Function, Inst, Kernel, Stmt, Type, Value, ValueDef, defined};
 
 /// Most statements of a loop that is written twice.
 const STATEMENTS_MAX: usize = 48;

@@ -6,8 +6,8 @@ use std::collections::{HashMap, HashSet};
 use super::{add, constant, number_in_group};
 use crate::ir::{
     BinaryOp, Block, Const, Function, Inst, Local, Param, ParamDef, ParamKind, Stmt, Type, Value,
+    defined,
 };
-use crate::passes::rewrite::defined;
 
 /// Steps that a value may take to be computed again rather than kept.
 const STEPS_MAX: usize = 6;
