@@ -4,23 +4,33 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossover_memory::{Claim, Slot, Stream, Want, claim_in};
+use crossover_memory::{Claim, Lent, Slot, Stream, Want, claim_in};
 
 use crate::error::RunError;
 use crate::ir::{Access, Axis, CollectiveKind, Const, Extent, Kernel, Param, ParamKind};
 
 /// An argument of a call.
 #[derive(Clone, Debug)]
-pub enum Arg {
+pub enum Arg<'c> {
     /// For a scalar parameter.
     Scalar(Const),
     /// For a buffer parameter.
     Buffer {
         /// The memory.
-        slot: Arc<Slot>,
+        slot: Lent<'c, Slot>,
         /// Number of elements of the parameter's type.
         len: u32,
     },
+}
+
+impl Arg<'_> {
+    /// The same for another thread.
+    pub fn share<'a>(&self) -> Arg<'a> {
+        match self {
+            Arg::Scalar(c) => Arg::Scalar(*c),
+            Arg::Buffer { slot, len } => Arg::Buffer { slot: slot.share(), len: *len },
+        }
+    }
 }
 
 /// The extents of a grid; unused axes are 1. Any extent may be 0: then nothing runs.
@@ -85,29 +95,31 @@ impl Parts {
 
 /// One call: the arguments in parameter order, and how it is to run.
 #[derive(Debug)]
-pub struct Call<'a> {
+pub struct Call<'a, 'c> {
     /// One argument for each parameter of the entry function.
-    pub args: &'a [Arg],
+    pub args: &'a [Arg<'a>],
     /// The grid.
     pub grid: Grid,
     /// How many threads to use, at least 1; back ends with threads of their own ignore it.
     pub threads: usize,
     /// When the call is to be given up.
     pub deadline: Option<Deadline>,
+    /// When the caller looked at the clock last, if that was just before: small calls feel another look.
+    pub start: Option<Instant>,
     /// The right to touch the buffers, from [`claim_args`]; granted before the call is run.
-    pub claim: &'a mut Claim,
+    pub claim: &'a mut Claim<'c>,
 }
 
 /// Queues for the buffers of a call: shared where the kernel only reads, exclusive else. The
 /// arguments have passed [`check_args`].
-pub fn claim_args(kernel: &Kernel, args: &[Arg]) -> Claim {
+pub fn claim_args<'c>(kernel: &Kernel, args: &[Arg<'c>]) -> Claim<'c> {
     claim_args_in(None, kernel, args)
 }
 
 /// The same for a call that is issued in a stream, if in any.
-pub fn claim_args_in(stream: Option<Stream>, kernel: &Kernel, args: &[Arg]) -> Claim {
-    let is = |slot: &Arc<Slot>, arg: &Arg| match arg {
-        Arg::Buffer { slot: other, .. } => Arc::ptr_eq(slot, other),
+pub fn claim_args_in<'c>(stream: Option<Stream>, kernel: &Kernel, args: &[Arg<'c>]) -> Claim<'c> {
+    let is = |slot: &Lent<'c, Slot>, arg: &Arg<'c>| match arg {
+        Arg::Buffer { slot: other, .. } => slot.is(other),
         Arg::Scalar(_) => false,
     };
     claim_in(
@@ -170,6 +182,8 @@ pub struct Measurement {
     pub clock: Clock,
     /// Time from the start of the work on the device to its end, without copies.
     pub kernel: Duration,
+    /// When the host's clock said so last, if that was just before the end.
+    pub end: Option<Instant>,
     /// Time spent copying to and from the device.
     pub transfer: Duration,
     /// Bytes copied to the device.
@@ -203,7 +217,7 @@ pub trait Version: Send + Sync {
     /// # Errors
     /// [`RunError::Arguments`] where the arguments do not fit, [`RunError::Failed`] where an
     /// invocation fails a check, and what the device runs into.
-    fn run(&self, call: &mut Call<'_>) -> Result<Measurement, RunError>;
+    fn run(&self, call: &mut Call<'_, '_>) -> Result<Measurement, RunError>;
 
     /// How it runs parts of this grid; `None` where it runs calls as a whole alone.
     fn parts(&self, _: Grid) -> Option<Parts> {
@@ -216,7 +230,7 @@ pub trait Version: Send + Sync {
     ///
     /// # Errors
     /// As [`Version::run`]; [`RunError::Arguments`] where calls are run as a whole alone.
-    fn run_part(&self, call: &mut Call<'_>, part: Part) -> Result<Measurement, RunError> {
+    fn run_part(&self, call: &mut Call<'_, '_>, part: Part) -> Result<Measurement, RunError> {
         if part == Part::all(call.grid) {
             return self.run(call);
         }
@@ -304,7 +318,7 @@ fn aliased(kernel: &Kernel, args: &[Arg]) -> Option<(usize, usize)> {
     for (at, (a, slot_a, access_a)) in buffers().enumerate() {
         for (b, slot_b, access_b) in buffers().skip(at + 1) {
             let written = access_a != Access::Read || access_b != Access::Read;
-            if written && Arc::ptr_eq(slot_a, slot_b) {
+            if written && slot_a.is(slot_b) {
                 return Some((a, b));
             }
         }

@@ -510,7 +510,7 @@ impl Executor for Interpreter {
 struct Interpreted(Arc<Kernel>);
 
 impl Version for Interpreted {
-    fn run(&self, call: &mut Call<'_>) -> Result<Measurement, RunError> {
+    fn run(&self, call: &mut Call<'_, '_>) -> Result<Measurement, RunError> {
         self.run_part(call, Part::all(call.grid))
     }
 
@@ -518,7 +518,7 @@ impl Version for Interpreted {
         Some(Parts::alike(1))
     }
 
-    fn run_part(&self, call: &mut Call<'_>, part: Part) -> Result<Measurement, RunError> {
+    fn run_part(&self, call: &mut Call<'_, '_>, part: Part) -> Result<Measurement, RunError> {
         let kernel = &*self.0;
         check_args(kernel, call.args, call.grid)?;
         let start = Instant::now();

@@ -51,7 +51,7 @@ fn of(def: &'static Def, scalars: &[u32], buffers: usize, grid: Grid) -> Result<
     let kernel = passes::optimize(&front::kernel(def, &[], &[]).expect("typed"));
     let slot = || Arc::new(Slot::zeroed(4096).expect("memory"));
     let scalars = scalars.iter().map(|&n| Arg::Scalar(n.into()));
-    let buffers = (0..buffers).map(|_| Arg::Buffer { slot: slot(), len: 1024 });
+    let buffers = (0..buffers).map(|_| Arg::Buffer { slot: slot().into(), len: 1024 });
     cut(&kernel, &scalars.chain(buffers).collect::<Vec<_>>(), grid)
 }
 

@@ -7,7 +7,7 @@ use crossover_kernels::Args;
 use crossover_kernels::error::RunError;
 use crossover_kernels::exec::{self, Arg, Deadline, Grid};
 use crossover_kernels::ir::{Const, Param};
-use crossover_memory::Claim;
+use crossover_memory::{Claim, Lent};
 use crossover_shaders::GpuVersion;
 
 use crate::buffer::Storage;
@@ -17,7 +17,6 @@ use crate::explain::Explanation;
 use crate::gpus::GpuSide;
 use crate::learned::Trial;
 use crate::ledger::{Measured, Why};
-use crate::lent::Lent;
 use crate::parts::Cutting;
 use crate::place::{self, Asked, Decision, Placing};
 use crate::route::FLEETING_S;
@@ -90,7 +89,7 @@ pub(crate) struct Job<'c> {
     pub(crate) prepared: Lent<'c, Prepared>,
     pub(crate) args: Args<Bound<'c>>,
     /// The same arguments as back ends take them.
-    pub(crate) plain: Args<Arg>,
+    pub(crate) plain: Args<Arg<'c>>,
     pub(crate) grid: Grid,
     pub(crate) deadline: Duration,
     pub(crate) decision: Arc<Decision>,
@@ -102,16 +101,16 @@ pub(crate) struct Job<'c> {
 }
 
 /// How far a call has come.
-enum Begun {
+enum Begun<'k> {
     /// It is over.
     Over(Result<Outcome, Error>),
     /// The GPU has it.
-    Underway(Box<Waiting>),
+    Underway(Box<Waiting<'k>>),
 }
 
 /// What the GPU has been given, and since when.
-struct Waiting {
-    flight: Flight,
+struct Waiting<'k> {
+    flight: Flight<'k>,
     start: Instant,
 }
 
@@ -412,7 +411,7 @@ impl<'b> Call<'b> {
     }
 
     /// The kernel, the arguments as back ends take them, and the grid; checked.
-    fn resolve(&self) -> Result<(&Lent<'b, Prepared>, Args<Arg>, Grid), Error> {
+    fn resolve(&self) -> Result<(&Lent<'b, Prepared>, Args<Arg<'b>>, Grid), Error> {
         let prepared = self.prepared.as_ref().map_err(Error::clone)?;
         let plain = plain_args(prepared, &self.args)?;
         let grid = self.grid.unwrap_or_else(|| exec::default_grid(&prepared.kernel, &plain));
@@ -477,12 +476,14 @@ impl<'b> Call<'b> {
     }
 }
 
-fn plain_args(prepared: &Prepared, args: &[Bound<'_>]) -> Result<Args<Arg>, Error> {
+fn plain_args<'b>(prepared: &Prepared, args: &[Bound<'b>]) -> Result<Args<Arg<'b>>, Error> {
     let mut plain = Args::new();
     for (at, Bound(arg)) in args.iter().enumerate() {
         plain.push(match arg {
             BoundArg::Scalar(c) => Arg::Scalar(*c),
-            BoundArg::Buffer(storage, len) => Arg::Buffer { slot: storage.slot.clone(), len: *len },
+            BoundArg::Buffer(storage, len) => {
+                Arg::Buffer { slot: storage.part(|storage| &storage.slot), len: *len }
+            }
             BoundArg::Unfit(message) => {
                 let entry = &prepared.kernel.entry;
                 let name = entry.params.get(at).map_or("?", |p| p.name.as_str());
@@ -501,7 +502,7 @@ impl<'c> Job<'c> {
             inner: self.inner.share(),
             prepared: self.prepared.share(),
             args: self.args.iter().map(|Bound(arg)| Bound(arg.share())).collect(),
-            plain: self.plain,
+            plain: self.plain.iter().map(Arg::share).collect(),
             grid: self.grid,
             deadline: self.deadline,
             decision: self.decision,
@@ -542,7 +543,7 @@ impl<'c> Job<'c> {
     }
 
     /// The claim on its buffers.
-    fn claim(&self) -> Claim {
+    fn claim(&self) -> Claim<'c> {
         let stream = match self.decision.device {
             Device::Cpu => None,
             Device::Gpu => self.gpu().gpu().map(|gpu| gpu.stream()),
@@ -551,7 +552,7 @@ impl<'c> Job<'c> {
     }
 
     /// Runs to the end.
-    fn run(&self, claim: Claim) -> Result<Outcome, Error> {
+    fn run(&self, claim: Claim<'_>) -> Result<Outcome, Error> {
         match self.begin(claim) {
             Begun::Over(answer) => answer,
             Begun::Underway(waiting) => self.finish(*waiting),
@@ -559,7 +560,7 @@ impl<'c> Job<'c> {
     }
 
     /// Waits for what the GPU has been given.
-    fn finish(&self, Waiting { flight, start }: Waiting) -> Result<Outcome, Error> {
+    fn finish(&self, Waiting { flight, start }: Waiting<'_>) -> Result<Outcome, Error> {
         let (ran, claim) = flight.finish(self);
         self.end(start, ran, claim, None)
     }
@@ -570,7 +571,7 @@ impl<'c> Job<'c> {
     }
 
     /// Runs to the end, or to where the GPU has been given the work.
-    fn begin(&self, claim: Claim) -> Begun {
+    fn begin<'k>(&self, claim: Claim<'k>) -> Begun<'k> {
         let _span = self.span();
         // One that was sent to the GPU in the background is a step of what the GPU has been given: it is not cut.
         if self.decision.device == Device::Cpu
@@ -630,7 +631,7 @@ impl<'c> Job<'c> {
         &self,
         start: Instant,
         ran: Result<Ran, Error>,
-        mut claim: Claim,
+        mut claim: Claim<'_>,
         before: Option<Before>,
     ) -> Result<Outcome, Error> {
         let (device, ran) = match ran {

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use crossover_kernels::Args;
 use crossover_kernels::ir::{Const, Kernel};
+use crossover_memory::Lent;
 
 use crate::Device;
 use crate::buffer::Buffer;
 use crate::call::{Bound, BoundArg, Call};
 use crate::error::Error;
-use crate::lent::Lent;
 use crate::runtime::{Runtime, bound};
 use crate::version::Prepared;
 

@@ -192,7 +192,7 @@ mod tests {
     ) -> (std::ops::Range<usize>, bool) {
         let kernel = passes::optimize(&front::kernel(def, &[], &[]).expect("typed"));
         let slot = Arc::new(Slot::zeroed(4 * len as usize).expect("memory"));
-        let buffer = Arg::Buffer { slot, len };
+        let buffer = Arg::Buffer { slot: slot.into(), len };
         let args = [Arg::Scalar(w.into()), Arg::Scalar(3u32.into()), buffer.clone(), buffer];
         let found = footprints(&kernel, &args, [w, 3, 1]).remove(3);
         (found.touched, found.is_blank)
@@ -219,7 +219,7 @@ mod tests {
         let found = |def, len: u32| {
             let kernel = passes::optimize(&front::kernel(def, &[], &[]).expect("typed"));
             let slot = Arc::new(Slot::zeroed(4 * len as usize).expect("memory"));
-            let args = [Arg::Scalar(10u32.into()), Arg::Buffer { slot, len }];
+            let args = [Arg::Scalar(10u32.into()), Arg::Buffer { slot: slot.into(), len }];
             let found = footprints(&kernel, &args, [10, 1, 1]).remove(1);
             (found.touched, found.is_blank)
         };
@@ -235,7 +235,7 @@ mod tests {
         assert_eq!(footprint(some::DEF, 4, 12), (0..48, false), "some elements keep their content");
         let kernel = passes::optimize(&front::kernel(turned::DEF, &[], &[]).expect("typed"));
         let slot = Arc::new(Slot::zeroed(80).expect("memory"));
-        let args = [20, 10].map(|len| Arg::Buffer { slot: slot.clone(), len });
+        let args = [20, 10].map(|len| Arg::Buffer { slot: slot.clone().into(), len });
         let found = footprints(&kernel, &args, [10, 1, 1]);
         assert_eq!(found[0].touched, 0..80, "not its own");
         assert_eq!((found[1].touched.clone(), found[1].is_blank), (0..40, true));

@@ -61,7 +61,6 @@ pub mod guide;
 mod lane;
 mod learned;
 mod ledger;
-mod lent;
 mod measure;
 mod model;
 mod optimise;

@@ -155,7 +155,7 @@ impl<'j, 'c> Cutting<'j, 'c> {
     }
 
     /// Runs the call to its end, under a claim that is no stream's.
-    pub(crate) fn run(mut self, claim: Claim) -> Result<Outcome, Error> {
+    pub(crate) fn run(mut self, claim: Claim<'_>) -> Result<Outcome, Error> {
         claim.wait();
         let start = Instant::now();
         match self.run_parts(claim, start) {
@@ -167,7 +167,7 @@ impl<'j, 'c> Cutting<'j, 'c> {
         }
     }
 
-    fn run_parts(&mut self, mut claim: Claim, start: Instant) -> Result<Instant, Error> {
+    fn run_parts(&mut self, mut claim: Claim<'_>, start: Instant) -> Result<Instant, Error> {
         let (job, mut end) = (self.job, start);
         let mut slices = 0;
         while let Some((device, part)) = self.slice.take() {
@@ -394,14 +394,14 @@ impl<'j, 'c> Cutting<'j, 'c> {
     }
 
     /// Runs a part, on the CPU where the GPU fails, and learns from it.
-    fn run_part(
+    fn run_part<'k>(
         &mut self,
         device: Device,
         part: Part,
         is_slice: bool,
-        claim: Claim,
+        claim: Claim<'k>,
         (start, now): (Instant, Instant),
-    ) -> Result<(Instant, Claim), Error> {
+    ) -> Result<(Instant, Claim<'k>), Error> {
         let job = self.job;
         let deadline = Deadline::from(start, job.deadline);
         if deadline.has_passed() {
@@ -454,7 +454,7 @@ impl<'j, 'c> Cutting<'j, 'c> {
 
     /// After a failure of the GPU: what it has left of parts before is gone with it. Where the call overwrites all
     /// that it writes, all of it runs anew; else nothing of it was left there.
-    fn start_over(&mut self, mut claim: Claim) -> Claim {
+    fn start_over<'k>(&mut self, mut claim: Claim<'k>) -> Claim<'k> {
         claim.wait();
         if self.is_fragile {
             return claim;

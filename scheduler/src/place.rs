@@ -192,7 +192,7 @@ pub(crate) struct Placing<'c> {
     pub(crate) inner: &'c Arc<Inner>,
     pub(crate) prepared: &'c Prepared,
     pub(crate) args: &'c [Bound<'c>],
-    pub(crate) plain: &'c [Arg],
+    pub(crate) plain: &'c [Arg<'c>],
     pub(crate) grid: Grid,
 }
 

@@ -48,13 +48,13 @@ impl<'f> Portion<'f> {
 }
 
 /// Runs that of the call to its end, and gives the claim back.
-pub(crate) fn run(
+pub(crate) fn run<'k>(
     job: &Job,
     portion: Portion<'_>,
     device: Device,
-    mut claim: Claim,
+    mut claim: Claim<'k>,
     times: Times,
-) -> (Result<Ran, Error>, Claim) {
+) -> (Result<Ran, Error>, Claim<'k>) {
     let version = match device {
         Device::Cpu => {
             let is_late = times.is_late || job.prepared.cpu.get().is_none();
@@ -93,7 +93,7 @@ fn run_host(
     job: &Job,
     part: Part,
     version: &dyn exec::Version,
-    claim: &mut Claim,
+    claim: &mut Claim<'_>,
     times: Times,
 ) -> Result<Ran, Error> {
     let fetched = settle(job, claim)?;
@@ -106,14 +106,15 @@ fn run_host(
     }
     // Most calls look at the clock twice here, which a small call feels.
     let start = if times.is_late || fetched { Instant::now() } else { times.start };
-    let (threads, deadline) = (job.decision.threads, times.deadline);
-    let mut call = exec::Call { args: &job.plain, grid: job.grid, threads, deadline, claim };
+    let (args, threads, deadline) = (&job.plain[..], job.decision.threads, times.deadline);
+    let (grid, asked) = (job.grid, Some(start));
+    let mut call = exec::Call { args, grid, threads, deadline, start: asked, claim };
     let measured = match part == Part::all(job.grid) {
         true => version.run(&mut call)?,
         false => version.run_part(&mut call, part)?,
     };
     let (start, end) = match measured.clock {
-        Clock::Host => (start, Instant::now()),
+        Clock::Host => (start, measured.end.unwrap_or_else(Instant::now)),
         // Nothing but the run has taken time.
         Clock::Own => {
             let took = measured.transfer.saturating_add(measured.kernel);
@@ -131,7 +132,7 @@ fn run_host(
 }
 
 /// Brings every buffer's newest content to the host. Gives whether any was elsewhere.
-pub(crate) fn settle(job: &Job, claim: &Claim) -> Result<bool, Error> {
+pub(crate) fn settle(job: &Job, claim: &Claim<'_>) -> Result<bool, Error> {
     let mut fetched = false;
     for storage in job.storages() {
         fetched |= storage.slot.is_pending();
@@ -142,8 +143,8 @@ pub(crate) fn settle(job: &Job, claim: &Claim) -> Result<bool, Error> {
 }
 
 /// A call that the GPU has been given.
-pub(crate) struct Flight {
-    underway: Underway<Claim>,
+pub(crate) struct Flight<'k> {
+    underway: Underway<'k, Claim<'k>>,
     gpu: Arc<Gpu>,
     /// Those of its results that hold nothing unless it ends well.
     blank: Vec<(Arc<Storage>, Range<usize>)>,
@@ -163,13 +164,13 @@ pub(crate) struct Flight {
 ///
 /// # Errors
 /// With the claim back.
-pub(crate) fn issue(
+pub(crate) fn issue<'k>(
     job: &Job,
     portion: Portion<'_>,
     version: &Arc<GpuVersion>,
-    claim: Claim,
+    claim: Claim<'k>,
     deadline: Option<Deadline>,
-) -> Result<Flight, Box<(Error, Claim)>> {
+) -> Result<Flight<'k>, Box<(Error, Claim<'k>)>> {
     let mut trust = version.gpu().trust();
     wait_for(version, &claim);
     while trust != version.gpu().trust() {
@@ -226,7 +227,7 @@ pub(crate) fn issue(
 
 /// Waits until the call may be given to the device: not for what the device has been given before, if that is
 /// still the one that the claim was made for.
-pub(crate) fn wait_for(version: &GpuVersion, claim: &Claim) {
+pub(crate) fn wait_for(version: &GpuVersion, claim: &Claim<'_>) {
     if claim.stream() == Some(version.gpu().stream()) {
         claim.wait_in_stream();
     } else {
@@ -234,9 +235,9 @@ pub(crate) fn wait_for(version: &GpuVersion, claim: &Claim) {
     }
 }
 
-impl Flight {
+impl<'k> Flight<'k> {
     /// Waits for the end. The claim is granted then.
-    pub(crate) fn finish(self, job: &Job) -> (Result<Ran, Error>, Claim) {
+    pub(crate) fn finish(self, job: &Job) -> (Result<Ran, Error>, Claim<'k>) {
         let Flight { mut underway, gpu, blank, kept, changed, .. } = self;
         let Flight { is_void, is_undone, start, transfer_s, .. } = self;
         let side = job.gpu();
@@ -290,7 +291,7 @@ fn upload(
     job: &Job,
     footprints: &[Footprint],
     version: &GpuVersion,
-    claim: &Claim,
+    claim: &Claim<'_>,
 ) -> Result<(Vec<OnGpu>, Duration), Error> {
     let gpu = version.gpu();
     let kernel = &job.prepared.kernel;

@@ -16,7 +16,7 @@ use crate::version::{Code, GpuCode};
 pub(crate) struct Before(Vec<(Param, Arc<Slot>)>);
 
 /// Copies the buffers that the call will write.
-pub(crate) fn snapshot(job: &Job, claim: &Claim) -> Result<Before, Error> {
+pub(crate) fn snapshot(job: &Job, claim: &Claim<'_>) -> Result<Before, Error> {
     run::settle(job, claim)?;
     let mut copies = Vec::new();
     for (param, _, access) in job.prepared.kernel.entry.buffers() {
@@ -36,7 +36,7 @@ pub(crate) fn snapshot(job: &Job, claim: &Claim) -> Result<Before, Error> {
 pub(crate) fn compare(
     job: &Job,
     ran: Device,
-    claim: &mut Claim,
+    claim: &mut Claim<'_>,
     before: Before,
     tolerance: f64,
 ) -> Result<(), Error> {
@@ -56,7 +56,7 @@ pub(crate) fn compare(
     for (at, arg) in plain.iter_mut().enumerate() {
         if let Arg::Buffer { slot, .. } = arg {
             let copied = before.0.iter().find(|(p, _)| p.index() == at).map(|(_, s)| s.clone());
-            *slot = match copied {
+            let copy = match copied {
                 Some(copy) => copy,
                 None => {
                     let copy = Arc::new(Slot::zeroed(slot.bytes())?);
@@ -64,13 +64,14 @@ pub(crate) fn compare(
                     copy
                 }
             };
+            *slot = copy.into();
         }
     }
     let mut shadow_claim = exec::claim_args(&job.prepared.kernel, &plain);
     let deadline = Some(Deadline::after(job.deadline));
     let (args, threads) = (&plain[..], job.decision.threads);
-    let claimed = &mut shadow_claim;
-    version.run(&mut exec::Call { args, grid: job.grid, threads, deadline, claim: claimed })?;
+    let (grid, start, claimed) = (job.grid, None, &mut shadow_claim);
+    version.run(&mut exec::Call { args, grid, threads, deadline, start, claim: claimed })?;
     for (param, copy) in &before.0 {
         let Some(storage) = job.storage(*param) else { continue };
         let Some(ty) = job.prepared.kernel.entry.element(*param) else { continue };

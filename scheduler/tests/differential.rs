@@ -52,31 +52,40 @@ fn run(
 ) -> Result<Vec<Data>, RunError> {
     let args: Vec<Arg> = data.iter().map(to_arg).collect();
     let mut claim = claim_args(kernel, &args);
-    version.run(&mut Call { args: &args, grid, threads, deadline: None, claim: &mut claim })?;
+    version.run(&mut Call {
+        args: &args,
+        grid,
+        threads,
+        deadline: None,
+        start: None,
+        claim: &mut claim,
+    })?;
     drop(claim);
     Ok(args.iter().zip(data).map(|(arg, before)| from_arg(arg, before)).collect())
 }
 
-fn to_arg(data: &Data) -> Arg {
+fn to_arg(data: &Data) -> Arg<'static> {
     match data {
         Data::Scalar(c) => Arg::Scalar(*c),
         Data::Narrow(v) => {
             let slot = Arc::new(Slot::zeroed(v.len() * 4).expect("memory"));
             slot.write::<u32>().copy_from_slice(v);
-            Arg::Buffer { slot, len: v.len() as u32 }
+            Arg::Buffer { slot: slot.into(), len: v.len() as u32 }
         }
         Data::Wide(v) => {
             let slot = Arc::new(Slot::zeroed(v.len() * 8).expect("memory"));
             slot.write::<u64>().copy_from_slice(v);
-            Arg::Buffer { slot, len: v.len() as u32 }
+            Arg::Buffer { slot: slot.into(), len: v.len() as u32 }
         }
     }
 }
 
 fn from_arg(arg: &Arg, before: &Data) -> Data {
     match (arg, before) {
-        (Arg::Buffer { slot, .. }, Data::Narrow(_)) => Data::Narrow(slot.read::<u32>().to_vec()),
-        (Arg::Buffer { slot, .. }, _) => Data::Wide(slot.read::<u64>().to_vec()),
+        (Arg::Buffer { slot, .. }, Data::Narrow(_)) => {
+            Data::Narrow(slot.arc().read::<u32>().to_vec())
+        }
+        (Arg::Buffer { slot, .. }, _) => Data::Wide(slot.arc().read::<u64>().to_vec()),
         (Arg::Scalar(c), _) => Data::Scalar(*c),
     }
 }

@@ -56,7 +56,7 @@ impl Executor for Broken {
 }
 
 impl Version for Broken {
-    fn run(&self, _: &mut Call<'_>) -> Result<Measurement, RunError> {
+    fn run(&self, _: &mut Call<'_, '_>) -> Result<Measurement, RunError> {
         self.1.fetch_add(1, Ordering::Relaxed);
         Err(Broken::error(self.0))
     }

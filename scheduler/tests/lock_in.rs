@@ -58,7 +58,7 @@ impl Executor for Noisy {
 }
 
 impl Version for Noisy {
-    fn run(&self, _: &mut Call<'_>) -> Result<Measurement, RunError> {
+    fn run(&self, _: &mut Call<'_, '_>) -> Result<Measurement, RunError> {
         let mut rng = Rng::new(self.seed.fetch_add(1, Ordering::Relaxed));
         let noise = (0.1 * rng.normal()).exp2();
         let spike = if rng.uniform() < self.spikes { 5.0 } else { 1.0 };

@@ -19,26 +19,26 @@ use crossover::shaders::{Gpu, GpuExecutor, GpuOptions};
 use crossover::wasm::WasmExecutor;
 use crossover_memory::Slot;
 
-fn to_arg(data: &Data) -> Arg {
+fn to_arg(data: &Data) -> Arg<'static> {
     let slot = |bytes| Arc::new(Slot::zeroed(bytes).expect("memory"));
     match data {
         Data::Scalar(c) => Arg::Scalar(*c),
         Data::Narrow(v) => {
             let slot = slot(v.len() * 4);
             slot.write::<u32>().copy_from_slice(v);
-            Arg::Buffer { slot, len: v.len() as u32 }
+            Arg::Buffer { slot: slot.into(), len: v.len() as u32 }
         }
         Data::Wide(v) => {
             let slot = slot(v.len() * 8);
             slot.write::<u64>().copy_from_slice(v);
-            Arg::Buffer { slot, len: v.len() as u32 }
+            Arg::Buffer { slot: slot.into(), len: v.len() as u32 }
         }
     }
 }
 
 fn bits(arg: &Arg) -> Vec<u8> {
     match arg {
-        Arg::Buffer { slot, .. } => slot.read::<u8>().to_vec(),
+        Arg::Buffer { slot, .. } => slot.arc().read::<u8>().to_vec(),
         Arg::Scalar(_) => Vec::new(),
     }
 }
@@ -70,7 +70,8 @@ impl Sides {
             let to = if parts == 4 || to > all.to { all.to } else { to };
             let side = &self.0[rng.below(self.0.len())];
             let (threads, mut claim) = (1 + rng.below(2), claim_args(kernel, args));
-            let mut call = Call { args, grid, threads, deadline: None, claim: &mut claim };
+            let mut call =
+                Call { args, grid, threads, deadline: None, start: None, claim: &mut claim };
             side.run_part(&mut call, Part { from, to })?;
             (from, parts) = (to, parts + 1);
         }
@@ -217,7 +218,8 @@ fn alone(
         let (whole, in_parts) = (args(), args());
         let mut claim = claim_args(kernel, &whole);
         let (threads, deadline) = (1, None);
-        let mut call = Call { args: &whole, grid, threads, deadline, claim: &mut claim };
+        let mut call =
+            Call { args: &whole, grid, threads, deadline, start: None, claim: &mut claim };
         let ran = side.run(&mut call);
         drop(claim);
         let side = Sides(vec![side.clone()]);

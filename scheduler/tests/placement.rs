@@ -222,7 +222,7 @@ impl Executor for Gated {
 }
 
 impl Version for Gated {
-    fn run(&self, _: &mut Call<'_>) -> Result<Measurement, RunError> {
+    fn run(&self, _: &mut Call<'_, '_>) -> Result<Measurement, RunError> {
         drop(self.0.read());
         Ok(self.1.measurement())
     }
@@ -267,7 +267,7 @@ impl Executor for Crowded {
 }
 
 impl Version for Crowded {
-    fn run(&self, call: &mut Call<'_>) -> Result<Measurement, RunError> {
+    fn run(&self, call: &mut Call<'_, '_>) -> Result<Measurement, RunError> {
         Ok(self.0[call.threads.min(3) - 1].measurement())
     }
 }

@@ -40,7 +40,7 @@ pub(crate) struct Report {
 #[derive(Debug)]
 enum Memory {
     /// The device writes to host memory.
-    Host { buffer: wgpu::Buffer, slot: Arc<Slot>, claim: Claim },
+    Host { buffer: wgpu::Buffer, slot: Arc<Slot>, claim: Claim<'static> },
     /// It writes to its own, and copies.
     Copied { buffer: wgpu::Buffer, readback: wgpu::Buffer },
 }

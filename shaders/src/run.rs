@@ -1,6 +1,7 @@
 //! Running a compiled kernel: from arguments on the device, or from those of the host.
 
 use std::borrow::BorrowMut;
+use std::marker::PhantomData;
 use std::time::Instant;
 
 use crossover_kernels::error::RunError;
@@ -31,7 +32,7 @@ impl GpuVersion {
         &self,
         args: &[DeviceArg<'_>],
         grid: Grid,
-        claim: &mut Claim,
+        claim: &mut Claim<'_>,
         deadline: Option<Deadline>,
     ) -> Result<Took, RunError> {
         self.dispatch_part(args, grid, Part::all(grid), claim, deadline)
@@ -42,7 +43,7 @@ impl GpuVersion {
         args: &[DeviceArg<'_>],
         grid: Grid,
         part: Part,
-        claim: &mut Claim,
+        claim: &mut Claim<'_>,
         deadline: Option<Deadline>,
     ) -> Result<Took, RunError> {
         match self.begin(args, grid, part, claim, deadline) {
@@ -56,25 +57,25 @@ impl GpuVersion {
     ///
     /// # Errors
     /// As [`Version::run`], with the claim back.
-    pub fn issue(
+    pub fn issue<'c>(
         &self,
         args: &[DeviceArg<'_>],
         grid: Grid,
         part: Part,
-        claim: Claim,
+        claim: Claim<'c>,
         deadline: Option<Deadline>,
-    ) -> Result<Underway<Claim>, Box<(RunError, Claim)>> {
+    ) -> Result<Underway<'c, Claim<'c>>, Box<(RunError, Claim<'c>)>> {
         self.begin(args, grid, part, claim, deadline).map_err(Box::new)
     }
 
-    fn begin<C: BorrowMut<Claim>>(
+    fn begin<'c, C: BorrowMut<Claim<'c>>>(
         &self,
         args: &[DeviceArg<'_>],
         grid: Grid,
         part: Part,
         claim: C,
         deadline: Option<Deadline>,
-    ) -> Result<Underway<C>, (RunError, C)> {
+    ) -> Result<Underway<'c, C>, (RunError, C)> {
         let version = &self.checked;
         if let Err(error) = version.check_device_args(args, claim.borrow()) {
             return Err((error, claim));
@@ -101,6 +102,7 @@ impl GpuVersion {
         let mut underway = Underway {
             version: lean.map_or(version, |lean| lean.compiled),
             claim: Some(claim),
+            claimed: PhantomData,
             running: None,
             host_memory,
             lengths: args.iter().map(DeviceArg::len).collect(),
@@ -139,7 +141,7 @@ impl Compiled {
         shared.collect()
     }
 
-    fn check_device_args(&self, args: &[DeviceArg<'_>], claim: &Claim) -> Result<(), RunError> {
+    fn check_device_args(&self, args: &[DeviceArg<'_>], claim: &Claim<'_>) -> Result<(), RunError> {
         let entry = &self.kernel.entry;
         let stream = self.gpu.stream();
         let fits = |(kind, arg): (ParamKind, &DeviceArg<'_>)| match (kind, arg) {
@@ -170,7 +172,10 @@ impl Compiled {
 }
 
 /// Gives a call to the device. Where it takes several submissions, all but the last are waited for.
-fn submit<C: BorrowMut<Claim>>(launch: Launch<'_>, underway: &mut Underway<C>) -> Result<(), Stop> {
+fn submit<'c, C: BorrowMut<Claim<'c>>>(
+    launch: Launch<'_>,
+    underway: &mut Underway<'c, C>,
+) -> Result<(), Stop> {
     underway.version.gpu.healthy()?;
     if let Some(deadline) = underway.deadline.filter(Deadline::has_passed) {
         return Err(DeviceError::Deadline(deadline.limit).into());
@@ -205,7 +210,7 @@ fn submit<C: BorrowMut<Claim>>(launch: Launch<'_>, underway: &mut Underway<C>) -
 fn write_identity(
     identity: Option<Const>,
     launch: Launch<'_>,
-    claim: &mut Claim,
+    claim: &mut Claim<'_>,
 ) -> Result<(), DeviceError> {
     if let (Some(identity), Some(DeviceArg::Buffer { buffer, .. })) = (identity, launch.args.last())
     {
@@ -219,7 +224,7 @@ fn write_identity(
 }
 
 impl Version for GpuVersion {
-    fn run(&self, call: &mut Call<'_>) -> Result<Measurement, RunError> {
+    fn run(&self, call: &mut Call<'_, '_>) -> Result<Measurement, RunError> {
         self.run_part(call, Part::all(call.grid))
     }
 
@@ -230,7 +235,7 @@ impl Version for GpuVersion {
         Some(Parts { step, is_whole_faster })
     }
 
-    fn run_part(&self, call: &mut Call<'_>, part: Part) -> Result<Measurement, RunError> {
+    fn run_part(&self, call: &mut Call<'_, '_>, part: Part) -> Result<Measurement, RunError> {
         check_args(self.kernel(), call.args, call.grid)?;
         let mut measurement = Measurement::default();
         if call.grid.contains(&0) {
@@ -269,7 +274,7 @@ impl Version for GpuVersion {
 
 impl Compiled {
     /// The result of a reduction over nothing.
-    fn write_identity(&self, call: &mut Call<'_>) {
+    fn write_identity(&self, call: &mut Call<'_, '_>) {
         if let (Some(identity), Some(Arg::Buffer { slot, .. })) =
             (self.identity(), call.args.last())
         {
@@ -283,7 +288,7 @@ impl Compiled {
     /// is written whole.
     fn upload(
         &self,
-        call: &Call<'_>,
+        call: &Call<'_, '_>,
         measurement: &mut Measurement,
     ) -> Result<Vec<Option<DeviceBuffer>>, RunError> {
         let params = &self.kernel.entry.params;
@@ -296,7 +301,9 @@ impl Compiled {
             };
             let bytes = u64::from(*len) * element.bytes() as u64;
             let failed = |error| self.device_error(error, &format!("buffer `{}`", param.name));
-            if let Some(shared) = DeviceBuffer::over(&self.gpu, slot, bytes).map_err(failed)? {
+            if let Some(shared) =
+                DeviceBuffer::over(&self.gpu, slot.arc(), bytes).map_err(failed)?
+            {
                 // The claim may be the first to look at it.
                 let _ = call.claim.slice::<u8>(slot);
                 buffers.push(Some(shared));
@@ -317,7 +324,7 @@ impl Compiled {
     /// Copies the buffers that the kernel writes back to their slots.
     fn read_back(
         &self,
-        call: &mut Call<'_>,
+        call: &mut Call<'_, '_>,
         buffers: &[Option<DeviceBuffer>],
         measurement: &mut Measurement,
     ) -> Result<(), RunError> {

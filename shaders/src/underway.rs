@@ -1,6 +1,7 @@
 //! Work that the device has been given: submitting it, waiting for it, and what came of it.
 
 use std::borrow::BorrowMut;
+use std::marker::PhantomData;
 use std::ops::Range;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
@@ -81,10 +82,12 @@ pub(crate) struct HostMemory {
 /// since the device may be working on memory that the claim covers.
 #[derive(Debug)]
 #[must_use = "the call is over when it is finished"]
-pub struct Underway<C: BorrowMut<Claim>> {
+pub struct Underway<'c, C: BorrowMut<Claim<'c>>> {
     pub(crate) version: Arc<Compiled>,
     /// Until it is given back.
     pub(crate) claim: Option<C>,
+    /// What it claims lives as long.
+    pub(crate) claimed: PhantomData<Claim<'c>>,
     /// What is left of it; nothing for a call over nothing.
     pub(crate) running: Option<Running>,
     pub(crate) host_memory: Vec<HostMemory>,
@@ -117,7 +120,7 @@ pub(crate) struct Running {
     _kept: (Vec<DeviceBuffer>, Option<DeviceBuffer>),
 }
 
-impl<C: BorrowMut<Claim>> Underway<C> {
+impl<'c, C: BorrowMut<Claim<'c>>> Underway<'c, C> {
     /// Lets later calls of the stream go ahead: they will see what this one does. Not where the device has
     /// failed meanwhile, nor where a failing check may leave less than the stream would be told.
     pub fn hand_on(&mut self, is_whole: bool) {
@@ -188,7 +191,7 @@ impl<C: BorrowMut<Claim>> Underway<C> {
     }
 
     /// The claim on its buffers.
-    pub(crate) fn claim(&mut self) -> &mut Claim {
+    pub(crate) fn claim(&mut self) -> &mut Claim<'c> {
         self.claim.as_mut().expect("a call has its claim until it is over").borrow_mut()
     }
 
@@ -247,7 +250,7 @@ impl<C: BorrowMut<Claim>> Underway<C> {
     }
 }
 
-impl<C: BorrowMut<Claim>> Drop for Underway<C> {
+impl<'c, C: BorrowMut<Claim<'c>>> Drop for Underway<'c, C> {
     fn drop(&mut self) {
         if let Some(running) = self.running.take()
             && let Err(Stop::Device(error) | Stop::Underway(error)) =

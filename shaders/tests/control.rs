@@ -477,7 +477,9 @@ fn dispatches_share_buffers_on_the_device() {
             DeviceArg::Buffer { buffer: &empty, len: 0, is_blank: false },
             DeviceArg::Scalar(0.5f32.into()),
         ];
-        version.dispatch(&args, [1000, 1, 1], &mut claim([]), None).expect("it runs");
+        version
+            .dispatch(&args, [1000, 1, 1], &mut claim([] as [(Arc<Slot>, Want); 0]), None)
+            .expect("it runs");
     }
     let mut out = vec![0f32; 500];
     buffer.read(200, bytemuck::cast_slice_mut(&mut out), None).expect("it reads");

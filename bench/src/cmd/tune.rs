@@ -222,7 +222,7 @@ impl Subject {
     }
 
     /// The first call of the kernel, on what the calls before it have left.
-    fn first(&self) -> anyhow::Result<(Step, Vec<Arg>)> {
+    fn first(&self) -> anyhow::Result<(Step, Vec<Arg<'static>>)> {
         let all = slots(&self.inputs)?;
         for step in self.entry.steps(self.size, all.len()) {
             let args = chosen(&step, &all);

@@ -114,7 +114,7 @@ impl Executor for Given {
 }
 
 impl Version for Given {
-    fn run(&self, _: &mut exec::Call<'_>) -> Result<Measurement, RunError> {
+    fn run(&self, _: &mut exec::Call<'_, '_>) -> Result<Measurement, RunError> {
         Ok(Measurement { clock: Clock::Own, kernel: self.0, ..Measurement::default() })
     }
 }

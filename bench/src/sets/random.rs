@@ -99,7 +99,7 @@ fn check(
                 continue;
             };
             let is_float = matches!(param.kind, ParamKind::Buffer { element: Type::F32, .. });
-            let found = slot.read::<u32>();
+            let found = slot.arc().read::<u32>();
             let elements = specimen::differing(&found, expected, is_float);
             if specimen::is_too_many(elements, expected.len()) {
                 return Ok(Err(Rejected::Differs { device: Device::Cpu, argument, elements }));

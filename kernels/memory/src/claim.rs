@@ -15,11 +15,12 @@
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use bytemuck::Pod;
 use smallvec::SmallVec;
 
+use crate::lent::Lent;
 use crate::queue::{Stream, Want};
 use crate::slot::{Fill, Slot};
 
@@ -31,8 +32,8 @@ static ORDER: Mutex<()> = Mutex::new(());
 
 /// The right to touch some slots, queued for or granted. Released when dropped.
 #[derive(Debug)]
-pub struct Claim {
-    parts: SmallVec<[Part; INLINE_PARTS]>,
+pub struct Claim<'c> {
+    parts: SmallVec<[Part<'c>; INLINE_PARTS]>,
     stream: Option<Stream>,
     /// Whether the device has the work: nobody looks at the bytes by way of this claim meanwhile.
     is_issued: bool,
@@ -40,8 +41,8 @@ pub struct Claim {
 
 /// A claim's part in one slot. Small, since claims are moved about.
 #[derive(Debug)]
-struct Part {
-    slot: Arc<Slot>,
+struct Part<'c> {
+    slot: Lent<'c, Slot>,
     /// Its number in the queue.
     number: u64,
     want: Want,
@@ -61,18 +62,18 @@ enum Place {
 }
 
 /// Queues for the slots, each named once. Returns at once; [`Claim::wait`] blocks until all are granted.
-pub fn claim(wants: impl IntoIterator<Item = (Arc<Slot>, Want)>) -> Claim {
+pub fn claim<'c, S: Into<Lent<'c, Slot>>>(wants: impl IntoIterator<Item = (S, Want)>) -> Claim<'c> {
     claim_in(None, wants)
 }
 
 /// The same for work that is issued in a stream, if in any.
-pub fn claim_in(
+pub fn claim_in<'c, S: Into<Lent<'c, Slot>>>(
     stream: Option<Stream>,
-    wants: impl IntoIterator<Item = (Arc<Slot>, Want)>,
-) -> Claim {
+    wants: impl IntoIterator<Item = (S, Want)>,
+) -> Claim<'c> {
     let mut parts = SmallVec::new();
     for (slot, want) in wants {
-        let (number, granted) = (0, AtomicBool::new(false));
+        let (slot, number, granted) = (slot.into(), 0, AtomicBool::new(false));
         parts.push(Part { slot, number, want, place: Place::None, granted });
     }
     // What is issued in a stream is looked for in the queue.
@@ -84,7 +85,7 @@ pub fn claim_in(
 }
 
 /// Takes all slots by their words, or none.
-fn hold(parts: &mut [Part]) -> bool {
+fn hold(parts: &mut [Part<'_>]) -> bool {
     for at in 0..parts.len() {
         let part = &mut parts[at];
         if !part.slot.queue().hold(part.want) {
@@ -96,7 +97,7 @@ fn hold(parts: &mut [Part]) -> bool {
     true
 }
 
-impl Claim {
+impl Claim<'_> {
     /// Blocks until every slot is granted.
     pub fn wait(&self) {
         self.parts.iter().for_each(Part::wait);
@@ -134,7 +135,7 @@ impl Claim {
     }
 }
 
-impl Part {
+impl Part<'_> {
     fn enter(&mut self) {
         let (number, granted) = self.slot.queue().enter(self.want);
         (self.number, self.place, *self.granted.get_mut()) = (number, Place::Queued, granted);
@@ -178,7 +179,7 @@ impl Part {
     }
 }
 
-impl Claim {
+impl Claim<'_> {
     /// The elements of a claimed slot, once the claim is granted; a rest shorter than an element is
     /// left out.
     ///
@@ -290,7 +291,7 @@ impl Claim {
         part.expect("a slot is touched under a claim that covers it").wait_in(self.stream);
     }
 
-    fn part(&self, slot: &Slot, want: Want) -> Option<&Part> {
+    fn part(&self, slot: &Slot, want: Want) -> Option<&Part<'_>> {
         self.parts.iter().find(|part| {
             std::ptr::eq(&*part.slot, slot) && (want == Want::Read || part.want == Want::Write)
         })
@@ -305,7 +306,7 @@ fn elements<T>(slot: &Slot, part: &Range<usize>) -> (*mut T, usize) {
     (slot.base().wrapping_add(part.start).cast(), part.len() / size_of::<T>())
 }
 
-impl Drop for Claim {
+impl Drop for Claim<'_> {
     fn drop(&mut self) {
         self.parts.iter_mut().for_each(Part::leave);
     }

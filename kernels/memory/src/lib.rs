@@ -15,12 +15,14 @@
 //! All `unsafe` of the memory path is in this crate, in `map.rs`, `slot.rs` and `claim.rs`.
 
 mod claim;
+mod lent;
 mod map;
 mod queue;
 mod ranges;
 mod slot;
 
 pub use claim::{Claim, claim, claim_in};
+pub use lent::Lent;
 pub use map::{GUARD_BYTES, MemoryError, SLOT_BYTES};
 pub use queue::{Stream, Want};
 pub use ranges::Ranges;

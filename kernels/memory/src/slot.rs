@@ -121,7 +121,7 @@ impl Slot {
     ///
     /// # Errors
     /// [`MemoryError::Lost`] when they cannot be had; the slot then keeps what it held before.
-    pub fn settle(&self, claim: &Claim) -> Result<(), MemoryError> {
+    pub fn settle(&self, claim: &Claim<'_>) -> Result<(), MemoryError> {
         self.settle_part(claim, &(0..self.bytes))
     }
 
@@ -129,7 +129,7 @@ impl Slot {
     ///
     /// # Errors
     /// As [`Slot::settle`].
-    pub fn settle_part(&self, _claim: &Claim, part: &Range<usize>) -> Result<(), MemoryError> {
+    pub fn settle_part(&self, _claim: &Claim<'_>, part: &Range<usize>) -> Result<(), MemoryError> {
         self.settle_pending(part)
     }
 
@@ -251,14 +251,14 @@ impl Drop for Slot {
 #[derive(Debug)]
 pub struct ReadGuard<T> {
     slot: Arc<Slot>,
-    claim: Claim,
+    claim: Claim<'static>,
     part: Range<usize>,
     element: PhantomData<T>,
 }
 
 impl<T> ReadGuard<T> {
     /// The claim that the guard holds.
-    pub fn claim(&self) -> &Claim {
+    pub fn claim(&self) -> &Claim<'static> {
         &self.claim
     }
 }
@@ -275,14 +275,14 @@ impl<T: Pod> Deref for ReadGuard<T> {
 #[derive(Debug)]
 pub struct WriteGuard<T> {
     slot: Arc<Slot>,
-    claim: Claim,
+    claim: Claim<'static>,
     part: Range<usize>,
     element: PhantomData<T>,
 }
 
 impl<T> WriteGuard<T> {
     /// The claim that the guard holds.
-    pub fn claim(&self) -> &Claim {
+    pub fn claim(&self) -> &Claim<'static> {
         &self.claim
     }
 }

@@ -764,7 +764,7 @@ impl Kernel {
 
     /// The grid, enlarged to whole workgroups; an empty one stays empty.
     pub fn whole_groups(&self, grid: [u32; 3]) -> [u32; 3] {
-        let size = self.workgroup.unwrap_or([1; 3]);
+        let Some(size) = self.workgroup else { return grid };
         std::array::from_fn(|at| grid[at].div_ceil(size[at]).saturating_mul(size[at]))
     }
 

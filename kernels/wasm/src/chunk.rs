@@ -53,6 +53,11 @@ pub(crate) fn cuboids(chunk: Range<u64>, grid: Grid) -> impl Iterator<Item = Cub
         if at >= end {
             return None;
         }
+        if end - at == points(grid) {
+            // Most small calls are one box, and divisions are dear.
+            at = end;
+            return Some(grid.map(|extent| 0..extent));
+        }
         let (x, row) = (at % width, at / width);
         let (y, z) = (row % height, row / height);
         let (columns, rows) = if x == 0 && end - at >= width {

@@ -96,25 +96,23 @@ pub(crate) fn machine_code(engine: &Engine, bytes: &[u8]) -> wasmtime::Result<Ma
     Ok(MachineCode { text: module.text().to_vec(), functions, places: places.unwrap_or_default() })
 }
 
-/// An instance of a module, kept from call to call. While it is bound it holds the slots that its
-/// memories lie over.
+/// An instance of a module, kept from call to call. It holds no slot: each call lends it those that its memories
+/// lie over.
 pub(crate) struct Instance {
     store: Store<Option<Deadline>>,
     inner: wasmtime::Instance,
     entries: Vec<(Entry, Func, usize)>,
     memories: Vec<(Memory, Arc<Frame>)>,
-    slots: Vec<Arc<Slot>>,
 }
 
 impl Instance {
-    /// An instance whose memories lie over these slots, in order; bound.
-    pub(crate) fn new(
+    /// An instance with so many memories, which lie over these slots at first, in order.
+    pub(crate) fn new<'s>(
         module: &Module,
-        slots: Vec<Arc<Slot>>,
+        slots: impl Iterator<Item = &'s Slot>,
         interrupt: Interrupt,
     ) -> wasmtime::Result<Instance> {
-        let frames: Vec<Arc<Frame>> =
-            slots.iter().map(|slot| Arc::new(Frame::over(slot))).collect();
+        let frames: Vec<Arc<Frame>> = slots.map(|slot| Arc::new(Frame::over(slot))).collect();
         FRAMES.with_borrow_mut(|queue| {
             queue.clear();
             queue.extend(frames.iter().cloned());
@@ -143,20 +141,16 @@ impl Instance {
             (memory.expect("every emitted module exports its memories"), frame)
         });
         let memories = memories.collect();
-        let mut instance = Instance { store, inner, entries, memories, slots };
+        let mut instance = Instance { store, inner, entries, memories };
         instance.interrupt(interrupt);
         Ok(instance)
     }
 
-    /// Lays the memories over other slots, in order.
-    pub(crate) fn bind(
-        &mut self,
-        slots: impl IntoIterator<Item = Arc<Slot>>,
-        interrupt: Interrupt,
-    ) -> wasmtime::Result<()> {
-        self.slots.clear();
-        self.slots.extend(slots);
-        for ((memory, frame), slot) in self.memories.iter().zip(&self.slots) {
+    /// Lays the memories over slots, in order; gives how many there were.
+    fn lay<'s>(&mut self, slots: impl Iterator<Item = &'s Slot>) -> wasmtime::Result<usize> {
+        let mut count = 0;
+        for ((memory, frame), slot) in self.memories.iter().zip(slots) {
+            count += 1;
             let base = slot.base();
             if memory.data_ptr(&self.store) == base {
                 continue;
@@ -168,34 +162,32 @@ impl Instance {
                 return Err(wasmtime::format_err!("a memory that cannot be moved"));
             }
         }
-        self.interrupt(interrupt);
-        Ok(())
+        Ok(count)
     }
 
-    /// Lets the slots go. Nothing can be called until others are bound.
-    pub(crate) fn release(&mut self) {
-        self.slots.clear();
-    }
-
-    fn interrupt(&mut self, interrupt: Interrupt) {
+    /// Says when the calls that follow can be stopped.
+    pub(crate) fn interrupt(&mut self, interrupt: Interrupt) {
         if let Interrupt::At(deadline) = interrupt {
             *self.store.data_mut() = deadline;
-            // Whoever binds looks at the clock after this: the alarm of a deadline that has not
+            // Whoever says so looks at the clock after this: the alarm of a deadline that has not
             // passed by then is still to come.
             self.store.set_epoch_deadline(1);
         }
     }
 
-    /// Calls an entry; gives what it returns. The parameters are overwritten.
+    /// Calls an entry over slots, one for each memory in order; gives what it returns. The parameters are
+    /// overwritten.
     ///
     /// # Panics
     /// When slots or parameters are missing.
-    pub(crate) fn call(&mut self, entry: Entry, params: &mut [ValRaw]) -> wasmtime::Result<i32> {
-        assert_eq!(
-            self.slots.len(),
-            self.memories.len(),
-            "an instance is called while it is bound"
-        );
+    pub(crate) fn call<'s>(
+        &mut self,
+        slots: impl Iterator<Item = &'s Slot>,
+        entry: Entry,
+        params: &mut [ValRaw],
+    ) -> wasmtime::Result<i32> {
+        let count = self.lay(slots)?;
+        assert_eq!(count, self.memories.len(), "an instance is called over as many as it has");
         let found = self.entries.iter().find(|(known, ..)| *known == entry);
         let (_, func, count) = found.expect("every emitted module exports its entries");
         assert!(
@@ -203,8 +195,8 @@ impl Instance {
             "an entry is called with its parameters"
         );
         // SAFETY: the array has room for all parameters and for the one result. All of them are
-        // numbers, for which any bits are valid. The memories lie over slots that `self.slots` keeps
-        // alive.
+        // numbers, for which any bits are valid. All memories lie over slots that are lent to this call,
+        // and so live longer than it takes.
         unsafe { func.call_unchecked(&mut self.store, params) }?;
         Ok(params[0].get_i32())
     }
@@ -269,7 +261,7 @@ struct Creator;
 struct Window(Arc<Frame>);
 
 // SAFETY: `Instance` is the only one to make modules instances and to call them. Whenever code of one
-// runs, its frames point to slots that the instance holds, and the `SLOT_BYTES` of address space of a
+// runs, its frames point to slots that are lent to that call, and the `SLOT_BYTES` of address space of a
 // slot and the guard behind belong to the slot. Pages that are not committed fault, which wasmtime
 // turns into a trap. Between calls, when a frame may point to a slot that is gone, nobody follows it:
 // no module has a start function or data, and `Memory::data` is not used. Who may access the bytes is

@@ -132,7 +132,7 @@ impl Job {
     /// # let mut claim = claim_args(&kernel, &args);
     /// # claim.wait();
     /// # let (args, grid, threads, deadline) = (&args[..], [1 << 20, 1, 1], 2, None);
-    /// # let mut call = Call { args, grid, threads, deadline, claim: &mut claim };
+    /// # let mut call = Call { args, grid, threads, deadline, start: None, claim: &mut claim };
     /// executor.compile(&kernel)?.run(&mut call)?; // The thread that calls does all of it.
     /// let jobs = jobs.lock().expect("no panic");
     /// assert!(jobs.iter().all(Job::is_over) && !jobs.is_empty());

@@ -9,6 +9,7 @@
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crossbeam_utils::atomic::AtomicCell;
 use crossover_kernels::error::RunError;
 use crossover_kernels::exec::{Deadline, Grid, Part, outer_axis};
 use crossover_kernels::ir::Kernel;
@@ -45,7 +46,7 @@ pub(crate) struct Program {
     pub(crate) privates: Vec<Option<Merge>>,
     /// What its points have cost of late.
     pub(crate) pace: Pace,
-    pub(crate) idle: Mutex<Vec<Seat>>,
+    pub(crate) idle: Idle,
 }
 
 /// An instance for one worker, and what goes with it.
@@ -53,19 +54,51 @@ pub(crate) struct Seat {
     pub(crate) instance: Instance,
     /// Room for the parameters of a call.
     pub(crate) params: Vec<ValRaw>,
-    scratch: Option<Arc<Slot>>,
+    /// The memory behind those of the buffers.
+    pub(crate) scratch: Option<Slot>,
+}
+
+/// Instances that wait.
+#[derive(Default)]
+pub(crate) struct Idle {
+    /// The one that was used last, for the caller of small calls: it takes no lock.
+    last: AtomicCell<Option<Box<Seat>>>,
+    others: Mutex<Vec<Box<Seat>>>,
+}
+
+impl Idle {
+    fn take(&self) -> Option<Box<Seat>> {
+        self.last.take().or_else(|| self.others().pop())
+    }
+
+    /// Keeps one, unless there are so many others.
+    fn keep(&self, seat: Box<Seat>, others_max: usize) {
+        if let Some(before) = self.last.swap(Some(seat)) {
+            let mut others = self.others();
+            if others.len() < others_max {
+                others.push(before);
+            }
+        }
+    }
+
+    fn others(&self) -> MutexGuard<'_, Vec<Box<Seat>>> {
+        self.others.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Program {
     /// What the module walks over: invocations, or workgroups.
     pub(crate) fn grid(&self, grid: Grid) -> Grid {
         let whole = self.kernel.whole_groups(grid);
-        let size = self.workgroup.unwrap_or([1; 3]);
+        let Some(size) = self.workgroup else { return whole };
         std::array::from_fn(|axis| whole[axis] / size[axis])
     }
 
     /// What it walks over in a part of a grid.
     pub(crate) fn range(&self, grid: Grid, part: Part) -> Range<u64> {
+        if part == Part::all(grid) {
+            return 0..points(self.grid(grid));
+        }
         let size = self.workgroup.map_or(1, |size| size[outer_axis(grid)]);
         let part = Part { from: part.from / size, to: part.to.div_ceil(size) };
         // A grid of one group along its outermost axis is not cut.
@@ -75,41 +108,35 @@ impl Program {
         }
     }
 
-    /// An instance over these buffers: one that has waited, or a new one.
-    pub(crate) fn seat(
+    /// An instance: one that has waited, or a new one, whose memories lie over these buffers at first.
+    pub(crate) fn seat<'s>(
         &self,
-        buffers: impl Iterator<Item = Arc<Slot>>,
+        buffers: impl Iterator<Item = &'s Slot>,
         deadline: Option<Deadline>,
-    ) -> Result<Seat, RunError> {
+    ) -> Result<Box<Seat>, RunError> {
         let interrupt = if self.unbounded { Interrupt::At(deadline) } else { Interrupt::Never };
-        let waiting = self.idle().pop();
-        let fail = |error: &dyn std::fmt::Display| device(&self.kernel.entry.name, error);
-        if let Some(mut seat) = waiting {
-            let slots = buffers.chain(seat.scratch.clone());
-            seat.instance.bind(slots, interrupt).map_err(|error| fail(&error))?;
+        if let Some(mut seat) = self.idle.take() {
+            seat.instance.interrupt(interrupt);
             return Ok(seat);
         }
+        let fail = |error: &dyn std::fmt::Display| device(&self.kernel.entry.name, error);
         let scratch = match self.scratch_bytes {
             0 => None,
-            bytes => Some(Arc::new(Slot::zeroed(bytes).map_err(|error| fail(&error))?)),
+            bytes => Some(Slot::zeroed(bytes).map_err(|error| fail(&error))?),
         };
-        let slots = buffers.chain(scratch.clone()).collect();
-        let instance =
-            Instance::new(&self.module, slots, interrupt).map_err(|error| fail(&error))?;
-        Ok(Seat { instance, params: Vec::new(), scratch })
+        let buffers: Vec<&Slot> = buffers.collect();
+        let slots = buffers.iter().map(|slot| &**slot).chain(&scratch);
+        let instance = Instance::new(&self.module, slots, interrupt);
+        let instance = instance.map_err(|error| fail(&error))?;
+        Ok(Box::new(Seat { instance, params: Vec::new(), scratch }))
     }
 
-    /// Keeps an instance for the next call, without its buffers.
-    pub(crate) fn keep(&self, mut seat: Seat) {
-        seat.instance.release();
-        let mut idle = self.idle();
-        let bytes = (idle.len() + 1) * self.scratch_bytes;
-        if idle.len() < IDLE_MAX && bytes <= IDLE_BYTES_MAX {
-            idle.push(seat);
-        }
-    }
-
-    fn idle(&self) -> MutexGuard<'_, Vec<Seat>> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Keeps an instance for the next call.
+    pub(crate) fn keep(&self, seat: Box<Seat>) {
+        let others_max = match self.scratch_bytes {
+            0 => IDLE_MAX,
+            bytes => (IDLE_BYTES_MAX / bytes).min(IDLE_MAX),
+        };
+        self.idle.keep(seat, others_max.saturating_sub(1));
     }
 }

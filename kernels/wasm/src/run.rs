@@ -16,7 +16,7 @@ use crossover_kernels::exec::{
     Arg, Call, Executor, Grid, Measurement, Part, Parts, Version, check_args, outer_axis,
 };
 use crossover_kernels::ir::{Collective, CollectiveKind, Const, Kernel, Stmt, Type};
-use crossover_memory::Slot;
+use crossover_memory::{Lent, Slot};
 use wasmtime::Module;
 
 use crate::alarm::Alarms;
@@ -26,7 +26,7 @@ use crate::emit::{emit, is_repeatable};
 use crate::engine::{Engines, Entry};
 use crate::pool::{Pool, THREADS_MAX, Work, Workers};
 use crate::private::Merge;
-use crate::program::Program;
+use crate::program::{Idle, Program};
 use crate::schedule::Schedule;
 use crate::task::{Share, Task, Worker, lock};
 
@@ -155,7 +155,7 @@ impl WasmExecutor {
                 has_extents: emitted.has_extents,
                 privates: buffer_privates(kernel, &emitted.privates),
                 pace: Pace::default(),
-                idle: Mutex::default(),
+                idle: Idle::default(),
             }),
         }))
     }
@@ -193,7 +193,7 @@ struct WasmVersion {
 }
 
 impl Version for WasmVersion {
-    fn run(&self, call: &mut Call<'_>) -> Result<Measurement, RunError> {
+    fn run(&self, call: &mut Call<'_, '_>) -> Result<Measurement, RunError> {
         self.run_part(call, Part::all(call.grid))
     }
 
@@ -207,11 +207,11 @@ impl Version for WasmVersion {
         }))
     }
 
-    fn run_part(&self, call: &mut Call<'_>, part: Part) -> Result<Measurement, RunError> {
+    fn run_part(&self, call: &mut Call<'_, '_>, part: Part) -> Result<Measurement, RunError> {
         let kernel = &*self.program.kernel;
         check_args(kernel, call.args, call.grid)?;
         self.settle(call)?;
-        let start = Instant::now();
+        let start = call.start.unwrap_or_else(Instant::now);
         let alarm = match call.deadline {
             Some(deadline) if self.program.unbounded => {
                 let engine = self.program.module.engine();
@@ -228,13 +228,15 @@ impl Version for WasmVersion {
         };
         drop(alarm);
         call.grid = asked;
-        outcome.map(|()| Measurement { kernel: start.elapsed(), ..Measurement::default() })
+        outcome?;
+        let end = Instant::now();
+        Ok(Measurement { kernel: end - start, end: Some(end), ..Measurement::default() })
     }
 }
 
 impl WasmVersion {
     /// Waits until the buffers are this call's, and fetches bytes that are elsewhere.
-    fn settle(&self, call: &Call<'_>) -> Result<(), RunError> {
+    fn settle(&self, call: &Call<'_, '_>) -> Result<(), RunError> {
         call.claim.wait();
         for arg in call.args {
             if let Arg::Buffer { slot, .. } = arg {
@@ -245,7 +247,12 @@ impl WasmVersion {
         Ok(())
     }
 
-    fn map(&self, call: &mut Call<'_>, range: Range<u64>, start: Instant) -> Result<(), RunError> {
+    fn map(
+        &self,
+        call: &mut Call<'_, '_>,
+        range: Range<u64>,
+        start: Instant,
+    ) -> Result<(), RunError> {
         let threads = self.map_threads(call);
         let fits = range.end - range.start <= self.program.pace.points();
         if threads == 1 && fits && !self.program.has_loops {
@@ -266,7 +273,7 @@ impl WasmVersion {
                 merged.append(&mut lock(copies));
             }
         })?;
-        let args: &[Arg] = call.args;
+        let args = call.args;
         let slots: Vec<_> = if merged.is_empty() { Vec::new() } else { slots(args).collect() };
         for (buffer, merge, copy) in merged.into_iter().flatten() {
             let into = call.claim.slice_mut::<u32>(slots[buffer]);
@@ -276,7 +283,7 @@ impl WasmVersion {
     }
 
     /// The threads that were asked for; one where copies for all would cost more than they save.
-    fn map_threads(&self, call: &Call<'_>) -> usize {
+    fn map_threads(&self, call: &Call<'_, '_>) -> usize {
         let threads = call.threads.clamp(1, THREADS_MAX);
         let buffers = call.args.iter().filter_map(|arg| match arg {
             Arg::Buffer { len, .. } => Some(u64::from(*len)),
@@ -291,7 +298,7 @@ impl WasmVersion {
 
     fn collect(
         &self,
-        call: &mut Call<'_>,
+        call: &mut Call<'_, '_>,
         start: Instant,
         collective: Collective,
         ty: Type,
@@ -333,14 +340,15 @@ impl WasmVersion {
     /// One chunk after the other, each with the carry that the one before leaves.
     fn scan_in_order(
         &self,
-        call: &Call<'_>,
+        call: &Call<'_, '_>,
         start: Instant,
         chunks: Vec<Range<u64>>,
         identity: Const,
     ) -> Result<(), RunError> {
         let mut carry = identity;
         let args = Cow::Borrowed(call.args);
-        let task = Task::new(&self.program, call, args, start, Entry::Scan, Share::None);
+        let program = Lent::Lent(&self.program);
+        let task = Task::new(program, call, args, start, Entry::Scan, Share::None);
         let mut worker = Worker::new(&task)?;
         for chunk in chunks {
             task.check_deadline()?;
@@ -353,7 +361,7 @@ impl WasmVersion {
     /// What each chunk leaves in `partial`, in order. `carries` may be empty.
     fn chunk_results(
         &self,
-        call: &Call<'_>,
+        call: &Call<'_, '_>,
         start: Instant,
         entry: Entry,
         threads: usize,
@@ -372,7 +380,7 @@ impl WasmVersion {
     /// Runs a task on the threads, to its end or first error, and looks at what it leaves.
     fn share_out<R>(
         &self,
-        call: &Call<'_>,
+        call: &Call<'_, '_>,
         start: Instant,
         entry: Entry,
         threads: usize,
@@ -381,12 +389,14 @@ impl WasmVersion {
     ) -> Result<R, RunError> {
         if threads <= 1 {
             let args = Cow::Borrowed(call.args);
-            let task = Task::new(&self.program, call, args, start, entry, share);
+            let program = Lent::Lent(&self.program);
+            let task = Task::new(program, call, args, start, entry, share);
             task.take_part(0);
             return task.error().map_or_else(|| Ok(look(&task)), Err);
         }
-        let args = Cow::Owned(call.args.to_vec());
-        let task = Arc::new(Task::new(&self.program, call, args, start, entry, share));
+        let args = Cow::Owned(call.args.iter().map(Arg::share).collect());
+        let program = Lent::Shared(self.program.clone());
+        let task = Arc::new(Task::new(program, call, args, start, entry, share));
         let work: Arc<dyn Work> = task.clone();
         self.shared.pool.run(threads, &work);
         task.error().map_or_else(|| Ok(look(&task)), Err)
@@ -394,15 +404,15 @@ impl WasmVersion {
 }
 
 /// The memory of each buffer, in order.
-pub(crate) fn slots(args: &[Arg]) -> impl Iterator<Item = &Arc<Slot>> {
+pub(crate) fn slots<'s>(args: &'s [Arg<'_>]) -> impl Iterator<Item = &'s Slot> {
     args.iter().filter_map(|arg| match arg {
-        Arg::Buffer { slot, .. } => Some(slot),
+        Arg::Buffer { slot, .. } => Some(&**slot),
         Arg::Scalar(_) => None,
     })
 }
 
 /// Writes element 0 of the last argument.
-fn store_result(call: &mut Call<'_>, total: Const) {
+fn store_result(call: &mut Call<'_, '_>, total: Const) {
     let Some(Arg::Buffer { slot, .. }) = call.args.last() else { return };
     if total.ty.is_wide() {
         call.claim.slice_mut::<u64>(slot)[0] = total.bits;

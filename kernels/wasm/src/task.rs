@@ -12,7 +12,7 @@ use std::time::Instant;
 use crossover_kernels::error::{Failure, RunError};
 use crossover_kernels::exec::{Arg, Call, Deadline, Grid, length};
 use crossover_kernels::ir::{Const, Param, ParamKind, SiteId, Type};
-use crossover_memory::Slot;
+use crossover_memory::{Lent, Slot};
 use wasmtime::ValRaw;
 
 use crate::chunk::{Chunks, Pace, cuboids};
@@ -25,6 +25,8 @@ use crate::run::{device, slots};
 
 /// Parameters of an entry before the kernel's own: the ranges of x, y and z.
 const RANGES: usize = 6;
+
+const USABLE: &str = "nobody uses a worker that has trapped";
 
 /// How the work of a task is divided.
 pub(crate) enum Share {
@@ -47,9 +49,9 @@ pub(crate) enum Share {
 /// One passage over the grid by one or more workers. Those on other threads need arguments that the
 /// task owns.
 pub(crate) struct Task<'a> {
-    program: Arc<Program>,
+    program: Lent<'a, Program>,
     entry: Entry,
-    args: Cow<'a, [Arg]>,
+    args: Cow<'a, [Arg<'a>]>,
     grid: Grid,
     deadline: Option<Deadline>,
     /// When the call began.
@@ -92,15 +94,15 @@ fn precedes(new: &RunError, old: &RunError) -> bool {
 
 impl<'a> Task<'a> {
     pub(crate) fn new(
-        program: &Arc<Program>,
-        call: &Call<'_>,
-        args: Cow<'a, [Arg]>,
+        program: Lent<'a, Program>,
+        call: &Call<'_, '_>,
+        args: Cow<'a, [Arg<'a>]>,
         start: Instant,
         entry: Entry,
         share: Share,
     ) -> Task<'a> {
         Task {
-            program: program.clone(),
+            program,
             entry,
             args,
             grid: call.grid,
@@ -199,8 +201,8 @@ impl<'a> Task<'a> {
     /// The worker of this thread, made when there is work for it.
     fn worker<'t, 'w>(
         &'t self,
-        held: &'w mut Option<Worker<'t>>,
-    ) -> Result<&'w mut Worker<'t>, RunError> {
+        held: &'w mut Option<Worker<'t, 'a>>,
+    ) -> Result<&'w mut Worker<'t, 'a>, RunError> {
         match held {
             Some(worker) => Ok(worker),
             None => Ok(held.insert(Worker::new(self)?)),
@@ -249,25 +251,20 @@ impl<'a> Task<'a> {
 }
 
 /// An instance of the program, for one thread.
-pub(crate) struct Worker<'a> {
-    task: &'a Task<'a>,
+pub(crate) struct Worker<'t, 'a> {
+    task: &'t Task<'a>,
     /// `None` once the instance has trapped.
-    seat: Option<Seat>,
+    seat: Option<Box<Seat>>,
     /// Parameters before a carry.
     arguments: usize,
     /// Memory of its own in place of buffers.
     copies: Copies,
 }
 
-impl<'a> Worker<'a> {
-    pub(crate) fn new(task: &'a Task<'a>) -> Result<Worker<'a>, RunError> {
+impl<'t, 'a> Worker<'t, 'a> {
+    pub(crate) fn new(task: &'t Task<'a>) -> Result<Worker<'t, 'a>, RunError> {
         let copies = task.copies()?;
-        let own = |buffer: usize| copies.iter().find(|(copied, ..)| *copied == buffer);
-        let slots = slots(&task.args).enumerate().map(|(buffer, slot)| match own(buffer) {
-            Some((.., copy)) => copy.clone(),
-            None => slot.clone(),
-        });
-        let mut seat = task.program.seat(slots, task.deadline)?;
+        let mut seat = task.program.seat(memories(task, &copies), task.deadline)?;
         seat.params.clear();
         seat.params.resize(RANGES, ValRaw::i32(0));
         seat.params.extend(task.args.iter().map(|arg| match arg {
@@ -301,8 +298,9 @@ impl<'a> Worker<'a> {
     }
 
     fn call(&mut self) -> Result<(), RunError> {
-        let (entry, Seat { instance, params, .. }) = (self.task.entry, self.seat());
-        match instance.call(entry, params) {
+        let Worker { task, seat, copies, .. } = self;
+        let Seat { instance, params, scratch } = seat.as_deref_mut().expect(USABLE);
+        match instance.call(memories(task, copies).chain(&*scratch), task.entry, params) {
             Ok(0) => Ok(()),
             Ok(_) => Err(RunError::Failed(self.failure())),
             Err(error) => {
@@ -314,7 +312,7 @@ impl<'a> Worker<'a> {
     }
 
     fn seat(&mut self) -> &mut Seat {
-        self.seat.as_mut().expect("nobody uses a worker that has trapped")
+        self.seat.as_mut().expect(USABLE)
     }
 
     fn failure(&mut self) -> Failure {
@@ -339,12 +337,21 @@ impl<'a> Worker<'a> {
     }
 }
 
-impl Drop for Worker<'_> {
+impl Drop for Worker<'_, '_> {
     fn drop(&mut self) {
         if let Some(seat) = self.seat.take() {
             self.task.program.keep(seat);
         }
     }
+}
+
+/// What the buffers' memories lie over.
+fn memories<'t>(task: &'t Task<'_>, copies: &'t Copies) -> impl Iterator<Item = &'t Slot> {
+    let own = |buffer: usize| copies.iter().find(|(copied, ..)| *copied == buffer);
+    slots(&task.args).enumerate().map(move |(buffer, slot)| match own(buffer) {
+        Some((.., copy)) => &**copy,
+        None => slot,
+    })
 }
 
 fn to_raw(c: Const) -> ValRaw {

@@ -12,15 +12,15 @@ use crossover_kernels::ir::{Access, Axis, BinaryOp, Kernel, Stmt, Type};
 use crossover_memory::Slot;
 use support::{WASM, kernel, with_output};
 
-fn buffer(values: &[u32]) -> Arg {
+fn buffer(values: &[u32]) -> Arg<'static> {
     let slot = Arc::new(Slot::zeroed(values.len() * 4).expect("memory"));
     slot.write::<u32>().copy_from_slice(values);
-    Arg::Buffer { slot, len: values.len() as u32 }
+    Arg::Buffer { slot: slot.into(), len: values.len() as u32 }
 }
 
-fn slot(arg: &Arg) -> &Arc<Slot> {
+fn slot<'a>(arg: &'a Arg<'_>) -> &'a Arc<Slot> {
     match arg {
-        Arg::Buffer { slot, .. } => slot,
+        Arg::Buffer { slot, .. } => slot.arc(),
         Arg::Scalar(_) => panic!("a buffer"),
     }
 }
@@ -34,7 +34,7 @@ fn call(
 ) -> Result<(), RunError> {
     let mut claim = claim_args(kernel, args);
     let (grid, deadline) = (default_grid(kernel, args), Some(Deadline::after(limit)));
-    let mut call = Call { args, grid, threads, deadline, claim: &mut claim };
+    let mut call = Call { args, grid, threads, deadline, start: None, claim: &mut claim };
     version.run(&mut call).map(|_| ())
 }
 

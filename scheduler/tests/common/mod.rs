@@ -61,7 +61,7 @@ impl Executor for Controlled {
 }
 
 impl Version for ControlledVersion {
-    fn run(&self, _: &mut Call<'_>) -> Result<Measurement, RunError> {
+    fn run(&self, _: &mut Call<'_, '_>) -> Result<Measurement, RunError> {
         Ok(self.0.measurement())
     }
 }
@@ -82,7 +82,7 @@ impl<E: Executor> Executor for Delayed<E> {
 }
 
 impl Version for DelayedVersion {
-    fn run(&self, call: &mut Call<'_>) -> Result<Measurement, RunError> {
+    fn run(&self, call: &mut Call<'_, '_>) -> Result<Measurement, RunError> {
         let measured = self.0.run(call)?;
         let kernel = measured.kernel + self.1.time();
         Ok(Measurement { clock: Clock::Own, kernel, ..measured })
@@ -147,7 +147,7 @@ impl Executor for Paced {
 }
 
 impl Version for Paced {
-    fn run(&self, call: &mut Call<'_>) -> Result<Measurement, RunError> {
+    fn run(&self, call: &mut Call<'_, '_>) -> Result<Measurement, RunError> {
         self.run_part(call, Part::all(call.grid))
     }
 
@@ -155,7 +155,7 @@ impl Version for Paced {
         Some(self.parts)
     }
 
-    fn run_part(&self, call: &mut Call<'_>, part: Part) -> Result<Measurement, RunError> {
+    fn run_part(&self, call: &mut Call<'_, '_>, part: Part) -> Result<Measurement, RunError> {
         let kernel = self.whole.time().mul_f64(part.share(call.grid)) + self.start;
         Ok(Measurement { clock: Clock::Own, kernel, ..Measurement::default() })
     }

@@ -131,19 +131,19 @@ pub(crate) fn run_gpu(
             };
             let slot = Arc::new(Slot::zeroed(bytes.len()).expect("memory"));
             slot.write::<u8>().copy_from_slice(bytes);
-            Arg::Buffer { slot, len: len as u32 }
+            Arg::Buffer { slot: slot.into(), len: len as u32 }
         })
         .collect();
     let mut claim = claim_args(version.kernel(), &args);
-    let mut call = Call { args: &args, grid, threads: 1, deadline, claim: &mut claim };
+    let mut call = Call { args: &args, grid, threads: 1, deadline, start: None, claim: &mut claim };
     let outcome = version.run(&mut call);
     drop(claim);
     for (data, arg) in data.iter_mut().zip(&args) {
         if let Arg::Buffer { slot, .. } = arg {
             match data {
                 Data::Scalar(_) => {}
-                Data::Narrow(v) => v.copy_from_slice(&slot.read::<u32>()),
-                Data::Wide(v) => v.copy_from_slice(&slot.read::<u64>()),
+                Data::Narrow(v) => v.copy_from_slice(&slot.arc().read::<u32>()),
+                Data::Wide(v) => v.copy_from_slice(&slot.arc().read::<u64>()),
             }
         }
     }

@@ -86,7 +86,7 @@ pub(crate) fn run(
     let grid = grid.unwrap_or_else(|| default_grid(kernel, &args));
     check_args(kernel, &args, grid).expect("a test's arguments fit");
     let mut claim = claim_args(kernel, &args);
-    let mut call = Call { args: &args, grid, threads, deadline, claim: &mut claim };
+    let mut call = Call { args: &args, grid, threads, deadline, start: None, claim: &mut claim };
     let version = executor.compile(kernel).expect("a kernel for this executor");
     let outcome = version.run(&mut call);
     drop(claim);
@@ -136,7 +136,7 @@ impl Executor for Scheduled {
     }
 }
 
-fn to_arg(data: &Data) -> Arg {
+fn to_arg(data: &Data) -> Arg<'static> {
     match data {
         Data::Scalar(c) => Arg::Scalar(*c),
         Data::Buffer(ty, bits) => {
@@ -147,7 +147,7 @@ fn to_arg(data: &Data) -> Arg {
                 let narrow: Vec<u32> = bits.iter().map(|&b| b as u32).collect();
                 slot.write::<u32>().copy_from_slice(&narrow);
             }
-            Arg::Buffer { slot, len: bits.len() as u32 }
+            Arg::Buffer { slot: slot.into(), len: bits.len() as u32 }
         }
     }
 }
@@ -155,10 +155,10 @@ fn to_arg(data: &Data) -> Arg {
 fn contents((arg, data): (&Arg, &Data)) -> Option<Vec<u64>> {
     match (arg, data) {
         (Arg::Buffer { slot, .. }, Data::Buffer(ty, _)) if ty.is_wide() => {
-            Some(slot.read::<u64>().to_vec())
+            Some(slot.arc().read::<u64>().to_vec())
         }
         (Arg::Buffer { slot, .. }, _) => {
-            Some(slot.read::<u32>().iter().map(|&b| u64::from(b)).collect())
+            Some(slot.arc().read::<u32>().iter().map(|&b| u64::from(b)).collect())
         }
         (Arg::Scalar(_), _) => None,
     }
