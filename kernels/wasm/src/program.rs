@@ -63,12 +63,12 @@ pub(crate) struct Seat {
 pub(crate) struct Idle {
     /// The one that was used last, for the caller of small calls: it takes no lock.
     last: AtomicCell<Option<Box<Seat>>>,
-    others: Mutex<Vec<Box<Seat>>>,
+    others: Mutex<Vec<Seat>>,
 }
 
 impl Idle {
     fn take(&self) -> Option<Box<Seat>> {
-        self.last.take().or_else(|| self.others().pop())
+        self.last.take().or_else(|| self.others().pop().map(Box::new))
     }
 
     /// Keeps one, unless there are so many others.
@@ -76,12 +76,12 @@ impl Idle {
         if let Some(before) = self.last.swap(Some(seat)) {
             let mut others = self.others();
             if others.len() < others_max {
-                others.push(before);
+                others.push(*before);
             }
         }
     }
 
-    fn others(&self) -> MutexGuard<'_, Vec<Box<Seat>>> {
+    fn others(&self) -> MutexGuard<'_, Vec<Seat>> {
         self.others.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
