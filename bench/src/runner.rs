@@ -27,6 +27,10 @@ const TRIALS_MAX: usize = 16;
 /// Repetitions on each side, at least and at most.
 const REPETITIONS: [usize; 2] = [3, 51];
 
+/// Repetitions of what is recorded, at least: policies are judged on it after they have learned, and one trial among
+/// a handful of calls would be all of the verdict.
+const RECORDED: usize = 24;
+
 /// Time for the repetitions of one side.
 const BUDGET: Duration = Duration::from_millis(500);
 
@@ -113,9 +117,9 @@ impl Side {
         self.why.is_none()
     }
 
-    /// Whether it is timed in this turn.
-    fn takes(&self, turn: usize) -> bool {
-        turn < repetitions(self.once_s)
+    /// Whether it is timed in this turn; where turns are recorded, in all of these at least.
+    fn takes(&self, turn: usize, recorded: usize) -> bool {
+        turn < repetitions(self.once_s).max(recorded)
     }
 
     fn is_quick(&self) -> bool {
@@ -329,22 +333,23 @@ fn time(
     }
     let quickest =
         sides.iter().filter(|s| s.runs()).map(|s| s.once_s).fold(f64::INFINITY, f64::min);
-    for turn in 0..repetitions(quickest) {
+    let recorded = if options.recorder.is_some() { RECORDED } else { 0 };
+    for turn in 0..repetitions(quickest).max(recorded) {
         for device in Device::ALL {
             let side = &mut sides[device as usize];
-            if side.runs() && side.takes(turn) && !options.is_stopped() {
+            if side.runs() && side.takes(turn, recorded) && !options.is_stopped() {
                 time_device(case, device, side)?;
             }
         }
         // A kernel alone takes what the side takes that it is placed on.
-        if case.entry.is_program() && placed.takes(turn) && !options.is_stopped() {
+        if case.entry.is_program() && placed.takes(turn, 0) && !options.is_stopped() {
             time_placed(case, placed)?;
         }
         for baseline in Baseline::ALL {
             let side = &mut sides[place_of(baseline)];
             if let Some(baselines) = baselines.as_deref_mut()
                 && side.runs()
-                && side.takes(turn)
+                && side.takes(turn, 0)
                 && !options.is_stopped()
             {
                 time_baseline(case, baselines, baseline, side);
@@ -390,12 +395,14 @@ fn time_baseline(case: &Case<'_>, baselines: &mut Baselines, baseline: Baseline,
     }
 }
 
-/// Writes the repetitions down: calls that the caller sent to both sides in turns.
+/// Writes the repetitions down: calls that the caller sent to both sides in turns, as far as both went. Of a call that
+/// ran on one side alone, nobody could have chosen the other.
 fn record(recorder: &Recorder, first: &Explanation, sides: &[Side; SIDES]) {
     let of = |device: Device| first.estimates.iter().find(|e| e.device == device);
     let seconds = |get: fn(&Estimate) -> f64| Device::ALL.map(|d| of(d).map_or(0.0, get));
     let [cpu, gpu, ..] = sides;
-    for at in 0..cpu.times.len().max(gpu.times.len()) {
+    let counts = [cpu, gpu].map(|side| side.times.len());
+    for at in 0..counts.into_iter().filter(|count| *count > 0).min().unwrap_or(0) {
         let row = Recorded {
             case: 0,
             chosen: first.chosen,

@@ -89,6 +89,14 @@ pub enum Error {
         /// Counted from 0.
         epoch: usize,
     },
+    /// What another trainer than this crate's own stumbled on.
+    #[error("{trainer}: {message}")]
+    Trainer {
+        /// Its name.
+        trainer: &'static str,
+        /// In its words.
+        message: String,
+    },
 }
 
 /// What is wrong with a tensor of a weight file.

@@ -8,6 +8,7 @@
 //! are the same for all. A seed moves such scores by as much as most choices do, so that [`compare`] holds the
 //! winner against the usual network over several splits before anybody believes in it.
 
+use std::fmt;
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
@@ -16,7 +17,7 @@ use crate::encoder::InputForm;
 use crate::error::Error;
 use crate::eval::{Line, evaluate};
 use crate::rng::Rng;
-use crate::train::{TrainOptions, train};
+use crate::train::{Progress, TrainOptions, Trainer};
 
 /// The part of the kernels that a fold holds out.
 const HELD_OUT: f64 = 0.2;
@@ -58,11 +59,12 @@ pub struct Scored {
 /// of each score.
 ///
 /// # Errors
-/// As [`train`]; [`Error::InvalidOption`] for no candidates or folds. A candidate that diverges is out, and
+/// As [`train`](crate::train()); [`Error::InvalidOption`] for no candidates or folds. A candidate that diverges is out, and
 /// no error.
 pub fn search(
     data: &Dataset,
     options: &SearchOptions,
+    trainer: &dyn Trainer,
     tell: &mut dyn FnMut(&Scored),
 ) -> Result<(TrainOptions, Vec<Scored>), Error> {
     if options.candidates == 0 || options.folds == 0 {
@@ -86,7 +88,8 @@ pub fn search(
             if start.elapsed() > options.limit {
                 return Ok((left[0].clone(), all));
             }
-            let nll = score(data, &TrainOptions { epochs, ..candidate.clone() }, options.folds)?;
+            let trained = TrainOptions { epochs, ..candidate.clone() };
+            let nll = score(data, &trained, options.folds, trainer)?;
             let scored = Scored { options: candidate.clone(), epochs, nll };
             tell(&scored);
             all.push(scored.clone());
@@ -135,13 +138,18 @@ fn widths(first: usize, depth: usize, is_even: bool) -> Vec<usize> {
     (0..depth).map(|at| if is_even { first } else { (first >> at).max(WIDTH_MIN) }).collect()
 }
 
-fn score(data: &Dataset, options: &TrainOptions, folds: u64) -> Result<f64, Error> {
+fn score(
+    data: &Dataset,
+    options: &TrainOptions,
+    folds: u64,
+    trainer: &dyn Trainer,
+) -> Result<f64, Error> {
     let mut sum = 0.0;
     for fold in 0..folds {
         let (known, unseen) = data.split_kernels(HELD_OUT, fold);
-        let trained = train(&known, options, &mut |_| ControlFlow::Continue(()));
+        let trained = trainer.ensemble(&known, options, 1, &mut |_| ControlFlow::Continue(()));
         match trained {
-            Ok((network, _)) => sum += evaluate(&network, unseen.rows()).nll,
+            Ok(network) => sum += evaluate(&network, unseen.rows()).nll,
             Err(Error::Diverged { .. }) => return Ok(f64::INFINITY),
             Err(error) => return Err(error),
         }
@@ -149,38 +157,110 @@ fn score(data: &Dataset, options: &TrainOptions, folds: u64) -> Result<f64, Erro
     Ok(sum / folds as f64)
 }
 
-/// Trains one network of each kind on several splits by kernel, and judges it on the kernels held out.
+/// A network to compare: what it is called, how it is trained and by whom, and how many there are of it.
+pub struct Kind<'k> {
+    /// Its name.
+    pub name: &'k str,
+    /// But for the seed.
+    pub options: TrainOptions,
+    /// Who trains it.
+    pub trainer: &'k dyn Trainer,
+    /// Networks of an ensemble.
+    pub members: usize,
+}
+
+/// Trains networks of each kind on several splits by kernel, and judges them on the kernels held out.
 ///
 /// # Errors
-/// As [`train`].
+/// As [`train`](crate::train()).
 pub fn compare(
     data: &Dataset,
-    kinds: &[(&str, TrainOptions)],
+    kinds: &[Kind<'_>],
     seeds: u64,
     tell: &mut dyn FnMut(u64),
 ) -> Result<Vec<Line>, Error> {
-    let mut lines: Vec<Line> = kinds
-        .iter()
-        .map(|(name, _)| Line { model: (*name).to_owned(), seeds: Vec::new() })
-        .collect();
+    let line = |kind: &Kind<'_>| Line { model: kind.name.to_owned(), seeds: Vec::new() };
+    let mut lines: Vec<Line> = kinds.iter().map(line).collect();
     for seed in 0..seeds {
         tell(seed);
         // Other splits than those that the search has seen.
         let (known, unseen) = data.split_kernels(HELD_OUT, 1000 + seed);
-        for ((_, options), line) in kinds.iter().zip(&mut lines) {
-            let options = TrainOptions { seed, ..options.clone() };
-            let (network, _) = train(&known, &options, &mut |_| ControlFlow::Continue(()))?;
-            line.seeds.push(evaluate(&network, unseen.rows()));
+        for (kind, line) in kinds.iter().zip(&mut lines) {
+            let options = TrainOptions { seed, ..kind.options.clone() };
+            let go_on = &mut |_: Progress| ControlFlow::Continue(());
+            let networks = kind.trainer.ensemble(&known, &options, kind.members, go_on)?;
+            line.seeds.push(evaluate(&networks, unseen.rows()));
         }
     }
     Ok(lines)
+}
+
+/// What a model gains over another in negative log-likelihood, split by split.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Gain {
+    /// The mean.
+    pub mean: f64,
+    /// Its standard error.
+    pub error: f64,
+}
+
+impl Gain {
+    /// Of two lines over the same splits.
+    ///
+    /// ```
+    /// use crossover_ml::{Features, Prediction, Row, eval::{Line, judge}, search::Gain};
+    /// let row = [Row::new("k", "f", 1, Features::missing(), [Some(1.0), None])];
+    /// let off = |by: f64| judge(&row, |_| Prediction::new([by; 2], [1.0; 2], 0.0));
+    /// let line = |by| Line { model: "m".to_owned(), seeds: vec![off(by); 5] };
+    /// assert!(Gain::of(&line(2.0), &line(1.0)).is_sure());
+    /// assert!(!Gain::of(&line(1.0), &line(1.0)).is_sure());
+    /// ```
+    #[must_use]
+    pub fn of(usual: &Line, other: &Line) -> Gain {
+        let pairs = usual.seeds.iter().zip(&other.seeds);
+        let gains: Vec<f64> = pairs.map(|(usual, other)| usual.nll - other.nll).collect();
+        let count = gains.len() as f64;
+        let mean = gains.iter().sum::<f64>() / count;
+        let squares = gains.iter().map(|gain| (gain - mean).powi(2)).sum::<f64>();
+        Gain { mean, error: (squares / (count - 1.0).max(1.0) / count).sqrt() }
+    }
+
+    /// Whether it is more than chance makes.
+    #[must_use]
+    pub fn is_sure(&self) -> bool {
+        self.mean > 2.0 * self.error
+    }
+}
+
+impl fmt::Display for Gain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.3} ± {:.3} of NLL, splits paired", self.mean, self.error)
+    }
+}
+
+impl fmt::Display for Scored {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let options = &self.options;
+        let form = match options.form {
+            InputForm::Plain => "plain".to_owned(),
+            InputForm::Piecewise(bins) => format!("{bins} bins"),
+        };
+        write!(
+            f,
+            "{:>3} epochs, {form:<7} {:?}, dropout {:?}, rate {:.0e}: NLL {:.3}",
+            self.epochs, options.hidden, options.dropout, options.learning_rate, self.nll
+        )
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::dataset::Row;
+    use crate::eval::judge;
     use crate::features::{Feature, Features};
+    use crate::prediction::Prediction;
+    use crate::train::Plain;
 
     fn data() -> Dataset {
         let row = |i: u64| {
@@ -200,14 +280,14 @@ mod tests {
     #[test]
     fn rounds_shrink_and_the_winner_is_the_best_of_the_last() {
         let mut told = 0;
-        let (winner, all) = search(&data(), &options(6), &mut |_| told += 1).unwrap();
+        let (winner, all) = search(&data(), &options(6), &Plain, &mut |_| told += 1).unwrap();
         assert_eq!((all.len(), told), (6 + 2, 6 + 2));
         assert_eq!(all[0].options, options(6).base, "the usual one takes part");
         let last = &all[6..];
         assert!(last.iter().all(|scored| scored.epochs > all[0].epochs));
         let best = last.iter().min_by(|a, b| a.nll.total_cmp(&b.nll)).unwrap();
         assert_eq!(winner, best.options);
-        let again = search(&data(), &options(6), &mut |_| {}).unwrap();
+        let again = search(&data(), &options(6), &Plain, &mut |_| {}).unwrap();
         assert_eq!(again.1, all, "the same seed finds the same");
     }
 
@@ -228,10 +308,26 @@ mod tests {
         assert_eq!(widths(64, 2, true), [64, 64]);
     }
 
+    /// Splits in which the model is wrong by these.
+    fn line(wrong: &[f64]) -> Line {
+        let row = Row::new("k", "f", 1, Features::missing(), [Some(1.0), None]);
+        let judged = |wrong: &f64| {
+            judge(std::slice::from_ref(&row), |_| Prediction::new([*wrong; 2], [1.0; 2], 0.0))
+        };
+        Line { model: "m".to_owned(), seeds: wrong.iter().map(judged).collect() }
+    }
+
+    #[test]
+    fn what_differs_by_less_than_its_noise_is_not_believed() {
+        let usual = line(&[1.0, 1.0, 1.0, 1.0, 1.0]);
+        assert!(!Gain::of(&usual, &line(&[0.2, 1.4, 0.9, 1.2, 1.1])).is_sure());
+        assert!(Gain::of(&usual, &line(&[0.2, 0.4, 0.3, 0.2, 0.1])).is_sure());
+    }
+
     #[test]
     fn no_time_left_gives_the_usual_network() {
         let options = SearchOptions { limit: Duration::ZERO, ..options(4) };
-        let (winner, all) = search(&data(), &options, &mut |_| {}).unwrap();
+        let (winner, all) = search(&data(), &options, &Plain, &mut |_| {}).unwrap();
         assert_eq!((winner, all.len()), (options.base, 0));
     }
 }

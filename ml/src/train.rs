@@ -7,9 +7,11 @@
 mod options;
 mod recalibrate;
 mod sampler;
+mod trainer;
 
 pub use options::TrainOptions;
 pub use sampler::{Batches, Sampler};
+pub use trainer::{Plain, Trainer};
 
 use crate::baseline::joint_moments;
 use crate::dataset::{Dataset, Row};

@@ -11,7 +11,8 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use crossover::ml::encoder::InputForm;
 use crossover::ml::eval::{self, Comparison, Line};
-use crossover::ml::search::{self, Scored, SearchOptions};
+use crossover::ml::search::{self, Gain, Kind, Scored, SearchOptions};
+use crossover::ml::train::Plain;
 use crossover::ml::{Dataset, TrainOptions, train_ensemble, weights};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
@@ -196,60 +197,32 @@ fn found(
             args.candidates, args.minutes
         ),
     );
-    let mut tell = |scored: &Scored| super::say(is_json, format_args!("  {}", show(scored)));
-    let (winner, _) = search::search(data, &search, &mut tell)?;
+    let mut tell = |scored: &Scored| super::say(is_json, format_args!("  {scored}"));
+    let (winner, _) = search::search(data, &search, &Plain, &mut tell)?;
     if winner == *usual {
         super::say(is_json, format_args!("found      nothing better than the usual network"));
         return Ok(winner);
     }
     let seeds = args.seeds.max(5);
     let bar = bar(seeds, "comparing")?;
-    let kinds = [("usual", usual.clone()), ("found", winner.clone())];
+    let kinds = [("usual", usual), ("found", &winner)].map(|(name, options)| Kind {
+        name,
+        options: options.clone(),
+        trainer: &Plain,
+        members: 1,
+    });
     let lines = search::compare(data, &kinds, seeds, &mut |seed| bar.set_position(seed))?;
     bar.finish_and_clear();
-    let Gain { mean, error } = gain(&lines[0], &lines[1]);
+    let gain = Gain::of(&lines[0], &lines[1]);
     let comparison = Comparison { lines };
     let about = "one network of each kind, over";
     super::say(is_json, format_args!("\n{about} {seeds} other splits:\n{comparison}"));
     trained.searched = Some(comparison);
-    let better = mean > 2.0 * error;
-    let taken = if better { "found" } else { "usual" };
-    super::say(
-        is_json,
-        format_args!(
-            "taken      the {taken} one: the found one gains {mean:.3} ± {error:.3} of NLL, splits paired"
-        ),
-    );
-    let taken = if better { winner } else { usual.clone() };
+    let taken = if gain.is_sure() { "found" } else { "usual" };
+    super::say(is_json, format_args!("taken      the {taken} one: the found one gains {gain}"));
+    let taken = if gain.is_sure() { winner } else { usual.clone() };
     super::say(is_json, format_args!("again      crossover train SETS {}", arguments(&taken)));
     Ok(taken)
-}
-
-/// What a model gains over another, split by split: the mean, and its standard error.
-struct Gain {
-    mean: f64,
-    error: f64,
-}
-
-fn gain(usual: &Line, found: &Line) -> Gain {
-    let pairs = usual.seeds.iter().zip(&found.seeds);
-    let gains: Vec<f64> = pairs.map(|(usual, found)| usual.nll - found.nll).collect();
-    let count = gains.len() as f64;
-    let mean = gains.iter().sum::<f64>() / count;
-    let squares = gains.iter().map(|gain| (gain - mean).powi(2)).sum::<f64>();
-    Gain { mean, error: (squares / (count - 1.0).max(1.0) / count).sqrt() }
-}
-
-fn show(scored: &Scored) -> String {
-    let options = &scored.options;
-    let form = match options.form {
-        InputForm::Plain => "plain".to_owned(),
-        InputForm::Piecewise(bins) => format!("{bins} bins"),
-    };
-    format!(
-        "{:>3} epochs, {form:<7} {:?}, dropout {:?}, rate {:.0e}: NLL {:.3}",
-        scored.epochs, options.hidden, options.dropout, options.learning_rate, scored.nll
-    )
 }
 
 /// How another model does on all rows.
@@ -303,20 +276,10 @@ fn bar(length: u64, what: &'static str) -> anyhow::Result<ProgressBar> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Args, arguments, asked, gain};
+    use super::{Args, arguments, asked};
     use clap::Parser;
+    use crossover::ml::TrainOptions;
     use crossover::ml::encoder::InputForm;
-    use crossover::ml::eval::{Line, judge};
-    use crossover::ml::{Features, Prediction, Row, TrainOptions};
-
-    /// Splits in which the model is wrong by these.
-    fn line(wrong: &[f64]) -> Line {
-        let row = Row::new("k", "f", 1, Features::missing(), [Some(1.0), None]);
-        let judged = |wrong: &f64| {
-            judge(std::slice::from_ref(&row), |_| Prediction::new([*wrong; 2], [1.0; 2], 0.0))
-        };
-        Line { model: "m".to_owned(), seeds: wrong.iter().map(judged).collect() }
-    }
 
     #[derive(Parser)]
     struct Typed {
@@ -336,14 +299,5 @@ mod tests {
         let other = asked_by("--hidden 96,48 --bins 8 --dropout 0.1,0 --rate 0.004 --seed 3");
         assert_eq!((other.hidden.as_slice(), other.form), (&[96, 48][..], InputForm::Piecewise(8)));
         assert_eq!(asked_by(&arguments(&other)), other);
-    }
-
-    #[test]
-    fn what_differs_by_less_than_its_noise_is_not_believed() {
-        let usual = line(&[1.0, 1.0, 1.0, 1.0, 1.0]);
-        let noise = gain(&usual, &line(&[0.2, 1.4, 0.9, 1.2, 1.1]));
-        assert!(noise.mean < 2.0 * noise.error);
-        let better = gain(&usual, &line(&[0.2, 0.4, 0.3, 0.2, 0.1]));
-        assert!(better.mean > 2.0 * better.error);
     }
 }

@@ -10,4 +10,4 @@ mod train;
 
 pub use loss::loss;
 pub use network::{Mode, TorchNetwork, values};
-pub use train::{train, train_ensemble};
+pub use train::{Torch, train, train_ensemble};

@@ -3,14 +3,43 @@
 use crate::loss::loss;
 use crate::network::{Mode, TorchNetwork};
 use anyhow::{Result, ensure};
-use crossover_ml::train::{Batches, Job, Progress, member_options};
-use crossover_ml::{Dataset, Ensemble, Network, TrainOptions};
+use crossover_ml::train::{Batches, Job, Progress, Trainer, member_options};
+use crossover_ml::{Dataset, Ensemble, Error, Network, TrainOptions};
+use std::ops::ControlFlow;
 use std::time::Instant;
 use tch::nn::{self, OptimizerConfig};
 use tch::{Kind, Tensor};
 
 /// The norm at which the gradient of a batch is cut, as in the plain trainer.
 const GRADIENT_NORM_MAX: f64 = 5.0;
+
+const NAME: &str = "torch";
+
+/// libtorch, as a trainer.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Torch;
+
+impl Trainer for Torch {
+    fn name(&self) -> &str {
+        NAME
+    }
+
+    fn ensemble(
+        &self,
+        data: &Dataset,
+        options: &TrainOptions,
+        members: usize,
+        progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+    ) -> std::result::Result<Ensemble, Error> {
+        train_ensemble(data, options, members, progress).map_err(|error| {
+            let own = |error: anyhow::Error| Error::Trainer {
+                trainer: NAME,
+                message: format!("{error:#}"),
+            };
+            error.downcast::<Error>().unwrap_or_else(own)
+        })
+    }
+}
 
 /// Trains a network on the measured rows of `data`; `progress` is told after every step.
 ///
@@ -19,7 +48,7 @@ const GRADIENT_NORM_MAX: f64 = 5.0;
 pub fn train(
     data: &Dataset,
     options: &TrainOptions,
-    progress: &mut dyn FnMut(Progress),
+    progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
 ) -> Result<Network> {
     run(&Job::new(data, options)?, options, 0, progress)
 }
@@ -32,7 +61,7 @@ pub fn train_ensemble(
     data: &Dataset,
     options: &TrainOptions,
     members: usize,
-    progress: &mut dyn FnMut(Progress),
+    progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
 ) -> Result<Ensemble> {
     ensure!(members > 0, "an ensemble needs a member");
     let mut networks = Vec::with_capacity(members);
@@ -51,7 +80,7 @@ fn run(
     job: &Job<'_>,
     options: &TrainOptions,
     member: usize,
-    progress: &mut dyn FnMut(Progress),
+    progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
 ) -> Result<Network> {
     // Dropout is torch's own; weights and rows come from the plain generator.
     tch::manual_seed(i64::from_ne_bytes(options.seed.to_ne_bytes()));
@@ -79,8 +108,12 @@ fn run(
             adam.set_lr(rate);
             adam.step();
             let (loss, elapsed) = (loss.double_value(&[]), began.elapsed());
-            ensure!(loss.is_finite(), "training diverged in epoch {epoch}");
-            progress(Progress { member, epoch, epochs, step, steps, loss, elapsed });
+            if !loss.is_finite() {
+                return Err(Error::Diverged { epoch }.into());
+            }
+            if progress(Progress { member, epoch, epochs, step, steps, loss, elapsed }).is_break() {
+                return Err(Error::Stopped.into());
+            }
         }
         network.copy_to(&mut plain)?;
         let nll = job.held_out_nll(&plain).unwrap_or(f64::NEG_INFINITY);
@@ -89,6 +122,6 @@ fn run(
         }
     }
     let mut network = best.map_or(plain, |(_, network)| network);
-    job.finish(&mut network, "torch");
+    job.finish(&mut network, NAME);
     Ok(network)
 }

@@ -8,6 +8,7 @@ use crossover_ml::{
     TrainOptions, eval, weights,
 };
 use crossover_torch::{Mode, TorchNetwork, loss, train, train_ensemble, values};
+use std::ops::ControlFlow;
 use std::sync::{Mutex, PoisonError};
 use tch::{Kind, Tensor};
 
@@ -124,7 +125,8 @@ fn running_moments_move_alike() {
     let (dropout, learning_rate) = ([0.0; 2], 1e-9);
     let options = TrainOptions { epochs: 1, batch: 192, learning_rate, dropout, ..small() };
     let ours = crossover_ml::train(&data, &options, &mut |_| std::ops::ControlFlow::Continue(()));
-    let (ours, theirs) = (ours.unwrap().0, train(&data, &options, &mut |_| {}).unwrap());
+    let (ours, theirs) =
+        (ours.unwrap().0, train(&data, &options, &mut |_| ControlFlow::Continue(())).unwrap());
     for (layer, moment) in [1, 2, 3].into_iter().flat_map(|at| [(at, "mean"), (at, "var")]) {
         let name = &format!("layer{layer}.norm.running_{moment}");
         let of = |network: &Network| {
@@ -165,7 +167,7 @@ fn synthetic() -> Dataset {
 fn torch_learns_and_its_file_is_like_any_other() {
     let _turn = GENERATOR.lock().unwrap_or_else(PoisonError::into_inner);
     let data = synthetic();
-    let ensemble = train_ensemble(&data, &small(), 2, &mut |_| {}).unwrap();
+    let ensemble = train_ensemble(&data, &small(), 2, &mut |_| ControlFlow::Continue(())).unwrap();
     let metrics = eval::evaluate(&ensemble, data.rows());
     assert!(metrics.mae < 0.5, "{metrics:?}");
     let bytes = weights::to_bytes(ensemble.members()).unwrap();
@@ -186,7 +188,11 @@ fn torch_learns_and_its_file_is_like_any_other() {
 fn a_seed_gives_the_same_bytes() {
     let _turn = GENERATOR.lock().unwrap_or_else(PoisonError::into_inner);
     let options = TrainOptions { epochs: 2, ..small() };
-    let bytes =
-        || weights::to_bytes(&[train(&synthetic(), &options, &mut |_| {}).unwrap()]).unwrap();
+    let bytes = || {
+        weights::to_bytes(&[
+            train(&synthetic(), &options, &mut |_| ControlFlow::Continue(())).unwrap()
+        ])
+        .unwrap()
+    };
     assert!(bytes() == bytes());
 }

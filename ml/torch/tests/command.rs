@@ -14,8 +14,8 @@ fn row(at: u32) -> Row {
 fn train(folder: &Path, plain: bool) -> Vec<u8> {
     let out = folder.join("model.safetensors");
     let mut command = Command::new(env!("CARGO_BIN_EXE_crossover-train"));
-    command.arg("--data").arg(folder.join("rows.jsonl")).arg("--out").arg(&out);
-    command.args(["--seed", "7", "--epochs", "2", "--ensemble", "2"]);
+    command.arg(folder.join("rows.jsonl")).arg("--out").arg(&out);
+    command.args(["--seed", "7", "--epochs", "2", "--members", "2"]);
     command.args(plain.then_some("--plain"));
     let output = command.output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
