@@ -250,7 +250,7 @@ fn a_batch_of_submitted_calls_does_not_try_a_device_once_for_each() {
     }
     let tried = rt.ledger().rows().iter().filter(|row| row.why == Why::Explore).count();
     // The GPU comes closer as the CPU's queue grows, and a try cheaper.
-    assert!(tried <= 12, "{tried} of 64 calls were trials");
+    assert!(tried <= 16, "{tried} of 64 calls were trials");
 }
 
 /// Takes as long as a knob says for one thread, another for two, and another for more.
