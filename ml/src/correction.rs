@@ -23,6 +23,9 @@
 
 use crate::gaussian::Gaussian;
 use crate::prediction::{Prediction, Side};
+use crate::spikes::Seen;
+#[cfg(doc)]
+use crate::spikes::Spikes;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -101,8 +104,18 @@ impl Drift {
 /// never enough, and three are where none but these was seen to be slow.
 const SPIKE_RATES: [f64; 2] = [0.05, 0.5];
 
+/// The least doubt of a first run, and of its being a far spike: of a kernel that never met one it is still the first.
+const DOUBT_MIN: f64 = 0.012;
+const FAR_DOUBT_MIN: f64 = 0.002;
+
+/// A far spike takes at least so many times as long, in log2: three times.
+const FAR: f64 = 1.585;
+
 /// A doubt below which what is believed is no spike.
 const SURE: f64 = 0.01;
+
+/// Runs of a kernel that tell of spikes on the machine: the rest would be of this kernel alone.
+const TELLING: u32 = 64;
 
 /// The probability that a side has not become slower although its runs say so: as many spikes in a row
 /// are about as rare.
@@ -153,17 +166,37 @@ pub struct Correction {
     drift: [Drift; 2],
     /// The raw innovations of late, a side: how far a drift has gone.
     excursion: [f64; 2],
-    /// Slow runs in a row, a side, and the sum of their innovations.
-    slow: [(u32, f64); 2],
+    /// Slow runs in a row, a side.
+    slow: [Slow; 2],
     /// The probability that all that is believed of a cell is made of spikes, a side; last that of what
     /// is outside of all cells.
     doubts: Vec<[f64; 2]>,
     /// How many measurements of both sides each cell has taken in; last what is outside of all cells.
     runs: Vec<u64>,
-    /// Share of the runs that were spikes, and of how many.
-    spikes: (f64, f64),
+    /// Shares of the runs that were spikes, and far ones, and of how many.
+    spikes: ([f64; 2], f64),
+    /// What of that nobody has been told; and how many runs there were in all.
+    #[serde(skip)]
+    untold: Seen,
+    telling: u32,
     /// How many times wider than a Gaussian's the noise in the 90 % intervals of a side must be.
     width: [f64; 2],
+}
+
+/// Slow runs in a row: how many, the sum of their innovations, and how many were far off.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Slow {
+    runs: u32,
+    sum: f64,
+    far: u32,
+}
+
+impl Slow {
+    fn add(&mut self, innovation: f64) {
+        self.runs += 1;
+        self.sum += innovation;
+        self.far += u32::from(innovation > FAR);
+    }
 }
 
 /// What a measurement is, beside what was believed.
@@ -199,10 +232,12 @@ impl Correction {
             visits: [0; 2],
             drift: Default::default(),
             excursion: [0.0; 2],
-            slow: [(0, 0.0); 2],
+            slow: Default::default(),
             doubts: vec![[1.0; 2]],
             runs: vec![0],
-            spikes: (hyper.spike_rate, hyper.spike_weight),
+            spikes: ([hyper.spike_rate; 2], hyper.spike_weight),
+            untold: Seen::default(),
+            telling: 0,
             width: [1.0; 2],
         }
     }
@@ -230,7 +265,55 @@ impl Correction {
     /// ```
     #[must_use]
     pub fn spike_rate(&self) -> f64 {
-        self.spikes.0.clamp(SPIKE_RATES[0], SPIKE_RATES[1])
+        self.spikes.0[0].clamp(SPIKE_RATES[0], SPIKE_RATES[1])
+    }
+
+    /// As [`Correction::doubt`], of nothing but spikes in which runs took three times as long and more.
+    ///
+    /// ```
+    /// # use crossover_ml::{Correction, Hyper, Prediction, Side};
+    /// let mut kernel = Correction::new(&Hyper::default());
+    /// assert_eq!(kernel.far_doubt(Side::Cpu, 20.0), 1.0);
+    /// (0..9).for_each(|_| kernel.observe(&Prediction::vague(), 20.0, Side::Cpu, -13.0));
+    /// assert!(kernel.far_doubt(Side::Cpu, 20.0) < 0.01);
+    /// ```
+    #[must_use]
+    pub fn far_doubt(&self, side: Side, log2_items: f64) -> f64 {
+        // So many runs agree.
+        let runs = self.doubt(side, log2_items).ln() / self.doubt_of_one().ln();
+        self.spikes.0[1].clamp(FAR_DOUBT_MIN, SPIKE_RATES[1]).powf(runs)
+    }
+
+    /// Expects these shares of spikes, as others have seen them ([`Spikes::rates`]); of a kernel that has run they are
+    /// known better.
+    ///
+    /// ```
+    /// # use crossover_ml::{Correction, Hyper, Prediction, Side};
+    /// let doubt_at = |rate| {
+    ///     let mut kernel = Correction::new(&Hyper::default());
+    ///     kernel.expect_spikes([rate; 2]);
+    ///     kernel.observe(&Prediction::vague(), 20.0, Side::Cpu, -13.0);
+    ///     kernel.doubt(Side::Cpu, 20.0)
+    /// };
+    /// assert!(doubt_at(0.02) < doubt_at(0.3));
+    /// ```
+    pub fn expect_spikes(&mut self, rates: [f64; 2]) {
+        if self.visits == [0; 2] {
+            self.spikes.0 = rates;
+        }
+    }
+
+    /// How many runs were spikes, since this was asked last; of a kernel's first runs alone.
+    ///
+    /// ```
+    /// # use crossover_ml::{Correction, Hyper, Prediction, Side};
+    /// let mut kernel = Correction::new(&Hyper::default());
+    /// (0..5).for_each(|_| kernel.observe(&Prediction::vague(), 20.0, Side::Cpu, -13.0));
+    /// assert_eq!(kernel.take_spikes().runs, 4, "of the first nothing else is known");
+    /// assert_eq!(kernel.take_spikes().runs, 0);
+    /// ```
+    pub fn take_spikes(&mut self) -> Seen {
+        std::mem::take(&mut self.untold)
     }
 
     /// How many measurements of this size were taken in, of both sides together.
@@ -413,8 +496,8 @@ impl Correction {
         self.learn_width(i, innovation, known + extra);
         // Where to look for what has changed: in what is least sure.
         let opened = if self.is_least_sure(i, log2_items) { row[2].0 } else { i };
-        match self.kind(i, log2_items, innovation / limit) {
-            Kind::Spike => self.slow[i] = (self.slow[i].0 + 1, self.slow[i].1 + innovation),
+        match self.kind(i, log2_items, [innovation, limit]) {
+            Kind::Spike => self.slow[i].add(innovation),
             Kind::Usual => {
                 self.follow_drift(i, innovation, known + noise);
                 let known = self.state.covariance(&row, &row).max(0.0);
@@ -430,7 +513,7 @@ impl Correction {
                 }
             }
             Kind::Slower => {
-                let (runs, sum) = std::mem::take(&mut self.slow[i]);
+                let Slow { runs, sum, .. } = std::mem::take(&mut self.slow[i]);
                 let level = (sum + innovation) / f64::from(runs + 1);
                 self.jump(i, opened, &row, level, extra);
             }
@@ -531,16 +614,16 @@ impl Correction {
 
     /// What a measurement is that lies so many limits above what was believed of a side, and what that
     /// says of spikes.
-    fn kind(&mut self, i: usize, log2_items: f64, limits: f64) -> Kind {
-        let place = self.place(log2_items);
+    fn kind(&mut self, i: usize, log2_items: f64, [innovation, limit]: [f64; 2]) -> Kind {
+        let (place, limits) = (self.place(log2_items), innovation / limit);
         let is_first = self.doubts[place][i] == 1.0;
         // Whatever the first run of a size says is all that is known of it.
         if is_first {
-            self.doubts[place][i] = self.spike_rate();
+            self.doubts[place][i] = self.doubt_of_one();
             return Kind::Usual;
         }
         if limits > 1.0 {
-            let runs = self.slow[i].0 + 1;
+            let runs = self.slow[i].runs + 1;
             if self.spike_rate().powi(runs as i32) >= self.hyper.spike_doubt {
                 return Kind::Spike;
             }
@@ -548,18 +631,19 @@ impl Correction {
             return Kind::Slower;
         }
         // The slow ones before this have been spikes.
-        for _ in 0..std::mem::take(&mut self.slow[i]).0 {
-            self.count_spike(1.0);
+        let slow = std::mem::take(&mut self.slow[i]);
+        for at in 0..slow.runs {
+            self.count([true, at < slow.far]);
         }
         let doubt = self.doubts[place][i];
         if limits < -1.0 {
             // What was in doubt has been one, too.
-            self.count_spike(f64::from(u8::from(doubt > SURE)));
-            self.doubt_anew(i, place, self.spike_rate());
+            self.count([doubt > SURE, doubt > SURE && innovation < -FAR]);
+            self.doubt_anew(i, place, self.doubt_of_one());
             return Kind::Fast;
         }
-        self.count_spike(0.0);
-        self.doubts[place][i] = doubt * self.spike_rate();
+        self.count([false; 2]);
+        self.doubts[place][i] = doubt * self.doubt_of_one();
         Kind::Usual
     }
 
@@ -571,10 +655,22 @@ impl Correction {
         self.doubts[place][i] = doubt;
     }
 
-    fn count_spike(&mut self, is_spike: f64) {
-        let (rate, weight) = &mut self.spikes;
+    /// Counts a run: whether it was a spike, and a far one.
+    fn count(&mut self, is_spike: [bool; 2]) {
+        let (rates, weight) = &mut self.spikes;
         *weight = (*weight + 1.0).min(SPIKES_REMEMBERED);
-        *rate += (is_spike - *rate) / *weight;
+        for (rate, is_spike) in rates.iter_mut().zip(is_spike) {
+            *rate += (f64::from(u8::from(is_spike)) - *rate) / *weight;
+        }
+        if self.telling < TELLING {
+            self.telling += 1;
+            self.untold.add(is_spike);
+        }
+    }
+
+    /// The probability that a single run was a spike.
+    fn doubt_of_one(&self) -> f64 {
+        self.spikes.0[0].clamp(DOUBT_MIN, SPIKE_RATES[1])
     }
 
     /// Whether a cell of a side may be made of spikes while others are better known.

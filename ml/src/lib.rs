@@ -52,6 +52,7 @@ pub mod ridge;
 pub mod rng;
 pub mod search;
 pub mod speedups;
+pub mod spikes;
 pub mod train;
 pub mod weights;
 
@@ -69,4 +70,5 @@ pub use prediction::{CostModel, Prediction, Side};
 pub use relatives::Relatives;
 pub use replay::Replay;
 pub use ridge::Ridge;
+pub use spikes::Spikes;
 pub use train::{TrainOptions, TrainReport, train, train_ensemble, train_from};

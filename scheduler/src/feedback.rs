@@ -1,5 +1,7 @@
 //! What a measured call teaches: the kernel's correction at once, the network in the background.
 
+use std::sync::PoisonError;
+
 use crossover_ml::dataset::Row;
 
 use crate::call::Job;
@@ -29,7 +31,9 @@ pub(crate) fn learn(job: &Job<'_>, device: Device, measured: &Measured) {
     let (predicted_s, crew) = (job.decision.run_s(device), job.decision.crew(device));
     let adapter = job.decision.adapter;
     let mut learned = job.prepared.learned(adapter);
-    learned.observe(prior, device, crew, predicted_s, measured.run_s, measured.total_s);
+    among_others(job, &mut learned, |learned| {
+        learned.observe(prior, device, crew, predicted_s, measured.run_s, measured.total_s);
+    });
     let shown = learned.show(measured.run_s);
     sight(job, &mut learned, adapter, prior, device, measured.run_s);
     if device == Device::Gpu {
@@ -47,6 +51,17 @@ pub(crate) fn learn(job: &Job<'_>, device: Device, measured: &Measured) {
     }
     if shown {
         show(job, device, measured.run_s.max(1e-9));
+    }
+}
+
+/// A kernel learns: one that has not run expects what others have met, and all are told what it meets.
+fn among_others(job: &Job<'_>, learned: &mut Learned, learn: impl FnOnce(&mut Learned)) {
+    let spikes = || job.inner.spikes.lock().unwrap_or_else(PoisonError::into_inner);
+    learned.experience.expect_spikes(|| spikes().rates());
+    learn(learned);
+    let told = learned.experience.take_spikes();
+    if told.runs > 0 {
+        spikes().add(told);
     }
 }
 
@@ -89,7 +104,9 @@ pub(crate) fn learn_parts(job: &Job<'_>, device: Device, share: f64, run_s: f64,
     let bus_s = share * job.decision.bus_s(device);
     let run_s = run_s - bus_s.min(BUS_SHARE_MAX * run_s);
     let mut learned = job.prepared.learned(job.decision.adapter);
-    learned.observe_parts(prior, device, share, run_s, total_s);
+    among_others(job, &mut learned, |learned| {
+        learned.observe_parts(prior, device, share, run_s, total_s);
+    });
     if device == Device::Gpu {
         learned.elsewhere_s = 0.0;
     }

@@ -15,7 +15,7 @@ use crossover_kernels::{Args, Def, Host, Scalar};
 use crossover_memory::Lent;
 use crossover_ml::learner::Learner;
 use crossover_ml::optimise::Set;
-use crossover_ml::{CostModel, Ensemble};
+use crossover_ml::{CostModel, Ensemble, Spikes};
 
 use crate::arrays::Taken;
 use crate::backends::CpuBackend;
@@ -110,6 +110,8 @@ pub(crate) struct Inner {
     fixed_model: Arc<Ensemble>,
     /// How far that is believed of what has not run yet.
     pub(crate) gates: Gates,
+    /// How often something else has got in the way of a run.
+    pub(crate) spikes: Mutex<Spikes>,
     model_name: String,
     /// What is known of the machine without a GPU.
     bare: ArcSwap<Calibration>,

@@ -2,7 +2,8 @@
 //! prediction. Pure arithmetic: a runtime keeps one for each kernel, and so does [`super::Offline`],
 //! which places recorded and simulated calls.
 
-use crossover_ml::{Correction, Hyper, Prediction, Side};
+use crossover_ml::spikes::Seen;
+use crossover_ml::{Correction, Hyper, Prediction, Side, Spikes};
 use serde::{Deserialize, Serialize};
 
 use super::policy::{CallKey, Part, Question};
@@ -104,8 +105,10 @@ pub struct Standing {
     pub unseen: [u64; 2],
     /// Measured calls of about this size, on both.
     pub runs: u64,
-    /// The probability that nothing but spikes is known of each device.
+    /// The probability that nothing but spikes is known of each device, and nothing but far ones.
     pub doubt: [f64; 2],
+    /// See above.
+    pub far_doubt: [f64; 2],
     /// Seconds that a trial of the device that is not the best may cost.
     pub budget_s: f64,
     /// Whether parts of the call can be run first, and which these are, where that is asked.
@@ -132,7 +135,8 @@ impl Standing {
         estimates: &'a [Estimate; 2],
         answer: &Answer,
     ) -> Question<'a> {
-        let Standing { visits, unseen, runs, doubt, budget_s, can_be_cut, parts } = *self;
+        let Standing { visits, unseen, runs, doubt, far_doubt, budget_s, can_be_cut, parts } =
+            *self;
         let Answer { unspiked_s, sd, ratio_sd, news_sd, .. } = *answer;
         Question {
             call,
@@ -147,6 +151,7 @@ impl Standing {
             can_be_cut,
             parts,
             doubt,
+            far_doubt,
             budget_s,
             items,
         }
@@ -284,6 +289,36 @@ impl Experience {
         self.revision += 1;
     }
 
+    /// Learns from a measured run of a kernel on a machine where `spikes` were seen, and tells it of those of the kernel:
+    /// what other kernels have met is expected of one that has not run.
+    ///
+    /// ```
+    /// use crossover::{Device, ml::{Prediction, Spikes}, route::{Experience, Lesson}};
+    /// let (mut spikes, mut known) = (Spikes::default(), Experience::default());
+    /// let [before, _] = spikes.rates();
+    /// for _ in 0..50 {
+    ///     known.observe_on(&mut spikes, &Lesson::of_run(Prediction::vague(), 20.0, Device::Cpu, 0.1));
+    /// }
+    /// assert!(spikes.rates()[0] < before, "fifty runs, and none was slow by accident");
+    /// ```
+    pub fn observe_on(&mut self, spikes: &mut Spikes, lesson: &Lesson) {
+        self.expect_spikes(|| spikes.rates());
+        self.observe(lesson);
+        spikes.add(self.take_spikes());
+    }
+
+    /// What others have met is expected of a kernel that has not run.
+    pub(crate) fn expect_spikes(&mut self, rates: impl FnOnce() -> [f64; 2]) {
+        if self.visits == [0; 2] {
+            self.correction.expect_spikes(rates());
+        }
+    }
+
+    /// How many runs were spikes, since this was asked last.
+    pub(crate) fn take_spikes(&mut self) -> Seen {
+        self.correction.take_spikes()
+    }
+
     /// What trials of the device that is not the best may cost by now.
     pub(crate) fn budget_s(&self) -> f64 {
         self.spent_s * TRIAL_SHARE
@@ -321,16 +356,17 @@ impl Experience {
     /// ```
     pub fn standing(&self, log2_work: f64) -> Standing {
         let rate = self.correction.spike_rate();
-        let doubt = Side::ALL.map(|side| {
-            let trials = self.trials[side.index()].min(64) as i32;
-            // What is under way will tell as much as a run.
-            self.correction.doubt(side, log2_work) * rate.powi(trials)
-        });
+        // What is under way will tell as much as a run.
+        let told = |side: Side| rate.powi(self.trials[side.index()].min(64) as i32);
+        let doubt = Side::ALL.map(|side| self.correction.doubt(side, log2_work) * told(side));
+        let far_doubt =
+            Side::ALL.map(|side| self.correction.far_doubt(side, log2_work) * told(side));
         Standing {
             visits: [0, 1].map(|at| self.visits[at] + self.trials[at]),
             unseen: self.unseen,
             runs: self.correction.runs(log2_work),
             doubt,
+            far_doubt,
             budget_s: self.budget_s(),
             can_be_cut: false,
             parts: None,

@@ -54,6 +54,9 @@ const HOPELESS_SD: f64 = 6.0;
 const DOUBT_WEIGHT: f64 = 6.0;
 const DOUBT_CALLS_MAX: f64 = 5000.0;
 
+/// Spikes that take so many times as long and more are counted apart.
+const FAR: f64 = 3.0;
+
 /// The probability of a blunder that is put up with.
 const BLUNDER_MAX: f64 = 0.002;
 
@@ -157,13 +160,16 @@ fn calls_to_come(question: &Question<'_>) -> f64 {
 /// the faster one.
 fn is_doubted(question: &Question<'_>, best: Device) -> bool {
     let (b, o) = (question.of(best), question.of(best.other()));
-    let doubt = question.doubt[best.other() as usize];
-    let unspiked_s = o.total_s() - o.run_s + question.unspiked_s[best.other() as usize];
+    let [doubt, far_doubt] = [question.doubt, question.far_doubt].map(|d| d[best.other() as usize]);
+    let beside_s = o.total_s() - o.run_s;
+    let unspiked_s = beside_s + question.unspiked_s[best.other() as usize];
     // Before the first run there is nothing that could be a spike; and what is less known is run first.
     let is_in_doubt = doubt < 1.0 && doubt >= question.doubt[best as usize];
     let saved_s = (b.total_s() - unspiked_s).max(0.0);
     let calls = (DOUBT_WEIGHT * calls_to_come(question)).min(DOUBT_CALLS_MAX);
-    let worth_s = doubt * saved_s * calls;
+    // What it would have to have been slowed by, to be the faster.
+    let is_far = o.run_s > FAR * (b.total_s() - beside_s);
+    let worth_s = if is_far { far_doubt } else { doubt } * saved_s * calls;
     is_in_doubt && worth_s > o.total_s() - b.total_s()
 }
 
@@ -232,6 +238,7 @@ mod tests {
             can_be_cut: false,
             parts: None,
             doubt: [0.0; 2],
+            far_doubt: [0.0; 2],
             budget_s: 0.0,
             items: 1,
         };
@@ -254,9 +261,13 @@ mod tests {
 
     #[test]
     fn what_may_have_been_slow_by_accident_is_looked_at_again() {
-        assert_eq!(ask(4.0, 0.0, |q| q.doubt[1] = 0.4), (Device::Gpu, Why::Explore));
-        assert_eq!(ask(4.0, 0.0, |q| q.doubt[1] = 0.001), (Device::Cpu, Why::Faster));
-        assert_eq!(ask(6.0, 0.0, |q| q.doubt[1] = 0.4), (Device::Cpu, Why::Faster), "slow anyway");
+        let doubted = |doubt: f64, far: f64| {
+            move |q: &mut Question<'_>| (q.doubt[1], q.far_doubt[1]) = (doubt, far)
+        };
+        assert_eq!(ask(2.5, 0.0, doubted(0.4, 0.0)), (Device::Gpu, Why::Explore));
+        assert_eq!(ask(4.0, 0.0, doubted(0.4, 0.4)), (Device::Gpu, Why::Explore));
+        assert_eq!(ask(4.0, 0.0, doubted(0.4, 0.001)), (Device::Cpu, Why::Faster), "never so far");
+        assert_eq!(ask(6.0, 0.0, doubted(0.4, 0.4)), (Device::Cpu, Why::Faster), "slow anyway");
     }
 
     #[test]

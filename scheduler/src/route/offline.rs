@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use crossover_ml::Prediction;
+use crossover_ml::{Prediction, Spikes};
 
 use super::experience::{Answer, Experience, Lesson, Standing};
 use super::policy::{CallKey, Policy, Seen, Slice};
@@ -114,6 +114,8 @@ impl Kernel {
 pub struct Offline {
     policy: Arc<dyn Policy>,
     kernels: WordMap<u64, Kernel>,
+    /// What all of them have met.
+    spikes: Spikes,
 }
 
 impl std::fmt::Debug for Offline {
@@ -132,7 +134,7 @@ impl Offline {
     /// # Ok::<(), crossover::Error>(())
     /// ```
     pub fn new(policy: Arc<dyn Policy>) -> Offline {
-        Offline { policy, kernels: WordMap::default() }
+        Offline { policy, kernels: WordMap::default(), spikes: Spikes::default() }
     }
 
     /// What is known of a kernel.
@@ -308,7 +310,8 @@ impl Offline {
         let kernel = self.kernels.entry(call.kernel).or_default();
         let predicted_s = Some(placed.estimates[device as usize].run_s);
         let run = Lesson::of_run(*asked.prior, asked.log2_work, device, run_s);
-        kernel.experience.observe(&Lesson { predicted_s, total_s, is_crew_trial, ..run });
+        let lesson = Lesson { predicted_s, total_s, is_crew_trial, ..run };
+        kernel.experience.observe_on(&mut self.spikes, &lesson);
         if placed.why == Why::Explore {
             kernel.experience.end_trial(device);
         }

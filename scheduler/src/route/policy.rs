@@ -41,6 +41,8 @@ pub struct Question<'a> {
     /// The probability that nothing is known of each device but runs in which something else got in
     /// the way: 1 before the first run.
     pub doubt: [f64; 2],
+    /// The same of nothing but runs that took three times as long by that, and more.
+    pub far_doubt: [f64; 2],
     /// Seconds that trying the other device may cost: a share of what the kernel has taken.
     pub budget_s: f64,
     /// Points of the grid.

@@ -261,6 +261,7 @@ impl Builder {
             learner,
             fixed_model,
             gates,
+            spikes: Mutex::default(),
             model_name: loaded.name,
             bare: ArcSwap::from_pointee(Calibration::assumed(threads, None, false)),
             ledger,
