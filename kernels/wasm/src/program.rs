@@ -133,10 +133,9 @@ impl Program {
 
     /// Keeps an instance for the next call.
     pub(crate) fn keep(&self, seat: Box<Seat>) {
-        let others_max = match self.scratch_bytes {
-            0 => IDLE_MAX,
-            bytes => (IDLE_BYTES_MAX / bytes).min(IDLE_MAX),
-        };
-        self.idle.keep(seat, others_max.saturating_sub(1));
+        let fit = IDLE_BYTES_MAX.checked_div(self.scratch_bytes).unwrap_or(IDLE_MAX);
+        if let Some(others_max) = fit.min(IDLE_MAX).checked_sub(1) {
+            self.idle.keep(seat, others_max);
+        }
     }
 }
