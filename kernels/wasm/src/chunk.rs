@@ -36,7 +36,7 @@ const GROWTH: f64 = 16.0;
 const SMALLEST: u64 = 64;
 
 /// Rows of a chunk of tiles, at most, and chunks of such rows that each worker gets, at least.
-const ROWS: u64 = 128;
+const ROWS: u64 = 256;
 const SHARES: u64 = 2;
 
 /// Chunks start at multiples of this along a single row, so that groups of lanes stay whole.
@@ -203,6 +203,8 @@ impl Chunks {
             None => left,
         };
         let size = self.whole(size).min(left);
+        // Few rows do not pay for a copy of what they load.
+        let size = if !self.parts && left - size < self.band / 2 { left } else { size };
         let chunk = match from {
             From::Front => range.start..range.start + size,
             From::Back => {
@@ -282,7 +284,9 @@ pub(crate) fn fixed_chunks(count: u64, threads: usize, grain: Grain) -> Vec<Rang
 
 #[cfg(test)]
 mod tests {
-    use super::{CHUNK_TIME, Chunks, Grain, Pace, Points, cuboids, fixed_chunks, points};
+    use super::{
+        CHUNK_TIME, Chunks, Grain, Pace, Points, ROWS, SHARES, cuboids, fixed_chunks, points,
+    };
     use std::time::Duration;
 
     #[test]
@@ -333,6 +337,21 @@ mod tests {
                     );
                 }
                 assert_eq!(at, points(grid));
+            }
+        }
+    }
+
+    #[test]
+    fn no_chunk_of_tiles_is_a_few_rows() {
+        for (n, workers) in [(384u32, 2), (512, 2), (1792, 2), (2048, 3), (1000, 1)] {
+            let grid = [n, n, 1];
+            let chunks = Chunks::of(grid, 0..points(grid), 5, Points::Invocations, workers);
+            let rows = |chunk: std::ops::Range<u64>| (chunk.end - chunk.start) / u64::from(n);
+            let taken = std::iter::from_fn(|| chunks.take(0, Some(&Pace(1000.into()))));
+            let least = u64::from(n) / (2 * SHARES * workers as u64);
+            for chunk in taken {
+                let rows = rows(chunk);
+                assert!(rows >= least.min(ROWS / 2) - 5, "{rows} of {n} × {workers}");
             }
         }
     }

@@ -21,11 +21,13 @@ struct Form {
     adds: bool,
     /// A second variable that the loop assigns.
     two: bool,
+    /// Whether what rows load is computed with before lanes are.
+    twice: bool,
 }
 
 /// `out[y w + x] (+)= Σ a[y m + k] · b[k w + x]` for k from 1 to m, and the largest `b` beside it.
 fn product(form: Form) -> Arc<Kernel> {
-    let Form { ty, step, adds, two } = form;
+    let Form { ty, step, adds, two, twice } = form;
     let mut b = Builder::new("product");
     let out = b.buffer("out", ty, Access::ReadWrite);
     let (left, right) = (b.buffer("a", ty, Access::Read), b.buffer("b", ty, Access::Read));
@@ -37,7 +39,10 @@ fn product(form: Form) -> Arc<Kernel> {
     let one = b.constant(1u32);
     b.for_range(one, m, step, |b, k| {
         let at = b.binary(BinaryOp::Add, first, k);
-        let l = b.checked_load(left, at);
+        let mut l = b.checked_load(left, at);
+        if twice {
+            l = b.binary(BinaryOp::Add, l, l);
+        }
         let row = b.binary(BinaryOp::Mul, k, w);
         let at = b.binary(BinaryOp::Add, row, x);
         let r = b.checked_load(right, at);
@@ -88,10 +93,13 @@ fn every_form_around_the_sizes_of_tiles() {
         [layout(2, 5, 4, 256), layout(3, 2, 1, 2), layout(1, 4, 3, 5), layout(2, 3, 2, 0)];
     let sizes = [[1, 1, 1], [1, 7, 3], [8, 5, 4], [8, 5, 0], [9, 6, 5], [40, 11, 2], [33, 27, 13]];
     for ty in [Type::U32, Type::F32, Type::U64, Type::F64] {
-        for (step, adds, two) in
-            [(1, false, false), (3, true, false), (1, true, true), (2, false, true)]
-        {
-            let kernel = product(Form { ty, step, adds, two });
+        for (step, adds, two, twice) in [
+            (1, false, false, false),
+            (3, true, false, true),
+            (1, true, true, false),
+            (2, false, true, true),
+        ] {
+            let kernel = product(Form { ty, step, adds, two, twice });
             for size in sizes {
                 check(&kernel, ty, size, &layouts);
             }
@@ -103,8 +111,10 @@ fn every_form_around_the_sizes_of_tiles() {
 fn more_than_one_block_along_every_axis() {
     let layouts = [layout(2, 5, 4, 256), layout(4, 2, 2, 7)];
     for (ty, adds, two) in [(Type::F32, false, false), (Type::U32, true, true)] {
-        let kernel = product(Form { ty, step: 1, adds, two });
-        for size in [[11, 9, 700], [530, 13, 9], [13, 270, 17], [1050, 261, 3]] {
+        let kernel = product(Form { ty, step: 1, adds, two, twice: false });
+        for size in
+            [[11, 9, 700], [530, 13, 9], [13, 270, 17], [1050, 261, 3], [811, 5, 4], [9, 400, 2]]
+        {
             check(&kernel, ty, size, &layouts);
         }
     }
@@ -112,7 +122,7 @@ fn more_than_one_block_along_every_axis() {
 
 #[test]
 fn only_products_in_tiles_have_panels() {
-    let kernel = product(Form { ty: Type::F32, step: 1, adds: false, two: false });
+    let kernel = product(Form { ty: Type::F32, step: 1, adds: false, two: false, twice: false });
     let scratch = |schedule| emit(&kernel, schedule).expect("a lowered kernel").scratch_bytes;
     assert!(scratch(Schedule::default_for(&kernel)) > 0);
     assert!(scratch(layout(2, 5, 4, 16)) > 0);
@@ -122,7 +132,7 @@ fn only_products_in_tiles_have_panels() {
 
 #[test]
 fn an_index_out_of_range_is_found_in_a_block_as_elsewhere() {
-    let kernel = product(Form { ty: Type::F32, step: 1, adds: false, two: false });
+    let kernel = product(Form { ty: Type::F32, step: 1, adds: false, two: false, twice: false });
     let (w, h, m) = (64u32, 40u32, 30u32);
     let data = [
         zeros(Type::F32, (w * h) as usize),

@@ -6,10 +6,10 @@
 //!     from = 0
 //!     do:
 //!         upto = min(from + depth, passages)
-//!         copy the panels of rows yb..ye, passages from..upto
-//!         for x in xb..xe by w:
-//!             copy the panels of x
-//!             for y in yb..ye by h:  body for passages from..upto
+//!         copy the panels of columns xb..xe, passages from..upto
+//!         for y in yb..ye by h:
+//!             copy the panels of y
+//!             for x in xb..xe by w:  body for passages from..upto
 //!         from = upto
 //!     while from < passages
 //! ```
@@ -20,11 +20,10 @@
 use crossover_kernels::ir::Type;
 use wasm_encoder::{MemArg, ValType};
 
-use super::body::{Body, Form};
+use super::body::Body;
 use super::code::{Code, LANES, Rep, parts};
 use super::grid::Grid;
 use super::panel::{Panel, Panels, Side};
-use super::tile::Tile;
 
 /// The block that a body is for, as wasm locals.
 #[derive(Clone, Copy, Debug)]
@@ -34,7 +33,7 @@ pub(super) struct Cut<'a> {
     pub(super) from: u32,
     pub(super) upto: u32,
     passages: u32,
-    /// The number of the tile among those with panels of rows of their own.
+    /// The number of the tile among those with panels of columns of their own.
     tile: u32,
     /// The address of where the tile's variables wait.
     waiting: u32,
@@ -59,7 +58,8 @@ impl Grid<'_> {
         });
     }
 
-    /// `for at in from..to by step`, with a local that holds the end of each part.
+    /// `for at in from..to by step`, with a local that holds the end of each part; the last one takes what
+    /// would not be half of one.
     fn ranges(
         &mut self,
         at: u32,
@@ -73,7 +73,7 @@ impl Grid<'_> {
         let again = self.code.open_loop();
         self.code.sink().local_get(at).local_get(to).i32_ge_u();
         self.code.branch_if(done);
-        self.code.part_end(at, to, step, end);
+        self.code.part_end(at, to, [step, longest(step)], end);
         inner(self, end);
         self.code.sink().local_get(end).local_set(at);
         self.code.branch(again);
@@ -88,20 +88,15 @@ impl Grid<'_> {
         let width = LANES * interior.tile.vectors;
         self.code.sink().i32_const(0).local_set(from);
         let again = self.code.open_loop();
-        self.code.part_end(from, passages, panels.depth, upto);
-        self.begin_tiles(tile);
-        let y = [top, bottom];
-        self.axis(1, y, interior.tile.rows, |grid| {
-            grid.copy(cut, Side::Rows, Tile { vectors: 1, ..interior.tile });
-            grid.code.add_to(tile, 1);
-        });
+        self.code.part_end(from, passages, [panels.depth; 2], upto);
+        self.copy(cut, Some(x));
         let start = panels.sums_offset as u32;
         self.code.i32_const(start);
         self.code.set(waiting);
-        self.axis(0, x, width, |grid| {
-            grid.copy(cut, Side::Columns, Tile { rows: 1, ..interior.tile });
+        self.axis(1, [top, bottom], interior.tile.rows, |grid| {
+            grid.copy(cut, None);
             grid.begin_tiles(tile);
-            grid.axis(1, y, interior.tile.rows, |grid| {
+            grid.axis(0, x, width, |grid| {
                 let held = grid.code.mark();
                 let mut body = Body::new(&mut grid.code, grid.context, interior);
                 body.cut = Some(cut);
@@ -120,42 +115,37 @@ impl Grid<'_> {
         self.code.i32_const(0);
         self.code.set(tile);
     }
+}
 
-    /// Copies what the tile's panels of a side hold of the block's passages.
-    fn copy(&mut self, cut: Cut<'_>, side: Side, tile: Tile) {
-        let form = Form { tile, ..self.forms.interior };
-        for panel in cut.panels.panels.iter().filter(|panel| panel.side == side) {
-            let held = self.code.mark();
-            Body::new(&mut self.code, self.context, form).copy_panel(cut, panel);
-            self.code.release(&held);
-        }
-    }
+/// The most rows or columns of the last of blocks of so many.
+pub(super) fn longest(step: u32) -> u32 {
+    step + step / 2
 }
 
 impl Code {
-    /// `end = min(at + step, to)`, where `at <= to`.
-    fn part_end(&mut self, at: u32, to: u32, step: u32, end: u32) {
-        let step = step.cast_signed();
+    /// `end = to − at > longest ? at + step : to`, where `at <= to`.
+    fn part_end(&mut self, at: u32, to: u32, [step, longest]: [u32; 2], end: u32) {
+        let [step, longest] = [step, longest].map(u32::cast_signed);
         let mut sink = self.sink();
         sink.local_get(at).i32_const(step).i32_add().local_get(to);
-        sink.local_get(to).local_get(at).i32_sub().i32_const(step).i32_gt_u();
+        sink.local_get(to).local_get(at).i32_sub().i32_const(longest).i32_gt_u();
         sink.select().local_set(end);
     }
 
-    fn add_to(&mut self, local: u32, by: u32) {
+    pub(super) fn add_to(&mut self, local: u32, by: u32) {
         self.sink().local_get(local).i32_const(by.cast_signed()).i32_add().local_set(local);
     }
 }
 
 impl<'a> Body<'a> {
     /// Computes the bounds of the loop that is cut.
-    fn begin_cut(&mut self, panels: &Panels) {
+    pub(super) fn begin_cut(&mut self, panels: &Panels) {
         self.compute_invariant(panels.count.start);
         self.compute_invariant(panels.count.end);
     }
 
     /// `counter = start + from · step`
-    fn cut_counter(&mut self, cut: Cut<'_>, counter: u32) {
+    pub(super) fn cut_counter(&mut self, cut: Cut<'_>, counter: u32) {
         let count = cut.panels.count;
         let ty = self.function.ty(count.counter);
         self.code.get(cut.from);
@@ -165,69 +155,14 @@ impl<'a> Body<'a> {
         self.code.sink().i32_add().local_set(counter);
     }
 
-    // Copying
-
-    /// `for passage in from..upto: panel[passage] = load`
-    fn copy_panel(mut self, cut: Cut<'_>, panel: &Panel) {
-        let (count, function) = (cut.panels.count, self.function);
-        self.begin_cut(cut.panels);
-        for value in &panel.needed {
-            for operand in function.def(*value).inst.operands() {
-                if !panel.needed.contains(&operand) && operand != count.counter {
-                    self.compute_invariant(operand);
-                }
-            }
-        }
-        let counter = self.code.local(ValType::I32);
-        self.cut_counter(cut, counter);
-        self.define(count.counter, Rep::Scalar(counter));
-        let (left, at) = (self.code.local(ValType::I32), self.panel_address(cut, panel));
-        let done = self.code.open_block();
-        self.code.sink().local_get(cut.upto).local_get(cut.from).i32_sub().local_tee(left);
-        self.code.sink().i32_eqz();
-        self.code.branch_if(done);
-        let again = self.code.open_loop();
-        for value in &panel.needed {
-            self.compute(*value);
-        }
-        self.store_in_panel(panel, at);
-        self.code.add_to(at, panel.stride);
-        self.code.add_to(counter, count.step);
-        self.code.sink().local_get(left).i32_const(1).i32_sub().local_tee(left);
-        self.code.branch_if(again);
-        self.code.close();
-        self.code.close();
-    }
-
-    fn store_in_panel(&mut self, panel: &Panel, at: u32) {
-        let ty = self.function.ty(panel.load);
-        self.each_group_of(&[panel.load], |body| {
-            let rep = body.rep(panel.load);
-            for (part, offset) in body.panel_offsets(panel).into_iter().enumerate() {
-                let arg = body.context.layout.scratch_arg(offset);
-                body.code.get(at);
-                match panel.side {
-                    Side::Columns => {
-                        body.code.lanes(rep, ty, part);
-                        body.code.sink().v128_store(arg);
-                    }
-                    Side::Rows => {
-                        body.code.scalar(rep, ty);
-                        body.code.store(ty, arg);
-                    }
-                }
-            }
-        });
-    }
-
     /// A local with the address of the tile's panel, less the offset of all panels of the load.
     fn panel_address(&mut self, cut: Cut<'_>, panel: &Panel) -> u32 {
         let at = self.code.local(ValType::I32);
         match panel.side {
-            Side::Columns => self.code.i32_const(0),
-            Side::Rows => {
+            Side::Rows | Side::RowsInLanes => self.code.i32_const(0),
+            Side::Columns => {
                 self.code.get(cut.tile);
-                self.code.i32_const(panel.stride * cut.panels.depth);
+                self.code.i32_const(panel.tile_bytes);
                 self.code.sink().i32_mul();
             }
         }
@@ -236,15 +171,20 @@ impl<'a> Body<'a> {
     }
 
     /// Offsets of the parts of the group's value in the panel.
-    fn panel_offsets(&self, panel: &Panel) -> Vec<u64> {
+    pub(super) fn panel_offsets(&self, panel: &Panel) -> Vec<u64> {
         let ty = self.function.ty(panel.load);
         match panel.side {
             Side::Columns => {
-                let count = parts(ty) as u64;
-                let first = u64::from(self.at.vector) * count;
-                (first..first + count).map(|part| panel.offset + 16 * part).collect()
+                let count = parts(ty) as u32;
+                let first = 16 * self.at.vector * count;
+                // Copies are made for several tiles at a time.
+                let (tile, first) = (first / panel.stride, first % panel.stride);
+                let first = panel.offset + u64::from(tile * panel.tile_bytes + first);
+                (0..count).map(|part| first + 16 * u64::from(part)).collect()
             }
             Side::Rows => vec![panel.offset + u64::from(self.at.row) * ty.bytes() as u64],
+            // All parts of a value are the same.
+            Side::RowsInLanes => vec![panel.offset + u64::from(self.at.row) * 16],
         }
     }
 
@@ -312,7 +252,11 @@ impl<'a> Body<'a> {
         let panel = &cut.panels.panels[which];
         let (at, ty) = (self.panel_at[which], self.function.ty(panel.load));
         self.each_group_of(&[panel.load], |body| {
-            let rep = body.fresh(ty, panel.side == Side::Rows);
+            let rep = match panel.side {
+                Side::Columns => body.fresh(ty, false),
+                Side::Rows => body.fresh(ty, true),
+                Side::RowsInLanes => Rep::Lanes([body.code.local(ValType::V128); 2]),
+            };
             for (part, offset) in body.panel_offsets(panel).into_iter().enumerate() {
                 let offset = offset + u64::from(passage) * u64::from(panel.stride);
                 let arg = body.context.layout.scratch_arg(offset);

@@ -471,9 +471,14 @@ impl<'a> Body<'a> {
         }
     }
 
+    /// Whether the group's value has been computed.
+    pub(super) fn is_defined(&self, value: Value) -> bool {
+        self.reps[self.rep_index(value)].is_some()
+    }
+
     /// Computes a value, and those it needs, that depend on nothing inside the body.
     pub(super) fn compute_invariant(&mut self, value: Value) {
-        if self.reps[self.rep_index(value)].is_none() {
+        if !self.is_defined(value) {
             for operand in self.function.def(value).inst.operands() {
                 self.compute_invariant(operand);
             }

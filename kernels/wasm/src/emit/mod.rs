@@ -24,6 +24,7 @@ mod code;
 mod collective;
 mod combine;
 mod control;
+mod copying;
 mod divergence;
 mod each;
 mod fences;

@@ -7,20 +7,22 @@
 //!
 //! ```text
 //! for blocks of rows, of columns, of passages:
-//!     for the tiles' rows:     a panel of what differs between rows alone
 //!     for the tiles' columns:  a panel of what differs along x alone
-//!         for the tiles below each other:  the body, from both panels
+//!     for the tiles' rows:     a panel of what differs between rows alone
+//!         for the tiles beside each other:  the body, from both panels
 //! ```
 //!
 //! Panels stay in the caches nearest to the core, without the gaps and clashes of the strides that
-//! buffers are read with. Between blocks of passages the variables that the loop assigns wait in
+//! buffers are read with. That of the rows is in the first cache while the tiles go past it, and what
+//! vectors are computed with is in every lane there already: an instruction less for each use. Between blocks of passages the variables that the loop assigns wait in
 //! memory: the order of additions is that of the loop. (After K. Goto and R. van de Geijn, "Anatomy of
 //! High-Performance Matrix Multiplication", 2008; here nothing is known to be a product.)
 
 use std::collections::HashSet;
 
-use crossover_kernels::ir::{Block, Function, Inst, Stmt, Type, Value};
+use crossover_kernels::ir::{BinaryOp, Block, Function, Inst, Stmt, Type, Value};
 
+use super::blocks::longest;
 use super::body::Form;
 use super::code::parts;
 use super::control::Count;
@@ -39,6 +41,8 @@ pub(super) enum Side {
     Columns,
     /// An element for each row, the same for all columns.
     Rows,
+    /// The same in every lane of a vector.
+    RowsInLanes,
 }
 
 /// The copies of a load.
@@ -52,6 +56,8 @@ pub(super) struct Panel {
     pub(super) offset: u64,
     /// Bytes of a passage.
     pub(super) stride: u32,
+    /// From the panel of a tile to that of the next one.
+    pub(super) tile_bytes: u32,
 }
 
 /// The blocks of a kernel.
@@ -64,7 +70,7 @@ pub(super) struct Panels {
     pub(super) kept: HashSet<*const Stmt>,
     /// Variables that passages assign.
     pub(super) sums: Vec<usize>,
-    /// Passages, rows and columns of a block: whole tiles.
+    /// Passages, rows and columns of a block, but for the last rows and columns: whole tiles.
     pub(super) depth: u32,
     pub(super) rows: u32,
     pub(super) columns: u32,
@@ -109,20 +115,25 @@ impl Panels {
             let Some(needed) = needed(function, body, load) else { continue };
             let ty = function.ty(load);
             let (stride, count) = match side {
-                Side::Columns => (tile.vectors * 16 * parts(ty) as u32, 1),
-                Side::Rows => (tile.rows * ty.bytes() as u32, rows / tile.rows),
+                Side::Columns => {
+                    (tile.vectors * 16 * parts(ty) as u32, tiles(columns, 4 * tile.vectors))
+                }
+                Side::Rows => (tile.rows * ty.bytes() as u32, 1),
+                Side::RowsInLanes => (tile.rows * 16, 1),
             };
-            panels.push(Panel { load, side, needed, offset, stride });
-            offset += (u64::from(stride) * u64::from(depth * count)).next_multiple_of(64);
+            // A passage is copied to all panels: to different sets of a cache.
+            let tile_bytes = (stride * depth).next_multiple_of(64) + 64;
+            panels.push(Panel { load, side, needed, offset, stride, tile_bytes });
+            offset += u64::from(tile_bytes) * u64::from(count);
         }
         if !panels.iter().any(|panel| panel.side == Side::Columns) {
             return None;
         }
         let sums_bytes: usize =
             sums.iter().map(|&local| 16 * parts(function.locals[local].ty) * tile.groups()).sum();
-        let tiles = u64::from(rows / tile.rows * (columns / (4 * tile.vectors)));
+        let tiles = tiles(rows, tile.rows) * tiles(columns, 4 * tile.vectors);
         let sums_offset = offset;
-        offset += sums_bytes as u64 * tiles;
+        offset += sums_bytes as u64 * u64::from(tiles);
         Some(Panels {
             count,
             kept: kept(function, body, &panels),
@@ -141,6 +152,11 @@ impl Panels {
     pub(super) fn find(&self, load: Value) -> Option<usize> {
         self.panels.iter().position(|panel| panel.load == load)
     }
+}
+
+/// The most tiles along a side of a block.
+fn tiles(side: u32, tile: u32) -> u32 {
+    longest(side).div_ceil(tile)
 }
 
 /// The variables that a block assigns.
@@ -190,11 +206,32 @@ fn candidates(form: Form<'_>, body: &Block) -> Vec<(Side, Value)> {
         }
         match (form.facts.variance(index), form.rows.differs(index)) {
             (Variance::Linear(1), false) => found.push((Side::Columns, *value)),
+            (Variance::Uniform, true) if is_for_lanes(form, body, *value) => {
+                found.push((Side::RowsInLanes, *value));
+            }
             (Variance::Uniform, true) => found.push((Side::Rows, *value)),
             (_, _) => {}
         }
     }
     found
+}
+
+/// Whether a value of the body is used in arithmetic of lanes alone.
+fn is_for_lanes(form: Form<'_>, body: &Block, value: Value) -> bool {
+    let is_arithmetic = |user: Value| {
+        form.facts.variance(user) == Variance::Varying
+            && match form.function.def(user).inst {
+                Inst::Fma(..) => true,
+                Inst::Binary(op, ..) => !matches!(op, BinaryOp::Shl | BinaryOp::Shr),
+                _ => false,
+            }
+    };
+    body.iter().all(|stmt| match stmt {
+        Stmt::Let(user) => {
+            !form.function.def(*user).inst.operands().contains(&value) || is_arithmetic(*user)
+        }
+        stmt => !stmt.uses().contains(&value),
+    })
 }
 
 /// The values of the body that a load needs, in order; `None` where one of them is not arithmetic.
