@@ -5,7 +5,9 @@
 //! used. The next smaller and larger ones, one, and all are tried when some calls have been measured since the
 //! last trial and the price, what the trial takes beyond the best, fits into a share of the time spent
 //! since that count was last tried. So a trial of what is ten times slower is made ten times less often,
-//! and what has become faster is found. From either end the way leads to the best count where the time falls to it from both sides:
+//! and what has become faster is found. The first looks at a count are believed only so far: what was
+//! interrupted takes a hundred times as long by accident, and would not be tried again for as many calls.
+//! From either end the way leads to the best count where the time falls to it from both sides:
 //! threads first share the work, then contend for memory.
 
 /// The share of a kernel's time that trials of a count which is not the best may take.
@@ -13,6 +15,11 @@ const TRIAL_SHARE: f64 = 0.03;
 
 /// Measured calls between two trials, at least.
 const CALLS_MIN: u32 = 8;
+
+/// Looks at a count until it is believed to be far slower than guessed, and how many times slower it is
+/// taken for until then: threads that only contend take a few times what those take that share the work.
+const LOOKS: u8 = 3;
+const DOUBT: f64 = 4.0;
 
 /// How fast a new time replaces the old.
 const BLEND: f64 = 0.25;
@@ -113,6 +120,8 @@ pub(crate) struct Crews(Vec<(i32, Size)>);
 struct Size {
     /// The seconds of each crew, newer ones weighing more; `None` before the first.
     seconds: [Option<f64>; CREWS_MAX],
+    /// Measured calls of each crew, up to [`LOOKS`].
+    looks: [u8; CREWS_MAX],
     /// Calls since the last trial.
     calls: u32,
     /// Seconds of all calls; and for each crew, when it was last tried.
@@ -126,6 +135,15 @@ impl Size {
         let known = self.seconds.iter().zip(0u8..);
         let known = known.filter_map(|(seconds, at)| Some((Crew(at), (*seconds)?)));
         known.min_by(|a, b| a.1.total_cmp(&b.1))
+    }
+
+    /// What a crew is expected to take of which so much was guessed.
+    fn expected(&self, crew: Crew, guess_s: f64) -> f64 {
+        match self.seconds[crew.0 as usize] {
+            None => guess_s,
+            Some(seen_s) if self.looks[crew.0 as usize] < LOOKS => seen_s.min(DOUBT * guess_s),
+            Some(seen_s) => seen_s,
+        }
     }
 }
 
@@ -148,9 +166,7 @@ impl Crews {
             let other_factor = factor(machine.guess(other, rule, rule_s), rule_s).max(1.0);
             return Choice { crew: rule, other, other_factor, is_trial: false };
         };
-        let seconds = |crew: Crew| {
-            size.seconds[crew.0 as usize].unwrap_or_else(|| machine.guess(crew, best, best_s))
-        };
+        let seconds = |crew: Crew| size.expected(crew, machine.guess(crew, best, best_s));
         let others = best.others(all);
         let share = TRIAL_SHARE / others.clone().count().max(1) as f64;
         // Seconds by which a trial is overdue.
@@ -188,6 +204,8 @@ impl Crews {
         let known = &mut size.seconds[crew.0 as usize];
         let blended = |old: f64| old + BLEND * (seconds.min(2.0 * old) - old);
         *known = Some(known.map_or(seconds, |old| seconds.min(blended(old))));
+        let looks = &mut size.looks[crew.0 as usize];
+        *looks = LOOKS.min(*looks + 1);
         size.calls = size.calls.saturating_add(1);
         size.spent_s += seconds;
     }
@@ -293,6 +311,34 @@ mod tests {
         assert_eq!(crews.choose(20.0, MACHINE, (ALL, 1e-3)).crew, Crew::ONE);
         calls(&mut crews, MACHINE, 5000, &two(1e-3, 4e-4), ALL);
         assert_eq!(crews.choose(20.0, MACHINE, (ALL, 1e-3)).crew, ALL);
+    }
+
+    #[test]
+    fn first_looks_that_were_interrupted_are_looked_at_again() {
+        let machine = Machine { threads: 2, wake_s: 2e-5 };
+        let (one, all) = (Crew::ONE, Crew::all(2));
+        for (slow, fast, slow_s, fast_s) in [(one, all, 1.5e-4, 8e-5), (all, one, 4e-5, 3e-6)] {
+            for (spike, spikes) in [(3.0, 1), (30.0, 1), (1000.0, 1), (1000.0, 2)] {
+                let mut crews = Crews::default();
+                let (mut looks, mut found) = (0, None);
+                for at in 0..200 {
+                    let Choice { crew, is_trial, .. } = crews.choose(20.0, machine, (slow, 1e-4));
+                    if is_trial {
+                        crews.begin_trial(20.0, crew);
+                    } else if crew == fast {
+                        found = found.or(Some(at));
+                    }
+                    looks += u32::from(crew == fast);
+                    let seconds = match crew == fast {
+                        true if looks <= spikes => spike * fast_s,
+                        true => fast_s,
+                        false => slow_s,
+                    };
+                    crews.observe(20.0, crew, seconds);
+                }
+                assert!(found.is_some_and(|at| at < 120), "{fast:?} {spike} × {spikes}: {found:?}");
+            }
+        }
     }
 
     #[test]
