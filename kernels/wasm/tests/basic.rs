@@ -4,7 +4,10 @@ mod support;
 
 use crossover_kernels::ir::builder::Builder;
 use crossover_kernels::ir::{Access, Axis, BinaryOp, Const, Extent, Param, Type};
-use support::{Data, LENGTHS, buffer, check, check_grid, grid_kernel, kernel, values, zeros};
+use crossover_wasm::Schedule;
+use support::{
+    Data, LENGTHS, buffer, check, check_grid, check_layouts, grid_kernel, kernel, values, zeros,
+};
 
 #[test]
 fn saxpy() {
@@ -160,5 +163,53 @@ fn a_grid_smaller_than_the_buffer_leaves_the_rest_alone() {
     for cells in [0, 1, 5, 99] {
         let data = [buffer(Type::F64, values(Type::F64, 100, 9))];
         check_grid(&kernel, &data, Some([cells, 1, 1]));
+    }
+}
+
+/// `out[i] = Σ a[k] · c + total` for k below `i % m`, halved whenever it is above 128: a variable that is
+/// assigned multiply-adds and others, one invocation at a time and several.
+#[test]
+fn sums_of_one_lane() {
+    for ty in [Type::F32, Type::F64] {
+        let number =
+            |x: f32| -> Const { if ty == Type::F32 { x.into() } else { f64::from(x).into() } };
+        let mut b = Builder::new("sums");
+        let out = b.buffer("out", ty, Access::ReadWrite);
+        let a = b.buffer("a", ty, Access::Read);
+        let (m, c) = (b.scalar("m", Type::U32), b.scalar("c", ty));
+        let i = b.id(Axis::X);
+        let (m, c) = (b.argument(m), b.argument(c));
+        let end = b.binary(BinaryOp::Rem, i, m);
+        let total = b.local(ty, None);
+        let zero = b.constant(0u32);
+        let (limit, half) = (b.constant(number(128.0)), b.constant(number(0.5)));
+        b.for_range(zero, end, 1, |b, k| {
+            let x = b.checked_load(a, k);
+            let old = b.get(total);
+            let sum = b.fma(x, c, old);
+            b.set(total, sum);
+            let above = b.binary(BinaryOp::Gt, sum, limit);
+            b.if_else(
+                above,
+                |b| {
+                    let half = b.binary(BinaryOp::Mul, sum, half);
+                    b.set(total, half);
+                },
+                |_| {},
+            );
+        });
+        let sum = b.get(total);
+        b.checked_store(out, i, sum);
+        let kernel = kernel(b.finish());
+        // Exact, however often it is rounded.
+        let elements = (0..40u8).map(|at| number(f32::from(at % 16)));
+        let data = [
+            zeros(ty, 203),
+            buffer(ty, elements),
+            Data::Scalar(40u32.into()),
+            Data::Scalar(number(3.0)),
+        ];
+        let layouts = [(1, None), (2, Some(Schedule { vectors: 0, unroll: 4, ..Schedule::PLAIN }))];
+        check_layouts(&kernel, &data, None, &layouts);
     }
 }

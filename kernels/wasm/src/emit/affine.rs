@@ -66,7 +66,7 @@ impl Body<'_> {
             Rep::Const(c) => Some((None, c.bits as u32)),
             Rep::Scalar(local) => Some((Some(local), 0)),
             Rep::Offset(local, by) | Rep::Linear { local, by, .. } => Some((Some(local), by)),
-            Rep::Lanes(_) => None,
+            Rep::Low(_) | Rep::Lanes(_) => None,
         }
     }
 

@@ -269,7 +269,7 @@ impl<'a> Body<'a> {
                         body.code.load(ty, arg);
                         body.code.set(local);
                     }
-                    Rep::Const(_) | Rep::Offset(..) | Rep::Linear { .. } => {}
+                    Rep::Const(_) | Rep::Low(_) | Rep::Offset(..) | Rep::Linear { .. } => {}
                 }
             }
             body.define(panel.load, rep);

@@ -24,6 +24,7 @@ use super::control::{Count, Loop};
 use super::divergence::{Divergence, Frame, Jumps, Variance};
 use super::fences::{Fences, Pins};
 use super::layout::{ArrayPlace, Layout};
+use super::low::Low;
 use super::rows::Rows;
 use super::tile::{Group, Order, PerVector, Tile};
 
@@ -132,6 +133,7 @@ pub(super) struct Body<'a> {
     pub(super) cut: Option<Cut<'a>>,
     pub(super) panel_at: Vec<u32>,
     pub(super) pins: Option<Pins>,
+    pub(super) low: Low,
     /// The variable with each lane's x, where that is not the body's.
     pub(super) place: Option<Local>,
 }
@@ -162,6 +164,7 @@ impl<'a> Body<'a> {
             cut: None,
             panel_at: Vec::new(),
             pins: None,
+            low: Low::of(form),
             place: None,
         }
     }
@@ -262,6 +265,11 @@ impl<'a> Body<'a> {
 
     fn new_place(&mut self, local: usize, def: &LocalDef, group: usize) -> Place {
         match self.context.layout.arrays[local] {
+            ArrayPlace::Plain if self.low.has_variable(local) => {
+                let low = Rep::Low(self.code.local(ValType::V128));
+                self.overwrite(low, def.ty, Rep::Const(Const::zero(def.ty)));
+                Place::Plain(low)
+            }
             ArrayPlace::Plain => {
                 let uniform = !self.form.facts.is_varying_local(local);
                 Place::Plain(self.zeroed(def.ty, uniform))
@@ -319,6 +327,10 @@ impl<'a> Body<'a> {
         match target {
             Rep::Scalar(local) => {
                 self.code.scalar(value, ty);
+                self.code.set(local);
+            }
+            Rep::Low(local) => {
+                self.code.low(value, ty);
                 self.code.set(local);
             }
             Rep::Lanes(locals) => {
@@ -435,7 +447,8 @@ impl<'a> Body<'a> {
                 };
                 // A linear value is computed for the tile's first group.
                 let before = std::mem::take(&mut self.at.vector);
-                let rep = self.affine_inst(def, stride).unwrap_or_else(|| {
+                let special = self.low_inst(value, def).or_else(|| self.affine_inst(def, stride));
+                let rep = special.unwrap_or_else(|| {
                     self.scalar_inst(def);
                     let local = self.code.local(val_type(def.ty));
                     self.code.set(local);

@@ -103,7 +103,9 @@ impl Body<'_> {
     /// Pushes the lane of a `u32` whose number is in a wasm local.
     fn lane_at(&mut self, rep: Rep, lane: u32) {
         match rep {
-            Rep::Const(_) | Rep::Scalar(_) | Rep::Offset(..) => self.code.scalar(rep, Type::U32),
+            Rep::Const(_) | Rep::Scalar(_) | Rep::Low(_) | Rep::Offset(..) => {
+                self.code.scalar(rep, Type::U32);
+            }
             Rep::Linear { stride, .. } => {
                 self.code.scalar(rep, Type::U32);
                 self.code.sink().local_get(lane).i32_const(stride).i32_mul().i32_add();

@@ -14,6 +14,8 @@ pub(super) enum Rep {
     Const(Const),
     /// One wasm local of the scalar type: the same for all lanes. `bool` is an `i32`, 0 or 1.
     Scalar(u32),
+    /// Lane 0 of a `v128` local: a float that is the same for all lanes.
+    Low(u32),
     /// An `i32` local plus a constant, wrapping: the same for all lanes.
     Offset(u32, u32),
     /// An `i32` local plus a constant, wrapping: lane 0 of values a stride apart.
@@ -27,7 +29,7 @@ impl Rep {
     /// Whether all lanes hold the same value.
     pub(super) fn is_uniform(self) -> bool {
         match self {
-            Rep::Const(_) | Rep::Scalar(_) | Rep::Offset(..) => true,
+            Rep::Const(_) | Rep::Scalar(_) | Rep::Low(_) | Rep::Offset(..) => true,
             Rep::Linear { .. } | Rep::Lanes(_) => false,
         }
     }
@@ -239,7 +241,7 @@ impl Code {
             Rep::Const(c) => self.scalar_const(c),
             Rep::Scalar(local) => self.get(local),
             Rep::Offset(local, by) | Rep::Linear { local, by, .. } => self.get_plus(local, by),
-            Rep::Lanes(_) => self.lane(rep, ty, 0),
+            Rep::Low(_) | Rep::Lanes(_) => self.lane(rep, ty, 0),
         }
     }
 
@@ -259,6 +261,10 @@ impl Code {
             Rep::Scalar(local) => self.get(local),
             Rep::Offset(local, by) => self.get_plus(local, by),
             Rep::Linear { local, by, stride } => self.get_plus(local, lane_of(by, stride, lane)),
+            Rep::Low(local) => {
+                self.get(local);
+                self.extract_lane(ty, 0);
+            }
             Rep::Lanes(locals) => {
                 self.get(locals[if ty.is_wide() { lane as usize / 2 } else { 0 }]);
                 self.extract_lane(ty, lane);
@@ -281,8 +287,8 @@ impl Code {
     pub(super) fn lanes(&mut self, rep: Rep, ty: Type, part: usize) {
         match rep {
             Rep::Const(c) => self.lanes_const(c),
-            Rep::Scalar(local) => {
-                self.get(local);
+            Rep::Scalar(_) | Rep::Low(_) => {
+                self.scalar(rep, ty);
                 self.splat(ty);
             }
             Rep::Offset(local, by) => {

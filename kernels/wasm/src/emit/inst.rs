@@ -16,9 +16,6 @@ impl Body<'_> {
                 let operands = self.function.ty(*a);
                 self.code.scalar_binary(*op, operands, self.rep(*a), self.rep(*b));
             }
-            Inst::Fma(a, b, c) => {
-                self.code.scalar_fma(ty, [self.rep(*a), self.rep(*b), self.rep(*c)]);
-            }
             Inst::Select(c, a, b) => {
                 for (value, ty) in [(a, ty), (b, ty), (c, Type::Bool)] {
                     self.code.scalar(self.rep(*value), ty);
@@ -41,8 +38,9 @@ impl Body<'_> {
                 let operands = [index, expected, new].map(|value| self.rep(*value));
                 self.compare_swap_lane(*buffer, ty, operands, 0);
             }
-            // Held without code, or refused before anything is emitted.
-            Inst::Const(_)
+            // Held without code, or in lane 0 of a vector, or refused before anything is emitted.
+            Inst::Fma(..)
+            | Inst::Const(_)
             | Inst::Param(_)
             | Inst::Id(_)
             | Inst::Local(_)

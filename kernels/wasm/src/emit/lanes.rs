@@ -347,7 +347,7 @@ impl Code {
             code.set(left);
             let by = match b {
                 Rep::Const(_) | Rep::Scalar(_) | Rep::Offset(..) => b,
-                Rep::Linear { .. } | Rep::Lanes(_) => {
+                Rep::Low(_) | Rep::Linear { .. } | Rep::Lanes(_) => {
                     code.lane(b, ty, at);
                     code.set(right);
                     Rep::Scalar(right)

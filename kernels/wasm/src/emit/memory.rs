@@ -151,7 +151,7 @@ impl Body<'_> {
             {
                 (local, by)
             }
-            Rep::Const(_) | Rep::Offset(..) | Rep::Linear { .. } | Rep::Lanes(_) => {
+            Rep::Const(_) | Rep::Low(_) | Rep::Offset(..) | Rep::Linear { .. } | Rep::Lanes(_) => {
                 self.code.address(index, shift);
                 return 0;
             }
@@ -250,7 +250,7 @@ impl Body<'_> {
             // All lanes store there: the last one's value stays.
             (_, None) if uniform => self.store_lane(at, rep, ty, arg, LANES - 1),
             (Rep::Linear { .. }, mask) => self.store_lanes(buffer, index, rep, ty, mask),
-            (Rep::Const(_) | Rep::Scalar(_) | Rep::Offset(..) | Rep::Lanes(_), _) => {
+            (Rep::Const(_) | Rep::Scalar(_) | Rep::Low(_) | Rep::Offset(..) | Rep::Lanes(_), _) => {
                 self.each_lane(|body, lane| body.store_lane(at, rep, ty, arg, lane));
             }
         }

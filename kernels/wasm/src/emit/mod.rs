@@ -36,6 +36,7 @@ mod inst;
 mod interior;
 mod lanes;
 mod layout;
+mod low;
 mod memory;
 mod module;
 mod panel;

@@ -284,18 +284,6 @@ impl Code {
 
     /// `a * b + c`, by the same instruction as in the vector body: whether it rounds once or twice
     /// is the machine's choice, but one choice.
-    pub(super) fn scalar_fma(&mut self, ty: Type, [a, b, c]: [Rep; 3]) {
-        for operand in [a, b, c] {
-            self.lanes(operand, ty, 0);
-        }
-        self.lanes_fma(ty, false);
-        if ty.is_wide() {
-            self.sink().f64x2_extract_lane(0);
-        } else {
-            self.sink().f32x4_extract_lane(0);
-        }
-    }
-
     pub(super) fn scalar_cast(&mut self, from: Type, to: Type, a: Rep) {
         use Type::{Bool, F32, F64, I32, I64, U32, U64};
         self.scalar(a, from);

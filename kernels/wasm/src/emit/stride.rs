@@ -32,7 +32,7 @@ impl Linear {
     pub(super) fn of(value: Value, rep: Rep) -> Option<Linear> {
         match rep {
             Rep::Linear { local, by, stride } => Some(Linear { value, local, by, stride }),
-            Rep::Const(_) | Rep::Scalar(_) | Rep::Offset(..) | Rep::Lanes(_) => None,
+            Rep::Const(_) | Rep::Scalar(_) | Rep::Low(_) | Rep::Offset(..) | Rep::Lanes(_) => None,
         }
     }
 
