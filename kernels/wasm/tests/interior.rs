@@ -5,11 +5,15 @@ mod support;
 
 use std::sync::Arc;
 
+use crossover_kernels::exec::Executor;
+use crossover_kernels::interp::Interpreter;
 use crossover_kernels::ir::builder::Builder;
 use crossover_kernels::ir::{
-    Access, Axis, BinaryOp, Const, Extent, Inst, Kernel, Param, Type, Value,
+    Access, AtomicOp, Axis, BinaryOp, Const, Extent, Inst, Kernel, Param, Type, Value,
 };
-use support::{Data, check, check_grid, grid_kernel, special, with_output, zeros};
+use support::{
+    Data, WASM, buffer, check, check_grid, grid_kernel, run, special, values, with_output, zeros,
+};
 
 const OPS: [BinaryOp; 8] = [
     BinaryOp::Lt,
@@ -165,4 +169,75 @@ fn counters_in_guards() {
             assert!(failure.contains("columns"), "{failure}");
         }
     }
+}
+
+/// `out[f(in[x], m)] += x`, atomically, where f keeps the index small whatever was loaded.
+#[test]
+fn indices_that_are_cut_to_a_range() {
+    type Cut = fn(&mut Builder, Value, Value) -> Value;
+    let cuts: [Cut; 7] = [
+        |b, v, m| b.binary(BinaryOp::And, v, m),
+        |b, v, m| b.binary(BinaryOp::And, m, v),
+        |b, v, m| b.binary(BinaryOp::Min, v, m),
+        |b, v, m| {
+            let one = b.constant(1u32);
+            let past = b.binary(BinaryOp::Add, m, one);
+            let past = b.binary(BinaryOp::Max, past, one);
+            b.binary(BinaryOp::Rem, v, past)
+        },
+        |b, v, _| {
+            let by = b.constant(27u32);
+            b.binary(BinaryOp::Shr, v, by)
+        },
+        // A product that wraps, and is cut.
+        |b, _, m| {
+            let (x, odd) = (b.id(Axis::X), b.constant(2_654_435_761u32));
+            let hash = b.binary(BinaryOp::Mul, x, odd);
+            b.binary(BinaryOp::And, hash, m)
+        },
+        |b, v, m| {
+            let masked = b.binary(BinaryOp::And, v, m);
+            let one = b.constant(1u32);
+            b.binary(BinaryOp::Add, masked, one)
+        },
+    ];
+    for (at, cut) in cuts.into_iter().enumerate() {
+        let mut b = Builder::new("cut");
+        let out = b.buffer("out", Type::U32, Access::Atomic);
+        let input = b.buffer("input", Type::U32, Access::Read);
+        let m = b.scalar("m", Type::U32);
+        let (x, m) = (b.id(Axis::X), b.argument(m));
+        let loaded = b.checked_load(input, x);
+        let index = cut(&mut b, loaded, m);
+        b.check_bounds(out, index);
+        b.value(Type::U32, Inst::Atomic(AtomicOp::Add, out, index, x));
+        let kernel = grid_kernel(b.finish(), vec![Extent::Len(Param(1))]);
+        for (len, m) in [(32usize, 15u64), (32, 30), (33, 31), (1, 0)] {
+            // It would fail, which has a test of its own.
+            if at == 4 && len < 32 {
+                continue;
+            }
+            let input = values(Type::U32, 103, m);
+            let m = Data::Scalar(Const::new(Type::U32, m));
+            let len = len + usize::from(at == 6);
+            check(&kernel, &[zeros(Type::U32, len), buffer(Type::U32, input), m]);
+        }
+    }
+}
+
+#[test]
+fn a_range_that_is_too_large_fails_where_it_is() {
+    let (mut b, out) = with_output("cut", Type::U32);
+    let m = b.scalar("m", Type::U32);
+    let (x, m) = (b.id(Axis::X), b.argument(m));
+    let index = b.binary(BinaryOp::And, x, m);
+    b.checked_store(out, index, x);
+    let kernel = grid_kernel(b.finish(), vec![Extent::Scalar(Param(1))]);
+    let data = [zeros(Type::U32, 40), Data::Scalar(63u32.into())];
+    let outcome = |executor: &dyn Executor| {
+        run(executor, &kernel, &data, None, 1, None).1.expect_err("it is out of range")
+    };
+    let expected = outcome(&Interpreter).to_string();
+    assert!(expected.contains("index 40"), "{expected}");
+    assert_eq!(outcome(&*WASM).to_string(), expected);
 }

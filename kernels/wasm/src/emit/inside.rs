@@ -8,7 +8,7 @@ use wasm_encoder::ValType;
 
 use super::body::{Body, Context, Form};
 use super::code::{Code, Rep};
-use super::interior::{Guard, Interior, Relation, Split};
+use super::interior::{Guard, Interior, Relation, Split, is_bounded, mask};
 
 /// One past the largest `u32`.
 const PAST_U32: i64 = 1 << 32;
@@ -136,7 +136,8 @@ impl Search<'_, '_> {
         self.code.and_into(ok);
     }
 
-    /// Wasm locals with the least and the greatest a value can be; clears `ok` where it may wrap.
+    /// Wasm locals with the least and the greatest a value can be, which of some values is anything;
+    /// clears `ok` where it may wrap.
     fn bounds_of(&mut self, value: Value, region: Region, ok: u32) -> [u32; 2] {
         if let Some(bounds) = self.bounds.get(&value) {
             return *bounds;
@@ -144,8 +145,25 @@ impl Search<'_, '_> {
         let inside = self.inside;
         let inst = &inside.kernel.entry.def(value).inst;
         let bounds = [self.code.local(ValType::I64), self.code.local(ValType::I64)];
+        if !is_bounded(&inside.kernel.entry, &inside.counters, value) {
+            let mut sink = self.code.sink();
+            sink.i64_const(0).local_set(bounds[0]).i64_const(PAST_U32 - 1).local_set(bounds[1]);
+            return bounds;
+        }
         let mut of = |value: Value| self.bounds_of(value, region, ok);
         match inst {
+            Inst::Binary(BinaryOp::Rem, _, b) => {
+                let [_, most] = of(*b);
+                let [zero, last] = bounds;
+                self.code.sink().i64_const(0).local_set(zero);
+                self.code.sink().local_get(most).i64_const(1).i64_sub().local_set(last);
+                self.code.choose(BinaryOp::Max, [zero, last], last);
+            }
+            Inst::Binary(BinaryOp::And, a, b) => {
+                let [_, most] = of(mask(&inside.kernel.entry, *a, *b));
+                self.code.sink().i64_const(0).local_set(bounds[0]);
+                self.code.sink().local_get(most).local_set(bounds[1]);
+            }
             Inst::Binary(op, a, b) => {
                 let (a, b) = (of(*a), of(*b));
                 self.binary_bounds(*op, a, b, bounds, ok);

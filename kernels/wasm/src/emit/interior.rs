@@ -323,7 +323,7 @@ impl Guards<'_> {
 }
 
 /// Whether bounds of a `u32` follow from the ranges of coordinates and counters.
-fn is_bounded(
+pub(super) fn is_bounded(
     function: &Function,
     counters: &HashMap<Value, (Value, Value)>,
     value: Value,
@@ -332,18 +332,19 @@ fn is_bounded(
         return false;
     }
     let bounded = |value: &Value| is_bounded(function, counters, *value);
+    let shifts = |by: Value| function.as_const(by).is_some_and(|c| c.bits > 0 && c.bits < 32);
     let inst = &function.def(value).inst;
     match inst {
         Inst::Const(_) | Inst::Param(_) | Inst::Len(_) | Inst::Id(_) | Inst::Extent(_) => true,
         Inst::Counter => counters.get(&value).is_some_and(|(a, b)| bounded(a) && bounded(b)),
-        Inst::Binary(
-            BinaryOp::Add | BinaryOp::Sub | BinaryOp::Mul | BinaryOp::Min | BinaryOp::Max,
-            ..,
-        ) => inst.operands().iter().all(bounded),
-        Inst::Binary(BinaryOp::Shl | BinaryOp::Shr | BinaryOp::Div, a, b) => {
-            bounded(a) && function.as_const(*b).is_some_and(|c| c.bits > 0 && c.bits < 32)
-        }
-        Inst::Select(..) => bounding(inst).iter().all(bounded),
+        Inst::Binary(BinaryOp::Add | BinaryOp::Sub | BinaryOp::Mul | BinaryOp::Max, a, b)
+        | Inst::Select(_, a, b) => bounded(a) && bounded(b),
+        // Whatever the other operand is.
+        Inst::Binary(BinaryOp::And, a, b) => bounded(&mask(function, *a, *b)),
+        Inst::Binary(BinaryOp::Min, a, b) => bounded(a) || bounded(b),
+        Inst::Binary(BinaryOp::Rem, _, b) => bounded(b),
+        Inst::Binary(BinaryOp::Shr, _, b) => shifts(*b),
+        Inst::Binary(BinaryOp::Shl | BinaryOp::Div, a, b) => bounded(a) && shifts(*b),
         Inst::Local(_)
         | Inst::Group(_)
         | Inst::Unary(..)
@@ -377,7 +378,8 @@ fn exact(
     }
     while let Some(value) = left.pop() {
         if !std::mem::replace(&mut exact[value.index()], true) {
-            left.extend(bounding(&function.def(value).inst));
+            let operands = bounding(function, value);
+            left.extend(operands.into_iter().filter(|at| is_bounded(function, counters, *at)));
             left.extend(counters.get(&value).into_iter().flat_map(|(a, b)| [*a, *b]));
         }
     }
@@ -385,9 +387,26 @@ fn exact(
 }
 
 /// The operands from whose bounds those of the result follow.
-fn bounding(inst: &Inst) -> Vec<Value> {
-    match inst {
-        Inst::Select(_, a, b) => vec![*a, *b],
+fn bounding(function: &Function, value: Value) -> Vec<Value> {
+    let inst = &function.def(value).inst;
+    match *inst {
+        Inst::Select(_, a, b) => vec![a, b],
+        Inst::Binary(BinaryOp::Rem, _, b) => vec![b],
+        Inst::Binary(BinaryOp::And, a, b) => vec![mask(function, a, b)],
         _ => inst.operands(),
+    }
+}
+
+/// Of two operands of an `and`, that which is the same everywhere, if one is: the other may be a product
+/// that wraps, as hashes are.
+pub(super) fn mask(function: &Function, a: Value, b: Value) -> Value {
+    if is_fixed(function, a) && !is_fixed(function, b) { a } else { b }
+}
+
+fn is_fixed(function: &Function, value: Value) -> bool {
+    match &function.def(value).inst {
+        Inst::Const(_) | Inst::Param(_) | Inst::Len(_) | Inst::Extent(_) => true,
+        Inst::Binary(_, a, b) => is_fixed(function, *a) && is_fixed(function, *b),
+        _ => false,
     }
 }
