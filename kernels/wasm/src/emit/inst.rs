@@ -35,8 +35,9 @@ impl Body<'_> {
                 self.atomic_scalar(*op, *buffer, *index, *operand);
             }
             Inst::CompareSwap(buffer, index, expected, new) => {
-                let operands = [index, expected, new].map(|value| self.rep(*value));
-                self.compare_swap_lane(*buffer, ty, operands, 0);
+                let [index, expected, new] = [index, expected, new].map(|value| self.rep(*value));
+                let places = self.code.places(index, 2);
+                self.compare_swap_lane(*buffer, ty, places, [expected, new], 0);
             }
             // Held without code, or in lane 0 of a vector, or refused before anything is emitted.
             Inst::Fma(..)
@@ -99,9 +100,10 @@ impl Body<'_> {
                 self.atomic_lanes(target, *op, *buffer, *index, *operand);
             }
             Inst::CompareSwap(buffer, index, expected, new) => {
-                let operands = [index, expected, new].map(|value| self.rep(*value));
+                let [index, expected, new] = [index, expected, new].map(|value| self.rep(*value));
+                let places = self.code.places(index, 2);
                 self.results_of_lanes(target, ty, |body, lane| {
-                    body.compare_swap_lane(*buffer, ty, operands, lane);
+                    body.compare_swap_lane(*buffer, ty, places, [expected, new], lane);
                 });
             }
             // Uniform, or refused before anything is emitted.

@@ -14,7 +14,7 @@
 //! `lock cmpxchg` whatever the memory (seen in the disassembly; `tests/atomics.rs` counts on four
 //! threads).
 
-use crossover_kernels::ir::{AtomicOp, BinaryOp, Param, Type, Value};
+use crossover_kernels::ir::{BinaryOp, Param, Type, Value};
 use wasm_encoder::{MemArg, ValType};
 
 use super::affine::Part;
@@ -51,9 +51,21 @@ impl Code {
         self.sink().i32_const(shift.cast_signed()).i32_shl();
     }
 
-    fn lane_address(&mut self, index: Rep, lane: u32, shift: u32) {
+    /// What the lanes' addresses are made of; indices in a vector are shifted all at once.
+    pub(super) fn places(&mut self, index: Rep, shift: u32) -> Places {
+        let Rep::Lanes([indices, _]) = index else { return Places { index, shift } };
+        let bytes = self.local(ValType::V128);
+        let mut sink = self.sink();
+        sink.local_get(indices).i32_const(shift.cast_signed()).i32x4_shl().local_set(bytes);
+        Places { index: Rep::Lanes([bytes; 2]), shift: 0 }
+    }
+
+    /// Pushes the byte address of a lane's element.
+    pub(super) fn lane_address(&mut self, Places { index, shift }: Places, lane: u32) {
         self.lane(index, Type::U32, lane);
-        self.sink().i32_const(shift.cast_signed()).i32_shl();
+        if shift > 0 {
+            self.sink().i32_const(shift.cast_signed()).i32_shl();
+        }
     }
 
     /// Stores a scalar at an index.
@@ -62,20 +74,13 @@ impl Code {
         self.scalar(value, ty);
         self.store(ty, arg);
     }
+}
 
-    fn atomic_rmw(&mut self, op: AtomicOp, arg: MemArg) {
-        let mut sink = self.sink();
-        match op {
-            AtomicOp::Add => sink.i32_atomic_rmw_add(arg),
-            AtomicOp::Sub => sink.i32_atomic_rmw_sub(arg),
-            AtomicOp::And => sink.i32_atomic_rmw_and(arg),
-            AtomicOp::Or => sink.i32_atomic_rmw_or(arg),
-            AtomicOp::Xor => sink.i32_atomic_rmw_xor(arg),
-            AtomicOp::Swap => sink.i32_atomic_rmw_xchg(arg),
-            // By compare-and-exchange.
-            AtomicOp::Min | AtomicOp::Max => sink.unreachable(),
-        };
-    }
+/// Where each lane's element is: its index, to be shifted by so much still.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Places {
+    index: Rep,
+    shift: u32,
 }
 
 /// Constant parts of indices below this become offsets of accesses. It keeps them, and constants
@@ -102,7 +107,7 @@ impl Body<'_> {
     }
 
     /// Runs `f` for each lane, in order, if it is active.
-    fn each_lane(&mut self, mut f: impl FnMut(&mut Self, u32)) {
+    pub(super) fn each_lane(&mut self, mut f: impl FnMut(&mut Self, u32)) {
         let bits = self.mask().map(|mask| {
             let bits = self.code.local(ValType::I32);
             self.code.sink().local_get(mask).i32x4_bitmask().local_set(bits);
@@ -207,9 +212,10 @@ impl Body<'_> {
     ) {
         let index = self.safe_index(index);
         let Rep::Lanes(locals) = target else { return };
+        let places = self.code.places(index, shift);
         for lane in 0..LANES {
             let (part, at) = if ty.is_wide() { (lane as usize / 2, lane % 2) } else { (0, lane) };
-            self.code.lane_address(index, lane, shift);
+            self.code.lane_address(places, lane);
             let arg = arg(lane);
             let mut sink = self.code.sink();
             match (ty.is_wide(), at) {
@@ -223,7 +229,7 @@ impl Body<'_> {
     }
 
     /// The index in active lanes, 0 in others.
-    fn safe_index(&mut self, index: Rep) -> Rep {
+    pub(super) fn safe_index(&mut self, index: Rep) -> Rep {
         let (Some(mask), false) = (self.mask(), index.is_uniform()) else { return index };
         let safe = self.fresh(Type::U32, false);
         self.lanes_into(safe, Type::U32, |code, part| {
@@ -248,10 +254,14 @@ impl Body<'_> {
                 self.code.store(ty, arg);
             }
             // All lanes store there: the last one's value stays.
-            (_, None) if uniform => self.store_lane(at, rep, ty, arg, LANES - 1),
+            (_, None) if uniform => {
+                let places = Places { index: at, shift: element_shift(ty) };
+                self.store_lane(places, rep, ty, arg, LANES - 1);
+            }
             (Rep::Linear { .. }, mask) => self.store_lanes(buffer, index, rep, ty, mask),
             (Rep::Const(_) | Rep::Scalar(_) | Rep::Low(_) | Rep::Offset(..) | Rep::Lanes(_), _) => {
-                self.each_lane(|body, lane| body.store_lane(at, rep, ty, arg, lane));
+                let places = self.code.places(at, element_shift(ty));
+                self.each_lane(|body, lane| body.store_lane(places, rep, ty, arg, lane));
             }
         }
     }
@@ -273,12 +283,13 @@ impl Body<'_> {
         self.code.open_if();
         self.store_linear(buffer, linear, value, ty);
         self.code.otherwise();
-        self.each_lane(|body, lane| body.store_lane(at, value, ty, arg, lane));
+        let places = self.code.places(at, element_shift(ty));
+        self.each_lane(|body, lane| body.store_lane(places, value, ty, arg, lane));
         self.code.close();
     }
 
-    fn store_lane(&mut self, index: Rep, value: Rep, ty: Type, arg: MemArg, lane: u32) {
-        self.code.lane_address(index, lane, element_shift(ty));
+    fn store_lane(&mut self, places: Places, value: Rep, ty: Type, arg: MemArg, lane: u32) {
+        self.code.lane_address(places, lane);
         self.code.lane(value, ty, lane);
         self.code.store(ty, arg);
     }
@@ -318,8 +329,9 @@ impl Body<'_> {
         if uniform {
             return self.scratch_store_all(offset, index, value, ty);
         }
+        let places = self.code.places(index, stride_shift(ty));
         self.each_lane(|body, lane| {
-            body.code.lane_address(index, lane, stride_shift(ty));
+            body.code.lane_address(places, lane);
             if ty == Type::Bool {
                 // In memory, too, a lane's truth value is a mask.
                 body.code.i32_const(0);
@@ -345,175 +357,6 @@ impl Body<'_> {
             }
             self.code.sink().v128_store(arg);
         }
-    }
-
-    // Atomics
-
-    pub(super) fn atomic_load_scalar(&mut self, buffer: Param, index: Value) {
-        let arg = self.buffer_arg(buffer, Type::U32, 0);
-        self.code.address(self.rep(index), 2);
-        self.code.sink().i32_atomic_load(arg);
-    }
-
-    pub(super) fn atomic_load_lanes(&mut self, target: Rep, buffer: Param, index: Value, ty: Type) {
-        let arg = self.buffer_arg(buffer, ty, 0);
-        let index = self.rep(index);
-        let index = self.safe_index(index);
-        self.lanes_into(target, ty, |code, part| {
-            code.assemble(ty, part, |code, lane| {
-                code.lane_address(index, lane, 2);
-                code.sink().i32_atomic_load(arg);
-            });
-        });
-    }
-
-    pub(super) fn atomic_store(&mut self, buffer: Param, index: Value, value: Value) {
-        let ty = self.function.ty(value);
-        let arg = self.buffer_arg(buffer, ty, 0);
-        let (index, value) = (self.rep(index), self.rep(value));
-        if self.form.width == Width::Scalar {
-            return self.atomic_store_lane(index, value, ty, arg, 0);
-        }
-        self.each_lane(|body, lane| body.atomic_store_lane(index, value, ty, arg, lane));
-    }
-
-    fn atomic_store_lane(&mut self, index: Rep, value: Rep, ty: Type, arg: MemArg, lane: u32) {
-        self.code.lane_address(index, lane, 2);
-        self.code.lane(value, ty, lane);
-        self.code.sink().i32_atomic_store(arg);
-    }
-
-    pub(super) fn atomic_scalar(
-        &mut self,
-        op: AtomicOp,
-        buffer: Param,
-        index: Value,
-        operand: Value,
-    ) {
-        let (index, operand_rep) = (self.rep(index), self.rep(operand));
-        if self.context.layout.private[buffer.index()] {
-            self.private_lane(op, buffer, [index, operand_rep], 0);
-            // Nobody uses the result.
-            return self.code.i32_const(0);
-        }
-        self.atomic_lane(op, buffer, self.function.ty(operand), [index, operand_rep], 0);
-    }
-
-    pub(super) fn atomic_lanes(
-        &mut self,
-        target: Rep,
-        op: AtomicOp,
-        buffer: Param,
-        index: Value,
-        operand: Value,
-    ) {
-        let ty = self.function.ty(operand);
-        let operands = [self.rep(index), self.rep(operand)];
-        if self.context.layout.private[buffer.index()] {
-            return self.each_lane(|body, lane| body.private_lane(op, buffer, operands, lane));
-        }
-        self.results_of_lanes(target, ty, |body, lane| {
-            body.atomic_lane(op, buffer, ty, operands, lane);
-        });
-    }
-
-    /// What each active lane pushes, in order.
-    pub(super) fn results_of_lanes(
-        &mut self,
-        target: Rep,
-        ty: Type,
-        mut push: impl FnMut(&mut Self, u32),
-    ) {
-        let Rep::Lanes([result, _]) = target else { return };
-        let old = self.code.local(ValType::I32);
-        self.each_lane(|body, lane| {
-            push(body, lane);
-            body.code.sink().local_set(old).local_get(result).local_get(old);
-            body.code.replace_lane(ty, lane);
-            body.code.set(result);
-        });
-    }
-
-    /// Compares and swaps for one lane; pushes the value before.
-    pub(super) fn compare_swap_lane(
-        &mut self,
-        buffer: Param,
-        ty: Type,
-        [index, expected, new]: [Rep; 3],
-        lane: u32,
-    ) {
-        let arg = self.buffer_arg(buffer, ty, 0);
-        self.code.lane_address(index, lane, 2);
-        self.code.lane(expected, ty, lane);
-        self.code.lane(new, ty, lane);
-        self.code.sink().i32_atomic_rmw_cmpxchg(arg);
-    }
-
-    /// The operation without a lock, for one lane, on a copy that is this worker's own.
-    fn private_lane(&mut self, op: AtomicOp, buffer: Param, [index, operand]: [Rep; 2], lane: u32) {
-        let arg = self.buffer_arg(buffer, Type::U32, 0);
-        let address = self.code.local(ValType::I32);
-        self.code.lane_address(index, lane, 2);
-        self.code.sink().local_tee(address).local_get(address).i32_load(arg);
-        self.code.lane(operand, Type::U32, lane);
-        let mut sink = self.code.sink();
-        match op {
-            AtomicOp::Add => sink.i32_add(),
-            AtomicOp::Sub => sink.i32_sub(),
-            AtomicOp::Or => sink.i32_or(),
-            AtomicOp::Xor => sink.i32_xor(),
-            // The analysis takes no others.
-            AtomicOp::And | AtomicOp::Min | AtomicOp::Max | AtomicOp::Swap => sink.unreachable(),
-        };
-        sink.i32_store(arg);
-    }
-
-    /// Pushes the element before the operation, done for one lane.
-    fn atomic_lane(
-        &mut self,
-        op: AtomicOp,
-        buffer: Param,
-        ty: Type,
-        [index, operand]: [Rep; 2],
-        lane: u32,
-    ) {
-        let arg = self.buffer_arg(buffer, ty, 0);
-        let choice = match op {
-            AtomicOp::Min => Some(BinaryOp::Min),
-            AtomicOp::Max => Some(BinaryOp::Max),
-            AtomicOp::Add
-            | AtomicOp::Sub
-            | AtomicOp::And
-            | AtomicOp::Or
-            | AtomicOp::Xor
-            | AtomicOp::Swap => None,
-        };
-        let Some(choice) = choice else {
-            self.code.lane_address(index, lane, 2);
-            self.code.lane(operand, ty, lane);
-            return self.code.atomic_rmw(op, arg);
-        };
-        let address = self.code.local(ValType::I32);
-        let by = self.code.local(ValType::I32);
-        self.code.lane_address(index, lane, 2);
-        self.code.set(address);
-        self.code.lane(operand, ty, lane);
-        self.code.set(by);
-        self.atomic_choice(choice, ty, address, by, arg);
-    }
-
-    /// `loop: seen = cmpxchg(old, choose(old, by)); if seen != old: old = seen, again`
-    fn atomic_choice(&mut self, choice: BinaryOp, ty: Type, address: u32, by: u32, arg: MemArg) {
-        let (old, seen) = (self.code.local(ValType::I32), self.code.local(ValType::I32));
-        self.code.sink().local_get(address).i32_atomic_load(arg).local_set(seen);
-        let again = self.code.open_loop();
-        self.code.sink().local_get(seen).local_set(old);
-        self.code.sink().local_get(address).local_get(old);
-        self.code.scalar_binary(choice, ty, Rep::Scalar(old), Rep::Scalar(by));
-        self.code.sink().i32_atomic_rmw_cmpxchg(arg).local_tee(seen).local_get(old).i32_ne();
-        self.code.branch_if(again);
-        self.code.close();
-        self.code.get(old);
     }
 }
 

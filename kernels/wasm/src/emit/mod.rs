@@ -17,6 +17,7 @@
 //! in `partial`.
 
 mod affine;
+mod atomic;
 mod blocks;
 mod body;
 mod check;
