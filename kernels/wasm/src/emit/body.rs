@@ -134,6 +134,8 @@ pub(super) struct Body<'a> {
     pub(super) panel_at: Vec<u32>,
     pub(super) pins: Option<Pins>,
     pub(super) low: Low,
+    /// How often each value is used.
+    pub(super) uses: Vec<u32>,
     /// The variable with each lane's x, where that is not the body's.
     pub(super) place: Option<Local>,
 }
@@ -165,6 +167,7 @@ impl<'a> Body<'a> {
             panel_at: Vec::new(),
             pins: None,
             low: Low::of(form),
+            uses: uses(function),
             place: None,
         }
     }
@@ -616,4 +619,17 @@ impl<'a> Body<'a> {
             self.code.set(local);
         }
     }
+}
+
+/// How often each value is used.
+fn uses(function: &Function) -> Vec<u32> {
+    let mut uses = vec![0; function.values.len()];
+    function.walk(&mut |stmt| {
+        let operands = match stmt {
+            Stmt::Let(value) => function.def(*value).inst.operands(),
+            stmt => stmt.uses(),
+        };
+        operands.into_iter().for_each(|value| uses[value.index()] += 1);
+    });
+    uses
 }

@@ -66,7 +66,8 @@ impl Body<'_> {
             }
             Inst::Binary(op, a, b) => self.lanes_binary_inst(target, def, *op, *a, *b),
             Inst::Fma(a, b, c) => {
-                let ((a, a_minus), (b, b_minus)) = (self.without_sign(*a), self.without_sign(*b));
+                let [a, b] = self.overwritten_first([*a, *b]);
+                let ((a, a_minus), (b, b_minus)) = (self.without_sign(a), self.without_sign(b));
                 let operands = [a, b, self.rep(*c)];
                 self.lanes_into(target, ty, |code, part| {
                     for operand in operands {
@@ -120,6 +121,21 @@ impl Body<'_> {
             }
         }
         target
+    }
+
+    /// Two factors. The first one's register becomes the result's, and is copied before where it is
+    /// needed again: what is the same for all lanes should not be first where the other is used up.
+    fn overwritten_first(&self, [a, b]: [Value; 2]) -> [Value; 2] {
+        let is_shared = !self.is_varying(a) && self.function.as_const(a).is_none();
+        if is_shared && self.is_used_up(b) { [b, a] } else { [a, b] }
+    }
+
+    /// Whether a group's factor has no other use.
+    fn is_used_up(&self, factor: Value) -> bool {
+        let is_own = self.is_varying(factor) && (self.form.tile.rows == 1 || self.differs(factor));
+        is_own
+            && self.uses[factor.index()] == 1
+            && !matches!(self.function.def(factor).inst, Inst::Get(_) | Inst::Unary(..))
     }
 
     fn lanes_binary_inst(&mut self, target: Rep, def: &ValueDef, op: BinaryOp, a: Value, b: Value) {
