@@ -127,7 +127,7 @@ impl Job {
     /// # let kernel = passes::optimize(&front::kernel(saxpy::DEF, &[], &[]).expect("it is right"));
     /// # let kernel = Arc::new(kernel);
     /// # let buffer = || crossover_memory::Slot::zeroed(4 << 20).map(Arc::new).expect("memory");
-    /// # let arg = || Arg::Buffer { slot: buffer(), len: 1 << 20 };
+    /// # let arg = || Arg::Buffer { slot: buffer().into(), len: 1 << 20 };
     /// # let args = [Arg::Scalar(2f32.into()), arg(), arg()];
     /// # let mut claim = claim_args(&kernel, &args);
     /// # claim.wait();
