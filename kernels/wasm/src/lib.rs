@@ -10,6 +10,7 @@ mod chunk;
 mod emit;
 mod engine;
 mod listing;
+mod order;
 mod pool;
 mod private;
 mod program;

@@ -120,7 +120,7 @@ fn note(function: &Function, used: &[bool], stmt: &Stmt, found: &mut [Found]) {
 }
 
 /// For each value, whether anything uses it.
-fn used(function: &Function) -> Vec<bool> {
+pub(crate) fn used(function: &Function) -> Vec<bool> {
     let mut used = vec![false; function.values.len()];
     function.walk(&mut |stmt| {
         let mut uses = stmt.uses();

@@ -5,6 +5,7 @@ use crossover_kernels::ir::Kernel;
 use crossover_kernels::passes::unroll;
 
 use crate::emit::shape;
+use crate::order;
 
 /// The optimisation that is a choice of layout alone: several invocations at a time.
 pub const SIMD: &str = "simd";
@@ -104,6 +105,27 @@ impl Schedule {
         let mut rest = space.split_off(1);
         rest.retain(|schedule| *schedule != first);
         space.extend(rest);
+        space
+    }
+
+    /// Those of [`Schedule::space`] with which every call leaves what it leaves with the default, bit for bit: they
+    /// may take its place between calls. All NaNs are the same. Where several invocations fail, the error may
+    /// name another one of them.
+    ///
+    /// ```
+    /// use crossover_kernels::{front, library::dot::dot, passes};
+    /// use crossover_wasm::Schedule;
+    /// let kernel = passes::optimize(&front::kernel(dot::DEF, &[], &[])?);
+    /// let default = Schedule::default_for(&kernel);
+    /// // A sum of floats depends on how many are added side by side.
+    /// let all = Schedule::interchangeable(&kernel);
+    /// assert!(all.iter().all(|layout| layout.vectors == default.vectors));
+    /// # Ok::<(), crossover_kernels::error::KernelError>(())
+    /// ```
+    pub fn interchangeable(kernel: &Kernel) -> Vec<Schedule> {
+        let mut space = Schedule::space(kernel);
+        let default = space[0];
+        space.retain(|layout| order::leave_the_same(kernel, default, *layout));
         space
     }
 }
