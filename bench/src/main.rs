@@ -12,6 +12,7 @@ mod columns;
 mod direct;
 mod eval;
 mod families;
+mod layouts;
 mod machine;
 mod overlap;
 mod peers;
@@ -21,6 +22,7 @@ mod sets;
 mod specimen;
 mod suite;
 mod trace;
+mod turns;
 
 use std::io::Write;
 

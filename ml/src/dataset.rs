@@ -7,6 +7,7 @@
 use crate::baseline::roofline_log2_seconds;
 use crate::error::Error;
 use crate::features::{Features, VERSION};
+use crate::layout::Layouts;
 use crate::rng::{Rng, hash_bytes};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -45,6 +46,9 @@ pub struct Row {
     /// What compiling for the CPU took, where that was measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compiled: Option<Compiled>,
+    /// What layouts of the CPU's code have taken, where that was measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub layouts: Option<Layouts>,
 }
 
 /// What compiling a kernel for the CPU took.
@@ -81,7 +85,8 @@ impl Row {
     ) -> Row {
         let (kernel, family) = (kernel.into(), family.into());
         let speedups = [None; SPEEDUPS];
-        Row { kernel, family, n, features, seconds, speedups, compiled: None }
+        let (compiled, layouts) = (None, None);
+        Row { kernel, family, n, features, seconds, speedups, compiled, layouts }
     }
 
     /// The measured times, in log2 seconds.
@@ -153,6 +158,8 @@ impl Row {
             "speedups"
         } else if self.compiled.as_ref().is_some_and(|compiled| !compiled.is_possible()) {
             "compiled"
+        } else if self.layouts.as_ref().is_some_and(|layouts| !layouts.is_possible()) {
+            "layouts"
         } else {
             return Ok(());
         };

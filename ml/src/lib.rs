@@ -39,6 +39,7 @@ pub mod eval;
 pub mod features;
 pub mod gate;
 mod gaussian;
+pub mod layout;
 pub mod learner;
 pub mod linear;
 pub mod loss;

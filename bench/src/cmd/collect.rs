@@ -18,6 +18,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
 use crate::families::{self, FAMILIES};
+use crate::layouts;
 use crate::sets;
 use crate::specimen::{self, Rejected};
 
@@ -40,6 +41,9 @@ pub(crate) struct Args {
     /// not where kernels run faster.
     #[arg(long, conflicts_with_all = ["families", "merge", "again"])]
     ablate: bool,
+    /// Measure what layouts of the CPU's code take, those whose results are the same, on one thread alone.
+    #[arg(long, conflicts_with_all = ["families", "merge", "again", "ablate"])]
+    layouts: bool,
     /// The seed of the sequence of kernels.
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -56,6 +60,13 @@ pub(crate) struct Args {
     /// Print what the set covers as JSON; all else goes to standard error.
     #[arg(long)]
     json: bool,
+}
+
+impl Args {
+    /// Whether code for the CPU is compared with other code of the same kernel.
+    fn of_code(&self) -> bool {
+        self.ablate || self.layouts
+    }
 }
 
 /// What a set covers of a family; of ranges the 5th, 50th and 95th percentile.
@@ -112,13 +123,13 @@ fn measure(args: &Args) -> anyhow::Result<()> {
     let most = args.kernels.unwrap_or(u64::MAX);
     let (mut rows, mut kernels, mut number) = (0, 0, first);
     while start.elapsed() < limit && kernels < most {
-        if !args.ablate && !is_wanted[number as usize % FAMILIES.len()] {
+        if !args.of_code() && !is_wanted[number as usize % FAMILIES.len()] {
             number += 1;
             continue;
         }
         kernels += 1;
-        let measured = match args.ablate {
-            true => ablated(&rt, &executor, args.seed, number)?,
+        let measured = match args.of_code() {
+            true => code(&rt, &executor, args, number)?,
             false => kernel(&rt, args.seed, number)?,
         };
         match measured {
@@ -203,17 +214,18 @@ fn kernel(rt: &Runtime, seed: u64, number: u64) -> anyhow::Result<Result<Vec<Row
     specimen::measure(rt, family, &name, &specimen, &mut families::rng(seed, number, 1))
 }
 
-/// What each optimisation is worth to a kernel at several sizes.
-fn ablated(
+/// What each optimisation is worth to a kernel at several sizes, or what layouts of its code take.
+fn code(
     rt: &Runtime,
     executor: &WasmExecutor,
-    seed: u64,
+    args: &Args,
     number: u64,
 ) -> anyhow::Result<Result<Vec<Row>, Rejected>> {
-    let (family, specimen) = families::ablated(seed, number);
-    let name = format!("{family}-{seed}-{number}");
-    let mut rng = families::rng(seed, number, 1);
-    sets::measure_random(rt, executor, [family, &name], &specimen, &mut rng)
+    let (family, specimen) = families::ablated(args.seed, number);
+    let name = format!("{family}-{}-{number}", args.seed);
+    let mut rng = families::rng(args.seed, number, 1);
+    let measure = if args.layouts { layouts::measure_random } else { sets::measure_random };
+    measure(rt, executor, [family, &name], &specimen, &mut rng)
 }
 
 /// Writes the rows of several sets to one, whole or not at all.

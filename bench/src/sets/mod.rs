@@ -1,28 +1,25 @@
 //! The code that a kernel becomes on the CPU with sets of the seven optimisations: each distinct one compiled
 //! once, and timed in turns with the others.
 //!
-//! Code is told apart by the bytes of its module: many sets give the same. So that a busy machine blurs times
-//! least, those of compilations are the processor's, of all threads together and without a folder of compiled
-//! kernels, and those of calls are of the kernel alone, on one thread.
+//! Code is told apart by the bytes of its module: many sets give the same. How it is timed says [`crate::turns`].
 
 mod proof;
 mod random;
 mod whole;
 
 use std::collections::HashMap;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crossover::kernels::error::RunError;
-use crossover::kernels::exec::{Arg, Grid, Version};
+use crossover::kernels::exec::{Arg, Grid};
 use crossover::kernels::ir::Kernel;
 use crossover::kernels::passes::optimize_logged;
 use crossover::ml::dataset::{Compiled, OPTIMISATIONS, SPEEDUPS};
 use crossover::ml::optimise::Set;
 use crossover::{kernel_values as values, optimized};
-use crossover_wasm::{Schedule, WasmExecutor, emit};
+use crossover_wasm::WasmExecutor;
 
-use crate::direct;
+use crate::turns::{self, Coded, cpu_s};
 
 pub(crate) use proof::{Optimisations, measure as prove, tables};
 pub(crate) use random::measure as measure_random;
@@ -30,33 +27,18 @@ pub(crate) use random::measure as measure_random;
 /// Compilations of each, of which the quickest counts.
 const COMPILATIONS: usize = 3;
 
-/// What a row of quick calls takes at least, and the most calls of a row.
-const ROW_S: f64 = 5e-5;
-const ROW_CALLS: f64 = 64.0;
-
 /// The code of some sets.
 pub(crate) struct Variant {
     /// The first that gives it.
     pub(crate) set: Set,
-    pub(crate) kernel: Arc<Kernel>,
-    pub(crate) version: Arc<dyn Version>,
-    /// Bytes of the module.
-    bytes: usize,
-    /// Seconds of the passes, and of making code.
+    pub(crate) coded: Coded,
+    /// Seconds of the passes.
     pub(crate) passes_s: f64,
-    pub(crate) code_s: f64,
-    /// Seconds of a call, in the order of the turns.
-    pub(crate) times: Vec<f64>,
 }
 
 impl Variant {
     pub(crate) fn compile_s(&self) -> f64 {
-        self.passes_s + self.code_s
-    }
-
-    /// The least of the times.
-    pub(crate) fn least_s(&self) -> f64 {
-        self.times.iter().copied().fold(f64::INFINITY, f64::min)
+        self.passes_s + self.coded.code_s
     }
 }
 
@@ -79,26 +61,12 @@ impl Variants {
             let start = cpu_s();
             let (kernel, schedule) = optimized(source, set);
             let passes_s = cpu_s() - start;
-            let bytes = emit(&kernel, schedule).map(|module| module.bytes);
-            let bytes = bytes.map_err(|error| RunError::Unsupported {
-                kernel: source.entry.name.clone(),
-                device: "wasm".to_owned(),
-                what: error.to_string(),
-            })?;
+            let bytes = turns::module(&kernel, schedule)?;
             let at = match known.get(&bytes) {
                 Some(&at) => at,
                 None => {
-                    let (version, code_s) = code(executor, &kernel, schedule)?;
-                    let (bytes_count, times) = (bytes.len(), Vec::new());
-                    distinct.push(Variant {
-                        set,
-                        kernel,
-                        version,
-                        bytes: bytes_count,
-                        passes_s,
-                        code_s,
-                        times,
-                    });
+                    let coded = Coded::new(executor, &kernel, schedule, bytes.len(), COMPILATIONS)?;
+                    distinct.push(Variant { set, coded, passes_s });
                     known.insert(bytes, distinct.len() - 1);
                     distinct.len() - 1
                 }
@@ -123,60 +91,17 @@ impl Variants {
         &mut self,
         args: &[Arg],
         grid: Option<Grid>,
-        [least, most]: [usize; 2],
+        turns: [usize; 2],
         budget: Duration,
     ) -> anyhow::Result<()> {
-        let once = |v: &Variant| direct::time(&v.kernel, &*v.version, grid, args, 1);
-        let mut rows = Vec::new();
-        for variant in &mut self.distinct {
-            variant.times.clear();
-            once(variant)?;
-            rows.push((ROW_S / once(variant)?.max(1e-9)).ceil().clamp(1.0, ROW_CALLS));
-        }
-        let start = Instant::now();
-        for turn in 0..most {
-            if turn >= least && start.elapsed() > budget {
-                break;
-            }
-            for (variant, &calls) in self.distinct.iter_mut().zip(&rows) {
-                let mut sum = 0.0;
-                for _ in 0..calls as usize {
-                    sum += once(variant)?;
-                }
-                variant.times.push(sum / calls);
-            }
-        }
-        Ok(())
+        let all = self.distinct.iter_mut().map(|variant| &mut variant.coded).collect();
+        turns::time(all, args, grid, turns, budget)
     }
-}
-
-/// Seconds that the processor has worked for this process.
-fn cpu_s() -> f64 {
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
-    now.tv_sec as f64 + now.tv_nsec as f64 * 1e-9
 }
 
 /// All optimisations, and all but each.
 pub(crate) fn ablated() -> impl Iterator<Item = Set> {
     [Set::ALL].into_iter().chain((0..SPEEDUPS).map(|at| Set::ALL.flipped(at)))
-}
-
-/// Code, and the seconds of making it.
-fn code(
-    executor: &WasmExecutor,
-    kernel: &Arc<Kernel>,
-    schedule: Schedule,
-) -> Result<(Arc<dyn Version>, f64), RunError> {
-    let timed = || {
-        let start = cpu_s();
-        let version = executor.compile_scheduled(kernel, schedule)?;
-        Ok::<_, RunError>((version, cpu_s() - start))
-    };
-    let (version, mut least_s) = timed()?;
-    for _ in 1..COMPILATIONS {
-        least_s = least_s.min(timed()?.1);
-    }
-    Ok((version, least_s))
 }
 
 /// What compiling took, where all of [`ablated`] were asked for.
@@ -195,13 +120,13 @@ pub(crate) fn compiled(source: &Kernel, variants: &Variants) -> Option<Compiled>
     let without = |at: usize| {
         let set = Set::ALL.flipped(at);
         let variant = variants.of(set).filter(|_| !variants.is_as_all(set))?;
-        Some(variant.code_s)
+        Some(variant.coded.code_s)
     };
     Some(Compiled {
-        values: [values(source), values(&all.kernel)],
-        bytes: all.bytes as f64,
+        values: [values(source), values(&all.coded.kernel)],
+        bytes: all.coded.bytes as f64,
         passes_s,
-        code_s: all.code_s,
+        code_s: all.coded.code_s,
         code_without_s: std::array::from_fn(without),
     })
 }
@@ -212,7 +137,7 @@ mod tests {
     use crossover::kernels::random::Random;
 
     use super::*;
-    use crate::families;
+    use crate::{direct, families};
 
     fn source(entry: &Entry) -> Kernel {
         crossover::kernels::front::kernel(entry.kernels()[0], &[], &[]).expect("typed")
@@ -233,8 +158,8 @@ mod tests {
         let args = direct::slots(&inputs).expect("memory");
         variants.time(&args, None, [2, 2], Duration::ZERO).expect("timed");
         for variant in &variants.distinct {
-            assert_eq!(variant.times.len(), 2);
-            assert!(variant.least_s() > 0.0 && variant.compile_s() > variant.code_s);
+            assert_eq!(variant.coded.times.len(), 2);
+            assert!(variant.coded.least_s() > 0.0 && variant.compile_s() > variant.coded.code_s);
         }
     }
 

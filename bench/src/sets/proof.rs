@@ -11,18 +11,18 @@ use anyhow::Context;
 use crossover::kernels::front;
 use crossover::kernels::ir::Kernel;
 use crossover::kernels::library::Entry;
-use crossover::kernels::random::Random;
 use crossover::ml::optimise::{MARGIN, Set};
 use crossover::{Chooser, Device, Runtime};
 use crossover_wasm::WasmExecutor;
 use serde::Serialize;
 
 use super::whole::{self, Whole};
-use super::{COMPILATIONS, Variant, Variants, cpu_s};
-use crate::case::{Case, seed};
+use super::{COMPILATIONS, Variant, Variants};
+use crate::case::Case;
 use crate::columns::{Side, Table, Targets};
 use crate::direct;
 use crate::suite::{Sizes, Suite};
+use crate::turns::{self, cpu_s};
 
 /// Turns of a kernel at a size, and time for them.
 const TURNS: [usize; 2] = [12, 60];
@@ -126,7 +126,8 @@ pub(crate) fn measure(
             held = Some((entry.name, source, variants));
         }
         let Some((_, source, variants)) = &mut held else { continue };
-        check(entry, *size, variants)?;
+        let all = variants.distinct.iter().map(|v| (v.set.to_string(), &v.coded));
+        turns::check_entry(entry, *size, all)?;
         let subject = Subject { entry, size_name, size: *size, source };
         cases.push(judge(&rt, &chooser, &subject, variants)?);
     }
@@ -153,24 +154,6 @@ struct Judged {
     by_calls: Vec<[f64; 3]>,
 }
 
-/// Holds all of the code against the reference.
-fn check(entry: &Entry, size: usize, variants: &Variants) -> anyhow::Result<()> {
-    let inputs = (entry.inputs)(size, &mut Random::new(seed(size)));
-    let expected = (entry.reference)(&inputs);
-    for variant in &variants.distinct {
-        let args = direct::slots(&inputs)?;
-        direct::time(&variant.kernel, &*variant.version, None, &args, 1)?;
-        for output in &expected {
-            let found = direct::content(&inputs[output.param], &args[output.param]);
-            let Some(found) = found else { continue };
-            if let Some(wrong) = entry.tolerance.judge(&output.values, found.into_iter()) {
-                anyhow::bail!("{} with {}: wrong result: {wrong:?}", entry.name, variant.set);
-            }
-        }
-    }
-    Ok(())
-}
-
 fn judge(
     rt: &Runtime,
     chooser: &Chooser,
@@ -184,11 +167,8 @@ fn judge(
     let predicted_s = cpu.map_or(f64::NAN, |estimate| estimate.run_s);
     let args = direct::slots(&case.inputs)?;
     variants.time(&args, None, TURNS, BUDGET)?;
-    let least = |variant: &Variant, half: usize| {
-        variant.times.iter().skip(half).step_by(2).copied().fold(f64::INFINITY, f64::min)
-    };
     let [found, judged] = [0, 1].map(|half| {
-        let of = |set| Some((set, least(variants.of(set)?, half)));
+        let of = |set| Some((set, variants.of(set)?.coded.least_of_half_s(half)));
         Set::every().filter_map(of).collect::<BTreeMap<Set, f64>>()
     });
     let smallest = |of: &dyn Fn(Set) -> f64| {

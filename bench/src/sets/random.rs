@@ -3,9 +3,6 @@
 
 use std::time::Duration;
 
-use crossover::kernels::exec::Arg;
-use crossover::kernels::interp::Data;
-use crossover::kernels::ir::{Kernel, ParamKind, Type};
 use crossover::kernels::random::Random;
 use crossover::ml::dataset::{Row, SPEEDUPS};
 use crossover::ml::optimise::Set;
@@ -15,7 +12,8 @@ use crossover_wasm::WasmExecutor;
 use super::{Variants, ablated, compiled};
 use crate::direct;
 use crate::families::Specimen;
-use crate::specimen::{self, Interpreted, Rejected, interpret};
+use crate::specimen::{self, Rejected};
+use crate::turns;
 
 /// Sizes of a kernel.
 const SIZES: usize = 3;
@@ -47,7 +45,8 @@ pub(crate) fn measure(
         Ok(variants) => variants,
         Err(error) => return Ok(Err(Rejected::Unmeasured(error.into()))),
     };
-    if let Err(rejected) = check(&variants, &kernel, specimen, rng)? {
+    let all = variants.distinct.iter().map(|variant| &variant.coded);
+    if let Err(rejected) = turns::check(all, &kernel, specimen, rng)? {
         return Ok(Err(rejected));
     }
     let compiled = compiled(&kernel, &variants);
@@ -62,7 +61,7 @@ pub(crate) fn measure(
         let mut features = call.explain()?.features;
         specimen::forget_moment(&mut features);
         variants.time(&direct::data_slots(&data)?, Some(grid), TURNS, BUDGET)?;
-        let seconds = |set: Set| variants.of(set).map(|variant| variant.least_s().max(1e-9));
+        let seconds = |set: Set| variants.of(set).map(|variant| variant.coded.least_s().max(1e-9));
         let all = seconds(Set::ALL);
         let items = grid.iter().map(|&g| u64::from(g)).product();
         let mut row = Row::new(name, family, items, features, [all, None]);
@@ -75,36 +74,4 @@ pub(crate) fn measure(
         rows.push(row);
     }
     Ok(Ok(rows))
-}
-
-/// Holds all of the code against the interpreter.
-fn check(
-    variants: &Variants,
-    kernel: &Kernel,
-    specimen: &Specimen,
-    rng: &mut Random,
-) -> anyhow::Result<Result<(), Rejected>> {
-    let Interpreted { data, expected, grid } = match interpret(kernel, specimen, rng) {
-        Ok(interpreted) => interpreted,
-        Err(rejected) => return Ok(Err(rejected)),
-    };
-    for variant in &variants.distinct {
-        let args = direct::data_slots(&data)?;
-        direct::time(&variant.kernel, &*variant.version, Some(grid), &args, 1)?;
-        let params = kernel.entry.params.iter();
-        for (argument, ((arg, expected), param)) in
-            args.iter().zip(&expected).zip(params).enumerate()
-        {
-            let (Arg::Buffer { slot, .. }, Data::Narrow(expected)) = (arg, expected) else {
-                continue;
-            };
-            let is_float = matches!(param.kind, ParamKind::Buffer { element: Type::F32, .. });
-            let found = slot.arc().read::<u32>();
-            let elements = specimen::differing(&found, expected, is_float);
-            if specimen::is_too_many(elements, expected.len()) {
-                return Ok(Err(Rejected::Differs { device: Device::Cpu, argument, elements }));
-            }
-        }
-    }
-    Ok(Ok(()))
 }

@@ -8,8 +8,8 @@ use crossover::kernels::library::Entry;
 use crossover::{Device, GpuUse, Optimise, Runtime};
 use serde::Serialize;
 
-use super::cpu_s;
 use crate::case::Case;
+use crate::turns::cpu_s;
 
 /// Calls after which the time is taken.
 const CALLS: [usize; 5] = [1, 10, 100, 1000, 10_000];

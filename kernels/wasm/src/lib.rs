@@ -22,4 +22,4 @@ pub use emit::{Unsupported, WasmModule, emit};
 pub use listing::Listing;
 pub use pool::{Job, Workers};
 pub use run::{WasmExecutor, WasmOptions};
-pub use schedule::{SIMD, Schedule};
+pub use schedule::{Outline, SIMD, Schedule};

@@ -30,6 +30,46 @@ pub struct Schedule {
     pub refill: bool,
 }
 
+/// What the shape of a kernel says that bears on how to lay it out: what [`Schedule::default_for`] goes by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Outline {
+    /// Vector instructions of one group, and those in loops.
+    pub instructions: usize,
+    /// See above.
+    pub in_loops: usize,
+    /// Vector registers that a group holds throughout a loop.
+    pub held: usize,
+    /// Vector loads of one group that are neighbours in memory, and those that are not.
+    pub loads: [usize; 2],
+    /// Whether lanes part ways.
+    pub diverges: bool,
+    /// Whether lanes count to different ends.
+    pub counts_apart: bool,
+    /// Whether most of such loops is loads from all over.
+    pub is_scattered: bool,
+    /// Whether there are loops whose passages can stand one after another.
+    pub has_loops: bool,
+    /// Whether tiles of several rows reuse what they load.
+    pub has_tiles: bool,
+}
+
+impl Outline {
+    /// That of an optimised kernel.
+    ///
+    /// ```
+    /// use crossover_kernels::{front, library::{matmul::matmul, saxpy::saxpy}, passes};
+    /// use crossover_wasm::Outline;
+    /// let outline = |def| Ok::<_, crossover_kernels::error::KernelError>(Outline::of(
+    ///     &passes::optimize(&front::kernel(def, &[], &[])?),
+    /// ));
+    /// assert!(outline(matmul::DEF)?.has_tiles && !outline(saxpy::DEF)?.has_loops);
+    /// # Ok::<(), crossover_kernels::error::KernelError>(())
+    /// ```
+    pub fn of(kernel: &Kernel) -> Outline {
+        shape::outline(kernel)
+    }
+}
+
 /// Passages of a block, where loads are copied: panels of them stay in the first cache.
 pub(crate) const DEPTH: u16 = 256;
 

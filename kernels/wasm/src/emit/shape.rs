@@ -7,7 +7,7 @@ use super::divergence::{Divergence, Variance};
 use super::interior::Interior;
 use super::rows::Rows;
 use super::tile::{SIDE_MAX, Tile};
-use crate::schedule::{DEPTH, Schedule};
+use crate::schedule::{DEPTH, Outline, Schedule};
 
 /// Vector registers that variables and loop invariants of all groups may fill: as many as there are. What is
 /// spilled beyond that costs instructions, which two threads of a core share.
@@ -136,6 +136,21 @@ impl<'a> Shape<'a> {
         (variables + held.len()).max(1)
     }
 
+    /// Loads of one group, by whether its lanes are neighbours in memory.
+    fn loads(&self) -> [usize; 2] {
+        let mut loads = [0; 2];
+        each_value(&self.function.body, &mut |value| {
+            if let Inst::Load(_, index) = &self.function.def(value).inst {
+                match self.facts.variance(*index) {
+                    Variance::Linear(1) => loads[0] += 1,
+                    Variance::Linear(_) | Variance::Varying => loads[1] += 1,
+                    Variance::Uniform => {}
+                }
+            }
+        });
+        loads
+    }
+
     fn loop_instructions(&self) -> usize {
         let mut count = 0;
         self.each_in_loops(|value| count += usize::from(self.is_code(value)));
@@ -204,6 +219,23 @@ pub(crate) fn default_schedule(kernel: &Kernel) -> Schedule {
         false => (PASSAGE_INSTRUCTIONS / (loops * vectors).max(1)).clamp(1, 2),
     };
     Schedule { vectors: vectors as u8, unroll: unroll as u8, ..Schedule::PLAIN }
+}
+
+/// What the rule above goes by, and what else there is to know.
+pub(crate) fn outline(kernel: &Kernel) -> Outline {
+    let interior = Interior::of(kernel);
+    let shape = Shape::of(kernel, &interior);
+    Outline {
+        instructions: shape.instructions(),
+        in_loops: shape.loop_instructions(),
+        held: shape.pressure(),
+        loads: shape.loads(),
+        diverges: shape.diverges(),
+        counts_apart: shape.counts_apart(),
+        is_scattered: shape.is_scattered(),
+        has_loops: has_uniform_loops(kernel),
+        has_tiles: shape.has_rows() && shape.reuses(),
+    }
 }
 
 /// Whether several rows at a time are worth a try.
