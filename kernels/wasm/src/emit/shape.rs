@@ -20,7 +20,7 @@ const REGISTERS_MASKED: usize = 16;
 /// What may be held where passages of a loop stand one after another.
 const REGISTERS_UNROLLED: usize = 12;
 
-/// Groups side by side where a body is short, and where it loops or is not.
+/// Groups side by side where a body, or the loop in it, is short, and where it is not.
 const VECTORS: [usize; 2] = [4, 3];
 
 /// Instructions of a short body.
@@ -151,6 +151,12 @@ impl<'a> Shape<'a> {
         loads
     }
 
+    /// Whether all that lanes load is neighbours.
+    fn loads_near(&self) -> bool {
+        let [near, far] = self.loads();
+        near > 0 && far == 0
+    }
+
     fn loop_instructions(&self) -> usize {
         let mut count = 0;
         self.each_in_loops(|value| count += usize::from(self.is_code(value)));
@@ -206,6 +212,11 @@ pub(crate) fn default_schedule(kernel: &Kernel) -> Schedule {
         // Lanes that wait for others are lost the more, the more wait together.
         (_, true) => 1,
         (true, false) if shape.diverges() => REGISTERS_MASKED / (shape.pressure() + 1),
+        // Few loads of neighbours, which others wait for: mat_t_vec is 1.5 times as fast, and 40 random kernels
+        // 1.13 times in the geometric mean, none slower.
+        (true, false) if loops <= SHORT && shape.loads_near() => {
+            short.min(REGISTERS / shape.pressure())
+        }
         (true, false) => long.min(REGISTERS / shape.pressure()),
         (false, false) if instructions > SHORT => long,
         (false, false) => short,
@@ -214,7 +225,8 @@ pub(crate) fn default_schedule(kernel: &Kernel) -> Schedule {
     // The widths of workgroups are mostly powers of two.
     let vectors = if kernel.workgroup.is_some() { vectors.next_power_of_two() } else { vectors };
     // Where registers are full already, another passage only adds what it needs itself.
-    let unroll = match shape.pressure() * vectors > REGISTERS_UNROLLED {
+    let is_full = shape.pressure() * vectors > REGISTERS_UNROLLED;
+    let unroll = match is_full || !has_uniform_loops(kernel) {
         true => 1,
         false => (PASSAGE_INSTRUCTIONS / (loops * vectors).max(1)).clamp(1, 2),
     };
