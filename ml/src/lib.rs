@@ -39,6 +39,7 @@ pub mod eval;
 pub mod features;
 pub mod gate;
 mod gaussian;
+pub mod held_out;
 pub mod layout;
 pub mod learner;
 pub mod linear;
@@ -55,6 +56,7 @@ pub mod search;
 pub mod speedups;
 pub mod spikes;
 pub mod train;
+mod trees;
 pub mod weights;
 
 pub use baseline::{Constant, Roofline};

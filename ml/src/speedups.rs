@@ -15,14 +15,13 @@
 //! of their difference from the mean that was found there, `sd` and `typical` what remained. A head that few
 //! kernels taught says only how little is known.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 
 use crate::dataset::{Compiled, Dataset, OPTIMISATIONS, Row, SPEEDUPS};
 use crate::encoder::{Encoder, InputForm};
 use crate::error::Error;
 use crate::features::{Feature, Features};
+use crate::held_out::{Belief, FOLDS, folds};
 use crate::linear::Regression;
 use crate::network::{Dropout, HEADS, Network};
 use crate::optimise::{Effect, Forecast};
@@ -47,12 +46,6 @@ const UNKNOWN: Effect = Effect { log2: 0.05, sd: 0.3, typical: 0.05 };
 
 /// The weight of the order of two optimisations beside the size of each.
 const RANK_WEIGHT: f32 = 0.2;
-
-/// Errors beyond this count as this, in log2: one kernel that nobody understands is not to widen all.
-const ERROR_MAX: f64 = 2.0;
-
-/// Parts into which kernels are cut to judge networks on what they were not trained on.
-const FOLDS: usize = 5;
 
 /// The price of a squared weight in the regressions, in squared errors.
 const PENALTY: f64 = 2.0;
@@ -208,7 +201,7 @@ impl Speedups {
     pub fn to_bytes(&self) -> Result<Vec<u8>, Error> {
         let more = serde_json::to_value(&self.more)
             .map_err(|error| weights::unreadable(&error.to_string()))?;
-        weights::pack(KEY, &self.members, Some(more))
+        weights::pack(KEY, &self.members, Vec::new(), Some(more))
     }
 
     /// Reads a file.
@@ -287,7 +280,7 @@ pub fn train(data: &Dataset, options: &Options) -> Result<Speedups, Error> {
     if rows.len() < ROWS_MIN {
         return Err(Error::TooFewRows { found: rows.len(), needed: ROWS_MIN });
     }
-    let folds = folds(&rows, options.seed);
+    let folds = folds(rows.iter().map(|row| row.kernel.as_str()), options.seed);
     let held_out = held_out(&rows, &folds, options)?;
     let heads: Vec<Head> = (0..SPEEDUPS).map(|at| judge(at, &rows, &held_out)).collect();
     let ranked = ranked(&rows, &held_out);
@@ -301,16 +294,6 @@ pub fn train(data: &Dataset, options: &Options) -> Result<Speedups, Error> {
     }
     let optimisations = OPTIMISATIONS.map(ToOwned::to_owned).to_vec();
     Ok(Speedups { members, more: More { version: VERSION, optimisations, heads, costs, ranked } })
-}
-
-/// The fold of each row: kernels are never cut.
-fn folds(rows: &[&Row], seed: u64) -> Vec<usize> {
-    let mut names: Vec<&str> = rows.iter().map(|row| row.kernel.as_str()).collect();
-    names.sort_unstable();
-    names.dedup();
-    Rng::new(seed ^ 0xf01d).shuffle(&mut names);
-    let fold: BTreeMap<&str, usize> = names.into_iter().zip((0..FOLDS).cycle()).collect();
-    rows.iter().map(|row| fold[row.kernel.as_str()]).collect()
 }
 
 /// What networks say of each row that were not trained on its kernel.
@@ -334,47 +317,14 @@ fn held_out(
     Ok(said)
 }
 
-/// How far the networks are to be believed of an optimisation. Each kernel counts once.
+/// How far the networks are to be believed of an optimisation.
 fn judge(at: usize, rows: &[&Row], said: &[[f64; SPEEDUPS]]) -> Head {
-    let mut kernels: BTreeMap<&str, Vec<[f64; 2]>> = BTreeMap::new();
-    for (row, said) in rows.iter().zip(said) {
+    let pairs = rows.iter().zip(said).filter_map(|(row, said)| {
         let found = f64::from(targets(row)[at]);
-        if !found.is_nan() {
-            kernels.entry(&row.kernel).or_default().push([said[at], found]);
-        }
-    }
-    let weighted = |f: &dyn Fn([f64; 2]) -> f64| -> f64 {
-        let each = kernels
-            .values()
-            .map(|pairs| pairs.iter().map(|pair| f(*pair)).sum::<f64>() / pairs.len() as f64);
-        each.sum::<f64>() / kernels.len().max(1) as f64
-    };
-    let mean = weighted(&|[_, found]| found);
-    let spread = weighted(&|[said, _]| (said - mean).powi(2));
-    let together = weighted(&|[said, found]| (said - mean) * (found - mean));
-    let trust = if spread > 1e-12 { (together / spread).clamp(0.0, 1.0) } else { 0.0 };
-    let squared = |trust: f64| {
-        weighted(&|[said, found]| {
-            (found - mean - trust * (said - mean)).clamp(-ERROR_MAX, ERROR_MAX).powi(2)
-        })
-    };
-    let mut errors: Vec<f64> = kernels
-        .values()
-        .map(|pairs| {
-            let error = |[said, found]: &[f64; 2]| (found - mean - trust * (said - mean)).abs();
-            pairs.iter().map(error).sum::<f64>() / pairs.len() as f64
-        })
-        .collect();
-    errors.sort_by(f64::total_cmp);
-    Head {
-        name: OPTIMISATIONS[at].to_owned(),
-        kernels: kernels.len(),
-        mean,
-        trust,
-        sd: squared(trust).sqrt(),
-        typical: errors.get(errors.len() / 2).copied().unwrap_or(0.0),
-        sd_of_mean: squared(0.0).sqrt(),
-    }
+        (!found.is_nan()).then_some((row.kernel.as_str(), [said[at], found]))
+    });
+    let Belief { kernels, mean, trust, sd, typical, sd_of_mean } = Belief::of(pairs);
+    Head { name: OPTIMISATIONS[at].to_owned(), kernels, mean, trust, sd, typical, sd_of_mean }
 }
 
 /// Of pairs that differ by 3 % or more, the share in the right order.

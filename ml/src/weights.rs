@@ -65,22 +65,33 @@ struct Member {
 /// # Ok::<(), crossover_ml::Error>(())
 /// ```
 pub fn to_bytes(members: &[Network]) -> Result<Vec<u8>, Error> {
-    pack(KEY, members, None)
+    pack(KEY, members, Vec::new(), None)
 }
 
-/// A file of another kind: one that names another key is refused.
-pub(crate) fn pack(key: &str, members: &[Network], more: Option<Value>) -> Result<Vec<u8>, Error> {
+/// A file of another kind, which may hold more tensors: one that names another key is refused.
+pub(crate) fn pack(
+    key: &str,
+    members: &[Network],
+    others: Vec<NamedTensor>,
+    more: Option<Value>,
+) -> Result<Vec<u8>, Error> {
     let described = members.iter().map(Member::of).collect();
     let metadata = Metadata { features_version: VERSION, members: described, more };
     let text = serde_json::to_string(&metadata)
         .map_err(|error| Error::WeightsMetadata { reason: error.to_string() })?;
-    let mut tensors = Vec::new();
+    let mut tensors: Vec<NamedTensor> = Vec::new();
     for (at, member) in members.iter().enumerate() {
-        for tensor in member.tensors() {
-            let bytes: Vec<u8> = tensor.values.iter().flat_map(|x| x.to_le_bytes()).collect();
-            tensors.push((format!("member{at}.{}", tensor.name), tensor.shape, bytes));
-        }
+        let named = |tensor: NamedTensor| NamedTensor {
+            name: format!("member{at}.{}", tensor.name),
+            ..tensor
+        };
+        tensors.extend(member.tensors().into_iter().map(named));
     }
+    let bytes = |tensor: NamedTensor| {
+        let bytes: Vec<u8> = tensor.values.iter().flat_map(|x| x.to_le_bytes()).collect();
+        (tensor.name, tensor.shape, bytes)
+    };
+    let tensors: Vec<_> = tensors.into_iter().chain(others).map(bytes).collect();
     let mut views = Vec::with_capacity(tensors.len());
     for (name, shape, bytes) in &tensors {
         views.push((name, TensorView::new(Dtype::F32, shape.clone(), bytes)?));
@@ -111,6 +122,11 @@ pub(crate) fn unpack(key: &str, bytes: &[u8]) -> Result<(Vec<Network>, Option<Va
     let members = metadata.members.into_iter().enumerate();
     let members = members.map(|(at, member)| member.network(at, &file));
     Ok((members.collect::<Result<_, _>>()?, metadata.more))
+}
+
+/// Another tensor of a file that [`unpack`] has read.
+pub(crate) fn tensor(bytes: &[u8], name: &str, shape: &[usize]) -> Result<Vec<f32>, Error> {
+    read_tensor(&SafeTensors::deserialize(bytes)?, name, shape)
 }
 
 fn parse_metadata(text: &str) -> Result<Metadata, Error> {

@@ -1,6 +1,7 @@
 //! `crossover train`: from measured rows to a model file, in plain Rust, and how good the model is on kernels
 //! that it was not trained on.
 
+mod layouts;
 mod optimisations;
 
 use std::ops::ControlFlow;
@@ -29,6 +30,9 @@ pub(crate) struct Args {
     /// Instead of the cost network, what each optimisation is worth, from rows of `collect --ablate`.
     #[arg(long, conflicts_with_all = ["search", "against"])]
     optimisations: bool,
+    /// Instead of the cost network, what each layout of the CPU's code is worth, from rows of `collect --layouts`.
+    #[arg(long, conflicts_with_all = ["search", "against", "optimisations"])]
+    layouts: bool,
     /// Decides weights, batches, dropout and which kernels are held out.
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -110,6 +114,10 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     );
     if args.optimisations {
         optimisations::run(&data, args.seed, args.out.as_deref(), is_json)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if args.layouts {
+        layouts::run(&data, args.seed, args.out.as_deref(), is_json)?;
         return Ok(ExitCode::SUCCESS);
     }
     let mut trained = Trained { rows: data.len(), kernels, families, ..Trained::default() };

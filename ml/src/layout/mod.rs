@@ -1,8 +1,13 @@
 //! How code for the CPU is laid out, as numbers, and what layouts of a kernel were measured to take.
 
+mod inputs;
+mod model;
+
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+
+pub use model::{Expected, Judged, LayoutModel, Options, train};
 
 /// One layout.
 #[derive(
