@@ -204,6 +204,23 @@ pub trait Executor: Send + Sync {
     /// device fails.
     fn compile(&self, kernel: &Arc<Kernel>) -> Result<Arc<dyn Version>, RunError>;
 
+    /// The same laid out in another way, by the name of the layout, with the same results: of several that a back end
+    /// has, the fastest is found in calls.
+    ///
+    /// # Errors
+    /// As [`Executor::compile`]; [`RunError::Unsupported`] where it has one layout alone.
+    fn compile_laid_out(
+        &self,
+        kernel: &Arc<Kernel>,
+        layout: &str,
+    ) -> Result<Arc<dyn Version>, RunError> {
+        Err(RunError::Unsupported {
+            kernel: kernel.entry.name.clone(),
+            device: self.name().to_owned(),
+            what: format!("the layout {layout}"),
+        })
+    }
+
     /// Whether its versions run parts of calls: [`Version::parts`] is not `None`.
     fn runs_parts(&self) -> bool {
         false

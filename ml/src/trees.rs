@@ -192,7 +192,7 @@ fn tree(
     growth: &Growth,
 ) -> Tree {
     let mut leaf = vec![0usize; seen.len()];
-    let mut questions = [(asked[0], f32::INFINITY); DEPTH];
+    let mut questions = [(asked[0], f32::MAX); DEPTH];
     for (level, question) in questions.iter_mut().enumerate() {
         let leaves = 1usize << level;
         let mut best = (0.0, None);

@@ -12,6 +12,7 @@ use crossover_wasm::{Schedule, WasmExecutor, WasmOptions, Workers};
 use crate::config::{ALL_ADAPTERS, GpuMemory, GpuUse, Settings};
 use crate::error::Error;
 use crate::gpus::ADAPTERS_MAX;
+use crate::layouts::layout_of;
 use crate::version::Code;
 
 /// Makes code for the CPU.
@@ -36,6 +37,23 @@ impl CpuBackend {
             }
             (CpuBackend::Wasm(executor), None) => executor.compile(kernel),
             (CpuBackend::Host(executor), _) => executor.compile(kernel),
+        }
+    }
+
+    /// The same laid out otherwise than the back end would.
+    ///
+    /// # Errors
+    /// [`RunError::Unsupported`] of the caller's, unless it has layouts.
+    pub(crate) fn compile_laid_out(
+        &self,
+        kernel: &Arc<Kernel>,
+        schedule: Schedule,
+    ) -> Result<Arc<dyn Version>, RunError> {
+        match self {
+            CpuBackend::Wasm(executor) => Ok(executor.compile_scheduled(kernel, schedule)?),
+            CpuBackend::Host(executor) => {
+                executor.compile_laid_out(kernel, &layout_of(schedule).to_string())
+            }
         }
     }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crossover_kernels::Args;
 use crossover_kernels::error::RunError;
-use crossover_kernels::exec::{self, Arg, Deadline, Grid};
+use crossover_kernels::exec::{self, Arg, Deadline, Grid, Version};
 use crossover_kernels::ir::{Const, Param};
 use crossover_memory::{Claim, Lent};
 use crossover_shaders::GpuVersion;
@@ -15,7 +15,8 @@ use crate::device::Device;
 use crate::error::Error;
 use crate::explain::Explanation;
 use crate::gpus::GpuSide;
-use crate::learned::Trial;
+use crate::layouts::Turn;
+use crate::learned::{Seen, Trial};
 use crate::ledger::{Measured, Why};
 use crate::parts::Cutting;
 use crate::place::{self, Asked, Decision, Placing};
@@ -98,6 +99,8 @@ pub(crate) struct Job<'c> {
     /// Count the call as under way from its decision to its end.
     load: Load<'c>,
     trial: Option<Trial>,
+    /// Its part in a race of layouts, if it has one.
+    pub(crate) turn: Option<Turn>,
 }
 
 /// How far a call has come.
@@ -448,7 +451,11 @@ impl<'b> Call<'b> {
         if decision.device == Device::Cpu && prepared.outlives_its_choice() {
             self.runtime.optimise_soon(prepared.arc());
         }
+        let turn = self.turn(prepared, &decision);
         let call = inner.ledger.open(decision.clone());
+        if let Some(turn) = turn.filter(|turn| turn.is_trial()) {
+            inner.ledger.laid_out(call, prepared.lays.name(turn.number()));
+        }
         let deadline = self.deadline.unwrap_or(inner.deadline);
         let shadow = self.shadow;
         let inner = Lent::Lent(inner);
@@ -472,7 +479,21 @@ impl<'b> Call<'b> {
             shadow,
             load,
             trial,
+            turn,
         })
+    }
+
+    /// The part of a call in a race of layouts; has done in the background what these want.
+    fn turn(&self, prepared: &Lent<'_, Prepared>, decision: &Decision) -> Option<Turn> {
+        if decision.device != Device::Cpu {
+            return None;
+        }
+        if prepared.lays.is_wanted() {
+            self.runtime.lay_out_soon(prepared.arc());
+        }
+        let is_usual = self.shadow.is_none() && decision.tried_crew().is_none();
+        let turn = || prepared.lays.turn(decision.prior.log2_work, decision.threads);
+        is_usual.then(turn).flatten()
     }
 }
 
@@ -510,6 +531,7 @@ impl<'c> Job<'c> {
             shadow: self.shadow,
             load: self.load.share(),
             trial: self.trial,
+            turn: self.turn,
         }
     }
 
@@ -526,6 +548,21 @@ impl<'c> Job<'c> {
             BoundArg::Buffer(storage, _) => Some(storage.arc()),
             BoundArg::Scalar(_) | BoundArg::Unfit(_) => None,
         }
+    }
+
+    /// The CPU's code, with the layout that is in use or tried.
+    pub(crate) fn cpu_code(&self) -> Result<&Arc<dyn Version>, RunError> {
+        let number = self.turn.map_or_else(|| self.decision.layout(), Turn::number);
+        match self.prepared.lays.version(number) {
+            Some(version) => Ok(version),
+            None => self.inner.cpu_code(&self.prepared, Some(&self.decision)),
+        }
+    }
+
+    /// Who runs the call on a device, if that is the CPU.
+    pub(crate) fn seen(&self, device: Device) -> Option<Seen> {
+        let tries_layout = self.turn.is_some_and(Turn::is_trial) && device == Device::Cpu;
+        if tries_layout { Some(Seen::LAYOUT) } else { self.decision.crew(device) }
     }
 
     /// The GPU that the call goes to, or was compared with.
@@ -567,7 +604,9 @@ impl<'c> Job<'c> {
 
     /// How it is to be cut, if it is.
     fn cutting(&self) -> Option<Cutting<'_, 'c>> {
-        self.decision.may_be_cut.then(|| Cutting::plan(self)).flatten()
+        // Parts say little of a layout.
+        let may_be_cut = self.decision.may_be_cut && self.turn.is_none();
+        may_be_cut.then(|| Cutting::plan(self)).flatten()
     }
 
     /// Runs to the end, or to where the GPU has been given the work.

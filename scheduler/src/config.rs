@@ -46,6 +46,18 @@ pub enum Optimise {
     Chosen,
 }
 
+/// How the CPU's code of a kernel is laid out: how many invocations stand side by side, how far loops are unrolled.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Layouts {
+    /// As its shape suggests.
+    Rule,
+    /// At first as its shape suggests; where calls have taken long enough, as it is predicted, and then measured in
+    /// calls, to be the fastest. Results are the same, bit for bit.
+    #[default]
+    Learned,
+}
+
 /// The value of the setting `adapter` that means every adapter there is.
 pub const ALL_ADAPTERS: &str = "all";
 
@@ -82,6 +94,8 @@ pub struct Settings {
     pub optimise: Optimise,
     /// Seconds that optimising a kernel may take at first where they are chosen, beyond compiling it without.
     pub optimise_budget_s: f64,
+    /// How the CPU's code of a kernel is laid out.
+    pub layouts: Layouts,
     /// Whether measured calls retrain the network in the background.
     pub learn: bool,
     /// Whether long calls may be cut: run in parts, of which each goes where those before say. Calls that are
@@ -107,6 +121,7 @@ impl Default for Settings {
             cache: None,
             optimise: Optimise::All,
             optimise_budget_s: 0.1,
+            layouts: Layouts::Learned,
             learn: true,
             cut: true,
             deadline_s: 300.0,
@@ -130,6 +145,7 @@ impl Settings {
         "cache",
         "optimise",
         "optimise_budget_s",
+        "layouts",
         "learn",
         "cut",
         "deadline_s",
@@ -163,7 +179,7 @@ impl Settings {
     /// `CROSSOVER_POLICY`, `CROSSOVER_LEDGER`, `CROSSOVER_RECORD`, `CROSSOVER_MODEL`,
     /// `CROSSOVER_CALIBRATION`, `CROSSOVER_EXPERIENCE`, `CROSSOVER_CACHE` (a folder, or `off`; unless the
     /// settings name one, that of [`Settings::user_cache`]), `CROSSOVER_OPTIMISE` (all, chosen),
-    /// `CROSSOVER_OPTIMISE_BUDGET_S`, `CROSSOVER_LEARN` and `CROSSOVER_CUT` (0 or 1), `CROSSOVER_DEADLINE_S`.
+    /// `CROSSOVER_OPTIMISE_BUDGET_S`, `CROSSOVER_LAYOUTS` (rule, learned), `CROSSOVER_LEARN` and `CROSSOVER_CUT` (0 or 1), `CROSSOVER_DEADLINE_S`.
     ///
     /// # Errors
     /// [`Error::Setting`] for a value that is none of a variable's.
@@ -253,6 +269,16 @@ impl Settings {
                     || bad("CROSSOVER_OPTIMISE_BUDGET_S", format!("`{value}` is no time")),
                 )?;
         }
+        if let Some(value) = get("CROSSOVER_LAYOUTS") {
+            self.layouts = match value.as_str() {
+                "rule" => Layouts::Rule,
+                "learned" | "" => Layouts::Learned,
+                other => {
+                    let message = format!("`{other}` is none of rule and learned");
+                    return Err(bad("CROSSOVER_LAYOUTS", message));
+                }
+            };
+        }
         if let Some(value) = get("CROSSOVER_LEARN") {
             self.learn = value != "0";
         }
@@ -323,7 +349,7 @@ fn user_cache(get: &dyn Fn(&str) -> Option<String>) -> Option<PathBuf> {
 
 #[cfg(test)]
 mod tests {
-    use super::{GpuUse, Optimise, Settings};
+    use super::{GpuUse, Layouts, Optimise, Settings};
 
     #[test]
     fn variables_change_settings_and_bad_values_are_named() {
@@ -344,8 +370,13 @@ mod tests {
         assert_eq!(chosen.optimise, Optimise::Chosen);
         let budget = set("CROSSOVER_OPTIMISE_BUDGET_S", "0").expect("a time");
         assert_eq!(budget.optimise_budget_s, 0.0);
-        for (name, value) in [("CROSSOVER_OPTIMISE", "some"), ("CROSSOVER_OPTIMISE_BUDGET_S", "-1")]
-        {
+        let rule = set("CROSSOVER_LAYOUTS", "rule").expect("a value");
+        assert_eq!((rule.layouts, Settings::default().layouts), (Layouts::Rule, Layouts::Learned));
+        for (name, value) in [
+            ("CROSSOVER_OPTIMISE", "some"),
+            ("CROSSOVER_OPTIMISE_BUDGET_S", "-1"),
+            ("CROSSOVER_LAYOUTS", "best"),
+        ] {
             assert!(set(name, value).expect_err("no value").to_string().contains(value));
         }
         let error = settings.apply(|name| (name == "CROSSOVER_GPU").then(|| "yes".into()));

@@ -7,9 +7,11 @@ use std::sync::Arc;
 use crossover_kernels::ir::Axis;
 use crossover_ml::optimise::Choice;
 use crossover_ml::{Features, Prediction};
+use crossover_wasm::Schedule;
 use serde::Serialize;
 
 use crate::device::Device;
+use crate::layouts::{Laid, layout_of};
 use crate::ledger::{Estimate, Why};
 use crate::place::Decision;
 use crate::runtime::Inner;
@@ -60,6 +62,9 @@ pub struct Explanation {
     pub across: Vec<String>,
     /// Which optimisations the CPU's code has, or would get, where they are chosen and not all later.
     pub optimisations: Option<Choice>,
+    /// How the CPU's code is laid out for such calls, and what is known of other layouts; `None` where that is not
+    /// learned.
+    pub layouts: Option<Laid>,
     /// Measured calls of this kernel so far: CPU, GPU.
     pub visits: [u64; 2],
     /// The model that predicts, and its generation.
@@ -96,6 +101,7 @@ impl Explanation {
             cut: cut(decision),
             across: across(prepared, decision),
             optimisations: optimisations(inner, prepared, decision),
+            layouts: layouts(inner, prepared, decision),
             visits: prepared.learned(decision.adapter).experience.visits,
             model: inner.model_name(),
             generation: decision.prior.generation,
@@ -160,6 +166,12 @@ fn optimisations(inner: &Inner, prepared: &Prepared, decision: &Decision) -> Opt
         Some(_) => prepared.chosen.get().cloned(),
         None => inner.choice(prepared, decision),
     }
+}
+
+fn layouts(inner: &Inner, prepared: &Prepared, decision: &Decision) -> Option<Laid> {
+    let default = layout_of(Schedule::default_for(&prepared.kernel));
+    let laid = || prepared.lays.laid(decision.prior.log2_work, default);
+    inner.learns_layout(prepared).then(laid)
 }
 
 fn across(prepared: &Prepared, decision: &Decision) -> Vec<String> {

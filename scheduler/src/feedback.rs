@@ -6,6 +6,7 @@ use crossover_ml::dataset::Row;
 
 use crate::call::Job;
 use crate::device::Device;
+use crate::layouts::Turn;
 use crate::learned::{Learned, Prior};
 use crate::ledger::{Measured, Why};
 use crate::place;
@@ -28,18 +29,22 @@ pub(crate) fn learn(job: &Job<'_>, device: Device, measured: &Measured) {
     // What the bus has cost depends on where the buffers were, not on the kernel.
     let run_s = measured.run_s - job.decision.bus_s(device).min(BUS_SHARE_MAX * measured.run_s);
     let measured = &Measured { run_s, ..*measured };
-    let (predicted_s, crew) = (job.decision.run_s(device), job.decision.crew(device));
+    let (predicted_s, crew) = (job.decision.run_s(device), job.seen(device));
     let adapter = job.decision.adapter;
     let mut learned = job.prepared.learned(adapter);
     among_others(job, &mut learned, |learned| {
         learned.observe(prior, device, crew, predicted_s, measured.run_s, measured.total_s);
     });
-    let shown = learned.show(measured.run_s);
+    let shown_s = learned.show(measured.run_s);
+    let shown = shown_s.is_some();
     sight(job, &mut learned, adapter, prior, device, measured.run_s);
     if device == Device::Gpu {
         learned.elsewhere_s = 0.0;
     }
     drop(learned);
+    if device == Device::Cpu {
+        learn_layouts(job, prior, run_s, shown_s);
+    }
     for other in (0..job.inner.gpus.len()).filter(|&other| other != adapter) {
         learn_beside(job, other, device, measured);
     }
@@ -65,6 +70,18 @@ fn among_others(job: &Job<'_>, learned: &mut Learned, learn: impl FnOnce(&mut Le
     }
 }
 
+/// Tells the layouts what a call has taken that was part of a race; and what calls have taken, a few at a time.
+fn learn_layouts(job: &Job<'_>, prior: &Prior, run_s: f64, shown_s: Option<f64>) {
+    let lays = &job.prepared.lays;
+    let taken = job.turn.and_then(|turn| lays.observe(turn, prior.log2_work, run_s));
+    if let Some((layout, speedup)) = taken {
+        tracing::debug!(kernel = &*job.prepared.name, %layout, speedup, "laid out");
+    }
+    if let Some(shown_s) = shown_s.filter(|_| job.inner.learns_layout(&job.prepared)) {
+        lays.spend(prior.log2_work, shown_s, &prior.features);
+    }
+}
+
 /// Tells the gate of the kernel, once it has run often enough as it would by itself.
 fn sight(
     job: &Job<'_>,
@@ -75,6 +92,7 @@ fn sight(
     run_s: f64,
 ) {
     if job.decision.is_usual(device)
+        && !job.turn.is_some_and(Turn::is_trial)
         && let Some(sight) = learned.sight(&prior.opinions, device, run_s)
     {
         job.inner.gates.sight(adapter, prior.generation, &sight);
@@ -85,7 +103,7 @@ fn sight(
 fn show(job: &Job<'_>, device: Device, run_s: f64) {
     let (prior, items) = (&job.decision.prior, place::items(job.grid));
     if let Some(experience) = &job.inner.experience
-        && !job.decision.crew(device).is_some_and(|seen| seen.is_trial)
+        && !job.seen(device).is_some_and(|seen| seen.is_trial)
     {
         let call = (device, items, prior.log2_work, run_s);
         experience.record(job.decision.adapter, &job.prepared.version, call, *prior.features);
@@ -110,7 +128,7 @@ pub(crate) fn learn_parts(job: &Job<'_>, device: Device, share: f64, run_s: f64,
     if device == Device::Gpu {
         learned.elsewhere_s = 0.0;
     }
-    let shown = learned.show(run_s);
+    let shown = learned.show(run_s).is_some();
     let whole_s = (run_s / share).max(1e-9);
     if share >= SHARE_SHOWN {
         sight(job, &mut learned, job.decision.adapter, prior, device, whole_s);
@@ -132,7 +150,7 @@ fn learn_beside(job: &Job, other: usize, device: Device, measured: &Measured) {
         (Device::Gpu, _) => learned.elsewhere_s += measured.total_s,
         (Device::Cpu, Some(prior)) => {
             let (run_s, total_s) = (measured.run_s, measured.total_s);
-            let crew = job.decision.crew(device);
+            let crew = job.seen(device);
             learned.observe(&prior, device, crew, None, run_s, total_s);
             sight(job, &mut learned, other, &prior, device, run_s);
         }
@@ -157,7 +175,7 @@ fn record(job: &Job<'_>, recorder: &Recorder, call: CallKey, device: Device, mea
         why: if device == decision.device { decision.why.clone() } else { fell_back() },
         transfer_s: Device::ALL.map(|device| of(device).map_or(0.0, |e| e.transfer_s)),
         wait_s: Device::ALL.map(|device| of(device).map_or(0.0, |e| e.wait_s)),
-        is_crew_trial: decision.crew(device).is_some_and(|seen| seen.is_trial),
+        is_crew_trial: job.seen(device).is_some_and(|seen| seen.is_trial),
         run_s: one(measured.run_s),
         total_s: one(measured.total_s),
     };

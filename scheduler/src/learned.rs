@@ -182,8 +182,9 @@ impl Learned {
         let (log2_work, prior) = (prior.log2_work, prior.prediction);
         let run = Lesson::of_run(prior, log2_work, device, seconds);
         let lesson = Lesson { predicted_s, total_s, is_crew_trial, ..run };
-        if let Some(seen) = crew.filter(|_| self.experience.teaches(&lesson)) {
-            self.crews.observe(log2_work, seen.crew, seconds);
+        let crew = crew.filter(|_| self.experience.teaches(&lesson)).and_then(|seen| seen.crew);
+        if let Some(crew) = crew {
+            self.crews.observe(log2_work, crew, seconds);
             self.crews_revision += 1;
         }
         self.experience.observe(&lesson);
@@ -225,24 +226,27 @@ impl Learned {
         self.sightings[device as usize].run(said, device, run_s)
     }
 
-    /// Whether a measured run is to be shown to the trainer.
-    pub(crate) fn show(&mut self, seconds: f64) -> bool {
+    /// What runs have taken since one was last shown to the trainer, if this one is to be.
+    pub(crate) fn show(&mut self, seconds: f64) -> Option<f64> {
         self.unshown_s += seconds;
         let shown =
             self.experience.visits.iter().sum::<u64>() <= SHOWN_FIRST || self.unshown_s >= SHOWN_S;
-        if shown {
-            self.unshown_s = 0.0;
-        }
-        shown
+        shown.then(|| std::mem::take(&mut self.unshown_s))
     }
 }
 
 /// Who ran a call on the CPU.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Seen {
-    pub(crate) crew: Crew,
-    /// Whether the crew was not expected to be the faster.
+    /// The number of threads; `None` where the run says nothing of it.
+    pub(crate) crew: Option<Crew>,
+    /// Whether that, or the layout, was not expected to be the faster.
     pub(crate) is_trial: bool,
+}
+
+impl Seen {
+    /// With a layout that is tried: what that takes is not what the CPU takes.
+    pub(crate) const LAYOUT: Seen = Seen { crew: None, is_trial: true };
 }
 
 /// A trial under way; it is over when this is dropped.
@@ -361,9 +365,9 @@ mod tests {
         let mut shown = 0;
         for _ in 0..SHOWN_FIRST + 1000 {
             learned.experience.visits[0] += 1;
-            shown += u64::from(learned.show(1e-5));
+            shown += u64::from(learned.show(1e-5).is_some());
         }
         assert_eq!(shown, SHOWN_FIRST + 10);
-        assert!(learned.show(1e-2), "a long call always is");
+        assert!(learned.show(1e-2).is_some(), "a long call always is");
     }
 }

@@ -237,6 +237,10 @@ pub struct Row {
     pub adapter: usize,
     /// Threads used.
     pub threads: usize,
+    /// How the CPU's code was laid out, where that was not the default: vectors, rows, passages of a loop, depth of
+    /// panels.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub layout: Option<String>,
     /// Why there.
     pub why: Why,
     /// Its parts in order, where it was cut: then most of it ran where it says above.
@@ -340,6 +344,8 @@ struct Aside {
     error: Option<String>,
     /// Why the CPU has run it in the end.
     fell_back: Option<Why>,
+    /// The layout that it has tried.
+    layout: Option<Arc<str>>,
     /// Its parts, and the device that has run most of it.
     parts: Option<(Device, Vec<PartRow>)>,
     upload_bytes: u64,
@@ -361,6 +367,8 @@ impl Entry {
             None if most != decision.device => (most, &Why::Parts),
             None => (decision.device, &decision.why),
         };
+        let layout = aside.layout.as_ref().or(decision.layout.as_ref());
+        let layout = layout.filter(|_| chosen == Device::Cpu);
         Row {
             call,
             kernel: decision.kernel.clone(),
@@ -370,6 +378,7 @@ impl Entry {
             chosen,
             adapter: if chosen == Device::Gpu { decision.adapter } else { 0 },
             threads: decision.threads,
+            layout: layout.map(|layout| layout.to_string()),
             why: why.clone(),
             parts,
             measured: self.measured,
@@ -415,6 +424,11 @@ impl Ledger {
     /// The call has run in these parts, most of it on this device.
     pub(crate) fn cut(&self, call: u64, most: Device, parts: Vec<PartRow>) {
         self.amend(call, |entry| entry.aside().parts = Some((most, parts)));
+    }
+
+    /// The call tries a layout.
+    pub(crate) fn laid_out(&self, call: u64, layout: Option<Arc<str>>) {
+        self.amend(call, |entry| entry.aside().layout = layout);
     }
 
     /// The call has failed.

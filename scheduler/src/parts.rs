@@ -124,7 +124,7 @@ impl<'j, 'c> Cutting<'j, 'c> {
             return None;
         }
         let cut = decision.prior.cut.as_ref().ok()?;
-        let cpu = job.inner.cpu_code(&job.prepared, Some(decision)).ok()?.parts(job.grid)?;
+        let cpu = job.cpu_code().ok()?.parts(job.grid)?;
         let gpu = parts_on_gpu(job);
         let gpu = gpu.unwrap_or(Parts::alike(STEPS_ASSUMED[cut.axis.min(1)]));
         let step = common_multiple(common_multiple(cut.step, cpu.step)?, gpu.step)?;

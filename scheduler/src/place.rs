@@ -68,6 +68,8 @@ pub(crate) struct Decision {
     pub(crate) why: Why,
     pub(crate) estimates: Estimates,
     pub(crate) prior: Arc<Prior>,
+    /// The layout of the CPU's code, where that is not the default.
+    pub(crate) layout: Option<Arc<str>>,
     /// Of the number of threads, where it was not the caller's.
     choice: Option<Choice>,
     /// The threads, where they are a number that is looked at.
@@ -93,6 +95,8 @@ struct Situation {
     in_place: InPlace,
     /// Seconds until each is free.
     wait_s: [f64; 2],
+    /// The layout of the CPU's code; 0 is the default.
+    layout: u8,
 }
 
 /// Whether the GPU is a candidate now.
@@ -115,6 +119,11 @@ impl Decision {
     /// What a device is predicted to take, candidate or not.
     pub(crate) fn estimate(&self, device: Device) -> &Estimate {
         &self.both[device as usize]
+    }
+
+    /// The number of the layout of the CPU's code.
+    pub(crate) fn layout(&self) -> u8 {
+        self.situation.layout
     }
 
     /// The buffers that a GPU with memory of its own works on in that of the host.
@@ -144,7 +153,7 @@ impl Decision {
     /// Who runs the call, if it runs on the CPU.
     pub(crate) fn crew(&self, device: Device) -> Option<Seen> {
         let crew = self.crew.filter(|_| device == Device::Cpu)?;
-        Some(Seen { crew, is_trial: self.tried_crew().is_some() })
+        Some(Seen { crew: Some(crew), is_trial: self.tried_crew().is_some() })
     }
 
     /// The crew that this tries, where it is not expected to be the best.
@@ -246,7 +255,8 @@ fn decide_with(call: Placing<'_>, at: usize, asked: Asked) -> Result<Arc<Decisio
     let Passage { transfer_s, bus_s, in_place } =
         passage(side, gpu, args, &known.prior.footprints, asked.in_place);
     let wait_s = [inner.wait_s(Seat::Cpu), side.map_or(0.0, |_| inner.wait_s(Seat::Gpu(at)))];
-    let situation = Situation { asked, presence, transfer_s, bus_s, in_place, wait_s };
+    let layout = prepared.lays.in_use(known.prior.log2_work);
+    let situation = Situation { asked, presence, transfer_s, bus_s, in_place, wait_s, layout };
     let kept = known.kept.as_ref().filter(|kept| kept.decision.situation == situation);
     if let Some(kept) = kept
         && experience.budget_s() < kept.until_s
@@ -288,6 +298,7 @@ fn decide_with(call: Placing<'_>, at: usize, asked: Asked) -> Result<Arc<Decisio
         why,
         estimates: candidates(inner, &situation, &both, choice),
         prior: known.prior.clone(),
+        layout: prepared.lays.name(layout),
         choice,
         crew: Crew::of(both[0].threads, inner.calibration().cpu.threads),
         lacks_gpu_code: situation.presence == Presence::Compiling,

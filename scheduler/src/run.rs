@@ -58,9 +58,7 @@ pub(crate) fn run<'k>(
     let version = match device {
         Device::Cpu => {
             let is_late = times.is_late || job.prepared.cpu.get().is_none();
-            job.inner
-                .cpu_code(&job.prepared, Some(&job.decision))
-                .map(|version| (version.clone(), is_late))
+            job.cpu_code().map(|version| (version.clone(), is_late))
         }
         Device::Gpu => match job.compile_gpu() {
             GpuCode::Ready(Code::Host(version)) => Ok((version, true)),

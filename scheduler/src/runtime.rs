@@ -29,6 +29,7 @@ use crate::error::Error;
 use crate::experience::{Experience, ExperienceError};
 use crate::gpus::{Adapter, GpuSide};
 use crate::lane::Lane;
+use crate::layouts::LayoutChooser;
 use crate::ledger::{Ledger, Reason};
 use crate::measure;
 use crate::optimise::{self, Chooser};
@@ -123,6 +124,8 @@ pub(crate) struct Inner {
     load: AtomicU64,
     /// Chooses the optimisations of the CPU's code, where that is asked for.
     pub(crate) chooser: Option<Chooser>,
+    /// Says what layouts of that code are worth, where they are learned.
+    pub(crate) layouts: Option<LayoutChooser>,
     /// What calls have taken in earlier processes, where settings name a file.
     pub(crate) experience: Option<Experience>,
     /// The state of the machine, for features.
@@ -477,6 +480,12 @@ impl Runtime {
     pub(crate) fn optimise_soon(&self, prepared: &Arc<Prepared>) {
         let (inner, prepared) = (self.inner.clone(), prepared.clone());
         self.compiler.push(move || inner.optimise_further(&prepared));
+    }
+
+    /// Does what a kernel's layouts want, on the same thread.
+    pub(crate) fn lay_out_soon(&self, prepared: &Arc<Prepared>) {
+        let (inner, prepared) = (self.inner.clone(), prepared.clone());
+        self.compiler.push(move || inner.lay_out(&prepared));
     }
 
     pub(crate) fn compile_gpu_soon(&self, gpu: &Arc<GpuSide>, prepared: &Arc<Prepared>) {

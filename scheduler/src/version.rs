@@ -13,6 +13,7 @@ use crossover_shaders::{Gpu, GpuVersion};
 use crossover_wasm::Schedule;
 
 use crate::gpus::ADAPTERS_MAX;
+use crate::layouts::Lays;
 use crate::learned::Learned;
 use crate::route;
 
@@ -71,6 +72,8 @@ pub(crate) struct Prepared {
     calls: AtomicU64,
     /// Code with all, when there have been calls enough.
     pub(crate) later: OnceLock<Arc<dyn Version>>,
+    /// The same code laid out otherwise.
+    pub(crate) lays: Lays,
     gpus: [OnGpu; ADAPTERS_MAX],
 }
 
@@ -115,6 +118,7 @@ impl Prepared {
             chosen: OnceLock::new(),
             calls: AtomicU64::new(0),
             later: OnceLock::new(),
+            lays: Lays::default(),
             gpus: Default::default(),
         }
     }

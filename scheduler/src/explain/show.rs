@@ -6,6 +6,7 @@ use crossover_ml::optimise::Choice;
 
 use super::Explanation;
 use crate::device::Device;
+use crate::layouts::Other;
 use crate::terms::Past;
 
 /// Seconds, with the unit that suits them.
@@ -139,6 +140,44 @@ impl Explanation {
         )
     }
 
+    /// What was chosen of the CPU's code, and why.
+    fn show_code(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(choice) = &self.optimisations {
+            let Choice { set, confidence, calls, compile_s, run_s, with_all_s, is_limited } =
+                choice;
+            let [compile_all_s, run_all_s] = with_all_s.map(show_seconds);
+            let within = if *is_limited { ", within the budget" } else { "" };
+            writeln!(f, "  optimisations of the cpu's code: {set}{within}")?;
+            writeln!(
+                f,
+                "    {calls:.0} calls of {} after {} of compiling are expected, with all {run_all_s} after \
+                 {compile_all_s}; confidence {confidence:.2}",
+                show_seconds(*run_s),
+                show_seconds(*compile_s),
+            )?;
+        }
+        let Some(laid) = self.layouts.as_ref().filter(|laid| !laid.others.is_empty()) else {
+            return Ok(());
+        };
+        let usual =
+            if laid.is_learned { format!(", usually {}", laid.default) } else { String::new() };
+        writeln!(
+            f,
+            "  layout of the cpu's code (vectors, rows, passages, depth): {}{usual}",
+            laid.in_use
+        )?;
+        for other in &laid.others {
+            let Other { layout, predicted, measured, is_compiled } = other;
+            let found = match (measured, is_compiled) {
+                (Some(measured), _) => format!("measured {measured:.2}"),
+                (None, true) => "compiled, not measured yet".to_owned(),
+                (None, false) => "not compiled".to_owned(),
+            };
+            writeln!(f, "    {layout}: predicted {predicted:.2} times as fast, {found}")?;
+        }
+        Ok(())
+    }
+
     fn show_flip(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some(flip) = &self.flip else { return Ok(()) };
         let other = flip.device;
@@ -195,20 +234,7 @@ impl fmt::Display for Explanation {
             let names = self.across.join(", ");
             writeln!(f, "  on the gpu it would reach {names} across the bus, without a copy")?;
         }
-        if let Some(choice) = &self.optimisations {
-            let Choice { set, confidence, calls, compile_s, run_s, with_all_s, is_limited } =
-                choice;
-            let [compile_all_s, run_all_s] = with_all_s.map(show_seconds);
-            let within = if *is_limited { ", within the budget" } else { "" };
-            writeln!(f, "  optimisations of the cpu's code: {set}{within}")?;
-            writeln!(
-                f,
-                "    {calls:.0} calls of {} after {} of compiling are expected, with all {run_all_s} after \
-                 {compile_all_s}; confidence {confidence:.2}",
-                show_seconds(*run_s),
-                show_seconds(*compile_s),
-            )?;
-        }
+        self.show_code(f)?;
         if self.adapters.len() > 1 {
             for (at, name) in self.adapters.iter().enumerate() {
                 writeln!(f, "  gpu {at} is {name}")?;

@@ -13,13 +13,14 @@ use super::{GpuLanes, Inner, Runtime, UNDERWAY_MAX};
 use crate::arrays::Taken;
 use crate::backends::{Backends, OpenGpu};
 use crate::calibration::Calibration;
-use crate::config::{Optimise, Settings};
+use crate::config::{Layouts, Optimise, Settings};
 use crate::context::Context;
 use crate::device::Device;
 use crate::error::Error;
 use crate::experience::Experience;
 use crate::gpus::GpuSide;
 use crate::lane::Lane;
+use crate::layouts::LayoutChooser;
 use crate::ledger::Ledger;
 use crate::model;
 use crate::optimise::Chooser;
@@ -248,9 +249,14 @@ impl Builder {
             Optimise::All => None,
             Optimise::Chosen => Some(Chooser::new(settings.optimise_budget_s)?),
         };
+        let layouts = match settings.layouts {
+            Layouts::Rule => None,
+            Layouts::Learned => Some(LayoutChooser::new()),
+        };
         let gates = Gates::new(gpus.len());
         let inner = Arc::new(Inner {
             chooser,
+            layouts,
             cpu: backends.cpu,
             gpus,
             no_gpu: backends.no_gpu,
