@@ -9,8 +9,9 @@ use crossover::record::Recording;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
-use crate::columns::print_all;
+use crate::columns::{Table, print_all};
 use crate::eval::{self, Effort};
+use crate::layouts::{self, Layouts};
 use crate::sets::{self, Optimisations};
 use crate::suite::Suite;
 
@@ -30,6 +31,12 @@ pub(crate) struct Args {
     /// Only that: neither policies nor the model of times.
     #[arg(long, conflicts_with_all = ["ledger", "data"])]
     only_sets: bool,
+    /// Also hold the learned layouts against all others, on the kernels of all suites on this machine: some minutes.
+    #[arg(long)]
+    layouts: bool,
+    /// Only that.
+    #[arg(long, conflicts_with_all = ["ledger", "data", "only_sets"])]
+    only_layouts: bool,
     /// Where eval.json and eval.svg go.
     #[arg(long, default_value = "target/crossover")]
     out: PathBuf,
@@ -42,6 +49,9 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     std::fs::create_dir_all(&args.out).with_context(|| args.out.display().to_string())?;
     if args.only_sets {
         return only_sets(args);
+    }
+    if args.only_layouts {
+        return only_layouts(args);
     }
     let mut ledgers = args.ledger.clone();
     if ledgers.is_empty() {
@@ -59,6 +69,9 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if args.sets {
         evaluation.optimisations = Some(prove(&bar)?);
     }
+    if args.layouts {
+        evaluation.layouts = Some(prove_layouts(&bar)?);
+    }
     bar.finish_and_clear();
     let (json, plot) = (args.out.join("eval.json"), args.out.join("eval.svg"));
     super::write(&json, serde_json::to_string_pretty(&evaluation)?)?;
@@ -75,6 +88,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
     let mut tables = eval::tables(&evaluation, &details);
     tables.extend(evaluation.optimisations.iter().flat_map(sets::tables));
+    tables.extend(evaluation.layouts.iter().flat_map(layouts::tables));
     print_all(&tables);
     println!("\n{}\n{}", json.display(), plot.display());
     Ok(ExitCode::SUCCESS)
@@ -97,6 +111,10 @@ fn prove(bar: &ProgressBar) -> anyhow::Result<Optimisations> {
     sets::prove(&Suite::load("core")?, &mut |what, share| say(bar, what, share))
 }
 
+fn prove_layouts(bar: &ProgressBar) -> anyhow::Result<Layouts> {
+    layouts::prove(&Suite::load("all")?, &mut |what, share| say(bar, what, share))
+}
+
 /// The choice of optimisations alone.
 #[derive(Serialize)]
 struct OnlySets {
@@ -107,12 +125,35 @@ fn only_sets(args: &Args) -> anyhow::Result<ExitCode> {
     let bar = bar()?;
     let found = OnlySets { optimisations: prove(&bar)? };
     bar.finish_and_clear();
-    let json = args.out.join("eval-optimisations.json");
-    super::write(&json, serde_json::to_string_pretty(&found)?)?;
+    only(args, &found, "eval-optimisations.json", &sets::tables(&found.optimisations))
+}
+
+/// The choice of layouts alone.
+#[derive(Serialize)]
+struct OnlyLayouts {
+    layouts: Layouts,
+}
+
+fn only_layouts(args: &Args) -> anyhow::Result<ExitCode> {
+    let bar = bar()?;
+    let found = OnlyLayouts { layouts: prove_layouts(&bar)? };
+    bar.finish_and_clear();
+    only(args, &found, "eval-layouts.json", &layouts::tables(&found.layouts))
+}
+
+/// Writes and prints a part of the evaluation.
+fn only(
+    args: &Args,
+    found: &impl Serialize,
+    file: &str,
+    tables: &[Table],
+) -> anyhow::Result<ExitCode> {
+    let json = args.out.join(file);
+    super::write(&json, serde_json::to_string_pretty(found)?)?;
     if args.json {
-        println!("{}", serde_json::to_string(&found)?);
+        println!("{}", serde_json::to_string(found)?);
     } else {
-        print_all(&sets::tables(&found.optimisations));
+        print_all(tables);
         println!("\n{}", json.display());
     }
     Ok(ExitCode::SUCCESS)

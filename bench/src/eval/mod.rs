@@ -28,6 +28,7 @@ use crossover::Error;
 use crossover::record::Recording;
 use serde::Serialize;
 
+use crate::layouts::Layouts;
 use crate::sets::Optimisations;
 
 pub(crate) use plot::svg;
@@ -92,6 +93,8 @@ pub(crate) struct Evaluation {
     pub(crate) decision_ns: Decision,
     /// Which optimisations the CPU's code gets; nothing where that was not measured.
     pub(crate) optimisations: Option<Optimisations>,
+    /// How the CPU's code is laid out; nothing where that was not measured.
+    pub(crate) layouts: Option<Layouts>,
     pub(crate) baselines: Vec<Baseline>,
 }
 
@@ -231,6 +234,7 @@ pub(crate) fn evaluate(
         devices15: devices15.map(|(devices, _)| devices),
         decision_ns,
         optimisations: None,
+        layouts: None,
         baselines: rows,
     };
     Ok((evaluation, details))

@@ -20,8 +20,8 @@ fn the_answer_has_its_layout_and_the_learned_policy_its_place() {
     let json = serde_json::to_value(&evaluation).expect("numbers");
     let mut parts = keys(&json);
     parts.sort_unstable();
-    let expected = "baselines decision_ns devices15 drift exploration held_out_family lock_ins \
-                    optimisations prediction steady";
+    let expected = "baselines decision_ns devices15 drift exploration held_out_family layouts \
+                    lock_ins optimisations prediction steady";
     assert_eq!(parts.join(" "), expected);
     for (part, names) in [
         ("steady", "regret_geo regret_total regret_worst"),

@@ -11,7 +11,7 @@ use crossover::ml::layout::{LaidOut, Layouts};
 use crossover::{Device, Runtime, layout_of, outline};
 use crossover_wasm::{Schedule, WasmExecutor};
 
-use super::{compiled, distinct};
+use super::Layings;
 use crate::direct;
 use crate::families::Specimen;
 use crate::specimen::{self, Rejected};
@@ -47,14 +47,13 @@ pub(crate) fn measure(
         Err(error) => return Ok(Err(Rejected::Invalid(error))),
     };
     let kernel = Arc::new(optimize(&source));
-    let laid = distinct(&kernel, drawn(Schedule::interchangeable(&kernel), rng))
-        .and_then(|distinct| compiled(executor, &kernel, &distinct, 1));
-    let mut laid = match laid {
-        Ok(laid) if laid.len() > 1 => laid,
+    let schedules = drawn(Schedule::interchangeable(&kernel), rng);
+    let mut layings = match Layings::new(executor, &kernel, schedules, 1) {
+        Ok(layings) if layings.distinct.len() > 1 => layings,
         Ok(_) => return Ok(Ok(Vec::new())),
         Err(error) => return Ok(Err(Rejected::Unmeasured(error.into()))),
     };
-    let all = laid.iter().map(|laid| &laid.coded);
+    let all = layings.distinct.iter().map(|laid| &laid.coded);
     if let Err(rejected) = turns::check(all, &source, specimen, rng)? {
         return Ok(Err(rejected));
     }
@@ -69,9 +68,8 @@ pub(crate) fn measure(
         let mut features = call.explain()?.features;
         specimen::forget_moment(&mut features);
         let args = direct::data_slots(&data)?;
-        let all = laid.iter_mut().map(|laid| &mut laid.coded).collect();
-        turns::time(all, &args, Some(grid), TURNS, BUDGET)?;
-        let (default, others) = (&laid[0], &laid[1..]);
+        turns::time(layings.coded(), &args, Some(grid), TURNS, BUDGET)?;
+        let (default, others) = (&layings.distinct[0], &layings.distinct[1..]);
         let default_s = default.coded.least_s().max(1e-9);
         let items = grid.iter().map(|&g| u64::from(g)).product();
         let mut row = Row::new(name, family, items, features, [Some(default_s), None]);

@@ -21,7 +21,7 @@ use crossover_wasm::WasmExecutor;
 
 use crate::turns::{self, Coded, cpu_s};
 
-pub(crate) use proof::{Optimisations, measure as prove, tables};
+pub(crate) use proof::{Optimisations, geo, measure as prove, tables};
 pub(crate) use random::measure as measure_random;
 
 /// Compilations of each, of which the quickest counts.

@@ -220,7 +220,7 @@ fn judge(
     Ok(Judged { row, seconds: judged, by_calls })
 }
 
-pub(super) fn geo(values: impl Iterator<Item = f64>) -> f64 {
+pub(crate) fn geo(values: impl Iterator<Item = f64>) -> f64 {
     let (sum, count) = values.fold((0.0, 0.0), |(sum, n), value| (sum + value.ln(), n + 1.0));
     (sum / f64::max(count, 1.0)).exp()
 }

@@ -68,6 +68,8 @@ struct Table {
     /// What was forecast of those that are not made yet, the most promising first.
     plan: Option<Vec<Expected>>,
     want: Option<Want>,
+    /// What stands for the code that there is.
+    known: Vec<u64>,
     /// Whether somebody is at what was wanted.
     is_busy: bool,
     race: Option<Racing>,
@@ -273,6 +275,17 @@ impl Lays {
     /// Says what layouts are expected to be worth.
     pub(super) fn plan(&self, plan: Vec<Expected>) {
         self.lock().plan = Some(plan);
+    }
+
+    /// Whether there was such code before, that of the default included; else it is known from now on.
+    pub(super) fn is_known(&self, hash: u64, default: impl FnOnce() -> Option<u64>) -> bool {
+        let known = &mut self.lock().known;
+        if known.is_empty() {
+            known.extend(default());
+        }
+        let is_known = known.contains(&hash);
+        known.push(hash);
+        is_known
     }
 
     /// Another layout has been compiled: it is raced next by the size that finds it.

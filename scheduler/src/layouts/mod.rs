@@ -13,8 +13,10 @@ use crossover_kernels::ir::Kernel;
 use crossover_ml::Features;
 use crossover_ml::layout::{Expected, Layout, LayoutModel, Outline};
 use crossover_ml::optimise::Set;
-use crossover_wasm::Schedule;
+use crossover_ml::rng::hash_bytes;
+use crossover_wasm::{Schedule, emit};
 
+use crate::backends::CpuBackend;
 use crate::error::Error;
 use crate::runtime::Inner;
 use crate::version::Prepared;
@@ -107,6 +109,7 @@ impl Inner {
                     prepared.lays.plan(Vec::new());
                 }
             },
+            Want::Compile(expected) if self.is_known_code(prepared, expected.layout) => {}
             Want::Compile(expected) => {
                 let layout = expected.layout;
                 let _span =
@@ -122,6 +125,22 @@ impl Inner {
             }
         }
         prepared.lays.done();
+    }
+}
+
+impl Inner {
+    /// Whether a layout gives the code of one that was there before: not every number makes a difference to every
+    /// kernel.
+    fn is_known_code(&self, prepared: &Prepared, layout: Layout) -> bool {
+        if !matches!(self.cpu, CpuBackend::Wasm(_)) {
+            return false;
+        }
+        let hash = |schedule: Schedule| {
+            let module = emit(&prepared.kernel, schedule).ok()?;
+            Some(hash_bytes(0, &module.bytes))
+        };
+        let default = || hash(Schedule::default_for(&prepared.kernel));
+        hash(schedule_of(layout)).is_some_and(|hash| prepared.lays.is_known(hash, default))
     }
 }
 
