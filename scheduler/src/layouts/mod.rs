@@ -7,13 +7,13 @@
 mod lays;
 mod race;
 
+use std::hash::{DefaultHasher, Hasher};
 use std::sync::OnceLock;
 
 use crossover_kernels::ir::Kernel;
 use crossover_ml::Features;
 use crossover_ml::layout::{Expected, Layout, LayoutModel, Outline};
 use crossover_ml::optimise::Set;
-use crossover_ml::rng::hash_bytes;
 use crossover_wasm::{Schedule, emit};
 
 use crate::backends::CpuBackend;
@@ -137,7 +137,9 @@ impl Inner {
         }
         let hash = |schedule: Schedule| {
             let module = emit(&prepared.kernel, schedule).ok()?;
-            Some(hash_bytes(0, &module.bytes))
+            let mut hasher = DefaultHasher::new();
+            hasher.write(&module.bytes);
+            Some(hasher.finish())
         };
         let default = || hash(Schedule::default_for(&prepared.kernel));
         hash(schedule_of(layout)).is_some_and(|hash| prepared.lays.is_known(hash, default))
