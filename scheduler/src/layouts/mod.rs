@@ -49,8 +49,8 @@ impl LayoutChooser {
     /// With the shipped model.
     ///
     /// ```
-    /// use crossover::{LayoutChooser, kernels::{front, library::mat_t_vec::mat_t_vec, passes}};
-    /// let kernel = passes::optimize(&front::kernel(mat_t_vec::DEF, &[], &[])?);
+    /// use crossover::{LayoutChooser, kernels::{front, library::nbody::nbody, passes}};
+    /// let kernel = passes::optimize(&front::kernel(nbody::DEF, &[], &[])?);
     /// let features = crossover::ml::Features::missing();
     /// let expected = LayoutChooser::new().forecast(&kernel, &features)?;
     /// assert!(expected.windows(2).all(|two| two[0].log2 >= two[1].log2), "the best first");
