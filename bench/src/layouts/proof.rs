@@ -360,3 +360,62 @@ fn wholes(l: &Layouts) -> Table {
     }
     table
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(kernel: &str, [default_s, first_s, raced_s, best_s]: [f64; 4]) -> Row {
+        let text = || "1,1,1,0".to_owned();
+        Row {
+            kernel: kernel.to_owned(),
+            size: "small".to_owned(),
+            n: 1,
+            distinct: 5,
+            default: text(),
+            first: text(),
+            raced: text(),
+            best: text(),
+            predicted: 1.0,
+            default_s,
+            first_s,
+            raced_s,
+            best_s,
+            forecast_s: 1e-3,
+            compile_default_s: 1.0,
+            compile_raced_s: 4.0,
+            compile_distinct_s: 8.0,
+        }
+    }
+
+    #[test]
+    fn shares_are_of_the_best_and_gains_over_the_default() {
+        let rows = vec![row("a", [2.0, 4.0, 1.0, 1.0]), row("b", [1.0, 1.0, 1.0, 1.0])];
+        let found = summary(rows);
+        assert_eq!((found.kernels, found.cases), (2, 2));
+        let close = |a: f64, b: f64| assert!((a - b).abs() < 1e-9, "{a} {b}");
+        close(found.first_geo, 0.5);
+        close(found.first_worst, 0.25);
+        close(found.raced_geo, 1.0);
+        close(found.default_geo, 0.5f64.sqrt());
+        close(found.raced_gain_geo, 2.0f64.sqrt());
+        close(found.raced_gain_worst, 1.0);
+        close(found.compile_share, 0.5);
+        close(found.compile_over_default, 4.0);
+        assert_eq!(tables(&found).len(), 3);
+    }
+
+    #[test]
+    fn a_kernel_is_judged_in_all_its_layouts() {
+        let rt = Runtime::builder().with(|s| s.gpu = crossover::GpuUse::Off).build();
+        let rt = rt.expect("the CPU");
+        let executor = WasmExecutor::new().expect("an engine");
+        let judge = Judge { executor, chooser: LayoutChooser::new(), rt: &rt };
+        let entry = crossover::kernels::library::find("saxpy").expect("it is in the library");
+        let mut subject = judge.subject(entry, 1000).expect("compiled");
+        let row = judge.judge(entry, "small", 1000, &mut subject).expect("judged");
+        assert!(row.distinct > 2 && row.default != String::new());
+        assert!([row.default_s, row.first_s, row.raced_s, row.best_s].iter().all(|s| *s > 0.0));
+        assert!(row.compile_raced_s < row.compile_distinct_s);
+    }
+}

@@ -379,3 +379,91 @@ impl Table {
         WANTED
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crossover_kernels::error::RunError;
+    use crossover_kernels::exec::{Call, Measurement};
+
+    struct Nothing;
+
+    impl Version for Nothing {
+        fn run(&self, _: &mut Call<'_, '_>) -> Result<Measurement, RunError> {
+            Ok(Measurement::default())
+        }
+    }
+
+    fn expected(vectors: u8, log2: f64) -> Expected {
+        let layout = Layout { vectors, rows: 1, unroll: 1, depth: 0 };
+        Expected { layout, log2, sd: 0.01, code_s: 0.01 }
+    }
+
+    /// A call of a millisecond, in which another layout than the default takes so many; what is wanted is done at
+    /// once. Gives the layout of the call, if it is not the default.
+    fn call(lays: &Lays, log2_work: f64, other_s: f64) -> Option<u8> {
+        if lays.is_wanted() {
+            match lays.want().expect("somebody wanted something") {
+                Want::Forecast(_) => lays.plan(vec![expected(4, 0.5), expected(2, 0.1)]),
+                Want::Compile(expected) => lays.add(expected, Arc::new(Nothing)),
+            }
+            lays.done();
+        }
+        let turn = lays.turn(log2_work, 1);
+        let number = turn.map_or_else(|| lays.in_use(log2_work), Turn::number);
+        let run_s = if number > 0 { other_s } else { 1e-3 };
+        if let Some(turn) = turn {
+            lays.observe(turn, log2_work, run_s);
+        }
+        lays.spend(log2_work, run_s, &Features::missing());
+        (number > 0).then_some(number)
+    }
+
+    #[test]
+    fn each_size_has_its_own_layout() {
+        let lays = Lays::default();
+        for _ in 0..300 {
+            call(&lays, 20.0, 0.7e-3);
+        }
+        assert_eq!((lays.in_use(20.2), lays.in_use(16.0)), (1, 0));
+        assert_eq!(lays.name(1).as_deref(), Some("4,1,1,0"));
+        let laid = lays.laid(20.0, Layout::default());
+        assert!(laid.is_learned && laid.in_use == "4,1,1,0", "{laid:?}");
+        assert!(laid.others[0].measured.is_some_and(|m| (m - 1.0 / 0.7).abs() < 0.1), "{laid:?}");
+        // What is compiled is tried at another size without more ado, and is not the faster there.
+        let tried = (0..300).filter(|_| call(&lays, 16.0, 1.3e-3).is_some()).count();
+        assert!((4..20).contains(&tried), "{tried}");
+        assert_eq!((lays.in_use(20.0), lays.in_use(16.0)), (1, 0));
+        assert!(!lays.laid(16.0, Layout::default()).is_learned);
+    }
+
+    #[test]
+    fn what_does_not_pay_is_not_compiled() {
+        let lays = Lays::default();
+        let plan = vec![Expected { code_s: 10.0, ..expected(4, 0.5) }];
+        for _ in 0..1000 {
+            if lays.is_wanted() {
+                assert!(matches!(lays.want(), Some(Want::Forecast(_))));
+                lays.plan(plan.clone());
+                lays.done();
+            }
+            assert!(lays.turn(20.0, 1).is_none());
+            lays.spend(20.0, 1e-3, &Features::missing());
+        }
+        assert!(lays.made(1).is_none());
+    }
+
+    #[test]
+    fn a_race_whose_calls_are_over_is_given_up() {
+        let lays = Lays::default();
+        while lays.turn(20.0, 1).is_none() {
+            call(&lays, 20.0, 0.7e-3);
+        }
+        // Calls of another size, and one with other threads: none has a part in it.
+        assert!(lays.turn(10.0, 1).is_none() && lays.turn(20.0, 2).is_none());
+        for _ in 0..2000 {
+            call(&lays, 10.0, 0.7e-3);
+        }
+        assert_eq!((lays.in_use(10.0), lays.in_use(20.0)), (1, 0), "the other size has its race");
+    }
+}
