@@ -108,7 +108,9 @@ fn show(job: &Job<'_>, device: Device, run_s: f64) {
         let call = (device, items, prior.log2_work, run_s);
         experience.record(job.decision.adapter, &job.prepared.version, call, *prior.features);
     }
-    if let Some(learner) = &job.inner.learner {
+    if let Some(learner) = &job.inner.learner
+        && !job.turn.is_some_and(Turn::is_trial)
+    {
         let mut seconds = [None; 2];
         seconds[device as usize] = Some(run_s);
         let name = job.prepared.name.to_string();
