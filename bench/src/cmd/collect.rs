@@ -42,7 +42,7 @@ pub(crate) struct Args {
     #[arg(long, conflicts_with_all = ["families", "merge", "again"])]
     ablate: bool,
     /// Measure what layouts of the CPU's code take, those whose results are the same, on one thread alone.
-    #[arg(long, conflicts_with_all = ["families", "merge", "again", "ablate"])]
+    #[arg(long, conflicts_with_all = ["merge", "again", "ablate"])]
     layouts: bool,
     /// The seed of the sequence of kernels.
     #[arg(long, default_value_t = 1)]
@@ -115,7 +115,7 @@ fn measure(args: &Args) -> anyhow::Result<()> {
     };
     let (seed, out) = (args.seed, args.out.display());
     super::say(args.json, format_args!("kernels  from number {first} of seed {seed}, into {out}"));
-    let is_wanted = wanted(&args.families)?;
+    let is_wanted = if args.of_code() { wanted(&[])? } else { wanted(&args.families)? };
     let limit = Duration::try_from_secs_f64(args.minutes * 60.0)?;
     let bar = ProgressBar::new(limit.as_secs());
     bar.set_style(ProgressStyle::with_template("{bar:30} {msg} {elapsed}")?);
@@ -221,7 +221,14 @@ fn code(
     args: &Args,
     number: u64,
 ) -> anyhow::Result<Result<Vec<Row>, Rejected>> {
-    let (family, specimen) = families::ablated(args.seed, number);
+    let (family, specimen) = match &args.families[..] {
+        [] => families::ablated(args.seed, number),
+        names => {
+            let name = &names[number as usize % names.len()];
+            let found = families::of_family(name, args.seed, number);
+            found.with_context(|| format!("`{name}` is no family"))?
+        }
+    };
     let name = format!("{family}-{}-{number}", args.seed);
     let mut rng = families::rng(args.seed, number, 1);
     let measure = if args.layouts { layouts::measure_random } else { sets::measure_random };

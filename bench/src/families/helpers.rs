@@ -64,6 +64,33 @@ pub(super) fn walks(rng: &mut Random) -> Specimen {
     draft.finish(&format!("grid = {y}.len(), contract"))
 }
 
+/// Each invocation adds up what it finds at places that a list says, of which it has a piece of its own length: rows
+/// of a sparse matrix.
+pub(super) fn sparse(rng: &mut Random) -> Specimen {
+    let mut draft = Draft::default();
+    let (most, near) = (2 << rng.below(6), rng.chance(50));
+    let table = *rng.pick(&[Len::Points, Len::Fixed(1 << 10), Len::Fixed(1 << 16)]);
+    let lengths = draft.words(Len::Points);
+    let x = draft.floats(table);
+    let begins = draft.places(Len::Points, near);
+    let at = draft.places(table, near);
+    let y = draft.result(Len::Points);
+    let term = match rng.below(3) {
+        0 => format!("{x}[{at}[k]]"),
+        1 => format!("{} * {x}[{at}[k]]", factor(rng)),
+        _ => {
+            let values = draft.floats(Len::Points);
+            format!("{values}[k] * {x}[{at}[k]]")
+        }
+    };
+    let sum = *rng.pick(&["a + TERM", "a.max(TERM)", "a + TERM * TERM"]);
+    let sum = sum.replace("TERM", &format!("({term})"));
+    draft.line(&format!(
+        "    let first = {begins}[id.x] as usize;\n    let last = (first + ({lengths}[id.x] % {most}) as usize).min({at}.len());\n    let mut a = 0.0f32;\n    for k in first..last {{\n        a = {sum};\n    }}\n    {y}[id.x] = a;\n"
+    ));
+    draft.finish(&format!("grid = {y}.len(), contract"))
+}
+
 /// The function of this number, `helperN(p, q)`, and whatever it calls.
 fn helper(rng: &mut Random, at: usize) -> String {
     let (mix, operations) = (Mix::plain(rng), 1 + rng.below(16));
