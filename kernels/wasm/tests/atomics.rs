@@ -181,3 +181,23 @@ fn increments_are_not_lost_between_threads() {
         }
     }
 }
+
+/// `bins[x[i] % bins] += w[i]` over rows that are touched ahead, and the shorter ones that are not.
+#[test]
+fn counts_of_long_rows() {
+    let mut b = Builder::new("counts");
+    let bins = b.buffer("bins", Type::U32, Access::Atomic);
+    let [x, w] = ["x", "w"].map(|name| b.buffer(name, Type::U32, Access::Read));
+    let i = b.id(Axis::X);
+    let (at, weight) = (b.checked_load(x, i), b.checked_load(w, i));
+    let len = b.len(bins);
+    let at = b.binary(BinaryOp::Rem, at, len);
+    b.check_bounds(bins, at);
+    b.value(Type::U32, Inst::Atomic(AtomicOp::Add, bins, at, weight));
+    let kernel = grid_kernel(b.finish(), vec![Extent::Len(Param(1))]);
+    // Two words an invocation, of which half of a cache of two megabytes is a long row.
+    for len in [1, 17, 4096, (1 << 17) - 1, (1 << 17) + 1, (1 << 17) + 4103, 300_000] {
+        let numbers = |seed| buffer(Type::U32, values(Type::U32, len, seed));
+        check(&kernel, &[zeros(Type::U32, 61), numbers(1), numbers(2)]);
+    }
+}

@@ -124,7 +124,7 @@ pub(super) fn longest(step: u32) -> u32 {
 
 impl Code {
     /// `end = to − at > longest ? at + step : to`, where `at <= to`.
-    fn part_end(&mut self, at: u32, to: u32, [step, longest]: [u32; 2], end: u32) {
+    pub(super) fn part_end(&mut self, at: u32, to: u32, [step, longest]: [u32; 2], end: u32) {
         let [step, longest] = [step, longest].map(u32::cast_signed);
         let mut sink = self.sink();
         sink.local_get(at).i32_const(step).i32_add().local_get(to);

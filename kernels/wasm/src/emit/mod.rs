@@ -17,6 +17,7 @@
 //! in `partial`.
 
 mod affine;
+mod ahead;
 mod atomic;
 mod blocks;
 mod body;

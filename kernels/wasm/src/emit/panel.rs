@@ -256,7 +256,8 @@ fn needed(function: &Function, body: &Block, load: Value) -> Option<Vec<Value>> 
     outside.copied().all(|value| is_arithmetic(function, value)).then_some(order)
 }
 
-fn is_arithmetic(function: &Function, value: Value) -> bool {
+/// Whether a value is computed from coordinates, counters and arguments, and nothing is loaded for it.
+pub(super) fn is_arithmetic(function: &Function, value: Value) -> bool {
     match &function.def(value).inst {
         Inst::Counter => true,
         inst => inst.is_pure() && inst.operands().iter().all(|&v| is_arithmetic(function, v)),
