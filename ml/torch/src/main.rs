@@ -1,5 +1,7 @@
 //! `crossover-train`: from data sets of measured rows to a weight file, by libtorch or in plain Rust.
 
+#![expect(clippy::print_stdout, reason = "what it finds is printed")]
+
 use anyhow::{Context, Result, bail};
 use clap::Parser;
 use crossover_ml::eval::Comparison;
