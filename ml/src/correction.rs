@@ -108,6 +108,10 @@ const SPIKE_RATES: [f64; 2] = [0.05, 0.5];
 const DOUBT_MIN: f64 = 0.012;
 const FAR_DOUBT_MIN: f64 = 0.002;
 
+/// A doubt below which nobody asks whether far spikes are all that is known: at three times the time and more, no look
+/// would be worth it.
+const NO_DOUBT: f64 = 1e-4;
+
 /// A far spike takes at least so many times as long, in log2: three times.
 const FAR: f64 = 1.585;
 
@@ -279,8 +283,12 @@ impl Correction {
     /// ```
     #[must_use]
     pub fn far_doubt(&self, side: Side, log2_items: f64) -> f64 {
+        let doubt = self.doubt(side, log2_items);
+        if doubt < NO_DOUBT {
+            return 0.0;
+        }
         // So many runs agree.
-        let runs = self.doubt(side, log2_items).ln() / self.doubt_of_one().ln();
+        let runs = doubt.ln() / self.doubt_of_one().ln();
         self.spikes.0[1].clamp(FAR_DOUBT_MIN, SPIKE_RATES[1]).powf(runs)
     }
 
