@@ -191,6 +191,11 @@ pub(crate) fn print_all(tables: &[Table]) {
     }
 }
 
+/// A share, as tables say it.
+pub(crate) fn percent(share: f64) -> String {
+    format!("{:.1} %", 100.0 * share)
+}
+
 #[cfg(test)]
 mod tests {
     use super::{Side, Table};

@@ -6,19 +6,22 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossover::Device;
 use crossover::kernels::error::RunError;
 use crossover::kernels::exec::{Arg, Grid, Version};
 use crossover::kernels::interp::Data;
 use crossover::kernels::ir::{Kernel, ParamKind, Type};
 use crossover::kernels::library::Entry;
 use crossover::kernels::random::Random;
+use crossover::ml::Features;
+use crossover::ml::dataset::Row;
+use crossover::{Device, GpuUse, Handle, Runtime};
 use crossover_wasm::{Schedule, WasmExecutor, emit};
 
 use crate::case::seed;
 use crate::direct;
 use crate::families::Specimen;
 use crate::specimen::{self, Interpreted, Rejected, interpret};
+use crate::suite::{Sizes, Suite};
 
 /// What a row of quick calls takes at least, and the most calls of a row.
 const ROW_S: f64 = 5e-5;
@@ -116,6 +119,54 @@ pub(crate) fn time(
 pub(crate) fn cpu_s() -> f64 {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
     now.tv_sec as f64 + now.tv_nsec as f64 * 1e-9
+}
+
+/// A runtime in which code is judged: one thread, and no GPU.
+pub(crate) fn runtime() -> Result<Runtime, crossover::Error> {
+    Runtime::builder()
+        .with(|settings| (settings.gpu, settings.threads) = (GpuUse::Off, 1))
+        .calibrated()
+        .build()
+}
+
+/// What code is judged on: the largest size tells nothing more of it, and takes as long as all others.
+pub(crate) fn plan(suite: &Suite) -> Vec<(&'static Entry, &'static str, usize)> {
+    let mut plan = suite.plan(Sizes::All);
+    plan.retain(|(entry, size_name, _)| !entry.is_program() && *size_name != "large");
+    plan
+}
+
+/// A call of a random kernel.
+pub(crate) struct Drawn {
+    pub(crate) args: Vec<Arg<'static>>,
+    pub(crate) grid: Grid,
+    /// What is known of it before it runs, but for the moment.
+    features: Features,
+}
+
+impl Drawn {
+    /// The row of it, of a family and a name: what it takes on the CPU.
+    pub(crate) fn row(&self, [family, name]: [&str; 2], cpu_s: Option<f64>) -> Row {
+        let items = self.grid.iter().map(|&g| u64::from(g)).product();
+        Row::new(name, family, items, self.features, [cpu_s, None])
+    }
+}
+
+/// Draws a call over about so many points.
+pub(crate) fn drawn(
+    rt: &Runtime,
+    handle: &Handle,
+    kernel: &Kernel,
+    specimen: &Specimen,
+    points: usize,
+    rng: &mut Random,
+) -> anyhow::Result<Drawn> {
+    let (data, grid) = specimen.arguments(rng, points);
+    let mut held = specimen::hold(rt, kernel, &data)?;
+    let call = rt.call_handle(handle, &mut held).grid(grid).device(Device::Cpu);
+    let mut features = call.explain()?.features;
+    specimen::forget_moment(&mut features);
+    Ok(Drawn { args: direct::data_slots(&data)?, grid, features })
 }
 
 /// Holds code of a random kernel against the interpreter.

@@ -23,9 +23,9 @@
 
 use crate::gaussian::Gaussian;
 use crate::prediction::{Prediction, Side};
-use crate::spikes::Seen;
 #[cfg(doc)]
 use crate::spikes::Spikes;
+use crate::spikes::{FAR, Seen};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -112,9 +112,6 @@ const FAR_DOUBT_MIN: f64 = 0.002;
 /// would be worth it.
 const NO_DOUBT: f64 = 1e-4;
 
-/// A far spike takes at least so many times as long, in log2: three times.
-const FAR: f64 = 1.585;
-
 /// A doubt below which what is believed is no spike.
 const SURE: f64 = 0.01;
 
@@ -199,7 +196,7 @@ impl Slow {
     fn add(&mut self, innovation: f64) {
         self.runs += 1;
         self.sum += innovation;
-        self.far += u32::from(innovation > FAR);
+        self.far += u32::from(innovation > FAR.log2());
     }
 }
 
@@ -646,7 +643,7 @@ impl Correction {
         let doubt = self.doubts[place][i];
         if limits < -1.0 {
             // What was in doubt has been one, too.
-            self.count([doubt > SURE, doubt > SURE && innovation < -FAR]);
+            self.count([doubt > SURE, doubt > SURE && innovation < -FAR.log2()]);
             self.doubt_anew(i, place, self.doubt_of_one());
             return Kind::Fast;
         }

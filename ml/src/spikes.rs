@@ -1,8 +1,12 @@
 //! How often something else gets in the way of a run, on this machine: what all kernels have seen tells what is
 //! to be expected of one that has not run.
 
-/// The share that is believed before anything was seen, and how many runs that is worth.
-const RATE: f64 = 0.2;
+use crate::correction::Hyper;
+
+/// A far spike takes at least so many times as long.
+pub const FAR: f64 = 3.0;
+
+/// How many runs what is believed before anything was seen is worth.
 const WEIGHT: f64 = 40.0;
 
 /// Runs after which older ones are forgotten.
@@ -13,7 +17,7 @@ const REMEMBERED: f64 = 2000.0;
 pub struct Seen {
     /// All.
     pub runs: u32,
-    /// Those in which something else got in the way, and those of them that took three times as long and more.
+    /// Those in which something else got in the way, and those of them that were far: [`FAR`] times as long and more.
     pub spikes: [u32; 2],
 }
 
@@ -34,7 +38,8 @@ pub struct Spikes {
 
 impl Default for Spikes {
     fn default() -> Spikes {
-        Spikes { rates: [RATE; 2], weight: WEIGHT }
+        // As of a single kernel.
+        Spikes { rates: [Hyper::default().spike_rate; 2], weight: WEIGHT }
     }
 }
 

@@ -1,17 +1,13 @@
 //! The evaluation as tables in a terminal.
 
 use super::{Details, Evaluation, sights, trials};
-use crate::columns::{Table, Targets};
+use crate::columns::{Table, Targets, percent};
 
 /// The targets stand beside what was measured; what falls short is marked.
 pub(crate) fn tables(evaluation: &Evaluation, details: &Details) -> Vec<Table> {
     let mut tables = vec![targets(evaluation, details), baselines(evaluation)];
     tables.extend((!details.splits.is_empty()).then(|| splits(details)));
     tables
-}
-
-fn percent(share: f64) -> String {
-    format!("{:.1} %", 100.0 * share)
 }
 
 fn targets(e: &Evaluation, details: &Details) -> Table {

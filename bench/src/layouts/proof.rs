@@ -20,10 +20,10 @@ use serde::Serialize;
 use super::whole::{self, Whole};
 use super::{Laid, Layings};
 use crate::case::Case;
-use crate::columns::{Side, Table, Targets};
+use crate::columns::{Side, Table, Targets, percent};
 use crate::direct;
 use crate::sets::geo;
-use crate::suite::{Sizes, Suite};
+use crate::suite::Suite;
 use crate::turns::{self, cpu_s};
 
 /// Turns of a kernel at a size, and time for them.
@@ -100,14 +100,9 @@ pub(crate) struct Row {
 
 /// Measures the library kernels of all suites. `said` is told what is under way, and how much of all is over.
 pub(crate) fn measure(suite: &Suite, said: &mut dyn FnMut(&str, f64)) -> anyhow::Result<Layouts> {
-    let rt = Runtime::builder()
-        .with(|settings| (settings.gpu, settings.threads) = (crossover::GpuUse::Off, 1))
-        .calibrated()
-        .build()?;
+    let rt = turns::runtime()?;
     let judge = Judge { executor: WasmExecutor::new()?, chooser: LayoutChooser::new(), rt: &rt };
-    // The largest size tells nothing more of code, and takes as long as all others.
-    let mut plan = suite.plan(Sizes::All);
-    plan.retain(|(entry, size_name, _)| !entry.is_program() && *size_name != "large");
+    let plan = turns::plan(suite);
     let (mut rows, mut alone, mut held): (_, _, Option<(&str, Subject)>) = (Vec::new(), 0, None);
     for (at, (entry, size_name, size)) in plan.iter().enumerate() {
         said(&format!("{} {size_name} in every layout", entry.name), at as f64 / plan.len() as f64);
@@ -266,10 +261,6 @@ fn summary(rows: Vec<Row>) -> Layouts {
 /// The same for people.
 pub(crate) fn tables(l: &Layouts) -> Vec<Table> {
     vec![rows(l), targets(l), wholes(l)]
-}
-
-fn percent(share: f64) -> String {
-    format!("{:.1} %", 100.0 * share)
 }
 
 fn rows(l: &Layouts) -> Table {

@@ -8,11 +8,10 @@ use crossover::kernels::passes::optimize;
 use crossover::kernels::random::Random;
 use crossover::ml::dataset::Row;
 use crossover::ml::layout::{LaidOut, Layouts};
-use crossover::{Device, Runtime, layout_of, outline};
+use crossover::{Runtime, layout_of, outline};
 use crossover_wasm::{Schedule, WasmExecutor};
 
 use super::Layings;
-use crate::direct;
 use crate::families::Specimen;
 use crate::specimen::{self, Rejected};
 use crate::turns;
@@ -62,17 +61,11 @@ pub(crate) fn measure(
     let mut rows = Vec::new();
     for at in 0..SIZES {
         let n = specimen::points([at, SIZES], most, rng);
-        let (data, grid) = specimen.arguments(rng, n);
-        let mut held = specimen::hold(rt, &source, &data)?;
-        let call = rt.call_handle(&handle, &mut held).grid(grid).device(Device::Cpu);
-        let mut features = call.explain()?.features;
-        specimen::forget_moment(&mut features);
-        let args = direct::data_slots(&data)?;
-        turns::time(layings.coded(), &args, Some(grid), TURNS, BUDGET)?;
+        let call = turns::drawn(rt, &handle, &source, specimen, n, rng)?;
+        turns::time(layings.coded(), &call.args, Some(call.grid), TURNS, BUDGET)?;
         let (default, others) = (&layings.distinct[0], &layings.distinct[1..]);
         let default_s = default.coded.least_s().max(1e-9);
-        let items = grid.iter().map(|&g| u64::from(g)).product();
-        let mut row = Row::new(name, family, items, features, [Some(default_s), None]);
+        let mut row = call.row([family, name], Some(default_s));
         let others = others.iter().map(|laid| LaidOut {
             layout: layout_of(laid.schedule),
             speedup: default_s / laid.coded.least_s().max(1e-9),

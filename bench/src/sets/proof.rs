@@ -19,9 +19,9 @@ use serde::Serialize;
 use super::whole::{self, Whole};
 use super::{COMPILATIONS, Variant, Variants};
 use crate::case::Case;
-use crate::columns::{Side, Table, Targets};
+use crate::columns::{Side, Table, Targets, percent};
 use crate::direct;
-use crate::suite::{Sizes, Suite};
+use crate::suite::Suite;
 use crate::turns::{self, cpu_s};
 
 /// Turns of a kernel at a size, and time for them.
@@ -110,13 +110,8 @@ pub(crate) fn measure(
 ) -> anyhow::Result<Optimisations> {
     let executor = WasmExecutor::new()?;
     let chooser = Chooser::new(f64::INFINITY)?;
-    let rt = Runtime::builder()
-        .with(|settings| (settings.gpu, settings.threads) = (crossover::GpuUse::Off, 1))
-        .calibrated()
-        .build()?;
-    // The largest size tells nothing more of code, and takes as long as all others.
-    let mut plan = suite.plan(Sizes::All);
-    plan.retain(|(entry, size_name, _)| !entry.is_program() && *size_name != "large");
+    let rt = turns::runtime()?;
+    let plan = turns::plan(suite);
     let (mut cases, mut held): (Vec<Judged>, Option<(&str, Kernel, Variants)>) = (Vec::new(), None);
     for (at, (entry, size_name, size)) in plan.iter().enumerate() {
         said(&format!("{} {size_name} with every set", entry.name), at as f64 / plan.len() as f64);
@@ -278,10 +273,6 @@ fn summary(cases: Vec<Judged>) -> Optimisations {
 /// The same for people.
 pub(crate) fn tables(o: &Optimisations) -> Vec<Table> {
     vec![rows(o), targets(o), by_calls(o), first_calls(o)]
-}
-
-fn percent(share: f64) -> String {
-    format!("{:.1} %", 100.0 * share)
 }
 
 fn rows(o: &Optimisations) -> Table {

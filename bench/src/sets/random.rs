@@ -3,14 +3,13 @@
 
 use std::time::Duration;
 
+use crossover::Runtime;
 use crossover::kernels::random::Random;
 use crossover::ml::dataset::{Row, SPEEDUPS};
 use crossover::ml::optimise::Set;
-use crossover::{Device, Runtime};
 use crossover_wasm::WasmExecutor;
 
 use super::{Variants, ablated, compiled};
-use crate::direct;
 use crate::families::Specimen;
 use crate::specimen::{self, Rejected};
 use crate::turns;
@@ -55,16 +54,11 @@ pub(crate) fn measure(
     let mut rows = Vec::new();
     for at in 0..SIZES {
         let n = specimen::points([at, SIZES], most, rng);
-        let (data, grid) = specimen.arguments(rng, n);
-        let mut held = specimen::hold(rt, &kernel, &data)?;
-        let call = rt.call_handle(&handle, &mut held).grid(grid).device(Device::Cpu);
-        let mut features = call.explain()?.features;
-        specimen::forget_moment(&mut features);
-        variants.time(&direct::data_slots(&data)?, Some(grid), TURNS, BUDGET)?;
+        let call = turns::drawn(rt, &handle, &kernel, specimen, n, rng)?;
+        variants.time(&call.args, Some(call.grid), TURNS, BUDGET)?;
         let seconds = |set: Set| variants.of(set).map(|variant| variant.coded.least_s().max(1e-9));
         let all = seconds(Set::ALL);
-        let items = grid.iter().map(|&g| u64::from(g)).product();
-        let mut row = Row::new(name, family, items, features, [all, None]);
+        let mut row = call.row([family, name], all);
         let speedup = |at: usize| {
             let set = Set::ALL.flipped(at);
             if variants.is_as_all(set) { Some(1.0) } else { Some(seconds(set)? / all?) }

@@ -71,9 +71,3 @@ impl<T> From<Arc<T>> for Lent<'_, T> {
         Lent::Shared(shared)
     }
 }
-
-impl<'c, T> From<&'c Arc<T>> for Lent<'c, T> {
-    fn from(lent: &'c Arc<T>) -> Self {
-        Lent::Lent(lent)
-    }
-}

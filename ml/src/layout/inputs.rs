@@ -35,7 +35,7 @@ const FEATURES: [Feature; 27] = [
 ];
 
 /// Numbers of the outline, and of the layout beside the default.
-const OTHERS: usize = 24;
+pub(super) const OTHERS: usize = 24;
 
 /// How many numbers an example has.
 pub(super) const COUNT: usize = FEATURES.len() + OTHERS;

@@ -11,7 +11,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::inputs::{self, COUNT, SIZES};
+use super::inputs::{self, COUNT, OTHERS, SIZES};
 use super::{Layout, Layouts, Outline};
 use crate::dataset::{Dataset, Row};
 use crate::error::Error;
@@ -296,7 +296,7 @@ fn members(rows: &[&Examples<'_>], options: &Options) -> Vec<Trees> {
 /// What a regression is told: the numbers, and those of the kernel by how the layout differs from the default.
 fn wide(x: &[f32]) -> Vec<f64> {
     let x: Vec<f64> = x.iter().map(|x| f64::from(*x)).collect();
-    let layout = &x[COUNT - 24..];
+    let layout = &x[COUNT - OTHERS..];
     let ways = [f64::from(u8::from(layout[0] == 0.0)), layout[7].max(-1.0), layout[8]];
     let crossed = ways.iter().flat_map(|way| x.iter().map(move |x| way * x));
     x.iter().copied().chain(crossed).collect()

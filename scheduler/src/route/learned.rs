@@ -15,6 +15,7 @@
 //! that looks good and has never run, if the call could be a blunder.
 
 use crossover_ml::prediction::normal_cdf;
+use crossover_ml::spikes::FAR;
 
 use super::policy::{Policy, Question, Slice};
 use crate::device::Device;
@@ -53,9 +54,6 @@ const HOPELESS_SD: f64 = 6.0;
 /// call in a hundred wrong after the twentieth, more cost recorded runs more than they save.
 const DOUBT_WEIGHT: f64 = 6.0;
 const DOUBT_CALLS_MAX: f64 = 5000.0;
-
-/// Spikes that take so many times as long and more are counted apart.
-const FAR: f64 = 3.0;
 
 /// The probability of a blunder that is put up with.
 const BLUNDER_MAX: f64 = 0.002;
