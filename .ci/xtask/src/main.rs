@@ -19,6 +19,9 @@ const DIFFERENTIAL: &[(&str, &str)] = &[
     ("crossover", "differential"),
 ];
 
+/// Where libtorch is put.
+const LIBTORCH: &str = "target/libtorch";
+
 /// Features that are off by default, and tested.
 const FEATURES: &str = "crossover/arrow,crossover/ndarray";
 
@@ -42,29 +45,31 @@ fn main() -> ExitCode {
 }
 
 fn test() -> anyhow::Result<()> {
-    let torch = libtorch();
+    let has_torch = libtorch();
     adapter();
-    let mut arguments = vec!["test", "--workspace", "--features", FEATURES];
-    if !torch {
-        arguments.extend(["--exclude", "crossover-torch"]);
-    }
-    cargo(&arguments)
+    cargo(&tests(has_torch))
 }
 
 fn differential() -> anyhow::Result<()> {
+    let has_torch = has_libtorch();
     for (package, test) in DIFFERENTIAL {
-        // The same features as those of `test`, or everything is compiled again.
-        let chosen = ["--exclude", "crossover-torch", "--features", FEATURES, "--test", test];
-        cargo(&[&["test", "--workspace"], &chosen[..]].concat())
+        cargo(&[&tests(has_torch), &["--test", test][..]].concat())
             .with_context(|| format!("differential tests of {package}"))?;
     }
     Ok(())
 }
 
+/// What is tested: both commands take the same packages and features, or everything is compiled again.
+fn tests(has_torch: bool) -> Vec<&'static str> {
+    let all = ["test", "--workspace", "--features", FEATURES];
+    let without: &[&str] = if has_torch { &[] } else { &["--exclude", "crossover-torch"] };
+    [&all[..], without].concat()
+}
+
 /// Puts libtorch under `target/`, for the tests of `ml/torch` alone; false where it cannot be had.
 fn libtorch() -> bool {
-    let folder = Path::new("target/libtorch");
-    if folder.join("torch/build-version").exists() {
+    let folder = Path::new(LIBTORCH);
+    if has_libtorch() {
         println!("libtorch is in {}", folder.display());
         return true;
     }
@@ -80,6 +85,10 @@ fn libtorch() -> bool {
         );
     }
     has
+}
+
+fn has_libtorch() -> bool {
+    Path::new(LIBTORCH).join("torch/build-version").exists()
 }
 
 /// Says whether the GPU tests will run.
