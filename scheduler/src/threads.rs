@@ -7,14 +7,26 @@
 //! since that count was last tried. So a trial of what is ten times slower is made ten times less often,
 //! and what has become faster is found. The first looks at a count are believed only so far: what was
 //! interrupted takes a hundred times as long by accident, and would not be tried again for as many calls.
+//! A trial is a few calls in a row, of which the fastest counts: the first finds sleeping workers, and its
+//! data in the caches of another core. The first trial of a count that is expected to take at most twice as
+//! long needs no budget.
 //! From either end the way leads to the best count where the time falls to it from both sides:
 //! threads first share the work, then contend for memory.
 
 /// The share of a kernel's time that trials of a count which is not the best may take.
 const TRIAL_SHARE: f64 = 0.03;
 
-/// Measured calls between two trials, at least.
+/// Measured calls between two trials, at least, and before the first of a count that is not dear.
 const CALLS_MIN: u32 = 8;
+const CALLS_FIRST: u32 = 2;
+
+/// Calls of a trial.
+const TRIAL_CALLS: u8 = 3;
+
+/// What the first trial of a count is expected to take at most, without a budget: so many times what the best takes,
+/// and so many seconds longer.
+const FIRST_MAX: f64 = 2.0;
+const FIRST_SLACK_S: f64 = 1e-3;
 
 /// Looks at a count until it is believed to be far slower than guessed, and how many times slower it is
 /// taken for until then: threads that only contend take a few times what those take that share the work.
@@ -122,6 +134,8 @@ struct Size {
     seconds: [Option<f64>; CREWS_MAX],
     /// Measured calls of each crew, up to [`LOOKS`].
     looks: [u8; CREWS_MAX],
+    /// The crew that is being tried, and the calls of that still to come.
+    trying: Option<(Crew, u8)>,
     /// Calls since the last trial.
     calls: u32,
     /// Seconds of all calls; and for each crew, when it was last tried.
@@ -169,17 +183,22 @@ impl Crews {
         let seconds = |crew: Crew| size.expected(crew, machine.guess(crew, best, best_s));
         let others = best.others(all);
         let share = TRIAL_SHARE / others.clone().count().max(1) as f64;
+        let price_s = |crew: Crew| (seconds(crew) - best_s).max(0.0);
         // Seconds by which a trial is overdue.
         let overdue_s = |crew: Crew| {
-            let price_s = (seconds(crew) - best_s).max(0.0);
             let since_s = size.spent_s - size.tried_at_s[crew.0 as usize];
-            since_s * share - price_s
+            since_s * share - f64::from(TRIAL_CALLS) * price_s(crew)
         };
-        let due = others
-            .clone()
-            .filter(|crew| overdue_s(*crew) >= 0.0)
-            .filter(|_| size.calls >= CALLS_MIN);
-        if let Some(crew) = due.max_by(|a, b| overdue_s(*a).total_cmp(&overdue_s(*b))) {
+        let is_due = |crew: &Crew| match size.looks[crew.0 as usize] {
+            0 if price_s(*crew) <= FIRST_SLACK_S.min((FIRST_MAX - 1.0) * best_s) => {
+                size.calls >= CALLS_FIRST
+            }
+            _ => overdue_s(*crew) >= 0.0 && size.calls >= CALLS_MIN,
+        };
+        let due = || others.clone().filter(is_due);
+        let most = || due().max_by(|a, b| overdue_s(*a).total_cmp(&overdue_s(*b)));
+        let goes_on = size.trying.map(|(crew, _)| crew).filter(|crew| *crew != best);
+        if let Some(crew) = goes_on.or_else(most) {
             let other_factor = factor(best_s, seconds(crew));
             return Choice { crew, other: best, other_factor, is_trial: true };
         }
@@ -188,9 +207,14 @@ impl Crews {
         Choice { crew: best, other, other_factor, is_trial: false }
     }
 
-    /// A trial is sent: its price is paid now, not when it comes back.
+    /// A call of a trial is sent: its price is paid now, not when it comes back.
     pub(crate) fn begin_trial(&mut self, log2_work: f64, crew: Crew) {
         if let Some(size) = self.size(log2_work) {
+            let left = match size.trying {
+                Some((tried, left)) if tried == crew => left,
+                _ => TRIAL_CALLS,
+            };
+            size.trying = (left > 1).then_some((crew, left - 1));
             size.calls = 0;
             size.tried_at_s[crew.0 as usize] = size.spent_s;
         }
@@ -230,7 +254,7 @@ fn bucket(log2_work: f64) -> i32 {
 
 #[cfg(test)]
 mod tests {
-    use super::{Choice, Crew, Crews, Machine};
+    use super::{Choice, Crew, Crews, Machine, TRIAL_CALLS};
 
     const MACHINE: Machine = Machine { threads: 4, wake_s: 2e-5 };
     const ALL: Crew = Crew(2);
@@ -342,6 +366,29 @@ mod tests {
     }
 
     #[test]
+    fn a_trial_goes_on_until_the_workers_are_awake() {
+        let machine = Machine { threads: 2, wake_s: 2e-5 };
+        let (one, all) = (Crew::ONE, Crew::all(2));
+        let (mut crews, mut alone) = (Crews::default(), true);
+        let found = (0..100).position(|_| {
+            let Choice { crew, is_trial, .. } = crews.choose(20.0, machine, (one, 1.5e-4));
+            if is_trial {
+                crews.begin_trial(20.0, crew);
+            }
+            // The first call after those of one thread finds the other asleep.
+            let seconds = match (crew == all, alone) {
+                (false, _) => 1.5e-4,
+                (true, true) => 3e-4,
+                (true, false) => 8e-5,
+            };
+            alone = crew == one;
+            crews.observe(20.0, crew, seconds);
+            crew == all && !is_trial
+        });
+        assert!(found.is_some_and(|at| at < 8), "{found:?}");
+    }
+
+    #[test]
     fn a_spike_does_not_change_the_crew() {
         let mut crews = Crews::default();
         let seconds = two(1e-6, 4e-6);
@@ -350,7 +397,7 @@ mod tests {
             crews.observe(20.0, Crew::ONE, 5e-3);
             let used = calls(&mut crews, MACHINE, 100, &seconds, Crew::ONE);
             let others = used.iter().filter(|&&n| n != 1).count();
-            assert!(others < 6, "a few trials: {others}");
+            assert!(others <= 2 * usize::from(TRIAL_CALLS), "two trials: {others}");
         }
     }
 

@@ -272,20 +272,36 @@ pub(crate) enum Grain {
 
 /// Chunks of a collective: equal for equal kernels, lengths and threads, so that its results are.
 /// Measured times must not decide here.
-pub(crate) fn fixed_chunks(count: u64, threads: usize, grain: Grain) -> Vec<Range<u64>> {
-    let (shares, least, most) = match grain {
-        Grain::Coarse => (8, 1 << 14, 1 << 20),
-        Grain::Fine => (32, 1 << 8, 1 << 16),
-    };
-    let size = if threads <= 1 { most } else { count.div_ceil(threads as u64 * shares) };
-    let size = size.clamp(least, most).next_multiple_of(ALIGNMENT);
-    (0..count.div_ceil(size)).map(|at| at * size..((at + 1) * size).min(count)).collect()
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FixedChunks {
+    points: u64,
+    size: u64,
+}
+
+impl FixedChunks {
+    pub(crate) fn of(points: u64, threads: usize, grain: Grain) -> FixedChunks {
+        let (shares, least, most) = match grain {
+            Grain::Coarse => (8, 1 << 14, 1 << 20),
+            Grain::Fine => (32, 1 << 8, 1 << 16),
+        };
+        let size = if threads <= 1 { most } else { points.div_ceil(threads as u64 * shares) };
+        FixedChunks { points, size: size.clamp(least, most).next_multiple_of(ALIGNMENT) }
+    }
+
+    pub(crate) fn count(self) -> usize {
+        self.points.div_ceil(self.size) as usize
+    }
+
+    pub(crate) fn get(self, at: usize) -> Range<u64> {
+        let start = (at as u64 * self.size).min(self.points);
+        start..(start + self.size).min(self.points)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::{
-        CHUNK_TIME, Chunks, Grain, Pace, Points, ROWS, SHARES, cuboids, fixed_chunks, points,
+        CHUNK_TIME, Chunks, FixedChunks, Grain, Pace, Points, ROWS, SHARES, cuboids, points,
     };
     use std::time::Duration;
 
@@ -361,7 +377,8 @@ mod tests {
         for count in [0, 1, 64, 20_000, 3_000_001] {
             for threads in [1, 2, 7] {
                 for grain in [Grain::Coarse, Grain::Fine] {
-                    let chunks = fixed_chunks(count, threads, grain);
+                    let chunks = FixedChunks::of(count, threads, grain);
+                    let chunks: Vec<_> = (0..chunks.count()).map(|at| chunks.get(at)).collect();
                     assert_eq!(chunks.iter().map(|c| c.end - c.start).sum::<u64>(), count);
                     assert!(chunks.windows(2).all(|pair| pair[0].end == pair[1].start));
                 }

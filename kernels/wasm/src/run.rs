@@ -15,13 +15,13 @@ use crossover_kernels::eval;
 use crossover_kernels::exec::{
     Arg, Call, Executor, Grid, Measurement, Part, Parts, Version, check_args, outer_axis,
 };
-use crossover_kernels::ir::{Collective, CollectiveKind, Const, Kernel, Stmt, Type};
+use crossover_kernels::ir::{Collective, CollectiveKind, CollectiveOp, Const, Kernel, Stmt, Type};
 use crossover_memory::{Lent, Slot};
 use wasmtime::Module;
 
 use crate::alarm::Alarms;
 use crate::cache::Modules;
-use crate::chunk::{ALIGNMENT, Chunks, Grain, Pace, Points, fixed_chunks, points};
+use crate::chunk::{ALIGNMENT, Chunks, FixedChunks, Grain, Pace, Points, points};
 use crate::emit::{emit, is_repeatable};
 use crate::engine::{Engines, Entry};
 use crate::pool::{Pool, THREADS_MAX, Work, Workers};
@@ -305,57 +305,93 @@ impl WasmVersion {
     ) -> Result<(), RunError> {
         let threads = call.threads.clamp(1, THREADS_MAX);
         let grain = if self.program.has_loops { Grain::Fine } else { Grain::Coarse };
-        let chunks = fixed_chunks(u64::from(call.grid[0]), threads, grain);
-        let identity = collective.op.identity(ty);
-        let combine = |a: Const, b: &Const| eval::combine(collective.op, a, *b);
-        let none = Vec::new();
+        let chunks = FixedChunks::of(u64::from(call.grid[0]), threads, grain);
+        let threads = threads.min(chunks.count());
         match collective.kind {
             CollectiveKind::Reduce => {
-                let partials =
-                    self.chunk_results(call, start, Entry::Run, threads, chunks, none)?;
-                let total = partials.iter().fold(identity, combine);
+                let total = self.reduce(call, start, threads, chunks, (collective.op, ty))?;
                 store_result(call, total);
                 Ok(())
             }
-            CollectiveKind::Scan => {
-                let parallel = threads > 1 && is_repeatable(&self.program.kernel.entry);
-                if !parallel || chunks.len() <= 1 {
-                    return self.scan_in_order(call, start, chunks, identity);
-                }
-                let cut = chunks.clone();
-                let partials = self.chunk_results(call, start, Entry::Run, threads, cut, none)?;
-                let mut running = identity;
-                let carries = partials
-                    .iter()
-                    .map(|partial| {
-                        let next = combine(running, partial);
-                        std::mem::replace(&mut running, next)
-                    })
-                    .collect();
-                self.chunk_results(call, start, Entry::Scan, threads, chunks, carries).map(|_| ())
-            }
+            CollectiveKind::Scan => self.scan(call, start, threads, chunks, (collective.op, ty)),
         }
     }
 
-    /// One chunk after the other, each with the carry that the one before leaves.
-    fn scan_in_order(
+    /// What the chunks contribute, combined in their order.
+    fn reduce(
         &self,
         call: &Call<'_, '_>,
         start: Instant,
-        chunks: Vec<Range<u64>>,
-        identity: Const,
-    ) -> Result<(), RunError> {
-        let mut carry = identity;
-        let args = Cow::Borrowed(call.args);
-        let program = Lent::Lent(&self.program);
-        let task = Task::new(program, call, args, start, Entry::Scan, Share::None);
-        let mut worker = Worker::new(&task)?;
-        for chunk in chunks {
-            task.check_deadline()?;
-            worker.run(chunk, Some(carry))?;
-            carry = worker.partial(identity.ty);
+        threads: usize,
+        chunks: FixedChunks,
+        (op, ty): (CollectiveOp, Type),
+    ) -> Result<Const, RunError> {
+        let identity = op.identity(ty);
+        if threads <= 1 {
+            return self.in_order(
+                call,
+                start,
+                Entry::Run,
+                chunks,
+                identity,
+                |worker, chunk, total| {
+                    worker.run(chunk, None)?;
+                    Ok(eval::combine(op, total, worker.partial(ty)))
+                },
+            );
         }
-        Ok(())
+        let partials = self.chunk_results(call, start, Entry::Run, threads, chunks, Vec::new())?;
+        Ok(partials.iter().fold(identity, |total, partial| eval::combine(op, total, *partial)))
+    }
+
+    /// Passes over the chunks twice, where that gives the same: first for what each contributes.
+    fn scan(
+        &self,
+        call: &Call<'_, '_>,
+        start: Instant,
+        threads: usize,
+        chunks: FixedChunks,
+        (op, ty): (CollectiveOp, Type),
+    ) -> Result<(), RunError> {
+        let mut carry = op.identity(ty);
+        if threads <= 1 || !is_repeatable(&self.program.kernel.entry) {
+            let run = |worker: &mut Worker<'_, '_>, chunk, carry| {
+                worker.run(chunk, Some(carry))?;
+                Ok(worker.partial(ty))
+            };
+            return self.in_order(call, start, Entry::Scan, chunks, carry, run).map(|_| ());
+        }
+        let partials = self.chunk_results(call, start, Entry::Run, threads, chunks, Vec::new())?;
+        let carries = partials.iter().map(|partial| {
+            let next = eval::combine(op, carry, *partial);
+            std::mem::replace(&mut carry, next)
+        });
+        let carries = carries.collect();
+        self.chunk_results(call, start, Entry::Scan, threads, chunks, carries).map(|_| ())
+    }
+
+    /// One chunk after the other on the calling thread: `run` is given what it made of those before.
+    fn in_order(
+        &self,
+        call: &Call<'_, '_>,
+        start: Instant,
+        entry: Entry,
+        chunks: FixedChunks,
+        first: Const,
+        run: impl Fn(&mut Worker<'_, '_>, Range<u64>, Const) -> Result<Const, RunError>,
+    ) -> Result<Const, RunError> {
+        let (program, args) = (Lent::Lent(&self.program), Cow::Borrowed(call.args));
+        let task = Task::new(program, call, args, start, entry, Share::None);
+        let mut worker = Worker::new(&task)?;
+        let mut held = first;
+        for at in 0..chunks.count() {
+            match at {
+                0 => task.check_deadline_at_start()?,
+                _ => task.check_deadline()?,
+            }
+            held = run(&mut worker, chunks.get(at), held)?;
+        }
+        Ok(held)
     }
 
     /// What each chunk leaves in `partial`, in order. `carries` may be empty.
@@ -365,11 +401,10 @@ impl WasmVersion {
         start: Instant,
         entry: Entry,
         threads: usize,
-        chunks: Vec<Range<u64>>,
+        chunks: FixedChunks,
         carries: Vec<Const>,
     ) -> Result<Vec<Const>, RunError> {
-        let threads = threads.min(chunks.len());
-        let results = Mutex::new(vec![None; chunks.len()]);
+        let results = Mutex::new(vec![None; chunks.count()]);
         let share = Share::Fixed { next: AtomicUsize::new(0), chunks, carries, results };
         self.share_out(call, start, entry, threads, share, |task| match &task.share {
             Share::Fixed { results, .. } => lock(results).iter().flatten().copied().collect(),

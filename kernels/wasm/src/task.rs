@@ -15,7 +15,7 @@ use crossover_kernels::ir::{Const, Param, ParamKind, SiteId, Type};
 use crossover_memory::{Lent, Slot};
 use wasmtime::ValRaw;
 
-use crate::chunk::{Chunks, Pace, cuboids};
+use crate::chunk::{Chunks, FixedChunks, Pace, cuboids};
 use crate::emit::GLOBALS;
 use crate::engine::Entry;
 use crate::pool::Work;
@@ -40,7 +40,7 @@ pub(crate) enum Share {
     /// The same chunks at every run, with their carries and their results.
     Fixed {
         next: AtomicUsize,
-        chunks: Vec<Range<u64>>,
+        chunks: FixedChunks,
         carries: Vec<Const>,
         results: Mutex<Vec<Option<Const>>>,
     },
@@ -141,8 +141,7 @@ impl<'a> Task<'a> {
         match &self.share {
             Share::None => Ok(()),
             Share::Whole(range) => {
-                // The call has just begun: a small one looks at no clock.
-                self.check_deadline_at(self.start)?;
+                self.check_deadline_at_start()?;
                 Worker::new(self)?.run(range.clone(), None)
             }
             Share::Map { chunks, paced, copies } => {
@@ -151,10 +150,10 @@ impl<'a> Task<'a> {
             }
             Share::Fixed { next, chunks, carries, results } => {
                 let mut worker = None;
-                while let Some(at) = self.claim(next, chunks.len()) {
+                while let Some(at) = self.claim(next, chunks.count()) {
                     let worker = self.worker(&mut worker)?;
                     self.check_deadline()?;
-                    worker.run(chunks[at].clone(), carries.get(at).copied())?;
+                    worker.run(chunks.get(at), carries.get(at).copied())?;
                     if let Some(ty) = self.program.kernel.contribution() {
                         lock(results)[at] = Some(worker.partial(ty));
                     }
@@ -238,6 +237,11 @@ impl<'a> Task<'a> {
             Some(_) => self.check_deadline_at(Instant::now()),
             None => Ok(()),
         }
+    }
+
+    /// The same of a call that has just begun: a small one looks at no clock.
+    pub(crate) fn check_deadline_at_start(&self) -> Result<(), RunError> {
+        self.check_deadline_at(self.start)
     }
 
     fn check_deadline_at(&self, now: Instant) -> Result<(), RunError> {
