@@ -17,6 +17,7 @@
 use crossover_ml::prediction::normal_cdf;
 use crossover_ml::spikes::FAR;
 
+use super::experience::TRIAL_SHARE;
 use super::policy::{Policy, Question, Slice};
 use crate::device::Device;
 use crate::ledger::Why;
@@ -26,9 +27,13 @@ use crate::ledger::Why;
 const CALLS_EXPECTED: f64 = 64.0;
 const CALLS_TO_COME: f64 = 6.0;
 
-/// A trial may cost this many times what all calls of the size have taken so far: who makes but a few calls
-/// is not to pay for those who make many.
+/// A trial may cost this many times what all calls of the size have taken so far, among its first few, and later
+/// this share of what calls of the kernel have taken since the last trial: who makes but a few calls is not to pay for
+/// those who make many.
 const STAKE_MAX: f64 = 2.0;
+const FIRST_CALLS: u64 = 4;
+const STAKE_SHARE: f64 = 0.2;
+const DOUBT_SHARE: f64 = 1.0;
 
 /// Calls after which a device counts as unseen for long.
 const UNSEEN_CALLS: u64 = 8;
@@ -41,7 +46,7 @@ const SLACK_S: f64 = 1e-3;
 
 /// A device that has never run is tried once if nobody minds, and if it is expected to take at most this
 /// many times longer: beyond that, it has to be worth its price.
-const FIRST_MAX: f64 = 8.0;
+const FIRST_MAX: f64 = 5.0;
 
 /// How many times the budget of other trials that may cost.
 const FIRST_BUDGETS: f64 = 16.0;
@@ -52,7 +57,7 @@ const HOPELESS_SD: f64 = 6.0;
 /// What a look at a device of which nothing may be known but spikes is worth: what it saves if so, at this many
 /// times the calls to come, and at no more calls than these. Fitted on simulated trials: fewer leave more than one
 /// call in a hundred wrong after the twentieth, more cost recorded runs more than they save.
-const DOUBT_WEIGHT: f64 = 6.0;
+const DOUBT_WEIGHT: f64 = 7.0;
 const DOUBT_CALLS_MAX: f64 = 5000.0;
 
 /// The probability of a blunder that is put up with.
@@ -83,11 +88,7 @@ impl Policy for Learned {
     fn holds_until_s(&self, question: &Question<'_>) -> f64 {
         // All else that a choice is made from changes with what is learned.
         let best = question.faster();
-        let first_s = match may_be_first(question, best) {
-            true => price_s(question, best) / FIRST_BUDGETS,
-            false => f64::INFINITY,
-        };
-        due_s(question, best).min(first_s)
+        worth_s(question, best).min(due_s(question, best))
     }
 
     fn slice(&self, question: &Question<'_>) -> Option<Slice> {
@@ -118,17 +119,33 @@ impl Policy for Learned {
     }
 }
 
-/// Whether what a trial of the other device may save exceeds its price. Where a part of the call can
-/// be run first, a whole one is only for what is not dear.
+/// Whether what a trial of the other device may save exceeds its price.
 fn is_worth_trying(question: &Question<'_>, best: Device) -> bool {
-    let other = best.other();
+    worth_s(question, best) <= question.budget_s
+}
+
+/// The budget from which a trial is made for what it may save; infinite where that is not worth the price. Where a part
+/// of the call can be run first, a whole one is only for what is not dear.
+fn worth_s(question: &Question<'_>, best: Device) -> f64 {
     let (best_s, price_s) = (question.of(best).total_s(), price_s(question, best));
     let is_dear = price_s > best_s + SLACK_S;
-    let is_first = may_be_first(question, best) && price_s <= FIRST_BUDGETS * question.budget_s;
-    let told_s = news_worth_s(question, best, question.news_sd[other as usize]);
+    let told_s = news_worth_s(question, best, question.news_sd[best.other() as usize]);
     let may_be_whole = !question.can_be_cut || !is_dear;
-    let is_staked = price_s <= STAKE_MAX * question.runs as f64 * best_s + SLACK_S;
-    is_first || (told_s > price_s && may_be_whole && is_staked) || is_doubted(question, best)
+    let when = |is_worth: bool, budget_s: f64| if is_worth { budget_s } else { f64::INFINITY };
+    let first_s = when(may_be_first(question, best), price_s / FIRST_BUDGETS);
+    let told_s = when(told_s > price_s && may_be_whole, staked_s(question, best, STAKE_SHARE));
+    let doubt_s = when(is_doubted(question, best), staked_s(question, best, DOUBT_SHARE));
+    first_s.min(told_s).min(doubt_s)
+}
+
+/// The budget from which what calls have taken is in proportion to the price of a trial, which may be such a share of it.
+fn staked_s(question: &Question<'_>, best: Device, share: f64) -> f64 {
+    let (best_s, price_s) = (question.of(best).total_s(), price_s(question, best));
+    match question.runs {
+        runs if runs >= FIRST_CALLS => TRIAL_SHARE / share * price_s,
+        runs if price_s <= STAKE_MAX * runs as f64 * best_s + SLACK_S => 0.0,
+        _ => f64::INFINITY,
+    }
 }
 
 /// What a run of the other device is expected to take beyond one of the best.
@@ -199,7 +216,7 @@ fn due_s(question: &Question<'_>, best: Device) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{Learned, Policy, Question, saved};
+    use super::{Learned, Policy, Question, TRIAL_SHARE, saved};
     use crate::device::Device;
     use crate::ledger::{Estimate, Why};
     use crate::route::CallKey;
@@ -252,15 +269,22 @@ mod tests {
 
     #[test]
     fn what_could_be_faster_is_tried_if_it_does_not_cost_too_much() {
-        assert_eq!(ask(2.0, 0.0, |q| q.news_sd[1] = 1.5), (Device::Gpu, Why::Explore));
-        assert_eq!(ask(2.0, 0.0, |q| q.news_sd[1] = 0.2), (Device::Cpu, Why::Faster));
-        assert_eq!(ask(90.0, 0.0, |q| q.news_sd[1] = 1.5), (Device::Cpu, Why::Faster));
+        let told = |sd: f64, calls: f64| {
+            move |q: &mut Question<'_>| (q.news_sd[1], q.budget_s) = (sd, TRIAL_SHARE * calls)
+        };
+        assert_eq!(ask(2.0, 0.0, told(1.5, 6.0)), (Device::Gpu, Why::Explore));
+        assert_eq!(ask(2.0, 0.0, told(0.2, 6.0)), (Device::Cpu, Why::Faster));
+        assert_eq!(ask(90.0, 0.0, told(1.5, 6.0)), (Device::Cpu, Why::Faster));
+        assert_eq!(ask(2.0, 0.0, told(1.5, 4.0)), (Device::Cpu, Why::Faster), "another before");
     }
 
     #[test]
     fn what_may_have_been_slow_by_accident_is_looked_at_again() {
         let doubted = |doubt: f64, far: f64| {
-            move |q: &mut Question<'_>| (q.doubt[1], q.far_doubt[1]) = (doubt, far)
+            move |q: &mut Question<'_>| {
+                (q.doubt[1], q.far_doubt[1]) = (doubt, far);
+                (q.budget_s, q.unseen[1]) = (50.0 * TRIAL_SHARE, 2);
+            }
         };
         assert_eq!(ask(2.5, 0.0, doubted(0.4, 0.0)), (Device::Gpu, Why::Explore));
         assert_eq!(ask(4.0, 0.0, doubted(0.4, 0.4)), (Device::Gpu, Why::Explore));
