@@ -51,20 +51,37 @@ impl Code {
         self.sink().i32_const(shift.cast_signed()).i32_shl();
     }
 
-    /// What the lanes' addresses are made of; indices in a vector are shifted all at once.
+    /// What the lanes' addresses are made of. Indices in a vector are shifted all at once, and leave it in pairs: to
+    /// extract a lane takes two instructions of the machine, to shift and cut one of an integer is one each.
     pub(super) fn places(&mut self, index: Rep, shift: u32) -> Places {
-        let Rep::Lanes([indices, _]) = index else { return Places { index, shift } };
+        let Rep::Lanes([indices, _]) = index else { return Places::Each { index, shift } };
         let bytes = self.local(ValType::V128);
+        let pairs = [(); 2].map(|()| self.local(ValType::I64));
         let mut sink = self.sink();
         sink.local_get(indices).i32_const(shift.cast_signed()).i32x4_shl().local_set(bytes);
-        Places { index: Rep::Lanes([bytes; 2]), shift: 0 }
+        // Of the first lane a float is the register itself.
+        sink.local_get(bytes).f64x2_extract_lane(0).i64_reinterpret_f64().local_set(pairs[0]);
+        sink.local_get(bytes).i64x2_extract_lane(1).local_set(pairs[1]);
+        Places::Pairs(pairs)
     }
 
     /// Pushes the byte address of a lane's element.
-    pub(super) fn lane_address(&mut self, Places { index, shift }: Places, lane: u32) {
-        self.lane(index, Type::U32, lane);
-        if shift > 0 {
-            self.sink().i32_const(shift.cast_signed()).i32_shl();
+    pub(super) fn lane_address(&mut self, places: Places, lane: u32) {
+        match places {
+            Places::Each { index, shift } => {
+                self.lane(index, Type::U32, lane);
+                if shift > 0 {
+                    self.sink().i32_const(shift.cast_signed()).i32_shl();
+                }
+            }
+            Places::Pairs(pairs) => {
+                let mut sink = self.sink();
+                sink.local_get(pairs[lane as usize / 2]);
+                if lane % 2 == 1 {
+                    sink.i64_const(32).i64_shr_u();
+                }
+                sink.i32_wrap_i64();
+            }
         }
     }
 
@@ -76,11 +93,13 @@ impl Code {
     }
 }
 
-/// Where each lane's element is: its index, to be shifted by so much still.
+/// Where each lane's element is.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Places {
-    index: Rep,
-    shift: u32,
+pub(super) enum Places {
+    /// Its index, to be shifted by so much still.
+    Each { index: Rep, shift: u32 },
+    /// The addresses of two lanes, and of the other two.
+    Pairs([u32; 2]),
 }
 
 /// Constant parts of indices below this become offsets of accesses. It keeps them, and constants
@@ -255,7 +274,7 @@ impl Body<'_> {
             }
             // All lanes store there: the last one's value stays.
             (_, None) if uniform => {
-                let places = Places { index: at, shift: element_shift(ty) };
+                let places = Places::Each { index: at, shift: element_shift(ty) };
                 self.store_lane(places, rep, ty, arg, LANES - 1);
             }
             (Rep::Linear { .. }, mask) => self.store_lanes(buffer, index, rep, ty, mask),
