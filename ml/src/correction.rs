@@ -7,11 +7,14 @@
 //! ```
 //!
 //! with a joint Gaussian over all of it, so that a run on one side also moves the other, by as
-//! much as the model's errors on both sides go together. Each measurement is a rank-1 Kalman
-//! update. Runs are slow by accident, since something else got in the way, but hardly ever fast.
+//! much as the model's errors on both sides go together. The cells of sizes near each other are
+//! alike (an Ornstein–Uhlenbeck process over the buckets): what a size has shown beyond the rest of
+//! the kernel is expected of its neighbours, and the less the farther away. Each measurement is a
+//! rank-1 Kalman update. Runs are slow by accident, since something else got in the way, but hardly ever fast.
 //! So what is beyond three standard deviations is not treated alike:
 //!
-//! - faster: it is believed. The side's intercept is opened and moves there at once;
+//! - faster: it is believed, at once. Where all that is known of the size may be spikes, these are taken back,
+//!   also from what they said of other sizes; else the side's intercept is opened and moves there;
 //! - slower: it is a spike, which moves nothing, unless spikes as frequent as this kernel's would
 //!   hardly make so many in a row. Then the side has become slower, and is opened as well.
 //!
@@ -29,8 +32,8 @@ use crate::spikes::{FAR, Seen};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// The constants of the correction. The defaults are chosen by hand; fitting them to residuals of
-/// held-out kernels is still to be done.
+/// The constants of the correction. How sizes go together is fitted to what networks miss of kernels held
+/// out, at six sizes each; the rest is chosen by hand.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Hyper {
     /// Standard deviation of a measurement at first, in log2 seconds. Learned on from there.
@@ -39,6 +42,8 @@ pub struct Hyper {
     pub noise_weight: f64,
     /// Share of the prior's variance that all sizes of a kernel have in common; the rest is the cells'.
     pub intercept_share: f64,
+    /// Doublings of the items over which the correlation of cells falls to 1/e.
+    pub cells_reach: f64,
     /// Standard deviation of the slope, in log2 seconds a doubling of the items.
     pub slope_sd: f64,
     /// Innovations beyond so many standard deviations are no noise.
@@ -60,8 +65,9 @@ impl Default for Hyper {
         Hyper {
             noise_sd: 0.15,
             noise_weight: 8.0,
-            intercept_share: 0.85,
-            slope_sd: 0.2,
+            intercept_share: 0.5,
+            cells_reach: 6.0,
+            slope_sd: 0.05,
             clip_sd: 3.0,
             drift_slack: 0.5,
             drift_threshold: 7.0,
@@ -147,7 +153,13 @@ const CELLS_MAX: usize = 24;
 const SHARED: usize = 4;
 
 /// The most places of a row of the observation matrix that are not zero.
-const TOUCHED: usize = 3;
+const TOUCHED: usize = 4;
+
+/// Reaches of cells that can be computed with.
+const REACHES: std::ops::RangeInclusive<f64> = 1e-3..=1e3;
+
+/// Of a variance this share at least must be left where a measurement is taken back: it was in there once.
+const LEFT_MIN: f64 = 1e-9;
 
 /// What has been learned of one kernel. It can be stored; a damaged state is refused on loading.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -156,10 +168,12 @@ pub struct Correction {
     hyper: Hyper,
     /// log2 items at which the slopes do nothing; set by the first measurement.
     origin: f64,
-    /// The prior's variance that belongs to a cell, a side.
-    cell_variance: [f64; 2],
+    /// The prior's covariance that belongs to a cell.
+    cell_cov: [[f64; 2]; 2],
     /// The bucket of each cell.
     buckets: Vec<i32>,
+    /// What has been taken in of each cell while it may be spikes, a side.
+    told: Vec<[Told; 2]>,
     /// Intercepts, slopes, then two cell terms a bucket.
     state: Gaussian,
     noise_variance: [f64; 2],
@@ -182,6 +196,34 @@ pub struct Correction {
     telling: u32,
     /// How many times wider than a Gaussian's the noise in the 90 % intervals of a side must be.
     width: [f64; 2],
+}
+
+/// Measurements that can be taken back, all of one cell and side, as one.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+struct Told {
+    /// Sum of their inverse variances; 0 where there are none.
+    information: f64,
+    /// Sum of what they were above the prior, each over its variance.
+    sum: f64,
+    /// Their size.
+    log2_items: f64,
+    /// By how much they have widened all variances.
+    widened: f64,
+}
+
+impl Default for Told {
+    fn default() -> Told {
+        Told { information: 0.0, sum: 0.0, log2_items: 0.0, widened: 1.0 }
+    }
+}
+
+/// How a size without a cell follows from the cells next to it.
+#[derive(Clone, Copy, Debug, Default)]
+struct Between {
+    /// Cell, and how much of it.
+    cells: [(usize, f64); 2],
+    /// The share of a cell's variance that these do not tell.
+    left: f64,
 }
 
 /// Slow runs in a row: how many, the sum of their innovations, and how many were far off.
@@ -226,8 +268,9 @@ impl Correction {
         Correction {
             hyper: *hyper,
             origin: 0.0,
-            cell_variance: [0.0; 2],
+            cell_cov: [[0.0; 2]; 2],
             buckets: Vec::new(),
+            told: Vec::new(),
             state: Gaussian::default(),
             noise_variance: [hyper.noise_sd * hyper.noise_sd; 2],
             visits: [0; 2],
@@ -382,7 +425,10 @@ impl Correction {
         let mean = [0, 1].map(|i| prior.mean[i] + self.state.value(&rows[i]));
         let mut cov = [0, 1].map(|i| [0, 1].map(|j| self.state.covariance(&rows[i], &rows[j])));
         if self.cell(log2_items).is_none() {
-            (0..2).for_each(|i| cov[i][i] += self.cell_variance[i]);
+            let left = self.between(bucket_of(log2_items)).left;
+            for (cov, cell) in cov.iter_mut().flatten().zip(self.cell_cov.iter().flatten()) {
+                *cov += left * cell;
+            }
         }
         Prediction { mean, cov }
     }
@@ -426,21 +472,22 @@ impl Correction {
     #[must_use]
     pub fn news_sd(&self, prior: &Prediction, log2_items: f64, side: Side, run_items: f64) -> f64 {
         let (i, other) = (side.index(), side.other().index());
-        let is_same = bucket_of(log2_items) == bucket_of(run_items);
         let noise = self.noise_variance[i];
         let (told, variance) = if self.state.is_empty() {
             let own = prior.cov[i][i];
-            let share = if is_same { 1.0 } else { self.hyper.intercept_share };
+            let share = self.hyper.intercept_share;
+            let alike = self.alike(bucket_of(log2_items), bucket_of(run_items));
+            let share = share + (1.0 - share) * alike;
             let slope = self.hyper.slope_sd * (run_items - log2_items);
             (share * (own - prior.cov[i][other]), own + slope * slope)
         } else {
             let [own, others] = [side, side.other()].map(|side| self.row(side, log2_items));
             let run = self.row(side, run_items);
-            let outside = self.cell_outside(run_items, i);
-            let same = if is_same { outside } else { 0.0 };
+            let both = self.left_of_both(log2_items, run_items);
+            let cells = both * (self.cell_cov[i][i] - self.cell_cov[i][other]);
             let told =
-                self.state.covariance(&own, &run) + same - self.state.covariance(&others, &run);
-            (told, self.state.covariance(&run, &run) + outside)
+                self.state.covariance(&own, &run) + cells - self.state.covariance(&others, &run);
+            (told, self.state.covariance(&run, &run) + self.cell_outside(run_items, i))
         };
         told.abs() / (variance.max(0.0) + noise).sqrt()
     }
@@ -495,7 +542,7 @@ impl Correction {
         let innovation = log2_seconds - prior.mean[i] - self.state.value(&row);
         let extra = extra_sd * extra_sd + self.cell_outside(log2_items, i);
         let noise = self.noise_variance[i] + extra;
-        let known = self.state.covariance(&row, &row).max(0.0);
+        let known = self.known(&row);
         let limit = self.hyper.clip_sd * (known + noise).sqrt();
         let doubt = self.doubt(side, log2_items);
         self.learn_width(i, innovation, known + extra);
@@ -505,13 +552,20 @@ impl Correction {
             Kind::Spike => self.slow[i].add(innovation),
             Kind::Usual => {
                 self.follow_drift(i, innovation, known + noise);
-                let known = self.state.covariance(&row, &row).max(0.0);
+                let known = self.known(&row);
                 self.state.update(&row, innovation, known + noise);
+                self.tell(i, log2_items, log2_seconds - prior.mean[i], noise);
                 let shown = innovation.clamp(-limit, limit);
                 self.learn_noise(i, known, shown * shown - known - extra);
             }
             Kind::Fast => {
-                self.jump(i, opened, &row, innovation, extra);
+                let taken_back = (doubt > SURE).then(|| self.take_back(i, log2_items));
+                if let Some(widened) = taken_back.flatten() {
+                    let above = log2_seconds - prior.mean[i];
+                    self.learn_anew(i, opened, &row, [above, log2_items, extra], widened);
+                } else {
+                    self.jump(i, opened, &row, innovation, extra);
+                }
                 // What was sure before may be noisier than believed; what was not was a spike.
                 if doubt < SURE {
                     self.learn_noise(i, 0.0, limit * limit);
@@ -524,7 +578,7 @@ impl Correction {
             }
         }
         if self.visits == [0; 2] {
-            self.widen(innovation * innovation / (known + noise));
+            self.widen(i, innovation * innovation / (known + noise));
         }
         self.visits[i] += 1;
         let place = self.place(log2_items);
@@ -534,11 +588,83 @@ impl Correction {
     /// After the first measurement, whose squared innovation was so many variances: what the model has said
     /// of a kernel on which it errs far more than it believes is not believed of the other side and of other
     /// sizes either. Variances grow as those of Student's distribution, given one of its variables.
-    fn widen(&mut self, squared: f64) {
+    fn widen(&mut self, i: usize, squared: f64) {
         let factor = ((DEGREES_OF_FREEDOM + squared) / (DEGREES_OF_FREEDOM + 1.0)).min(WIDENED_MAX);
         if factor > 1.0 {
-            self.state.widen(factor);
-            self.cell_variance.iter_mut().for_each(|x| *x *= factor);
+            self.scale(factor);
+            if let Some(told) = self.told.first_mut() {
+                told[i].widened = factor;
+            }
+        }
+    }
+
+    /// Every variance becomes so many times as large, as if all that was measured had been less exact by as much.
+    fn scale(&mut self, factor: f64) {
+        self.state.widen(factor);
+        self.cell_cov.iter_mut().flatten().for_each(|x| *x *= factor);
+        for told in self.told.iter_mut().flatten() {
+            told.information /= factor;
+            told.sum /= factor;
+        }
+    }
+
+    /// A measurement was taken in that may have been a spike: so much above the prior, with such a variance.
+    fn tell(&mut self, i: usize, log2_items: f64, above: f64, variance: f64) {
+        let Some(cell) = self.cell(log2_items) else { return };
+        let told = &mut self.told[cell][i];
+        if self.doubts[cell][i] <= SURE {
+            *told = Told::default();
+            return;
+        }
+        if told.information == 0.0 {
+            *told = Told { log2_items, ..Told::default() };
+        }
+        told.information += 1.0 / variance;
+        told.sum += above / variance;
+    }
+
+    /// Takes back what has been told of a cell and side: it was made of spikes, and has moved other sizes and the other
+    /// side as well. In information measurements are a sum, so that one can be subtracted whatever came after it.
+    /// Returns by how much it had widened the variances, if there was such a thing.
+    fn take_back(&mut self, i: usize, log2_items: f64) -> Option<f64> {
+        let cell = self.cell(log2_items)?;
+        let told = std::mem::take(&mut self.told[cell][i]);
+        if told.information == 0.0 {
+            return None;
+        }
+        let row = self.row(Side::ALL[i], told.log2_items);
+        let variance = 1.0 / told.information;
+        let left = variance - self.state.covariance(&row, &row);
+        // What has been opened since is less known than it was then.
+        if left <= LEFT_MIN * variance {
+            return None;
+        }
+        let innovation = told.sum * variance - self.state.value(&row);
+        self.state.update(&row, innovation, -left);
+        self.scale(1.0 / told.widened);
+        Some(told.widened)
+    }
+
+    /// What was known of a size has been taken back, and this is what it takes: so much above the prior.
+    fn learn_anew(
+        &mut self,
+        i: usize,
+        opened: usize,
+        row: &[(usize, f64); TOUCHED],
+        [above, log2_items, extra]: [f64; 3],
+        widened: f64,
+    ) {
+        let innovation = above - self.state.value(row);
+        let noise = self.noise_variance[i] + extra;
+        let variance = self.known(row) + noise;
+        if innovation.abs() > self.hyper.clip_sd * variance.sqrt() {
+            self.jump(i, opened, row, innovation, extra);
+        } else {
+            self.state.update(row, innovation, variance);
+            self.tell(i, log2_items, above, noise);
+        }
+        if widened > 1.0 {
+            self.widen(i, innovation * innovation / variance);
         }
     }
 
@@ -558,6 +684,9 @@ impl Correction {
             let shift = old.mean[i] - new.mean[i];
             if shift.is_finite() {
                 self.state.shift(i, shift);
+                for told in &mut self.told {
+                    told[i].sum += shift * told[i].information;
+                }
             }
         }
     }
@@ -571,9 +700,9 @@ impl Correction {
         let correlation = prior.correlation();
         let sd = Side::ALL.map(|side| prior.sd(side).max(1e-3));
         for i in 0..2 {
-            self.cell_variance[i] = sd[i] * sd[i] * (1.0 - share);
             for j in 0..2 {
                 let together = if i == j { 1.0 } else { correlation };
+                self.cell_cov[i][j] = sd[i] * sd[j] * together * (1.0 - share);
                 self.state.relate(i, j, sd[i] * sd[j] * together * share);
                 let slope = self.hyper.slope_sd * self.hyper.slope_sd;
                 self.state.relate(i + 2, j + 2, slope * together);
@@ -591,9 +720,44 @@ impl Correction {
         self.cell(log2_items).unwrap_or(self.buckets.len())
     }
 
-    /// The variance of a cell that has no state, because there are too many.
+    /// The variance of a side of a size that the states do not hold, because it has no cell.
     fn cell_outside(&self, log2_items: f64, side: usize) -> f64 {
-        if self.cell(log2_items).is_some() { 0.0 } else { self.cell_variance[side] }
+        match self.cell(log2_items) {
+            Some(_) => 0.0,
+            None => self.between(bucket_of(log2_items)).left * self.cell_cov[side][side],
+        }
+    }
+
+    /// The correlation of two cells.
+    fn alike(&self, a: i32, b: i32) -> f64 {
+        (-f64::from(a.abs_diff(b)) / self.hyper.cells_reach).exp()
+    }
+
+    /// What the nearest cells on both sides tell of a bucket that has none. Those beyond tell nothing more.
+    fn between(&self, bucket: i32) -> Between {
+        let cells = || self.buckets.iter().copied().enumerate();
+        let below = cells().filter(|&(_, known)| known < bucket).max_by_key(|&(_, known)| known);
+        let above = cells().filter(|&(_, known)| known > bucket).min_by_key(|&(_, known)| known);
+        let near = [below, above]
+            .map(|cell| cell.map_or((0, 0.0), |(cell, known)| (cell, self.alike(bucket, known))));
+        let [(_, a), (_, b)] = near;
+        // Nothing is learned twice of what the two have in common.
+        let rest = 1.0 - (a * b).powi(2);
+        let factor = [a * (1.0 - b * b) / rest, b * (1.0 - a * a) / rest];
+        let left = (1.0 - a * a) * (1.0 - b * b) / rest;
+        Between { cells: [(near[0].0, factor[0]), (near[1].0, factor[1])], left }
+    }
+
+    /// The share of a cell's covariance that two sizes have in common beyond what the states hold.
+    fn left_of_both(&self, one: f64, other: f64) -> f64 {
+        let (bucket, run) = (bucket_of(one), bucket_of(other));
+        if self.cell(one).is_some() || self.cell(other).is_some() {
+            return 0.0;
+        }
+        let told = |(cell, factor): (usize, f64)| {
+            self.buckets.get(cell).map_or(0.0, |&known| factor * self.alike(known, run))
+        };
+        self.alike(bucket, run) - self.between(bucket).cells.map(told).iter().sum::<f64>()
     }
 
     /// Makes room for the cell of this size, unless it is there or there are too many.
@@ -601,20 +765,35 @@ impl Correction {
         if self.cell(log2_items).is_some() || self.buckets.len() >= CELLS_MAX {
             return;
         }
-        self.state.extend(&self.cell_variance);
+        let bucket = bucket_of(log2_items);
+        let Between { cells, left } = self.between(bucket);
+        let seen = [0, 1].map(|i| cells.map(|(cell, factor)| self.part(i, cell, factor)));
+        let own = self.cell_cov.map(|row| row.map(|x| left * x));
+        self.state.extend([&seen[0], &seen[1]], own);
+        self.told.push([Told::default(); 2]);
         self.doubts.insert(self.buckets.len(), [1.0; 2]);
         self.runs.insert(self.buckets.len(), 0);
-        self.buckets.push(bucket_of(log2_items));
+        self.buckets.push(bucket);
     }
 
     /// The row of the observation matrix: which states a measurement sees, and how much of each.
     fn row(&self, side: Side, log2_items: f64) -> [(usize, f64); TOUCHED] {
         let i = side.index();
-        let cell = match self.cell(log2_items) {
-            Some(cell) => (SHARED + 2 * cell + i, 1.0),
-            None => (i, 0.0),
+        let cells = match self.cell(log2_items) {
+            Some(cell) => [(cell, 1.0), (cell, 0.0)],
+            None => self.between(bucket_of(log2_items)).cells,
         };
-        [(i, 1.0), (2 + i, log2_items - self.origin), cell]
+        let [one, other] = cells.map(|(cell, factor)| self.part(i, cell, factor));
+        [(i, 1.0), (2 + i, log2_items - self.origin), one, other]
+    }
+
+    /// So much of a cell's state; of none where there are no cells.
+    fn part(&self, i: usize, cell: usize, factor: f64) -> (usize, f64) {
+        if factor == 0.0 { (i, 0.0) } else { (SHARED + 2 * cell + i, factor) }
+    }
+
+    fn known(&self, row: &[(usize, f64); TOUCHED]) -> f64 {
+        self.state.covariance(row, row).max(0.0)
     }
 
     /// What a measurement is that lies so many limits above what was believed of a side, and what that
@@ -695,7 +874,9 @@ impl Correction {
     ) {
         self.state.open(opened, innovation * innovation);
         self.drift[i] = Drift::default();
-        let variance = self.state.covariance(row, row).max(0.0) + self.noise_variance[i] + extra;
+        // What was told before is of what is no more.
+        self.told.iter_mut().for_each(|told| told[i] = Told::default());
+        let variance = self.known(row) + self.noise_variance[i] + extra;
         self.state.update(row, innovation, variance);
     }
 
@@ -747,15 +928,23 @@ impl Correction {
     /// Whether the parts fit together and can be computed with.
     fn is_valid(&self) -> bool {
         let states = if self.state.is_empty() { 0 } else { SHARED + 2 * self.buckets.len() };
-        let numbers = self.noise_variance.iter().chain(&self.cell_variance);
+        let told = |told: &Told| {
+            [told.sum, told.log2_items].iter().all(|x| x.is_finite())
+                && (0.0..f64::INFINITY).contains(&told.information)
+                && (1.0..=WIDENED_MAX).contains(&told.widened)
+        };
+        let numbers = self.noise_variance.iter().chain(self.cell_cov.iter().flatten());
         let mut numbers = numbers.chain([&self.origin]);
         let widths = WIDTHS[0]..=WIDTHS[1];
         self.state.is_of(states)
             && self.buckets.len() <= CELLS_MAX
             && self.doubts.len() == self.buckets.len() + 1
             && self.runs.len() == self.doubts.len()
+            && self.told.len() == self.buckets.len()
+            && self.told.iter().flatten().all(told)
             && numbers.all(|x| x.is_finite())
             && self.noise_variance.iter().all(|&x| x > 0.0)
+            && REACHES.contains(&self.hyper.cells_reach)
             && self.width.iter().all(|x| widths.contains(x))
     }
 }

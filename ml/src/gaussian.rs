@@ -31,19 +31,28 @@ impl Gaussian {
         self.cov[j * states + i] = covariance;
     }
 
-    /// Further states: zero, of these variances, and independent of all.
-    pub(crate) fn extend(&mut self, variances: &[f64]) {
-        let (old, new) = (self.mean.len(), self.mean.len() + variances.len());
+    /// Two further states: each what is seen of those before, and something of its own, of which the covariance is
+    /// given.
+    pub(crate) fn extend(&mut self, seen: [&View; 2], own: [[f64; 2]; 2]) {
+        let (old, new) = (self.mean.len(), self.mean.len() + 2);
         let mut cov = vec![0.0; new * new];
         if old > 0 {
             for (to, from) in cov.chunks_exact_mut(new).zip(self.cov.chunks_exact(old)) {
                 to[..old].copy_from_slice(from);
             }
         }
-        for (at, variance) in (old..).zip(variances) {
-            cov[at * new + at] = *variance;
+        for i in 0..2 {
+            for at in 0..old {
+                let together = self.covariance(&[(at, 1.0)], seen[i]);
+                cov[at * new + old + i] = together;
+                cov[(old + i) * new + at] = together;
+            }
+            for j in 0..2 {
+                cov[(old + i) * new + old + j] = self.covariance(seen[i], seen[j]) + own[i][j];
+            }
         }
-        self.mean.resize(new, 0.0);
+        let mean = seen.map(|seen| self.value(seen));
+        self.mean.extend(mean);
         self.cov = cov;
     }
 
@@ -63,7 +72,7 @@ impl Gaussian {
     }
 
     /// Takes in a measurement that was so far from its mean, where so much variance was expected of it,
-    /// noise and all.
+    /// noise and all. Where the noise is subtracted instead of added, the measurement is taken back.
     pub(crate) fn update(&mut self, seen: &View, innovation: f64, variance: f64) {
         let states = self.mean.len();
         let with_seen = |at: usize| -> f64 {
@@ -117,7 +126,7 @@ mod tests {
         for (i, j, covariance) in [(0, 0, 4.0), (1, 1, 1.0), (0, 1, 1.0)] {
             state.relate(i, j, covariance);
         }
-        state.extend(&[9.0]);
+        state.extend([&[], &[]], [[9.0, 0.0], [0.0, 1.0]]);
         let (all, last) = ([(0, 1.0), (1, 1.0), (2, 1.0)], [(2, 1.0)]);
         // 4 + 1 + 9, and twice the 1 between the first two.
         assert_eq!(state.covariance(&all, &all), 16.0);
@@ -125,7 +134,7 @@ mod tests {
         assert_eq!([(0, 1.0), (1, 1.0), (2, 1.0)].map(|one| state.value(&[one])), [5.0, 2.0, 9.0]);
         assert_eq!((state.value(&all), state.covariance(&all, &all)), (16.0, 0.0));
         assert!((state.covariance(&last, &last) - (9.0 - 81.0 / 16.0)).abs() < 1e-12);
-        assert!(state.is_of(3) && !state.is_of(2));
+        assert!(state.is_of(4) && !state.is_of(3));
         state.open(2, f64::NAN);
         assert!(!state.is_of(3));
     }

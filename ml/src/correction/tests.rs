@@ -138,13 +138,55 @@ fn noise_is_learned_and_does_not_look_like_drift() {
 }
 
 #[test]
-fn slopes_are_learned_across_sizes() {
+fn sizes_near_each_other_are_alike_and_trends_do_not_go_on_for_ever() {
     let mut correction = Correction::new(&Hyper::default());
     for x in [10.0, 14.0, 18.0, 10.0, 14.0, 18.0] {
-        correction.observe(&prior(), x, Side::Cpu, -10.0 + 0.2 * (x - 10.0));
+        correction.observe(&prior(), x, Side::Cpu, -10.0 + 0.25 * (x - 10.0));
     }
-    let far = correction.posterior(&prior(), 24.0).mean[0];
-    assert!((far + 7.2).abs() < 0.8, "{far}");
+    let at = |x: f64| correction.posterior(&prior(), x);
+    // Between sizes that have run a line is as good as any.
+    for x in [12.0, 16.0] {
+        assert!((at(x).mean[0] - (-10.0 + 0.25 * (x - 10.0))).abs() < 0.25, "{:?}", at(x));
+    }
+    // Beyond them it is not: as far away again the trend has hardly moved anything.
+    assert!((-9.2..-7.8).contains(&at(26.0).mean[0]), "{:?}", at(26.0));
+    let sds = [14.0, 16.0, 20.0, 26.0].map(|x| at(x).sd(Side::Cpu));
+    assert!(sds.is_sorted(), "the farther away, the less is known: {sds:?}");
+}
+
+#[test]
+fn a_first_run_that_was_a_spike_is_taken_back_from_other_sizes_and_from_the_other_side() {
+    let far = |first: Option<f64>| {
+        let mut correction = settled(6);
+        let before = correction.visits(Side::Cpu);
+        // The first call of a larger size meets pages that nobody has touched: sixteen times as long.
+        for log2_s in first.into_iter().chain([-8.0; 6]) {
+            correction.observe(&prior(), 26.0, Side::Cpu, log2_s);
+        }
+        assert!(correction.visits(Side::Cpu) > before);
+        correction.posterior(&prior(), 32.0)
+    };
+    let (usual, spiked) = (far(None), far(Some(-4.0)));
+    for i in 0..2 {
+        let (said, found) = (usual.mean[i], spiked.mean[i]);
+        assert!((said - found).abs() < 0.15, "side {i}: {usual:?} {spiked:?}");
+        let sds = [&usual, &spiked].map(|said| said.cov[i][i].sqrt());
+        assert!((sds[0] - sds[1]).abs() < 0.2 * sds[0], "side {i}: {sds:?}");
+    }
+}
+
+#[test]
+fn the_very_first_run_is_taken_back_with_all_that_it_has_widened() {
+    let after = |first: Option<f64>| {
+        let mut correction = Correction::new(&Hyper::default());
+        for log2_s in first.into_iter().chain([-9.0; 4]) {
+            correction.observe(&prior(), 20.0, Side::Cpu, log2_s);
+        }
+        correction.posterior(&prior(), 26.0)
+    };
+    let (usual, spiked) = (after(None), after(Some(-1.0)));
+    assert!((usual.mean[0] - spiked.mean[0]).abs() < 0.1, "{usual:?} {spiked:?}");
+    assert!((usual.cov[0][0] / spiked.cov[0][0] - 1.0).abs() < 0.1, "{usual:?} {spiked:?}");
 }
 
 #[test]

@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use crate::device::Device;
 
 /// The version of the file's layout.
-const LAYOUT: u32 = 1;
+const LAYOUT: u32 = 2;
 
 /// Calls kept of a kernel on a device in a size bucket: as many as replay keeps.
 const SAMPLES_MAX: usize = crossover_ml::replay::SAMPLES_MAX;
