@@ -13,9 +13,13 @@
 //! What never varied in the training set has taught nothing, and its weights are still those that were
 //! drawn: such an input is zero whatever the call. Else the first call on another machine, or under
 //! another load, would be answered by noise.
+//!
+//! The same goes for what a machine can do: a training set has few machines, between which any curve fits, and
+//! what a line through them says beyond them is noise. Such an input stays within what the set has: another
+//! machine is taken for the nearest one that is known, and its own rates count by the roofline times alone.
 
 use crate::error::Error;
-use crate::features::{COUNT, Feature, Features};
+use crate::features::{COUNT, Feature, Features, Group};
 use serde::{Deserialize, Serialize};
 
 /// Where a standardised input is cut: nothing beyond is a plausible machine.
@@ -41,6 +45,8 @@ pub struct Encoder {
     pub scale: Vec<f32>,
     /// Whether a feature was missing in some rows and known in others.
     pub flagged: Vec<bool>,
+    /// The least and the largest standardised value a feature; values beyond are taken for these.
+    pub limits: Vec<[f32; 2]>,
     /// Piecewise: the edges of the bins, `bins + 1` a feature, ascending. Plain: empty.
     pub edges: Vec<Vec<f32>>,
 }
@@ -75,6 +81,7 @@ impl Encoder {
             mean: Vec::with_capacity(COUNT),
             scale: Vec::with_capacity(COUNT),
             flagged: Vec::with_capacity(COUNT),
+            limits: Vec::with_capacity(COUNT),
             edges: Vec::new(),
         };
         for feature in Feature::ALL {
@@ -85,6 +92,7 @@ impl Encoder {
             encoder.median.push(quantile(&values, 0.5));
             encoder.mean.push(mean);
             encoder.scale.push(scale);
+            encoder.limits.push(limits(feature.info().group, &values, mean, scale));
             encoder.flagged.push(!values.is_empty() && values.len() < rows.len());
             if bins > 0 {
                 let at = |bin: usize| quantile(&values, bin as f32 / bins as f32);
@@ -139,17 +147,22 @@ impl Encoder {
             for (i, out) in values.iter_mut().enumerate() {
                 *out = match self.scale[i] {
                     f32::MAX => 0.0,
-                    scale => ((present(i) - self.mean[i]) / scale).clamp(-LIMIT, LIMIT),
+                    scale => {
+                        let [low, high] = self.limits[i];
+                        ((present(i) - self.mean[i]) / scale).clamp(low, high)
+                    }
                 };
             }
         } else {
             for (i, out) in values.chunks_exact_mut(self.width()).enumerate() {
-                let x = present(i);
                 let edges = &self.edges[i];
-                if edges.first() == edges.last() {
+                let [first, .., last] = edges[..] else { continue };
+                if first == last {
                     out.fill(0.0);
                     continue;
                 }
+                // Not beyond: a bin without a width at the end is one that no row of the set has come through.
+                let x = present(i).clamp(first, last);
                 for (out, edge) in out.iter_mut().zip(edges.windows(2)) {
                     *out = progress(x, edge[0], edge[1]);
                 }
@@ -172,6 +185,8 @@ impl Encoder {
             && right(&self.scale)
             && self.scale.iter().all(|&scale| scale > 0.0)
             && self.flagged.len() == COUNT
+            && self.limits.len() == COUNT
+            && self.limits.iter().all(|[low, high]| -LIMIT <= *low && low <= high && *high <= LIMIT)
             && (self.edges.is_empty()
                 || (self.edges.len() == COUNT
                     && self.edges[0].len() >= 3
@@ -200,6 +215,16 @@ fn moments(values: &[f32]) -> (f32, f32) {
     let variance = values.iter().map(|&x| (f64::from(x) - mean).powi(2)).sum::<f64>() / count;
     let scale = variance.sqrt() as f32;
     (mean as f32, if scale > 1e-6 { scale } else { f32::MAX })
+}
+
+/// Between what the standardised values of a feature are held.
+fn limits(group: Group, sorted: &[f32], mean: f32, scale: f32) -> [f32; 2] {
+    match (group, sorted) {
+        (Group::Device, [low, .., high]) => {
+            [*low, *high].map(|x| ((x - mean) / scale).clamp(-LIMIT, LIMIT))
+        }
+        _ => [-LIMIT, LIMIT],
+    }
 }
 
 /// The value at share `q` of the sorted values; 0 if there are none.
@@ -257,6 +282,30 @@ mod tests {
         for form in [InputForm::Plain, InputForm::Piecewise(4)] {
             let encoder = Encoder::fit(&same, form).unwrap();
             assert_eq!(other.encode(&encoder), same[50].encode(&encoder), "{form:?}");
+        }
+    }
+
+    #[test]
+    fn a_machine_unlike_all_others_is_taken_for_the_nearest() {
+        let mut some = rows();
+        for (row, gflops) in some.iter_mut().zip([60.0, 70.0].into_iter().cycle()) {
+            row.set(Feature::CpuGflops, gflops);
+        }
+        for form in [InputForm::Plain, InputForm::Piecewise(4)] {
+            let encoder = Encoder::fit(&some, form).unwrap();
+            assert!(encoder.is_valid());
+            let with = |gflops: f64, bucket: f64| {
+                let mut row = some[51];
+                row.set(Feature::CpuGflops, gflops);
+                row.set(Feature::SizeBucket, bucket);
+                row.encode(&encoder)
+            };
+            assert_eq!(with(9000.0, 50.0), with(70.0, 50.0), "{form:?}");
+            assert_eq!(with(1.0, 50.0), with(60.0, 50.0), "{form:?}");
+            assert_ne!(with(65.0, 50.0), with(60.0, 50.0), "{form:?}");
+            if form == InputForm::Plain {
+                assert_ne!(with(65.0, 100.0), with(65.0, 120.0), "of sizes a line knows more");
+            }
         }
     }
 

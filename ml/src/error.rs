@@ -52,6 +52,14 @@ pub enum Error {
     /// The bytes are no weight file, or a damaged one.
     #[error("weight file: {0}")]
     Weights(#[from] safetensors::SafeTensorError),
+    /// The weight file has another layout: train again.
+    #[error("weight file of layout {found}, this build reads {expected}")]
+    WeightsLayout {
+        /// The layout of the file.
+        found: u32,
+        /// [`crate::weights::LAYOUT`].
+        expected: u32,
+    },
     /// The weight file lacks its metadata, or it cannot be read.
     #[error("weight file: metadata missing or unreadable ({reason})")]
     WeightsMetadata {

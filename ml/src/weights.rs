@@ -21,6 +21,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::HashMap;
 
+/// The version of the file's layout: what the metadata holds, and what its numbers mean.
+pub const LAYOUT: u32 = 2;
+
 /// The key of our text in the file's metadata.
 const KEY: &str = "crossover";
 
@@ -37,6 +40,7 @@ pub struct NamedTensor {
 
 #[derive(Serialize, Deserialize)]
 struct Metadata {
+    layout: u32,
     features_version: u32,
     members: Vec<Member>,
     /// What else a file of another kind holds.
@@ -76,7 +80,7 @@ pub(crate) fn pack(
     more: Option<Value>,
 ) -> Result<Vec<u8>, Error> {
     let described = members.iter().map(Member::of).collect();
-    let metadata = Metadata { features_version: VERSION, members: described, more };
+    let metadata = Metadata { layout: LAYOUT, features_version: VERSION, members: described, more };
     let text = serde_json::to_string(&metadata)
         .map_err(|error| Error::WeightsMetadata { reason: error.to_string() })?;
     let mut tensors: Vec<NamedTensor> = Vec::new();
@@ -102,7 +106,7 @@ pub(crate) fn pack(
 /// The networks of a file.
 ///
 /// # Errors
-/// A file that is truncated or damaged, of another feature table, or with tensors that do not fit.
+/// A file that is truncated or damaged, of another layout or feature table, or with tensors that do not fit.
 ///
 /// ```
 /// let error = crossover_ml::weights::from_bytes(b"a letter").expect_err("these are no weights");
@@ -133,10 +137,19 @@ fn parse_metadata(text: &str) -> Result<Metadata, Error> {
     /// Read before all else: what follows may have changed with it.
     #[derive(Deserialize)]
     struct Version {
+        /// The first layout had no number.
+        #[serde(default = "first")]
+        layout: u32,
         features_version: u32,
+    }
+    fn first() -> u32 {
+        1
     }
     let version: Version =
         serde_json::from_str(text).map_err(|error| unreadable(&error.to_string()))?;
+    if version.layout != LAYOUT {
+        return Err(Error::WeightsLayout { found: version.layout, expected: LAYOUT });
+    }
     if version.features_version != VERSION {
         return Err(Error::FeatureVersion { found: version.features_version, expected: VERSION });
     }
@@ -349,6 +362,16 @@ mod tests {
         let at = bytes.windows(text.len()).position(|w| w == text.as_bytes()).unwrap();
         other[at + text.len() - 1] = b'9';
         assert!(matches!(from_bytes(&other), Err(Error::FeatureVersion { found: 9, .. })));
+        let layout = format!("{{\\\"layout\\\":{LAYOUT},");
+        let at = bytes.windows(layout.len()).position(|w| w == layout.as_bytes()).unwrap();
+        let mut older = bytes.clone();
+        older[at + layout.len() - 2] = b'1';
+        let refused =
+            |found| matches!(found, Err(Error::WeightsLayout { found: 1, expected: LAYOUT }));
+        assert!(refused(from_bytes(&older)));
+        // As it was before there was a number.
+        older[at + 1..at + layout.len()].fill(b' ');
+        assert!(refused(from_bytes(&older)));
         let mut not_finite = bytes.clone();
         let last = not_finite.len() - 4;
         not_finite[last..].copy_from_slice(&f32::NAN.to_le_bytes());
