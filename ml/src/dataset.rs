@@ -452,6 +452,28 @@ impl Dataset {
         self.split(&self.by_family(), share, seed)
     }
 
+    /// Splits every kernel's rows by size into (the rest, so many of its largest).
+    ///
+    /// ```
+    /// # use crossover_ml::{Dataset, Features, Row};
+    /// let row = |n| Row::new("k", "f", n, Features::missing(), [Some(1.0), None]);
+    /// let data = Dataset::from_rows([8, 1, 4, 2].map(row).to_vec())?;
+    /// let (smaller, largest) = data.split_sizes(1);
+    /// assert_eq!((smaller.len(), largest.rows()), (3, &[row(8)][..]));
+    /// # Ok::<(), crossover_ml::Error>(())
+    /// ```
+    #[must_use]
+    pub fn split_sizes(&self, largest: usize) -> (Dataset, Dataset) {
+        let (mut smaller, mut larger) = (Vec::new(), Vec::new());
+        for mut numbers in self.by_kernel().into_values() {
+            numbers.sort_by_key(|&at| self.rows[at].n);
+            let cut = numbers.len().saturating_sub(largest);
+            smaller.extend_from_slice(&numbers[..cut]);
+            larger.extend_from_slice(&numbers[cut..]);
+        }
+        (self.subset(&smaller), self.subset(&larger))
+    }
+
     fn split(
         &self,
         groups: &BTreeMap<&str, Vec<usize>>,

@@ -246,6 +246,46 @@ pub fn held_out(
     seeds: u64,
     progress: &mut dyn FnMut(u64) -> ControlFlow<()>,
 ) -> Result<Comparison, Error> {
+    on_splits(data, options, members, seeds, progress, |known, unseen| (known, unseen))
+}
+
+/// Sizes of each kernel that [`beyond`] does not train on.
+const SIZES_BEYOND: usize = 2;
+
+/// As [`held_out`], but of every kernel the two largest sizes are not trained on, and of those held out they
+/// alone are judged: how far a model goes beyond what it has seen.
+///
+/// # Errors
+/// As [`held_out`].
+///
+/// ```
+/// use crossover_ml::{Dataset, TrainOptions, eval};
+/// let few = eval::beyond(&Dataset::new(), &TrainOptions::default(), 1, 2, &mut |_| {
+///     std::ops::ControlFlow::Continue(())
+/// });
+/// assert!(few.is_err(), "two splits are too few to judge by");
+/// ```
+pub fn beyond(
+    data: &Dataset,
+    options: &TrainOptions,
+    members: usize,
+    seeds: u64,
+    progress: &mut dyn FnMut(u64) -> ControlFlow<()>,
+) -> Result<Comparison, Error> {
+    on_splits(data, options, members, seeds, progress, |known, unseen| {
+        (known.split_sizes(SIZES_BEYOND).0, unseen.split_sizes(SIZES_BEYOND).1)
+    })
+}
+
+/// Judges all models on splits by kernel, of which `part` says what is trained on and what is judged.
+fn on_splits(
+    data: &Dataset,
+    options: &TrainOptions,
+    members: usize,
+    seeds: u64,
+    progress: &mut dyn FnMut(u64) -> ControlFlow<()>,
+    part: impl Fn(Dataset, Dataset) -> (Dataset, Dataset),
+) -> Result<Comparison, Error> {
     if seeds < 5 {
         return Err(Error::InvalidOption { name: "seeds" });
     }
@@ -254,6 +294,7 @@ pub fn held_out(
     let mut lines = names.map(|name| Line { model: name.to_owned(), seeds: Vec::new() });
     for seed in 0..seeds {
         let (known, unseen) = data.split_kernels(0.2, options.seed.wrapping_add(seed));
+        let (known, unseen) = part(known, unseen);
         let options = TrainOptions { seed: options.seed.wrapping_add(seed), ..options.clone() };
         let stop = progress(seed);
         let (ensemble, _) = train_ensemble(&known, &options, members, &mut |_| stop)?;

@@ -58,6 +58,10 @@ pub(crate) struct Args {
     /// none.
     #[arg(long, default_value_t = 5)]
     seeds: u64,
+    /// Judge it on sizes larger than those trained on, too: on the two largest of each kernel held out, trained on the
+    /// rest of the others'.
+    #[arg(long)]
+    larger: bool,
     /// Search for encoding, depth, widths, dropout and learning rate first, for at most so long as `--minutes` says, and
     /// compare what is found with the usual network.
     #[arg(long)]
@@ -88,6 +92,8 @@ struct Trained {
     searched: Option<Comparison>,
     /// On kernels held out.
     held_out: Option<Comparison>,
+    /// On the largest sizes of kernels held out, trained on smaller ones.
+    larger: Option<Comparison>,
     written: Option<Written>,
 }
 
@@ -131,15 +137,12 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         trained.against = Some(against(&data, path, is_json)?);
     }
     if args.seeds > 0 {
-        let bar = bar(args.seeds, "splits")?;
-        let comparison = eval::held_out(&data, &options, args.members, args.seeds, &mut |seed| {
-            bar.set_position(seed);
-            ControlFlow::Continue(())
-        })?;
-        bar.finish_and_clear();
-        let about = "on kernels held out, mean ± standard deviation over";
-        super::say(is_json, format_args!("\n{about} {} splits:\n{comparison}", args.seeds));
-        trained.held_out = Some(comparison);
+        let about = "on kernels held out";
+        trained.held_out = Some(judged(&data, &options, args, about, eval::held_out)?);
+    }
+    if args.seeds > 0 && args.larger {
+        let about = "on the two largest sizes of kernels held out, trained on smaller ones";
+        trained.larger = Some(judged(&data, &options, args, about, eval::beyond)?);
     }
     if let Some(out) = &args.out {
         trained.written = Some(write(&data, &options, args.members, out, is_json)?);
@@ -148,6 +151,35 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         println!("{}", serde_json::to_string_pretty(&trained)?);
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// How models are judged on splits by kernel.
+type Judge = fn(
+    &Dataset,
+    &TrainOptions,
+    usize,
+    u64,
+    &mut dyn FnMut(u64) -> ControlFlow<()>,
+) -> Result<Comparison, crossover::ml::Error>;
+
+/// Judges, and says what was found.
+fn judged(
+    data: &Dataset,
+    options: &TrainOptions,
+    args: &Args,
+    about: &str,
+    judge: Judge,
+) -> anyhow::Result<Comparison> {
+    let (seeds, is_json) = (args.seeds, args.json);
+    let bar = bar(seeds, "splits")?;
+    let comparison = judge(data, options, args.members, seeds, &mut |seed| {
+        bar.set_position(seed);
+        ControlFlow::Continue(())
+    })?;
+    bar.finish_and_clear();
+    let spread = "mean ± standard deviation over";
+    super::say(is_json, format_args!("\n{about}, {spread} {seeds} splits:\n{comparison}"));
+    Ok(comparison)
 }
 
 /// The network that the arguments describe.
