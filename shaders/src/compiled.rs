@@ -60,14 +60,38 @@ pub(crate) struct Scratch {
     pub(crate) bound: Option<(Vec<(wgpu::Buffer, u64)>, wgpu::BindGroup)>,
 }
 
+/// What is special about a submission.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Turn {
+    /// No other came before.
+    pub(crate) is_first: bool,
+    /// The device's clock is looked at.
+    pub(crate) is_timed: bool,
+}
+
+impl Turn {
+    /// Whether the time of the submission says how fast this form is.
+    pub(crate) fn tells(self, wall: Duration) -> bool {
+        let least = match self {
+            Turn { is_first: true, .. } => TELLING_FIRST,
+            Turn { is_timed: true, .. } => TIMED_FROM,
+            Turn { .. } => Duration::ZERO,
+        };
+        wall >= least
+    }
+}
+
 /// Dispatches of one submission at most: each has a block of numbers.
 pub(crate) const STEPS_MAX: usize = 64;
 
-/// The device's clock is looked at in the first submissions, in one of so many later ones, and in all that
+/// The device's clock is looked at in the first submission, in one of so many later ones, and in all that
 /// take long: looking costs as much as a small dispatch. Where somebody traces, it is looked at in all.
-const TIMED_FIRST: u32 = 4;
-const TIMED_EVERY: u32 = 16;
+const TIMED_EVERY: u32 = 64;
 const TIMED_FROM: Duration = Duration::from_millis(2);
+
+/// Drivers may compile in the first submission, which takes less than this. What takes longer is not run again only to
+/// know it better.
+const TELLING_FIRST: Duration = Duration::from_millis(250);
 
 impl Compiled {
     /// Compiles a kernel for a device.
@@ -142,12 +166,13 @@ impl Compiled {
         self.scratch.lock().unwrap_or_else(PoisonError::into_inner).push(scratch);
     }
 
-    /// Whether the next submission is to be timed by the device.
-    pub(crate) fn wants_time(&self) -> bool {
+    /// Begins the next submission.
+    pub(crate) fn next_turn(&self) -> Turn {
         let at = self.submissions.fetch_add(1, Ordering::Relaxed);
         let last = Duration::from_nanos(self.last_wall_ns.load(Ordering::Relaxed));
-        let is_due = at < TIMED_FIRST || at.is_multiple_of(TIMED_EVERY) || last >= TIMED_FROM;
-        (is_due || tracing::enabled!(tracing::Level::TRACE)) && self.gpu.timestamp_ns().is_some()
+        let is_due = at.is_multiple_of(TIMED_EVERY) || last >= TIMED_FROM;
+        let is_asked = is_due || tracing::enabled!(tracing::Level::TRACE);
+        Turn { is_first: at == 0, is_timed: is_asked && self.gpu.timestamp_ns().is_some() }
     }
 
     /// A submission has ended well: it took this long.

@@ -154,15 +154,14 @@ impl Lean {
             let slot = own.compiled.get_or_init(|| self.start(checked, &own.form));
             Some(Fit { compiled: slot.get()?.clone()?, layout: own.form.layout })
         });
-        let ready: Vec<Fit> = ready.collect();
-        let pace = |at: &usize| ready[*at].compiled.pace.of(points);
-        let best = (0..ready.len()).min_by(|a, b| pace(a).total_cmp(&pace(b)))?;
-        for (at, fit) in ready.iter().enumerate() {
-            if at != best {
-                fit.compiled.pace.pass_over(points);
-            }
+        let judged = ready.map(|fit| (fit.compiled.pace.of(points), fit));
+        let mut judged: Vec<(f64, Fit)> = judged.collect();
+        let best = (0..judged.len()).min_by(|a, b| judged[*a].0.total_cmp(&judged[*b].0))?;
+        let (best_ns, best) = judged.swap_remove(best);
+        for (_, other) in judged {
+            other.compiled.pace.pass_over(points, best_ns);
         }
-        ready.into_iter().nth(best)
+        Some(best)
     }
 
     /// Whether a call is of the size that a form is for.

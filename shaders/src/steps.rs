@@ -313,13 +313,13 @@ impl Compiled {
             DeviceArg::Buffer { buffer, .. } => Some(*buffer),
             DeviceArg::Scalar(_) => None,
         });
-        let bytes = |buffer: &DeviceBuffer| (buffer.raw().clone(), buffer.bytes());
-        let key: Vec<(wgpu::Buffer, u64)> = buffers.chain(sums).map(bytes).collect();
+        let key = buffers.chain(sums).map(|buffer| (buffer.raw(), buffer.bytes()));
         if let Some((bound, group)) = &scratch.bound
-            && *bound == key
+            && key.clone().eq(bound.iter().map(|(buffer, bytes)| (buffer, *bytes)))
         {
             return group.clone();
         }
+        let key = key.map(|(buffer, bytes)| (buffer.clone(), bytes)).collect();
         let group = self.create_main(scratch, args, sums, step, None);
         scratch.bound = Some((key, group.clone()));
         group

@@ -12,7 +12,7 @@ use crossover_kernels::ir::{Param, SiteId};
 use crossover_memory::{Claim, Fill, Slot};
 
 use crate::buffer::{DeviceBuffer, Mapped};
-use crate::compiled::{Compiled, Scratch, Stage};
+use crate::compiled::{Compiled, Scratch, Stage, Turn};
 use crate::device::{DeviceError, Submission};
 use crate::emit::SITE_NO_END;
 
@@ -112,7 +112,7 @@ pub(crate) struct Running {
     scratch: Scratch,
     submission: Submission,
     asked: Option<Mapped>,
-    is_timed: bool,
+    turn: Turn,
     start: Instant,
     /// Failures that the device had reported before.
     failures: u64,
@@ -132,9 +132,10 @@ impl<'c, C: BorrowMut<Claim<'c>>> Underway<'c, C> {
         }
     }
 
-    /// Counts the time that the call is allowed from here, if that is later than its start: the device was
-    /// at others before.
+    /// Counts the time of the call, and what it is allowed, from here, if that is later than its start: the device
+    /// was at others before.
     pub fn count_from(&mut self, start: Instant) {
+        self.start = self.start.max(start);
         if let Some(deadline) = &mut self.deadline
             && let Some(at) = start.checked_add(deadline.limit)
         {
@@ -164,15 +165,16 @@ impl<'c, C: BorrowMut<Claim<'c>>> Underway<'c, C> {
     /// # Errors
     /// As [`crossover_kernels::exec::Version::run`].
     pub fn finish(mut self) -> (Result<Took, RunError>, C) {
-        let ran = match self.running.take() {
-            Some(running) => running.finish(&self.version, self.deadline),
-            None => Ok(Took::default()),
+        let Some(running) = self.running.take() else {
+            return (Ok(self.before), self.claim_back());
         };
-        match ran {
+        let turn = running.turn;
+        match running.finish(&self.version, self.deadline) {
             Ok(took) => {
                 let took = self.before.and(took);
-                if !took.wall.is_zero() {
-                    self.version.pace.note(self.points, took.wall);
+                let alone = took.wall.min(self.start.elapsed());
+                if turn.tells(alone) {
+                    self.version.pace.note(self.points, alone);
                 }
                 (Ok(took), self.claim_back())
             }
@@ -281,7 +283,8 @@ impl Running {
     ) -> Running {
         let gpu = &version.gpu;
         let _unmapped = gpu.mapping().read().unwrap_or_else(PoisonError::into_inner);
-        let is_timed = version.wants_time();
+        let turn = version.next_turn();
+        let is_timed = turn.is_timed;
         let failures = gpu.failures();
         if !version.shader.immediates {
             let stride = version.numbers_stride as usize;
@@ -325,7 +328,7 @@ impl Running {
         let start = Instant::now();
         let submission = gpu.submit(Some(commands));
         let asked = scratch.report.ask(is_timed);
-        Running { scratch, submission, asked, is_timed, start, failures, _kept: (kept, zeros) }
+        Running { scratch, submission, asked, turn, start, failures, _kept: (kept, zeros) }
     }
 
     /// Waits for the end.
@@ -348,7 +351,7 @@ impl Running {
                 false => Err(DeviceError::Failed("the device failed meanwhile".to_owned())),
             })
             .and_then(|()| asked.as_ref().map_or(Ok(()), Mapped::check))
-            .and_then(|()| self.scratch.report.read(is_asked, self.is_timed));
+            .and_then(|()| self.scratch.report.read(is_asked, self.turn.is_timed));
         let lost = gpu.is_lost();
         if !lost {
             self.scratch.report.let_go(is_asked);
