@@ -478,6 +478,8 @@ impl Experience {
     /// ```
     pub fn end_trial(&mut self, device: Device) {
         self.revision += 1;
+        // What the trial itself has taken pays for no other.
+        self.spent_s = 0.0;
         let trials = &mut self.trials[device as usize];
         *trials = trials.saturating_sub(1);
     }

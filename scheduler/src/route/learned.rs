@@ -33,7 +33,7 @@ const CALLS_TO_COME: f64 = 6.0;
 const STAKE_MAX: f64 = 2.0;
 const FIRST_CALLS: u64 = 4;
 const STAKE_SHARE: f64 = 0.2;
-const DOUBT_SHARE: f64 = 1.0;
+const DOUBT_SHARE: f64 = 2.0;
 
 /// Calls after which a device counts as unseen for long.
 const UNSEEN_CALLS: u64 = 8;
