@@ -29,9 +29,9 @@ const FIRST_MAX: f64 = 2.0;
 const FIRST_SLACK_S: f64 = 1e-3;
 
 /// Looks at a count until it is believed to be far slower than guessed, and how many times slower it is
-/// taken for until then: threads that only contend take a few times what those take that share the work.
+/// taken for until then. The calls of a trial are one look: what gets in the way of one gets in the way of all.
 const LOOKS: u8 = 3;
-const DOUBT: f64 = 4.0;
+const DOUBT: f64 = 2.0;
 
 /// How fast a new time replaces the old.
 const BLEND: f64 = 0.25;
@@ -132,7 +132,7 @@ pub(crate) struct Crews(Vec<(i32, Size)>);
 struct Size {
     /// The seconds of each crew, newer ones weighing more; `None` before the first.
     seconds: [Option<f64>; CREWS_MAX],
-    /// Measured calls of each crew, up to [`LOOKS`].
+    /// Looks at each crew: trials, and calls beside them, up to [`LOOKS`].
     looks: [u8; CREWS_MAX],
     /// The crew that is being tried, and the calls of that still to come.
     trying: Option<(Crew, u8)>,
@@ -228,8 +228,13 @@ impl Crews {
         let known = &mut size.seconds[crew.0 as usize];
         let blended = |old: f64| old + BLEND * (seconds.min(2.0 * old) - old);
         *known = Some(known.map_or(seconds, |old| seconds.min(blended(old))));
-        let looks = &mut size.looks[crew.0 as usize];
-        *looks = LOOKS.min(*looks + 1);
+        let is_best = size.best().is_some_and(|(best, _)| best == crew);
+        // What has turned out to be the best is not tried any longer.
+        size.trying = size.trying.filter(|(tried, _)| *tried != crew || !is_best);
+        if size.trying.is_none_or(|(tried, _)| tried != crew) {
+            let looks = &mut size.looks[crew.0 as usize];
+            *looks = LOOKS.min(*looks + 1);
+        }
         size.calls = size.calls.saturating_add(1);
         size.spent_s += seconds;
     }

@@ -29,10 +29,10 @@ const CALLS_TO_COME: f64 = 6.0;
 
 /// A trial may cost this many times what all calls of the size have taken so far, among its first few, and later
 /// this share of what calls of the kernel have taken since the last trial: who makes but a few calls is not to pay for
-/// those who make many.
+/// those who make many. So with a look at what may have been a spike.
 const STAKE_MAX: f64 = 2.0;
 const FIRST_CALLS: u64 = 4;
-const STAKE_SHARE: f64 = 0.2;
+const STAKE_SHARE: f64 = 0.15;
 const DOUBT_SHARE: f64 = 2.0;
 
 /// Calls after which a device counts as unseen for long.
@@ -46,7 +46,7 @@ const SLACK_S: f64 = 1e-3;
 
 /// A device that has never run is tried once if nobody minds, and if it is expected to take at most this
 /// many times longer: beyond that, it has to be worth its price.
-const FIRST_MAX: f64 = 5.0;
+const FIRST_MAX: f64 = 4.0;
 
 /// How many times the budget of other trials that may cost.
 const FIRST_BUDGETS: f64 = 16.0;
@@ -272,10 +272,10 @@ mod tests {
         let told = |sd: f64, calls: f64| {
             move |q: &mut Question<'_>| (q.news_sd[1], q.budget_s) = (sd, TRIAL_SHARE * calls)
         };
-        assert_eq!(ask(2.0, 0.0, told(1.5, 6.0)), (Device::Gpu, Why::Explore));
-        assert_eq!(ask(2.0, 0.0, told(0.2, 6.0)), (Device::Cpu, Why::Faster));
-        assert_eq!(ask(90.0, 0.0, told(1.5, 6.0)), (Device::Cpu, Why::Faster));
-        assert_eq!(ask(2.0, 0.0, told(1.5, 4.0)), (Device::Cpu, Why::Faster), "another before");
+        assert_eq!(ask(2.0, 0.0, told(1.5, 8.0)), (Device::Gpu, Why::Explore));
+        assert_eq!(ask(2.0, 0.0, told(0.2, 8.0)), (Device::Cpu, Why::Faster));
+        assert_eq!(ask(90.0, 0.0, told(1.5, 8.0)), (Device::Cpu, Why::Faster));
+        assert_eq!(ask(2.0, 0.0, told(1.5, 5.0)), (Device::Cpu, Why::Faster), "another before");
     }
 
     #[test]
