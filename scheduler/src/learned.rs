@@ -218,7 +218,9 @@ impl Learned {
     /// Learns from a run in an earlier process, of which this would have been said.
     pub(crate) fn recall(&mut self, said: &Opinions, log2_work: f64, device: Device, run_s: f64) {
         self.trust = Some(said.trust);
-        self.experience.observe(&Lesson::of_run(said.prior(), log2_work, device, run_s));
+        let run = Lesson::of_run(said.prior(), log2_work, device, run_s);
+        // What another process has taken pays for no trial of this one.
+        self.experience.observe(&Lesson { total_s: 0.0, ..run });
     }
 
     /// A whole run on a device, as they always will be: what it shows of the network, once there were enough.
