@@ -195,10 +195,10 @@ impl Crews {
             }
             _ => overdue_s(*crew) >= 0.0 && size.calls >= CALLS_MIN,
         };
-        let due = || others.clone().filter(is_due);
-        let most = || due().max_by(|a, b| overdue_s(*a).total_cmp(&overdue_s(*b)));
+        let due = others.clone().filter(is_due);
         let goes_on = size.trying.map(|(crew, _)| crew).filter(|crew| *crew != best);
-        if let Some(crew) = goes_on.or_else(most) {
+        let begins = || due.max_by(|a, b| overdue_s(*a).total_cmp(&overdue_s(*b)));
+        if let Some(crew) = goes_on.or_else(begins) {
             let other_factor = factor(best_s, seconds(crew));
             return Choice { crew, other: best, other_factor, is_trial: true };
         }

@@ -192,6 +192,23 @@ struct WasmVersion {
     program: Arc<Program>,
 }
 
+/// How a collective is run.
+#[derive(Clone, Copy)]
+struct Combining {
+    start: Instant,
+    /// Those that take part, of the threads asked for.
+    threads: usize,
+    chunks: FixedChunks,
+    op: CollectiveOp,
+    ty: Type,
+}
+
+impl Combining {
+    fn identity(self) -> Const {
+        self.op.identity(self.ty)
+    }
+}
+
 impl Version for WasmVersion {
     fn run(&self, call: &mut Call<'_, '_>) -> Result<Measurement, RunError> {
         self.run_part(call, Part::all(call.grid))
@@ -307,83 +324,64 @@ impl WasmVersion {
         let grain = if self.program.has_loops { Grain::Fine } else { Grain::Coarse };
         let chunks = FixedChunks::of(u64::from(call.grid[0]), threads, grain);
         let threads = threads.min(chunks.count());
+        let combining = Combining { start, threads, chunks, op: collective.op, ty };
         match collective.kind {
             CollectiveKind::Reduce => {
-                let total = self.reduce(call, start, threads, chunks, (collective.op, ty))?;
+                let total = self.reduce(call, combining)?;
                 store_result(call, total);
                 Ok(())
             }
-            CollectiveKind::Scan => self.scan(call, start, threads, chunks, (collective.op, ty)),
+            CollectiveKind::Scan => self.scan(call, combining),
         }
     }
 
     /// What the chunks contribute, combined in their order.
-    fn reduce(
-        &self,
-        call: &Call<'_, '_>,
-        start: Instant,
-        threads: usize,
-        chunks: FixedChunks,
-        (op, ty): (CollectiveOp, Type),
-    ) -> Result<Const, RunError> {
-        let identity = op.identity(ty);
+    fn reduce(&self, call: &Call<'_, '_>, combining: Combining) -> Result<Const, RunError> {
+        let Combining { threads, op, ty, .. } = combining;
         if threads <= 1 {
-            return self.in_order(
-                call,
-                start,
-                Entry::Run,
-                chunks,
-                identity,
-                |worker, chunk, total| {
-                    worker.run(chunk, None)?;
-                    Ok(eval::combine(op, total, worker.partial(ty)))
-                },
-            );
+            return self.in_order(call, combining, Entry::Run, |worker, chunk, total| {
+                worker.run(chunk, None)?;
+                Ok(eval::combine(op, total, worker.partial(ty)))
+            });
         }
-        let partials = self.chunk_results(call, start, Entry::Run, threads, chunks, Vec::new())?;
-        Ok(partials.iter().fold(identity, |total, partial| eval::combine(op, total, *partial)))
+        let partials = self.chunk_results(call, combining, Entry::Run, Vec::new())?;
+        let add = |total, partial: &Const| eval::combine(op, total, *partial);
+        Ok(partials.iter().fold(combining.identity(), add))
     }
 
     /// Passes over the chunks twice, where that gives the same: first for what each contributes.
-    fn scan(
-        &self,
-        call: &Call<'_, '_>,
-        start: Instant,
-        threads: usize,
-        chunks: FixedChunks,
-        (op, ty): (CollectiveOp, Type),
-    ) -> Result<(), RunError> {
-        let mut carry = op.identity(ty);
+    fn scan(&self, call: &Call<'_, '_>, combining: Combining) -> Result<(), RunError> {
+        let Combining { threads, op, ty, .. } = combining;
         if threads <= 1 || !is_repeatable(&self.program.kernel.entry) {
-            let run = |worker: &mut Worker<'_, '_>, chunk, carry| {
+            let last = self.in_order(call, combining, Entry::Scan, |worker, chunk, carry| {
                 worker.run(chunk, Some(carry))?;
                 Ok(worker.partial(ty))
-            };
-            return self.in_order(call, start, Entry::Scan, chunks, carry, run).map(|_| ());
+            });
+            return last.map(|_| ());
         }
-        let partials = self.chunk_results(call, start, Entry::Run, threads, chunks, Vec::new())?;
+        let partials = self.chunk_results(call, combining, Entry::Run, Vec::new())?;
+        let mut carry = combining.identity();
         let carries = partials.iter().map(|partial| {
             let next = eval::combine(op, carry, *partial);
             std::mem::replace(&mut carry, next)
         });
         let carries = carries.collect();
-        self.chunk_results(call, start, Entry::Scan, threads, chunks, carries).map(|_| ())
+        self.chunk_results(call, combining, Entry::Scan, carries).map(|_| ())
     }
 
     /// One chunk after the other on the calling thread: `run` is given what it made of those before.
     fn in_order(
         &self,
         call: &Call<'_, '_>,
-        start: Instant,
+        combining: Combining,
         entry: Entry,
-        chunks: FixedChunks,
-        first: Const,
         run: impl Fn(&mut Worker<'_, '_>, Range<u64>, Const) -> Result<Const, RunError>,
     ) -> Result<Const, RunError> {
+        let Combining { start, chunks, .. } = combining;
         let (program, args) = (Lent::Lent(&self.program), Cow::Borrowed(call.args));
         let task = Task::new(program, call, args, start, entry, Share::None);
         let mut worker = Worker::new(&task)?;
-        let mut held = first;
+        let mut held = combining.identity();
         for at in 0..chunks.count() {
             match at {
                 0 => task.check_deadline_at_start()?,
@@ -398,10 +396,8 @@ impl WasmVersion {
     fn chunk_results(
         &self,
         call: &Call<'_, '_>,
-        start: Instant,
+        Combining { start, threads, chunks, .. }: Combining,
         entry: Entry,
-        threads: usize,
-        chunks: FixedChunks,
         carries: Vec<Const>,
     ) -> Result<Vec<Const>, RunError> {
         let results = Mutex::new(vec![None; chunks.count()]);

@@ -11,6 +11,8 @@
 //!   kernel has taken since the last trial. So a change that nobody could see is found at a bounded
 //!   price, and what is ten times slower is tried ten times less often.
 //!
+//! Whatever the reason, the price has to be in proportion to what calls have taken so far.
+//!
 //! Where a part of a call can be run first, what is dear is tried by such a slice, and so is a device
 //! that looks good and has never run, if the call could be a blunder.
 
@@ -27,11 +29,13 @@ use crate::ledger::Why;
 const CALLS_EXPECTED: f64 = 64.0;
 const CALLS_TO_COME: f64 = 6.0;
 
-/// A trial may cost this many times what all calls of the size have taken so far, among its first few, and later
-/// this share of what calls of the kernel have taken since the last trial: who makes but a few calls is not to pay for
-/// those who make many. So with a look at what may have been a spike.
+/// A trial may cost this many times what all calls of the size have taken so far, among so many first ones: who makes
+/// but a few calls is not to pay for those who make many.
 const STAKE_MAX: f64 = 2.0;
 const FIRST_CALLS: u64 = 4;
+
+/// Later, this share of what calls of the kernel have taken since the last trial; and of a look at what may have been
+/// a spike, which is not to be put off for long.
 const STAKE_SHARE: f64 = 0.15;
 const DOUBT_SHARE: f64 = 2.0;
 
