@@ -5,6 +5,7 @@
 //! bytes as Rust does, and nothing is copied.
 
 mod alarm;
+mod apart;
 mod cache;
 mod chunk;
 mod emit;

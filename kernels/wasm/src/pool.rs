@@ -10,9 +10,11 @@
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+
+use crate::apart::{Apart, current_core};
 
 /// Threads at one piece of work, and threads a pool grows to, at most.
 pub(crate) const THREADS_MAX: usize = 256;
@@ -188,6 +190,8 @@ impl Pool {
 struct Crew {
     /// `None` when it is over.
     work: Mutex<Option<Arc<dyn Work>>>,
+    /// Where the call was made.
+    core: Option<usize>,
     /// Threads that are at it, and those that have come in all, but for the one that made the call.
     active: AtomicUsize,
     arrived: AtomicUsize,
@@ -201,6 +205,7 @@ impl Crew {
     fn of(work: Arc<dyn Work>) -> Crew {
         Crew {
             work: Mutex::new(Some(work)),
+            core: current_core(),
             active: AtomicUsize::new(0),
             arrived: AtomicUsize::new(0),
             panicked: AtomicBool::new(false),
@@ -256,7 +261,13 @@ impl Drop for Closing<'_> {
 #[derive(Default)]
 struct Threads {
     queue: Arc<Queue>,
-    handles: Mutex<Vec<JoinHandle<()>>>,
+    started: Mutex<Vec<Started>>,
+}
+
+struct Started {
+    handle: JoinHandle<()>,
+    /// Once it runs.
+    apart: Arc<OnceLock<Apart>>,
 }
 
 #[derive(Default)]
@@ -278,7 +289,7 @@ struct QueueState {
 impl Workers for Threads {
     fn offer(&self, threads: usize, job: Job) {
         let threads = threads.min(THREADS_MAX);
-        self.grow(threads);
+        self.make_ready(threads, job.0.core);
         let mut state = lock(&self.queue.state);
         // What nobody had time for.
         state.waiting.retain(|waiting| !waiting.is_over());
@@ -291,13 +302,13 @@ impl Workers for Threads {
 }
 
 impl Threads {
-    fn grow(&self, count: usize) {
-        let mut handles = lock(&self.handles);
-        while handles.len() < count {
-            let queue = self.queue.clone();
-            let (seat, name) = (handles.len() + 1, format!("crossover-wasm-{}", handles.len()));
-            match std::thread::Builder::new().name(name).spawn(move || queue.serve(seat)) {
-                Ok(handle) => handles.push(handle),
+    /// Sees to it that there are so many, and that none of them wakes where a caller on that core works.
+    fn make_ready(&self, count: usize, core: Option<usize>) {
+        let mut started = lock(&self.started);
+        started.iter().take(count).filter_map(|s| s.apart.get()).for_each(|a| a.make_way(core));
+        while started.len() < count {
+            match self.start(started.len() + 1, core) {
+                Ok(new) => started.push(new),
                 Err(error) => {
                     // Fewer threads do the same work.
                     tracing::warn!(%error, "no further worker thread");
@@ -306,13 +317,28 @@ impl Threads {
             }
         }
     }
+
+    fn start(&self, seat: usize, core: Option<usize>) -> std::io::Result<Started> {
+        let (queue, apart) = (self.queue.clone(), Arc::new(OnceLock::new()));
+        let shown = apart.clone();
+        let serve = move || {
+            let own = Apart::of_this_thread();
+            own.step_aside(core);
+            queue.serve(seat, shown.get_or_init(|| own));
+        };
+        let name = format!("crossover-wasm-{}", seat - 1);
+        let handle = std::thread::Builder::new().name(name).spawn(serve)?;
+        // It may have to begin on this core to leave it.
+        look_for(|| apart.get().is_some());
+        Ok(Started { handle, apart })
+    }
 }
 
 impl Drop for Threads {
     fn drop(&mut self) {
         lock(&self.queue.state).closed = true;
         self.queue.changed.notify_all();
-        for handle in lock(&self.handles).drain(..) {
+        for Started { handle, .. } in lock(&self.started).drain(..) {
             // A worker catches the panics of its work: the thread itself ends well.
             let _ended = handle.join();
         }
@@ -320,13 +346,15 @@ impl Drop for Threads {
 }
 
 impl Queue {
-    fn serve(&self, seat: usize) {
-        while let Some(job) = self.next() {
+    fn serve(&self, seat: usize, apart: &Apart) {
+        while let Some(job) = self.next(apart) {
+            // Also if it is too late: it was for the want of a core.
+            apart.step_aside(job.0.core);
             job.0.join(Some(seat));
         }
     }
 
-    fn next(&self) -> Option<Job> {
+    fn next(&self, apart: &Apart) -> Option<Job> {
         look_for(|| self.waiting.load(Ordering::Relaxed) > 0);
         let mut state = lock(&self.state);
         loop {
@@ -337,6 +365,7 @@ impl Queue {
             if state.closed {
                 return None;
             }
+            apart.sleeps();
             state.asleep += 1;
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
             state.asleep -= 1;
