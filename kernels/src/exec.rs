@@ -254,6 +254,16 @@ pub trait Version: Send + Sync {
         let message = "the back end runs calls as a whole".to_owned();
         Err(RunError::Arguments { kernel: "?".to_owned(), message })
     }
+
+    /// Runs a part of a call, or all of it, that is ready: its arguments fit ([`check_args`]), its claim is granted,
+    /// and its buffers hold their newest bytes. For who has seen to that and makes small calls: whoever runs them
+    /// need not look again, and may fail in other ways where it is not so.
+    ///
+    /// # Errors
+    /// As [`Version::run_part`].
+    fn run_ready(&self, call: &mut Call<'_, '_>, part: Part) -> Result<Measurement, RunError> {
+        self.run_part(call, part)
+    }
 }
 
 /// Checks the arguments against the kernel's parameters.
@@ -325,17 +335,19 @@ pub fn check_args(kernel: &Kernel, args: &[Arg], grid: Grid) -> Result<(), RunEr
     Ok(())
 }
 
+/// Two parameters that are the same buffer, one of them written.
 fn aliased(kernel: &Kernel, args: &[Arg]) -> Option<(usize, usize)> {
-    let buffers = || {
-        kernel.entry.buffers().filter_map(|(param, _, access)| match &args[param.index()] {
-            Arg::Buffer { slot, .. } => Some((param.index(), slot, access)),
-            Arg::Scalar(_) => None,
-        })
+    let buffer = |at: usize| match (kernel.entry.params.get(at)?.kind, &args[at]) {
+        (ParamKind::Buffer { access, .. }, Arg::Buffer { slot, .. }) => Some((slot, access)),
+        _ => None,
     };
-    for (at, (a, slot_a, access_a)) in buffers().enumerate() {
-        for (b, slot_b, access_b) in buffers().skip(at + 1) {
-            let written = access_a != Access::Read || access_b != Access::Read;
-            if written && slot_a.is(slot_b) {
+    for b in 1..args.len() {
+        let Some((slot_b, access_b)) = buffer(b) else { continue };
+        for a in 0..b {
+            if let Some((slot_a, access_a)) = buffer(a)
+                && slot_a.is(slot_b)
+                && (access_a, access_b) != (Access::Read, Access::Read)
+            {
                 return Some((a, b));
             }
         }

@@ -107,10 +107,7 @@ fn run_host(
     let (args, threads, deadline) = (&job.plain[..], job.decision.threads, times.deadline);
     let (grid, asked) = (job.grid, Some(start));
     let mut call = exec::Call { args, grid, threads, deadline, start: asked, claim };
-    let measured = match part == Part::all(job.grid) {
-        true => version.run(&mut call)?,
-        false => version.run_part(&mut call, part)?,
-    };
+    let measured = version.run_ready(&mut call, part)?;
     let (start, end) = match measured.clock {
         Clock::Host => (start, measured.end.unwrap_or_else(Instant::now)),
         // Nothing but the run has taken time.

@@ -15,11 +15,11 @@ use std::sync::{Arc, OnceLock};
 use crossover_kernels::exec::Deadline;
 use crossover_memory::{GUARD_BYTES, SLOT_BYTES, Slot};
 use wasmtime::{
-    Config, Engine, Func, LinearMemory, Memory, MemoryCreator, MemoryType, Module, OptLevel, Store,
-    UpdateDeadline, Val, ValRaw,
+    Config, Engine, Func, Global, LinearMemory, Memory, MemoryCreator, MemoryType, Module,
+    OptLevel, Store, UpdateDeadline, Val, ValRaw,
 };
 
-use crate::emit::memory_name;
+use crate::emit::{PARTIAL_NAME, memory_name};
 
 thread_local! {
     /// The frames of the memories that this thread is about to create.
@@ -103,6 +103,8 @@ pub(crate) struct Instance {
     inner: wasmtime::Instance,
     entries: Vec<(Entry, Func, usize)>,
     memories: Vec<(Memory, Arc<Frame>)>,
+    /// What collectives combine into, found once: they look at it after every chunk.
+    partial: Option<Global>,
 }
 
 impl Instance {
@@ -141,7 +143,8 @@ impl Instance {
             (memory.expect("every emitted module exports its memories"), frame)
         });
         let memories = memories.collect();
-        let mut instance = Instance { store, inner, entries, memories };
+        let partial = inner.get_global(&mut store, PARTIAL_NAME);
+        let mut instance = Instance { store, inner, entries, memories, partial };
         instance.interrupt(interrupt);
         Ok(instance)
     }
@@ -201,17 +204,26 @@ impl Instance {
         Ok(params[0].get_i32())
     }
 
+    /// The bits of what a collective has combined; none where the module is of no collective.
+    pub(crate) fn partial(&mut self) -> Option<u64> {
+        self.partial.map(|global| bits(global.get(&mut self.store)))
+    }
+
     /// The bits of an exported global.
     pub(crate) fn global(&mut self, name: &str) -> u64 {
         let global = self.inner.get_global(&mut self.store, name);
         let global = global.expect("every emitted module exports its globals");
-        match global.get(&mut self.store) {
-            Val::I64(bits) => bits.cast_unsigned(),
-            Val::F32(bits) => u64::from(bits),
-            Val::F64(bits) => bits,
-            Val::I32(bits) => u64::from(bits.cast_unsigned()),
-            _ => unreachable!("the globals of an emitted module are numbers"),
-        }
+        bits(global.get(&mut self.store))
+    }
+}
+
+fn bits(value: Val) -> u64 {
+    match value {
+        Val::I64(bits) => bits.cast_unsigned(),
+        Val::F32(bits) => u64::from(bits),
+        Val::F64(bits) => bits,
+        Val::I32(bits) => u64::from(bits.cast_unsigned()),
+        _ => unreachable!("the globals of an emitted module are numbers"),
     }
 }
 

@@ -225,9 +225,13 @@ impl Version for WasmVersion {
     }
 
     fn run_part(&self, call: &mut Call<'_, '_>, part: Part) -> Result<Measurement, RunError> {
-        let kernel = &*self.program.kernel;
-        check_args(kernel, call.args, call.grid)?;
+        check_args(&self.program.kernel, call.args, call.grid)?;
         self.settle(call)?;
+        self.run_ready(call, part)
+    }
+
+    fn run_ready(&self, call: &mut Call<'_, '_>, part: Part) -> Result<Measurement, RunError> {
+        let kernel = &*self.program.kernel;
         let start = call.start.unwrap_or_else(Instant::now);
         let alarm = match call.deadline {
             Some(deadline) if self.program.unbounded => {

@@ -333,7 +333,8 @@ impl<'t, 'a> Worker<'t, 'a> {
 
     /// What the last run combined.
     pub(crate) fn partial(&mut self, ty: Type) -> Const {
-        Const::new(ty, self.seat().instance.global("partial"))
+        let bits = self.seat().instance.partial();
+        Const::new(ty, bits.expect("a module that combines exports what it has combined"))
     }
 
     fn into_copies(mut self) -> Copies {

@@ -76,6 +76,9 @@ use tile::{SIDE_MAX, Tile};
 /// The exported globals that say what failed, in order.
 pub(crate) const GLOBALS: [&str; 5] = ["site", "index", "x", "y", "z"];
 
+/// The exported global that a collective's chunk leaves its result in.
+pub(crate) const PARTIAL_NAME: &str = "partial";
+
 /// The global that is always 0, which the compiler does not know.
 const FENCE: u32 = GLOBALS.len() as u32;
 

@@ -9,7 +9,7 @@ use wasm_encoder::{
 use super::code::{Written, val_type};
 use super::grid::Mode;
 use super::layout::{Layout, RANGE_PARAMS};
-use super::{GLOBALS, PARTIAL};
+use super::{GLOBALS, PARTIAL, PARTIAL_NAME};
 
 /// Pages of 64 KiB that every memory has: all of its 4 GiB.
 const PAGES: u64 = 1 << 16;
@@ -133,7 +133,7 @@ fn exports(kernel: &Kernel, memories: u32, modes: &[Mode]) -> ExportSection {
         exports.export(name, ExportKind::Global, at as u32);
     }
     if kernel.contribution().is_some() {
-        exports.export("partial", ExportKind::Global, PARTIAL);
+        exports.export(PARTIAL_NAME, ExportKind::Global, PARTIAL);
     }
     exports
 }
