@@ -22,6 +22,16 @@ pub(super) struct Region {
     pub(super) z: [u32; 2],
 }
 
+/// What the guards come to, as wasm locals: one comparison at the end tells of all values together whether
+/// one of them wraps.
+#[derive(Clone, Copy, Debug)]
+struct Verdict {
+    /// Whether all that were tested hold.
+    ok: u32,
+    /// All bits of the bounds that must be below 2³².
+    bits: u32,
+}
+
 /// Writes the code that looks.
 pub(super) struct Search<'c, 'a> {
     pub(super) code: &'c mut Code,
@@ -47,12 +57,17 @@ impl Search<'_, '_> {
             self.apply(split, wide);
         }
         let [lo, hi] = wide;
-        let ok = self.code.local(ValType::I32);
-        self.code.sink().local_get(lo).local_get(hi).i64_lt_s().local_set(ok);
         let region = Region { x: wide, ..region };
+        let all =
+            Verdict { ok: self.code.local(ValType::I32), bits: self.code.local(ValType::I64) };
+        self.code.sink().local_get(lo).local_get(hi).i64_lt_s().local_set(all.ok);
+        self.code.sink().i64_const(0).local_set(all.bits);
         for guard in &self.inside.guards {
-            self.test(*guard, region, ok);
+            self.test(*guard, region, all);
         }
+        let ok = all.ok;
+        self.code.sink().local_get(all.bits).i64_const(PAST_U32).i64_lt_u();
+        self.code.and_into(ok);
         let narrow = [self.code.local(ValType::I32), self.code.local(ValType::I32)];
         let mut sink = self.code.sink();
         sink.local_get(lo).i32_wrap_i64().local_get(from).local_get(ok).select();
@@ -121,24 +136,24 @@ impl Search<'_, '_> {
     }
 
     /// `ok &= the guard holds`
-    fn test(&mut self, guard: Guard, region: Region, ok: u32) {
+    fn test(&mut self, guard: Guard, region: Region, all: Verdict) {
         match guard {
             Guard::Below(a, b) => {
-                let [_, greatest] = self.bounds_of(a, region, ok);
-                let [least, _] = self.bounds_of(b, region, ok);
+                let [_, greatest] = self.bounds_of(a, region, all.bits);
+                let [least, _] = self.bounds_of(b, region, all.bits);
                 self.code.sink().local_get(greatest).local_get(least).i64_lt_s();
             }
             Guard::NotZero(a) => {
-                let [least, _] = self.bounds_of(a, region, ok);
+                let [least, _] = self.bounds_of(a, region, all.bits);
                 self.code.sink().local_get(least).i64_const(0).i64_gt_s();
             }
         }
-        self.code.and_into(ok);
+        self.code.and_into(all.ok);
     }
 
     /// Wasm locals with the least and the greatest a value can be, which of some values is anything;
-    /// clears `ok` where it may wrap.
-    fn bounds_of(&mut self, value: Value, region: Region, ok: u32) -> [u32; 2] {
+    /// adds what has to be below 2³² to `bits`.
+    fn bounds_of(&mut self, value: Value, region: Region, bits: u32) -> [u32; 2] {
         if let Some(bounds) = self.bounds.get(&value) {
             return *bounds;
         }
@@ -150,7 +165,7 @@ impl Search<'_, '_> {
             sink.i64_const(0).local_set(bounds[0]).i64_const(PAST_U32 - 1).local_set(bounds[1]);
             return bounds;
         }
-        let mut of = |value: Value| self.bounds_of(value, region, ok);
+        let mut of = |value: Value| self.bounds_of(value, region, bits);
         match inst {
             Inst::Binary(BinaryOp::Rem, _, b) => {
                 let [_, most] = of(*b);
@@ -166,7 +181,7 @@ impl Search<'_, '_> {
             }
             Inst::Binary(op, a, b) => {
                 let (a, b) = (of(*a), of(*b));
-                self.binary_bounds(*op, a, b, bounds, ok);
+                self.binary_bounds(*op, [a, b], bounds, bits);
             }
             Inst::Select(_, a, b) => {
                 let (a, b) = (of(*a), of(*b));
@@ -212,7 +227,7 @@ impl Search<'_, '_> {
         }
     }
 
-    fn binary_bounds(&mut self, op: BinaryOp, a: [u32; 2], b: [u32; 2], bounds: [u32; 2], ok: u32) {
+    fn binary_bounds(&mut self, op: BinaryOp, [a, b]: [[u32; 2]; 2], bounds: [u32; 2], bits: u32) {
         // For growing operands sums and products grow, differences and quotients shrink with b.
         let b = if matches!(op, BinaryOp::Sub | BinaryOp::Div | BinaryOp::Shr) {
             [b[1], b[0]]
@@ -236,8 +251,7 @@ impl Search<'_, '_> {
                 _ => unreachable!("guards are made of values whose bounds are known"),
             };
             // Below 0 is far above, unsigned; and so is a product of too large numbers.
-            sink.local_tee(to).i64_const(PAST_U32).i64_lt_u();
-            self.code.and_into(ok);
+            sink.local_tee(to).local_get(bits).i64_or().local_set(bits);
         }
     }
 }

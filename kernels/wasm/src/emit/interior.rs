@@ -75,6 +75,8 @@ pub(super) struct Interior {
     pub(super) hoisted: Vec<Value>,
     /// Whether splits are different ones for different rows.
     pub(super) splits_by_row: bool,
+    /// Whether rows part ways: some are borders, probably.
+    pub(super) rows_part: bool,
     /// The bounds of each counter of the interior.
     pub(super) counters: HashMap<Value, (Value, Value)>,
 }
@@ -97,11 +99,21 @@ impl Interior {
         let mut guards = Guards { function: &inner.entry, counters: &counters, found: Vec::new() };
         let mut body = inner.entry.body.clone();
         guards.block(&mut body);
-        let guards = guards.found;
+        let guards = of_constants_the_greatest(&inner.entry, guards.found);
         let exact = exact(&inner.entry, &counters, &guards);
         inner.entry.body = body;
         let hoisted = hoisted(&inner.entry, &exact);
-        Interior { kernel: inner, splits, guards, exact, hoisted, splits_by_row, counters }
+        let rows_part = rows.control;
+        Interior {
+            kernel: inner,
+            splits,
+            guards,
+            exact,
+            hoisted,
+            splits_by_row,
+            rows_part,
+            counters,
+        }
     }
 }
 
@@ -320,6 +332,21 @@ impl Guards<'_> {
             _ => None,
         }
     }
+}
+
+/// Of guards that several constants are below the same, that of the greatest: it says all that they do.
+fn of_constants_the_greatest(function: &Function, mut guards: Vec<Guard>) -> Vec<Guard> {
+    let constant = |guard: &Guard| match *guard {
+        Guard::Below(a, b) => function.as_const(a).map(|c| (b, c.bits)),
+        Guard::NotZero(_) => None,
+    };
+    let mut greatest: HashMap<Value, u64> = HashMap::new();
+    for (bound, bits) in guards.iter().filter_map(constant) {
+        let held = greatest.entry(bound).or_default();
+        *held = bits.max(*held);
+    }
+    guards.retain(|guard| constant(guard).is_none_or(|(bound, bits)| greatest[&bound] == bits));
+    guards
 }
 
 /// Whether bounds of a `u32` follow from the ranges of coordinates and counters.

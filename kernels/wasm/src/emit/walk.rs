@@ -29,6 +29,12 @@ use wasm_encoder::ValType;
 use super::body::{Body, Form};
 use super::code::{LANES, Rep};
 use super::grid::{Grid, range_params, step};
+use super::interior::Interior;
+
+/// Which rows are taken to have an interior together: none, all but the first and the last, or all.
+const NONE: u32 = 0;
+const INNER: u32 = 1;
+const ALL: u32 = 2;
 
 /// The interior of a row, as wasm locals.
 #[derive(Clone, Copy, Debug)]
@@ -95,16 +101,21 @@ impl Grid<'_> {
     fn rows(&mut self) {
         let held = self.code.mark();
         let mut local = || self.code.local(ValType::I32);
-        let (until, alone) = (local(), local());
+        let (until, together) = (local(), local());
         let inside = Inside { lo: local(), hi: local(), span: local(), last: local() };
         let ([y0, _], y) = (range_params(1), self.context.axes[1]);
         self.code.sink().local_get(y0).local_set(until);
-        self.code.i32_const(u32::from(self.forms.inside.splits_by_row));
-        self.code.set(alone);
+        let most = match self.forms.inside {
+            Interior { splits_by_row: true, .. } => NONE,
+            Interior { rows_part: true, .. } => INNER,
+            _ => ALL,
+        };
+        self.code.i32_const(most);
+        self.code.set(together);
         self.axis(1, range_params(1), 1, |grid| {
             grid.code.sink().local_get(y).local_get(until).i32_ge_u();
             grid.code.open_if();
-            grid.find_inside(until, alone, inside);
+            grid.find_inside(until, together, inside);
             grid.code.close();
             let [from, _] = range_params(0);
             let x = grid.context.axes[0];
@@ -115,25 +126,27 @@ impl Grid<'_> {
         self.code.release(&held);
     }
 
-    /// The interior that the rows from y on have in common, and the row `until` which they do. The
-    /// first and the last row may be borders; where the others have no interior together, each is
-    /// looked at `alone`.
-    fn find_inside(&mut self, until: u32, alone: u32, inside: Inside) {
+    /// The interior that the rows from y on have in common, and the row `until` which they do: at first all
+    /// rows are tried; then, as the first and the last may be borders, the others; where those have no
+    /// interior together either, each is looked at alone.
+    fn find_inside(&mut self, until: u32, together: u32, inside: Inside) {
         let held = self.code.mark();
         let ([y0, y1], y) = (range_params(1), self.context.axes[1]);
         let last = self.code.local(ValType::I32);
         let again = self.code.open_loop();
         let mut sink = self.code.sink();
+        sink.local_get(y1);
         sink.local_get(y).i32_const(1).i32_add().local_get(y1).i32_const(1).i32_sub();
-        sink.local_get(alone).local_get(y).local_get(y0).i32_eq().i32_or();
+        sink.local_get(together).i32_eqz().local_get(y).local_get(y0).i32_eq().i32_or();
         sink.local_get(y1).local_get(y).i32_sub().i32_const(3).i32_lt_u().i32_or();
-        sink.select().local_tee(until).i32_const(1).i32_sub().local_set(last);
+        sink.select().local_get(together).i32_const(ALL.cast_signed()).i32_eq().select();
+        sink.local_tee(until).i32_const(1).i32_sub().local_set(last);
         let [lo, hi] = self.interior(range_params(0), [y, last]);
         let mut sink = self.code.sink();
         sink.local_get(lo).local_get(hi).i32_ge_u();
         sink.local_get(last).local_get(y).i32_gt_u().i32_and();
         self.code.open_if();
-        self.code.sink().i32_const(1).local_set(alone);
+        self.code.sink().local_get(together).i32_const(1).i32_sub().local_set(together);
         self.code.branch(again);
         self.code.close();
         self.code.close();
