@@ -341,10 +341,10 @@ fn aliased(kernel: &Kernel, args: &[Arg]) -> Option<(usize, usize)> {
         (ParamKind::Buffer { access, .. }, Arg::Buffer { slot, .. }) => Some((slot, access)),
         _ => None,
     };
-    for b in 1..args.len() {
-        let Some((slot_b, access_b)) = buffer(b) else { continue };
-        for a in 0..b {
-            if let Some((slot_a, access_a)) = buffer(a)
+    for a in 0..args.len() {
+        let Some((slot_a, access_a)) = buffer(a) else { continue };
+        for b in a + 1..args.len() {
+            if let Some((slot_b, access_b)) = buffer(b)
                 && slot_a.is(slot_b)
                 && (access_a, access_b) != (Access::Read, Access::Read)
             {
