@@ -452,7 +452,7 @@ impl<'b> Call<'b> {
             self.runtime.optimise_soon(prepared.arc());
         }
         let turn = self.turn(prepared, &decision);
-        let call = inner.ledger.open(decision.clone());
+        let call = inner.ledger.open(&decision);
         if let Some(turn) = turn.filter(|turn| turn.is_trial()) {
             inner.ledger.laid_out(call, prepared.lays.name(turn.number()));
         }

@@ -320,20 +320,21 @@ mod text {
 /// decision that they share: rows are put together when somebody looks.
 #[derive(Default)]
 pub struct Ledger {
-    entries: Mutex<Entries>,
+    entries: Mutex<Entries<Decision>>,
 }
 
-#[derive(Default)]
-struct Entries {
+struct Entries<D> {
     /// The newest calls, in order.
     kept: VecDeque<Entry>,
+    /// What was decided, and the number of the first call of which it was. Those behind it are of the same decision, up
+    /// to the next: a call like the one before holds on to nothing of its own.
+    decisions: VecDeque<(u64, Arc<D>)>,
     /// The number of the next call.
     next: u64,
 }
 
 /// What is written down of a call: as much memory as a call of the smallest kernel touches else.
 struct Entry {
-    decision: Arc<Decision>,
     measured: Option<Measured>,
     aside: Option<Box<Aside>>,
 }
@@ -358,8 +359,8 @@ impl Entry {
         self.aside.get_or_insert_default()
     }
 
-    fn row(&self, call: u64) -> Row {
-        let (decision, none) = (&*self.decision, Aside::default());
+    fn row(&self, call: u64, decision: &Decision) -> Row {
+        let none = Aside::default();
         let aside = self.aside.as_deref().unwrap_or(&none);
         let (most, parts) = aside.parts.clone().unwrap_or((decision.device, Vec::new()));
         let (chosen, why) = match &aside.fell_back {
@@ -391,10 +392,45 @@ impl Entry {
     }
 }
 
-impl Entries {
+impl<D> Default for Entries<D> {
+    fn default() -> Entries<D> {
+        Entries { kept: VecDeque::new(), decisions: VecDeque::new(), next: 0 }
+    }
+}
+
+impl<D> Entries<D> {
     /// The number of the oldest call that is kept.
     fn first(&self) -> u64 {
         self.next - self.kept.len() as u64
+    }
+
+    /// Adds a call; gives its number.
+    fn push(&mut self, decision: &Arc<D>, measured: Option<Measured>) -> u64 {
+        if self.kept.len() == ROWS_MAX {
+            self.kept.pop_front();
+            let first = self.first();
+            if self.decisions.get(1).is_some_and(|(from, _)| *from <= first) {
+                self.decisions.pop_front();
+            }
+        }
+        let call = self.next;
+        if !self.decisions.back().is_some_and(|(_, last)| Arc::ptr_eq(last, decision)) {
+            self.decisions.push_back((call, decision.clone()));
+        }
+        self.kept.push_back(Entry { measured, aside: None });
+        self.next += 1;
+        call
+    }
+
+    /// The calls with their numbers and decisions, in order.
+    fn calls(&self) -> impl DoubleEndedIterator<Item = (u64, &Entry, &D)> {
+        let first = self.first();
+        (0..self.decisions.len()).flat_map(move |at| {
+            let (from, decision) = &self.decisions[at];
+            let to = self.decisions.get(at + 1).map_or(self.next, |(next, _)| *next);
+            let calls = (*from).max(first)..to;
+            calls.map(move |call| (call, &self.kept[(call - first) as usize], &**decision))
+        })
     }
 }
 
@@ -406,14 +442,8 @@ impl std::fmt::Debug for Ledger {
 
 impl Ledger {
     /// Begins the row of a call; gives its number.
-    pub(crate) fn open(&self, decision: Arc<Decision>) -> u64 {
-        let mut entries = self.lock();
-        if entries.kept.len() == ROWS_MAX {
-            entries.kept.pop_front();
-        }
-        entries.kept.push_back(Entry { decision, measured: None, aside: None });
-        entries.next += 1;
-        entries.next - 1
+    pub(crate) fn open(&self, decision: &Arc<Decision>) -> u64 {
+        self.lock().push(decision, None)
     }
 
     /// The call has ended well.
@@ -473,8 +503,7 @@ impl Ledger {
     /// # Ok::<(), crossover::Error>(())
     /// ```
     pub fn rows(&self) -> Vec<Row> {
-        let entries = self.lock();
-        entries.kept.iter().zip(entries.first()..).map(|(entry, call)| entry.row(call)).collect()
+        self.lock().calls().map(|(call, entry, decision)| entry.row(call, decision)).collect()
     }
 
     /// The kept rows of the calls from this number on, oldest first.
@@ -491,9 +520,10 @@ impl Ledger {
     /// ```
     pub fn since(&self, call: u64) -> Vec<Row> {
         let entries = self.lock();
-        let skipped = usize::try_from(call.saturating_sub(entries.first())).unwrap_or(usize::MAX);
-        let kept = entries.kept.iter().zip(entries.first()..).skip(skipped);
-        kept.map(|(entry, call)| entry.row(call)).collect()
+        let newest = entries.calls().rev().take_while(|(number, ..)| *number >= call);
+        let mut rows: Vec<_> = newest.map(|(call, entry, made)| entry.row(call, made)).collect();
+        rows.reverse();
+        rows
     }
 
     /// The newest row.
@@ -510,16 +540,16 @@ impl Ledger {
     /// ```
     pub fn last(&self) -> Option<Row> {
         let entries = self.lock();
-        entries.kept.back().map(|entry| entry.row(entries.next - 1))
+        let (call, entry, decision) = entries.calls().next_back()?;
+        Some(entry.row(call, decision))
     }
 
     /// Run times of the newest calls of a decision's shape where an estimate says. Of a call that ran in parts none
     /// tells of the whole.
     pub(crate) fn runs_s(&self, like: &Decision, at: &Estimate) -> Vec<f64> {
         let entries = self.lock();
-        let newest = entries.kept.iter().rev().take(LOOKED_BACK);
-        let is_alike = |entry: &&Entry| {
-            let decision = &*entry.decision;
+        let newest = entries.calls().rev().take(LOOKED_BACK);
+        let is_alike = |(_, entry, decision): &(u64, &Entry, &Decision)| {
             let is_there = match at.device {
                 Device::Cpu => decision.threads == at.threads,
                 Device::Gpu => decision.adapter == at.adapter,
@@ -533,11 +563,50 @@ impl Ledger {
                     .as_ref()
                     .is_none_or(|aside| aside.fell_back.is_none() && aside.parts.is_none())
         };
-        let runs = newest.filter(is_alike).filter_map(|entry| Some(entry.measured?.run_s));
+        let runs = newest.filter(is_alike).filter_map(|(_, entry, _)| Some(entry.measured?.run_s));
         runs.take(PAST_MAX).collect()
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Entries> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Entries<Decision>> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Entries, Measured, ROWS_MAX};
+    use std::sync::Arc;
+
+    #[test]
+    fn calls_find_their_decisions_however_these_take_turns_and_old_ones_go() {
+        let kinds: [Arc<usize>; 3] = std::array::from_fn(Arc::new);
+        // Runs of one to five calls of a kind, more than are kept.
+        let (mut entries, mut expected, mut state) = (Entries::default(), Vec::new(), 1u64);
+        while expected.len() < ROWS_MAX + 1000 {
+            state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            let (kind, count) = ((state >> 40) as usize % 3, (state >> 50) % 5 + 1);
+            for _ in 0..count {
+                let measured = Measured { run_s: expected.len() as f64, ..Measured::default() };
+                let call = entries.push(&kinds[kind], Some(measured));
+                assert_eq!(call, expected.len() as u64);
+                expected.push(kind);
+            }
+        }
+        let first = expected.len() - ROWS_MAX;
+        let kept: Vec<_> = entries.calls().collect();
+        assert_eq!(kept.len(), ROWS_MAX);
+        for (at, (call, entry, decision)) in kept.iter().enumerate() {
+            assert_eq!(*call, (first + at) as u64);
+            assert_eq!(entry.measured.map(|measured| measured.run_s), Some(*call as f64));
+            assert_eq!(**decision, expected[first + at]);
+        }
+        let backwards = entries.calls().rev().map(|(call, ..)| call);
+        assert!(backwards.eq((first as u64..expected.len() as u64).rev()));
+        drop(kept);
+        // Those of forgotten calls are given up.
+        for _ in 0..ROWS_MAX {
+            entries.push(&kinds[0], None);
+        }
+        assert_eq!((Arc::strong_count(&kinds[1]), entries.decisions.len()), (1, 1));
     }
 }
