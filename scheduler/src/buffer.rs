@@ -3,7 +3,7 @@
 
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut, Range};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytemuck::Pod;
@@ -76,6 +76,8 @@ pub struct Buffer<T> {
 #[derive(Debug)]
 pub(crate) struct Storage {
     pub(crate) slot: Arc<Slot>,
+    /// No other has it, in this process.
+    pub(crate) number: u64,
     /// Of each GPU that has been given it.
     devices: Mutex<Devices>,
     /// Whether there is something to say of a GPU's side, and whether a driver refuses to share: for those who need to
@@ -170,6 +172,11 @@ impl Storage {
             (false, true) => Residency::Both,
             (false, false) => Residency::Host,
         }
+    }
+
+    /// Whether the host alone has it.
+    pub(crate) fn is_at_home(&self) -> bool {
+        !self.has_sides.load(Ordering::Acquire) && !self.slot.is_pending()
     }
 
     /// How many of these bytes a GPU lacks.
@@ -308,8 +315,11 @@ impl<T: Element> Buffer<T> {
     pub(crate) fn new(elements: usize) -> Result<Buffer<T>, Error> {
         let bytes = elements.saturating_mul(size_of::<T>());
         let slot = Arc::new(Slot::zeroed(bytes)?);
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let (devices, has_sides, is_unshared, looks) = Default::default();
-        let storage = Arc::new(Storage { slot, devices, has_sides, is_unshared, looks });
+        let storage = Storage { slot, number, devices, has_sides, is_unshared, looks };
+        let storage = Arc::new(storage);
         Ok(Buffer { storage, len: elements, element: PhantomData })
     }
 

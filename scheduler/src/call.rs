@@ -1,5 +1,7 @@
 //! A call: what `KERNEL::on(&runtime).args(…)` gives, and how it runs.
 
+mod repeat;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -26,6 +28,8 @@ use crate::runtime::{Inner, Load, Runtime};
 use crate::shadow::{self, Before};
 use crate::ticket::{Promise, Ticket, ticket};
 use crate::version::{Code, GpuCode, Prepared};
+
+pub(crate) use repeat::Repeats;
 
 /// A bound argument.
 #[derive(Clone, Debug)]
@@ -278,6 +282,14 @@ impl<'b> Call<'b> {
     /// # Ok::<(), crossover::Error>(())
     /// ```
     pub fn run(self) -> Result<Outcome, Error> {
+        match self.repeated() {
+            Some(repeat) => self.run_again(repeat),
+            None => self.run_anew(),
+        }
+    }
+
+    fn run_anew(self) -> Result<Outcome, Error> {
+        let is_plain = self.is_plain();
         let job = self.prepare(Way::Here)?;
         if job.decision.device == Device::Gpu
             && let Some(cutting) = job.cutting()
@@ -287,7 +299,11 @@ impl<'b> Call<'b> {
         }
         // Nobody waits for this call in a lane, so that its claims need no place in a lane's order.
         let claim = job.claim();
-        job.run(claim)
+        let outcome = job.run(claim)?;
+        if is_plain {
+            job.remember(&outcome);
+        }
+        Ok(outcome)
     }
 
     /// Runs the call in the background, after those submitted before that use its buffers. Whoever
@@ -429,11 +445,15 @@ impl<'b> Call<'b> {
         grid: Grid,
     ) -> Result<Arc<Decision>, Error> {
         let inner = self.runtime.inner();
+        place::decide(Placing { inner, prepared, args: &self.args, plain, grid }, self.asked())
+    }
+
+    /// What it leaves no choice of.
+    fn asked(&self) -> Asked {
         let Call { device, adapter, in_place, threads, .. } = *self;
         // What is recorded is told of whole calls, and so is what is compared.
-        let whole = self.shadow.is_some() || inner.recorder.get().is_some();
-        let asked = Asked { device, adapter, in_place, threads, whole };
-        place::decide(Placing { inner, prepared, args: &self.args, plain, grid }, asked)
+        let whole = self.shadow.is_some() || self.runtime.inner().recorder.get().is_some();
+        Asked { device, adapter, in_place, threads, whole }
     }
 
     fn prepare(self, way: Way) -> Result<Job<'b>, Error> {

@@ -9,7 +9,7 @@ use crossover_ml::{Features, Prediction, Trust};
 use crate::device::Device;
 use crate::footprint::Footprint;
 use crate::place::Decision;
-use crate::route::{Answer, Experience, Lesson};
+use crate::route::{Answer, Experience, FLEETING_S, Lesson};
 use crate::terms::Work;
 use crate::threads::{Choice, Crew, Crews};
 use crate::trust::{Opinions, Sight, Sighting};
@@ -54,7 +54,7 @@ pub(crate) struct Known {
     pub(crate) answer: Answer,
     /// Of threads; `None` where there is but one.
     pub(crate) choice: Option<Choice>,
-    /// The newest decision about such a call, if it was made from this.
+    /// The newest decision about such a call.
     pub(crate) kept: Option<Kept>,
     /// The revision that all this is of.
     revision: Option<u64>,
@@ -65,6 +65,15 @@ pub(crate) struct Kept {
     pub(crate) decision: Arc<Decision>,
     /// The budget for trials until which the policy need not be asked.
     pub(crate) until_s: f64,
+    /// Whether something has been learned since.
+    pub(crate) is_old: bool,
+}
+
+/// Until when a decision would be made again, as far as what was learned goes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Hold {
+    revision: u64,
+    until_s: f64,
 }
 
 /// What the network says of one shape of call.
@@ -134,7 +143,7 @@ impl Learned {
             let prior = &known.prior;
             known.answer = self.experience.expect(&prior.prediction, prior.log2_work);
             known.choice = choose(&self.crews, prior.log2_work, &known.answer);
-            known.kept = None;
+            known.kept.iter_mut().for_each(|kept| kept.is_old = true);
             known.revision = Some(revision);
         }
         (known, &self.experience)
@@ -190,6 +199,41 @@ impl Learned {
         self.experience.observe(&lesson);
     }
 
+    /// Until when this decision about a shape of call, which is over at once, would be made again.
+    pub(crate) fn hold(&self, shape: u64, decision: &Arc<Decision>) -> Option<Hold> {
+        let (known, revision) = (self.shapes.get(&shape)?, self.revision());
+        let is_kept = |kept: &&Kept| !kept.is_old && Arc::ptr_eq(&kept.decision, decision);
+        let kept = known.kept.as_ref().filter(is_kept)?;
+        let hold = Hold { revision, until_s: kept.until_s };
+        let is_fleeting = decision.predicted_s() < FLEETING_S;
+        (is_fleeting && known.revision == Some(revision) && self.holds(&hold)).then_some(hold)
+    }
+
+    /// Whether that still is so.
+    pub(crate) fn holds(&self, hold: &Hold) -> bool {
+        self.revision() == hold.revision
+            && self.experience.budget_s() < hold.until_s
+            && self.is_past_first()
+    }
+
+    /// Counts a run of which nothing is to be learned, nor is anybody told. False, with nothing done, of any other.
+    pub(crate) fn pass_over(
+        &mut self,
+        device: Device,
+        predicted_s: Option<f64>,
+        run_s: f64,
+        total_s: f64,
+    ) -> bool {
+        let is_fleeting = run_s.max(predicted_s.unwrap_or(f64::INFINITY)) < FLEETING_S;
+        let is_lesson = !is_fleeting || self.experience.is_lesson_due(device);
+        if is_lesson || !self.is_past_first() || self.unshown_s + run_s >= SHOWN_S {
+            return false;
+        }
+        self.unshown_s += run_s;
+        self.experience.count(device, total_s);
+        true
+    }
+
     /// Learns from a part of a call that has run before the rest.
     pub(crate) fn observe_slice(&mut self, prior: &Prior, device: Device, share: f64, run_s: f64) {
         let run_s = self.experience.unbiased_s(device, run_s);
@@ -228,11 +272,15 @@ impl Learned {
         self.sightings[device as usize].run(said, device, run_s)
     }
 
+    /// Whether calls are so many that not all of them are shown to the trainer.
+    fn is_past_first(&self) -> bool {
+        self.experience.visits.iter().sum::<u64>() > SHOWN_FIRST
+    }
+
     /// What runs have taken since one was last shown to the trainer, if this one is to be.
     pub(crate) fn show(&mut self, seconds: f64) -> Option<f64> {
         self.unshown_s += seconds;
-        let shown =
-            self.experience.visits.iter().sum::<u64>() <= SHOWN_FIRST || self.unshown_s >= SHOWN_S;
+        let shown = !self.is_past_first() || self.unshown_s >= SHOWN_S;
         shown.then(|| std::mem::take(&mut self.unshown_s))
     }
 }

@@ -446,6 +446,11 @@ impl Ledger {
         self.lock().push(decision, None)
     }
 
+    /// The row of a call that has ended well; gives its number.
+    pub(crate) fn add(&self, decision: &Arc<Decision>, measured: Measured) -> u64 {
+        self.lock().push(decision, Some(measured))
+    }
+
     /// The call has ended well.
     pub(crate) fn close(&self, call: u64, measured: Measured) {
         self.amend(call, |entry| entry.measured = Some(measured));

@@ -25,7 +25,7 @@ use crate::footprint::{Footprint, footprints};
 use crate::gpus::GpuSide;
 use crate::learned::{Kept, Known, Learned, Prior, Seen};
 use crate::ledger::{Estimate, Estimates, Why};
-use crate::route::{Answer, CallKey, Experience, Standing};
+use crate::route::{Answer, CallKey, Experience, FLEETING_S, Standing};
 use crate::runtime::Inner;
 use crate::threads::{Choice, Crew, Crews, Machine};
 use crate::trust::Opinions;
@@ -40,6 +40,10 @@ const INLINE_WAKES: f64 = 2.0;
 
 /// Calls that are predicted to take less are not cut: a part of them is over as soon as it has begun.
 const CUT_MIN_S: f64 = 1e-3;
+
+/// Estimates of a call that is over at once are the same if they differ by this share at most, which runs of one call
+/// differ by: for less a decision, which costs as much as such a call, is not made anew.
+const SAME: f64 = 0.05;
 
 /// What the caller leaves no choice of.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -121,6 +125,11 @@ impl Decision {
         &self.both[device as usize]
     }
 
+    /// What the caller had left no choice of.
+    pub(crate) fn asked(&self) -> Asked {
+        self.situation.asked
+    }
+
     /// The number of the layout of the CPU's code.
     pub(crate) fn layout(&self) -> u8 {
         self.situation.layout
@@ -172,6 +181,27 @@ impl Decision {
     /// Whether it is over too soon to be cut.
     pub(crate) fn is_short(&self) -> bool {
         is_short(&self.both)
+    }
+
+    /// Whether this is what would be said of the call now, as far as anybody could tell.
+    fn still_says(&self, both: &[Estimate; 2], choice: Option<Choice>) -> bool {
+        let is_near = |old: f64, new: f64| (old - new).abs() <= SAME * old;
+        let is_like = |old: &Estimate, new: &Estimate| {
+            is_near(old.run_s, new.run_s)
+                && is_near(old.run_low_s, new.run_low_s)
+                && is_near(old.run_high_s, new.run_high_s)
+                && old.threads == new.threads
+        };
+        let choice = choice.filter(|_| self.situation.asked.threads.is_none());
+        let is_chosen = match (self.choice, choice) {
+            (Some(old), Some(new)) => {
+                (old.crew, old.is_trial, old.other) == (new.crew, new.is_trial, new.other)
+                    && is_near(old.other_factor, new.other_factor)
+            }
+            (old, new) => old.is_none() && new.is_none(),
+        };
+        let is_fleeting = self.predicted_s() < FLEETING_S;
+        is_fleeting && is_chosen && self.both.iter().zip(both).all(|(old, new)| is_like(old, new))
     }
 
     /// Whether this tries a device that is not predicted to be the best.
@@ -258,16 +288,21 @@ fn decide_with(call: Placing<'_>, at: usize, asked: Asked) -> Result<Arc<Decisio
     let layout = prepared.lays.in_use(known.prior.log2_work);
     let situation = Situation { asked, presence, transfer_s, bus_s, in_place, wait_s, layout };
     let kept = known.kept.as_ref().filter(|kept| kept.decision.situation == situation);
-    if let Some(kept) = kept
+    let fresh = kept.filter(|kept| !kept.is_old);
+    if let Some(kept) = fresh
         && experience.budget_s() < kept.until_s
     {
         return Ok(kept.decision.clone());
     }
-    let kept = kept.map(|kept| &kept.decision);
-    let both = match kept {
-        Some(kept) => kept.both,
+    let both = match fresh {
+        Some(kept) => kept.decision.both,
         None => estimates(inner, at, &known.answer, &situation, known.choice),
     };
+    // A recording is told of what every lesson has changed.
+    let is_same = |kept: &&Kept| {
+        !kept.is_old || (!asked.whole && kept.decision.still_says(&both, known.choice))
+    };
+    let kept = kept.filter(is_same).map(|kept| kept.decision.clone());
     let may_be_cut = may_be_cut(inner, &known.prior, &situation, &both);
     // Where there is no choice the situation says it all.
     let (device, why, until_s) = match (asked.device, presence) {
@@ -278,7 +313,8 @@ fn decide_with(call: Placing<'_>, at: usize, asked: Asked) -> Result<Arc<Decisio
     if let Some(kept) = kept
         && (device, &why) == (kept.device, &kept.why)
     {
-        return Ok(kept.clone());
+        known.kept = Some(Kept { decision: kept.clone(), until_s, is_old: false });
+        return Ok(kept);
     }
     let (mut both, mut choice) = (both, known.choice.filter(|_| asked.threads.is_none()));
     // What a trial of the CPU with a bad number of threads takes would say nothing of the CPU.
@@ -307,7 +343,8 @@ fn decide_with(call: Placing<'_>, at: usize, asked: Asked) -> Result<Arc<Decisio
         both,
     };
     let decision = Arc::new(decision);
-    known.kept = (!is_twofold).then(|| Kept { decision: decision.clone(), until_s });
+    let keep = || Kept { decision: decision.clone(), until_s, is_old: false };
+    known.kept = (!is_twofold).then(keep);
     Ok(decision)
 }
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crossover_kernels::error::RunError;
-use crossover_kernels::exec::{self, Clock, Deadline, Part};
+use crossover_kernels::exec::{self, Clock, Deadline, Measurement, Part};
 use crossover_kernels::ir::Access;
 use crossover_memory::{Claim, Fill};
 use crossover_shaders::{DeviceArg, DeviceBuffer, DeviceError, Gpu, GpuVersion, Underway};
@@ -108,12 +108,17 @@ fn run_host(
     let (grid, asked) = (job.grid, Some(start));
     let mut call = exec::Call { args, grid, threads, deadline, start: asked, claim };
     let measured = version.run_ready(&mut call, part)?;
+    Ok(timed(&measured, times.start, start))
+}
+
+/// What a run on the host took that was begun at `start`, in a call that was begun at `begun`.
+pub(crate) fn timed(measured: &Measurement, begun: Instant, start: Instant) -> Ran {
     let (start, end) = match measured.clock {
         Clock::Host => (start, measured.end.unwrap_or_else(Instant::now)),
         // Nothing but the run has taken time.
         Clock::Own => {
             let took = measured.transfer.saturating_add(measured.kernel);
-            (times.start, times.start.checked_add(took).unwrap_or_else(Instant::now))
+            (begun, begun.checked_add(took).unwrap_or_else(Instant::now))
         }
     };
     let transfer_s = measured.transfer.as_secs_f64();
@@ -123,7 +128,7 @@ fn run_host(
         transfer_s,
         total_s: 0.0,
     };
-    Ok((measured, end))
+    (measured, end)
 }
 
 /// Brings every buffer's newest content to the host. Gives whether any was elsewhere.

@@ -499,7 +499,7 @@ impl Runtime {
 }
 
 impl Inner {
-    fn prepared(
+    pub(crate) fn prepared(
         &self,
         def: &'static Def,
         types: &[Type],
@@ -584,6 +584,12 @@ impl Inner {
     pub(crate) fn jobs_all(&self) -> u64 {
         let gpus = (0..self.gpus.len()).map(Seat::Gpu);
         gpus.chain([Seat::Cpu]).map(|seat| self.jobs(seat)).sum()
+    }
+
+    /// Whether any device has calls under way that others would wait for.
+    pub(crate) fn is_busy(&self) -> bool {
+        let loads = self.gpus.iter().map(|gpu| &gpu.load).chain([&self.load]);
+        loads.fold(0, |all, load| all | load.load(Ordering::Relaxed)) != 0
     }
 
     fn load(&self, seat: Seat) -> &AtomicU64 {

@@ -12,6 +12,7 @@ use crossover_ml::optimise::{Choice, Set};
 use crossover_shaders::{Gpu, GpuVersion};
 use crossover_wasm::Schedule;
 
+use crate::call::Repeats;
 use crate::gpus::ADAPTERS_MAX;
 use crate::layouts::Lays;
 use crate::learned::Learned;
@@ -74,6 +75,8 @@ pub(crate) struct Prepared {
     pub(crate) later: OnceLock<Arc<dyn Version>>,
     /// The same code laid out otherwise.
     pub(crate) lays: Lays,
+    /// Calls that may be repeated.
+    pub(crate) repeats: Repeats,
     gpus: [OnGpu; ADAPTERS_MAX],
 }
 
@@ -119,8 +122,14 @@ impl Prepared {
             calls: AtomicU64::new(0),
             later: OnceLock::new(),
             lays: Lays::default(),
+            repeats: Repeats::default(),
             gpus: Default::default(),
         }
+    }
+
+    /// Whether the CPU's code is what it will be, but for its layout.
+    pub(crate) fn has_settled(&self) -> bool {
+        self.later.get().is_some() || self.chosen.get().is_none_or(|choice| choice.set == Set::ALL)
     }
 
     /// Counts a call on the CPU. True for the one by which all optimisations are due, where some were left out.

@@ -185,6 +185,11 @@ impl Lays {
         self.made(number).map(|made| made.name.clone())
     }
 
+    /// Whether nothing is to be done, and no race is under way.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.state.load(Ordering::Relaxed) == IDLE
+    }
+
     /// Whether something is to be done in the background. True for one caller.
     pub(crate) fn is_wanted(&self) -> bool {
         self.state.load(Ordering::Relaxed) == WANTED

@@ -503,8 +503,13 @@ impl Experience {
     /// ```
     pub fn teaches(&self, lesson: &Lesson) -> bool {
         let fleeting = lesson.run_s.max(lesson.predicted_s.unwrap_or(f64::INFINITY)) < FLEETING_S;
-        let visits = self.visits[lesson.device as usize];
-        !fleeting || visits < FLEETING_FIRST || visits.is_multiple_of(FLEETING_ONE_IN)
+        !fleeting || self.is_lesson_due(lesson.device)
+    }
+
+    /// Whether the next run on a device teaches, even if it is fleeting.
+    pub(crate) fn is_lesson_due(&self, device: Device) -> bool {
+        let visits = self.visits[device as usize];
+        visits < FLEETING_FIRST || visits.is_multiple_of(FLEETING_ONE_IN)
     }
 
     /// Learns from a measured run.
@@ -520,20 +525,24 @@ impl Experience {
     /// assert!((cpu_s / 0.25 - 1.0).abs() < 0.1, "{cpu_s}");
     /// ```
     pub fn observe(&mut self, lesson: &Lesson) {
-        let at = lesson.device as usize;
         if self.teaches(lesson) && !lesson.is_crew_trial {
             let (side, log2_s) = (lesson.device.side(), lesson.run_s.max(1e-9).log2());
             let Lesson { prior, log2_work, extra_sd, .. } = lesson;
             self.correction.observe_with_noise(prior, *log2_work, side, log2_s, *extra_sd);
             self.revision += 1;
         }
-        self.visits[at] += 1;
+        self.count(lesson.device, lesson.total_s);
+    }
+
+    /// Counts a run, whether it teaches or not.
+    pub(crate) fn count(&mut self, device: Device, total_s: f64) {
+        self.visits[device as usize] += 1;
         for unseen in &mut self.unseen {
             *unseen += 1;
         }
-        self.unseen[at] = 0;
-        self.spent_s += lesson.total_s;
-        self.unsliced_s += lesson.total_s;
+        self.unseen[device as usize] = 0;
+        self.spent_s += total_s;
+        self.unsliced_s += total_s;
     }
 }
 

@@ -14,6 +14,10 @@ impl Policy for Always {
         }
     }
 
+    fn takes_notes(&self) -> bool {
+        false
+    }
+
     fn choose(&self, _: &Question<'_>) -> (Device, Why) {
         (self.0, Why::Policy(self.name().into()))
     }

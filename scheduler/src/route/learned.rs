@@ -77,6 +77,10 @@ impl Policy for Learned {
         "learned"
     }
 
+    fn takes_notes(&self) -> bool {
+        false
+    }
+
     fn reconsiders(&self) -> bool {
         true
     }

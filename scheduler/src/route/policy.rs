@@ -153,6 +153,12 @@ pub trait Policy: Send + Sync {
         false
     }
 
+    /// Whether it takes note of calls ([`Policy::observe`]): then it is told of each. Small calls are
+    /// repeated faster where it does not.
+    fn takes_notes(&self) -> bool {
+        true
+    }
+
     /// Takes note of a call that has run, chosen by this policy or not.
     fn observe(&self, _: &Seen) {}
 }

@@ -14,6 +14,10 @@ impl Policy for Threshold {
         "threshold"
     }
 
+    fn takes_notes(&self) -> bool {
+        false
+    }
+
     fn choose(&self, question: &Question<'_>) -> (Device, Why) {
         let device = if question.items >= ITEMS_MIN { Device::Gpu } else { Device::Cpu };
         (device, Why::Policy(self.name().into()))

@@ -1,0 +1,488 @@
+//! Calls that repeat one before.
+//!
+//! A call that is over at once pays more for what is around it than for its work. One that is like a call before, with
+//! the same buffers and the same wishes, has arguments that have been checked, and a decision that holds as long as
+//! nothing is learned and nothing else is under way. Such a call takes its buffers, runs, and is written down. What
+//! may have changed otherwise (a GPU's code that is ready, another layout) is seen by the next call that teaches:
+//! fleeting calls do so every eighth time.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use crossbeam_utils::atomic::AtomicCell;
+use crossover_kernels::Args;
+use crossover_kernels::exec::{self, Arg, Deadline, Grid, Part, Version};
+use crossover_kernels::ir::{Access, Const, Type};
+use crossover_memory::{Lent, Want, claim};
+
+use super::{Bound, BoundArg, Call, Job, Outcome, plain_args};
+use crate::device::{Device, Seat};
+use crate::error::Error;
+use crate::feedback;
+use crate::learned::Hold;
+use crate::ledger::Measured;
+use crate::place::{self, Asked, Decision, Placing};
+use crate::run;
+use crate::runtime::Load;
+
+/// Calls of a kernel that are remembered: enough for two buffers that change places.
+const PLACES: usize = 4;
+
+/// The newest calls of a kernel that may be repeated.
+#[derive(Default)]
+pub(crate) struct Repeats([Place; PLACES]);
+
+type Place = AtomicCell<Option<Box<Repeat>>>;
+
+/// A call that may be repeated. Who repeats it has it alone: others at the same time go the long way.
+pub(super) struct Repeat {
+    asked: Asked,
+    args: Args<Same>,
+    grid: Grid,
+    /// The buffers, each once.
+    wants: Args<(u8, Want)>,
+    decision: Arc<Decision>,
+    version: Arc<dyn Version>,
+    hold: Hold,
+}
+
+/// What an argument has to be like.
+#[derive(Clone, Copy, PartialEq)]
+enum Same {
+    /// Of any value: how much work there is does not depend on it.
+    Float(Type),
+    Scalar(Const),
+    Buffer {
+        number: u64,
+        len: u32,
+    },
+    /// Like no other.
+    Unfit,
+}
+
+impl Same {
+    fn of(Bound(arg): &Bound<'_>) -> Same {
+        match arg {
+            BoundArg::Scalar(c) if c.ty.is_float() => Same::Float(c.ty),
+            BoundArg::Scalar(c) => Same::Scalar(*c),
+            BoundArg::Buffer(storage, len) => Same::Buffer { number: storage.number, len: *len },
+            BoundArg::Unfit(_) => Same::Unfit,
+        }
+    }
+}
+
+impl Repeats {
+    fn place(&self, args: &[Bound<'_>]) -> &Place {
+        let place = args.iter().fold(0, |place: u64, Bound(arg)| match arg {
+            BoundArg::Buffer(storage, _) => place.rotate_left(1) ^ storage.number,
+            BoundArg::Scalar(_) | BoundArg::Unfit(_) => place,
+        });
+        &self.0[place as usize % PLACES]
+    }
+}
+
+/// Whether all buffers are on the host, and nowhere else.
+fn are_at_home(args: &[Bound<'_>]) -> bool {
+    args.iter().all(|Bound(arg)| match arg {
+        BoundArg::Buffer(storage, _) => storage.is_at_home(),
+        BoundArg::Scalar(_) | BoundArg::Unfit(_) => true,
+    })
+}
+
+impl<'b> Call<'b> {
+    /// Whether it is a call such as can be repeated: its wishes are few, and nobody looks at each call.
+    pub(super) fn is_plain(&self) -> bool {
+        let Call { grid, deadline, shadow, runtime, .. } = self;
+        let inner = runtime.inner();
+        (grid.is_none() && deadline.is_none() && shadow.is_none())
+            && inner.recorder.get().is_none()
+            && inner.gpus.len() < 2
+            && !inner.policy.takes_notes()
+            && !tracing::enabled!(tracing::Level::DEBUG)
+    }
+
+    /// What it repeats, if it may.
+    pub(super) fn repeated(&self) -> Option<Box<Repeat>> {
+        let (prepared, inner) = (self.prepared.as_ref().ok()?, self.runtime.inner());
+        let place = prepared.repeats.place(&self.args);
+        let repeat = place.take()?;
+        let is_like = repeat.asked == self.asked()
+            && repeat.args.iter().copied().eq(self.args.iter().map(Same::of))
+            && self.is_plain()
+            && repeat.decision.prior.generation == inner.generation()
+            && prepared.lays.is_idle()
+            && !inner.is_busy();
+        if !is_like {
+            place.store(Some(repeat));
+            return None;
+        }
+        Some(repeat)
+    }
+
+    /// Runs as the call that it repeats.
+    pub(super) fn run_again(self, repeat: Box<Repeat>) -> Result<Outcome, Error> {
+        let (prepared, inner) =
+            (self.prepared.as_ref().map_err(Error::clone)?, self.runtime.inner());
+        let plain = plain_args(prepared, &self.args)?;
+        let mut claim =
+            claim(repeat.wants.iter().filter_map(|(at, want)| match &plain[usize::from(*at)] {
+                Arg::Buffer { slot, .. } => Some((slot.clone(), *want)),
+                Arg::Scalar(_) => None,
+            }));
+        claim.wait();
+        if !are_at_home(&self.args) {
+            drop(claim);
+            return self.run_anew();
+        }
+        let start = Instant::now();
+        let Repeat { grid, decision, version, hold, .. } = &*repeat;
+        let (args, deadline) = (&plain[..], Some(Deadline::from(start, inner.deadline)));
+        let (claimed, grid, threads) = (&mut claim, *grid, decision.threads);
+        let mut call =
+            exec::Call { args, grid, threads, deadline, start: Some(start), claim: claimed };
+        let ran = version.run_ready(&mut call, Part::all(grid));
+        let (measured, end) = match ran {
+            Ok(measured) => run::timed(&measured, start, start),
+            Err(error) => {
+                let number = inner.ledger.open(decision);
+                let job = self.into_job(plain, &repeat, number)?;
+                return job.end(start, Err(error.into()), claim, None);
+            }
+        };
+        drop(claim);
+        let total_s = (end - start).as_secs_f64();
+        let measured = Measured { total_s, ..measured };
+        let call = inner.ledger.add(decision, measured);
+        let device = Device::Cpu;
+        let mut learned = prepared.learned(decision.adapter);
+        let is_passed = learned.pass_over(device, decision.run_s(device), measured.run_s, total_s);
+        let holds = is_passed && learned.holds(hold);
+        drop(learned);
+        if holds {
+            prepared.repeats.place(&self.args).store(Some(repeat));
+        } else if !is_passed {
+            let job = self.into_job(plain, &repeat, call)?;
+            feedback::learn(&job, device, &measured);
+            job.renew(repeat);
+        }
+        Ok(Outcome { device, measured, call })
+    }
+
+    /// The call, for those who are told of it after all.
+    fn into_job(
+        self,
+        plain: Args<Arg<'b>>,
+        Repeat { grid, decision, .. }: &Repeat,
+        call: u64,
+    ) -> Result<Job<'b>, Error> {
+        let inner = Lent::Lent(self.runtime.inner());
+        Ok(Job {
+            load: Load::count(inner.clone(), Seat::Cpu, 0.0),
+            deadline: inner.deadline,
+            inner,
+            prepared: self.prepared?,
+            args: self.args,
+            plain,
+            grid: *grid,
+            decision: decision.clone(),
+            call,
+            shadow: None,
+            trial: None,
+            turn: None,
+        })
+    }
+}
+
+impl Job<'_> {
+    /// Remembers a call that has run, if it may be repeated as it was.
+    pub(super) fn remember(&self, outcome: &Outcome) {
+        let Job { prepared, decision, grid, .. } = self;
+        let is_usual = (outcome.device, decision.device) == (Device::Cpu, Device::Cpu)
+            && decision.threads == 1
+            && !(decision.is_trial() || self.turn.is_some() || place::items(*grid) == 0)
+            && prepared.has_settled()
+            && are_at_home(&self.args);
+        if !is_usual {
+            return;
+        }
+        let shape = decision.prior.shape;
+        let Some(hold) = prepared.learned(decision.adapter).hold(shape, decision) else { return };
+        let Ok(version) = self.cpu_code() else { return };
+        let repeat = Repeat {
+            asked: decision.asked(),
+            args: self.args.iter().map(Same::of).collect(),
+            grid: *grid,
+            wants: self.wants(),
+            decision: decision.clone(),
+            version: version.clone(),
+            hold,
+        };
+        prepared.repeats.place(&self.args).store(Some(Box::new(repeat)));
+    }
+
+    /// Remembers a call again that has taught something, if the decision stays as it was.
+    fn renew(&self, repeat: Box<Repeat>) {
+        let Job { prepared, decision, grid, args, plain, .. } = self;
+        let call = Placing { inner: self.inner.arc(), prepared, args, plain, grid: *grid };
+        let same = place::decide(call, repeat.asked).ok().filter(|new| Arc::ptr_eq(new, decision));
+        let shape = decision.prior.shape;
+        let hold = same.and_then(|same| prepared.learned(same.adapter).hold(shape, &same));
+        if let Some(hold) = hold {
+            prepared.repeats.place(args).store(Some(Box::new(Repeat { hold, ..*repeat })));
+        }
+    }
+
+    /// What it wants of each buffer.
+    fn wants(&self) -> Args<(u8, Want)> {
+        let mut wants = Args::new();
+        for (param, _, access) in self.prepared.kernel.entry.buffers() {
+            let at = param.index();
+            let slot = |at: usize| match self.plain.get(at) {
+                Some(Arg::Buffer { slot, .. }) => Some(slot),
+                Some(Arg::Scalar(_)) | None => None,
+            };
+            let Some(own) = slot(at) else { continue };
+            let is_first = !(0..at).filter_map(slot).any(|other| own.is(other));
+            if let (true, Ok(number)) = (is_first, u8::try_from(at)) {
+                wants.push((number, if access == Access::Read { Want::Read } else { Want::Write }));
+            }
+        }
+        wants
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use crossover_kernels::error::{Cause, RunError};
+    use crossover_kernels::{Id, kernel};
+
+    use crate::call::Call;
+    use crate::config::{GpuMemory, GpuUse, Settings};
+    use crate::device::Device;
+    use crate::error::Error;
+    use crate::runtime::Runtime;
+
+    #[kernel]
+    fn axpy(id: Id, a: f32, x: &[f32], y: &mut [f32]) {
+        y[id.x] += a * x[id.x];
+    }
+
+    #[kernel(reduce = add)]
+    fn total(id: Id, x: &[f32]) -> f32 {
+        x[id.x]
+    }
+
+    #[kernel]
+    fn add(id: Id, n: u32, y: &mut [u32]) {
+        y[id.x] += n;
+    }
+
+    #[kernel]
+    fn pick(id: Id, at: &[u32], x: &[f32], y: &mut [f32]) {
+        y[id.x] = x[at[id.x] as usize];
+    }
+
+    /// As long as the data says.
+    #[kernel]
+    fn count(id: Id, n: &[u32], y: &mut [u32]) {
+        let mut seen = 0;
+        for k in 0..n[0] {
+            seen = seen * 3 + k;
+        }
+        y[id.x] = seen;
+    }
+
+    fn runtime() -> Runtime {
+        let settings = Settings { gpu: GpuUse::Off, threads: 2, ..Settings::default() };
+        Runtime::builder().settings(settings).build().expect("a CPU is enough")
+    }
+
+    /// Makes a call until it can be repeated; gives how many it took. On a busy machine some are not over at once.
+    fn until_repeated(mut made: impl FnMut(Option<&mut bool>)) -> u64 {
+        let start = Instant::now();
+        for calls in 1.. {
+            made(None);
+            let mut is_repeated = false;
+            made(Some(&mut is_repeated));
+            if is_repeated {
+                return calls;
+            }
+            assert!(start.elapsed() < Duration::from_secs(60), "after {calls} calls");
+        }
+        unreachable!("there are calls enough")
+    }
+
+    /// Runs a call, or says whether it would repeat one.
+    fn run_or_ask(call: Call<'_>, ask: Option<&mut bool>) {
+        match ask {
+            None => {
+                call.run().expect("it runs");
+            }
+            Some(answer) => *answer = call.repeated().is_some(),
+        }
+    }
+
+    #[test]
+    fn each_repeated_call_has_its_effect_and_its_row() {
+        let rt = runtime();
+        let x = rt.buffer_from(&[1.0; 100]).expect("memory");
+        let mut y = rt.alloc(100).expect("memory");
+        let before = until_repeated(|ask| run_or_ask(axpy::on(&rt).args(1.0, &x, &mut y), ask));
+        let mut sum = rt.alloc(1).expect("memory");
+        for call in 0..1000u64 {
+            // What is asked is taken: as many calls find nothing to repeat.
+            let outcome = axpy::on(&rt).args(2.0, &x, &mut y).run().expect("it runs");
+            assert_eq!((outcome.call, outcome.device), (before + 2 * call, Device::Cpu));
+            assert!(outcome.measured.run_s <= outcome.measured.total_s);
+            total::on(&rt).args(&y, &mut sum).run().expect("it runs");
+            let expected = 100.0 * (before + 2 * (call + 1)) as f32;
+            assert_eq!(sum.to_vec().expect("content"), [expected]);
+        }
+        let rows = rt.ledger().rows();
+        assert_eq!(rows.len() as u64, before + 2000);
+        for row in rows {
+            let measured = row.measured.expect("all have ended");
+            assert!(measured.run_s > 0.0 && measured.run_s <= measured.total_s, "{measured:?}");
+            assert_eq!((row.chosen, row.threads), (Device::Cpu, 1));
+        }
+        let kernel = rt.inner().prepared(axpy::DEF, &[], &[]).expect("it is right");
+        assert_eq!(kernel.learned(0).experience.visits, [before + 1000, 0]);
+    }
+
+    #[test]
+    fn what_is_otherwise_is_no_repetition() {
+        let rt = runtime();
+        let mut y = rt.alloc(64).expect("memory");
+        let mut other = rt.alloc(64).expect("memory");
+        until_repeated(|ask| {
+            let Some(answer) = ask else {
+                add::on(&rt).args(1, &mut y).run().expect("it runs");
+                return;
+            };
+            assert!(add::on(&rt).args(2, &mut y).repeated().is_none(), "another number");
+            assert!(add::on(&rt).args(1, &mut other).repeated().is_none(), "another buffer");
+            let wishes: [fn(Call<'_>) -> Call<'_>; 5] = [
+                |call| call.device(Device::Cpu),
+                |call| call.threads(1),
+                |call| call.grid([3, 1, 1]),
+                |call| call.deadline(Duration::from_secs(1)),
+                |call| call.shadow(0.0),
+            ];
+            for (at, wish) in wishes.into_iter().enumerate() {
+                let call = wish(add::on(&rt).args(1, &mut y));
+                assert!(call.repeated().is_none(), "wish {at}");
+            }
+            // What was not repeated is still there for the call that repeats it.
+            *answer = add::on(&rt).args(1, &mut y).repeated().is_some();
+        });
+        // The same numbers for buffers that are gone and come anew.
+        for round in 0..400u32 {
+            let mut fresh = rt.alloc(3 + round as usize % 3).expect("memory");
+            add::on(&rt).args(round, &mut fresh).run().expect("it runs");
+            assert!(fresh.read().expect("content").iter().all(|&v| v == round));
+        }
+    }
+
+    #[test]
+    fn two_buffers_that_change_places_are_both_remembered() {
+        let rt = runtime();
+        let mut pair = [1.0, 0.0].map(|v| rt.buffer_from(&[v; 50]).expect("memory"));
+        let calls = until_repeated(|ask| {
+            let is_asked = ask.is_some();
+            let [a, b] = &mut pair;
+            run_or_ask(axpy::on(&rt).args(1.0, a, b), ask);
+            if !is_asked {
+                axpy::on(&rt).args(-1.0, b, a).run().expect("it runs");
+            }
+        });
+        let [a, b] = &mut pair;
+        assert!(axpy::on(&rt).args(1.0, b, a).repeated().is_some(), "after {calls}");
+    }
+
+    #[test]
+    fn a_repeated_call_that_fails_says_so_and_the_next_one_works() {
+        let rt = runtime();
+        let mut at = rt.buffer_from(&[0u32, 2, 1]).expect("memory");
+        let x = rt.buffer_from(&[5.0, 6.0, 7.0]).expect("memory");
+        let mut y = rt.alloc(3).expect("memory");
+        for _ in 0..3 {
+            at.write().expect("content")[1] = 2;
+            until_repeated(|ask| run_or_ask(pick::on(&rt).args(&at, &x, &mut y), ask));
+            pick::on(&rt).args(&at, &x, &mut y).run().expect("it runs");
+            assert_eq!(y.to_vec().expect("content"), [5.0, 7.0, 6.0]);
+            at.write().expect("content")[1] = 3;
+            let error = pick::on(&rt).args(&at, &x, &mut y).run().expect_err("beyond the end");
+            let Error::Run(RunError::Failed(failure)) = error else { panic!("{error}") };
+            assert_eq!(failure.invocation, [1, 0, 0]);
+            assert!(matches!(failure.cause, Cause::OutOfBounds { .. }), "{failure:?}");
+            let row = rt.ledger().last().expect("it is written down");
+            assert!(row.measured.is_none() && row.error.is_some());
+        }
+    }
+
+    #[test]
+    fn what_becomes_slow_is_learned_at_once() {
+        let rt = runtime();
+        let mut n = rt.buffer_from(&[10u32]).expect("memory");
+        let mut y = rt.alloc(8).expect("memory");
+        until_repeated(|ask| run_or_ask(count::on(&rt).args(&n, &mut y), ask));
+        count::on(&rt).args(&n, &mut y).run().expect("it runs");
+        n.write().expect("content")[0] = 2_000_000;
+        let mut taken_s = f64::INFINITY;
+        for _ in 0..10 {
+            let ran = count::on(&rt).args(&n, &mut y).run().expect("it runs");
+            taken_s = taken_s.min(ran.measured.run_s);
+        }
+        let explained = count::on(&rt).args(&n, &mut y).explain().expect("it is right");
+        let said_s = explained.estimates[0].run_s;
+        assert!(said_s > taken_s / 3.0, "{said_s} for {taken_s}");
+    }
+
+    #[test]
+    fn what_a_gpu_has_left_is_fetched_before_a_call_is_repeated() {
+        for memory in [GpuMemory::Staged, GpuMemory::Mapped, GpuMemory::Imported] {
+            let settings = Settings { gpu_memory: memory, threads: 2, ..Settings::default() };
+            let rt = Runtime::builder().settings(settings).build().expect("a CPU is enough");
+            let x = rt.buffer_from(&[1.0; 100]).expect("memory");
+            let mut y = rt.alloc(100).expect("memory");
+            let mut calls = 0;
+            for _ in 0..3 {
+                for _ in 0..300 {
+                    let call = axpy::on(&rt).args(1.0, &x, &mut y);
+                    call.device(Device::Cpu).run().expect("it runs");
+                }
+                calls += 300;
+                match axpy::on(&rt).args(1.0, &x, &mut y).device(Device::Gpu).run() {
+                    Ok(_) => calls += 1,
+                    Err(error) => assert!(matches!(error, Error::NoGpu { .. }), "{error}"),
+                }
+                axpy::on(&rt).args(1.0, &x, &mut y).device(Device::Cpu).run().expect("it runs");
+                calls += 1;
+                let found = y.read().expect("content");
+                assert!(found.iter().all(|&v| v == calls as f32), "{memory:?}: {}", found[0]);
+            }
+        }
+    }
+
+    #[test]
+    fn threads_that_repeat_the_same_kernel_do_not_meet() {
+        let rt = runtime();
+        let x = rt.buffer_from(&[1.0; 200]).expect("memory");
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    let mut y = rt.alloc(200).expect("memory");
+                    for _ in 0..2000 {
+                        axpy::on(&rt).args(1.0, &x, &mut y).run().expect("it runs");
+                    }
+                    assert!(y.read().expect("content").iter().all(|&v| v == 2000.0));
+                });
+            }
+        });
+        let rows = rt.ledger().rows();
+        assert_eq!(rows.len(), 8000);
+        assert!(rows.iter().all(|row| row.measured.is_some()));
+    }
+}
