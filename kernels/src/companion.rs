@@ -16,27 +16,33 @@ pub struct Binder<'b, H: Host> {
     args: Args<H::Arg<'b>>,
 }
 
+// Inlined, so that arguments are written where they stay: each step would move all of those before.
 #[expect(missing_docs, reason = "each method is the host's of the same name")]
 impl<'b, H: Host> Binder<'b, H> {
+    #[inline]
     pub fn new(host: &'b H) -> Self {
         Binder { host, args: Args::new() }
     }
 
+    #[inline]
     pub fn scalar<T: Scalar>(mut self, value: T) -> Self {
         self.args.push(self.host.scalar(value));
         self
     }
 
+    #[inline]
     pub fn read<T: Scalar>(mut self, buffer: &'b H::Buffer<T>) -> Self {
         self.args.push(self.host.read(buffer));
         self
     }
 
+    #[inline]
     pub fn write<T: Scalar>(mut self, buffer: &'b mut H::Buffer<T>) -> Self {
         self.args.push(self.host.write(buffer));
         self
     }
 
+    #[inline]
     pub fn call(self, def: &'static Def, types: &[Type], consts: &[usize]) -> H::Call<'b> {
         self.host.call(def, types, consts, self.args)
     }

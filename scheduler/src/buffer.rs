@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytemuck::Pod;
 use crossover_kernels::Scalar;
-use crossover_memory::{Ranges, ReadGuard, Slot, Want, WriteGuard, claim};
+use crossover_memory::{Lent, Ranges, ReadGuard, Slot, Want, WriteGuard, claim};
 use crossover_shaders::{DeviceBuffer, DeviceError, Gpu};
 use smallvec::SmallVec;
 
@@ -335,17 +335,21 @@ impl<T: Element> Buffer<T> {
     /// # Ok::<(), crossover::Error>(())
     /// ```
     pub fn read(&self) -> Result<ReadSlice<'_, T>, Error> {
-        self.look()
+        self.look(Lent::Lent(&self.storage.slot))
     }
 
     /// The same for as long as wanted: the claim that the slice holds keeps writers away, and the memory alive,
     /// with the buffer or without it.
-    pub(crate) fn look<'b>(&self) -> Result<ReadSlice<'b, T>, Error> {
-        let guard = self.storage.slot.read::<T>();
+    pub(crate) fn look_on<'b>(&self) -> Result<ReadSlice<'b, T>, Error> {
+        self.look(Lent::Shared(self.storage.slot.clone()))
+    }
+
+    fn look<'b>(&self, slot: Lent<'b, Slot>) -> Result<ReadSlice<'b, T>, Error> {
+        let guard = ReadGuard::of(slot, 0..self.storage.slot.bytes());
         guard.claim().wait();
         self.storage.slot.settle(guard.claim())?;
         self.storage.looks.look();
-        Ok(ReadSlice { guard, len: self.len, buffer: PhantomData })
+        Ok(ReadSlice { guard, len: self.len })
     }
 
     /// Waits for all calls that use the buffer, then gives its content to change.
@@ -391,7 +395,7 @@ impl<T: Element> Buffer<T> {
         guard.claim().wait();
         self.storage.slot.settle_part(guard.claim(), &part)?;
         self.storage.looks.look();
-        Ok(ReadSlice { guard, len, buffer: PhantomData })
+        Ok(ReadSlice { guard, len })
     }
 
     /// Waits for all calls that use the buffer, then gives some of its elements to change. Only these are
@@ -509,9 +513,8 @@ impl<T> Buffer<T> {
 /// The content of a buffer. Calls that change the buffer wait until it is dropped.
 #[derive(Debug)]
 pub struct ReadSlice<'b, T> {
-    guard: ReadGuard<T>,
+    guard: ReadGuard<'b, T>,
     len: usize,
-    buffer: PhantomData<&'b Buffer<T>>,
 }
 
 impl<T: Pod> Deref for ReadSlice<'_, T> {
@@ -525,7 +528,7 @@ impl<T: Pod> Deref for ReadSlice<'_, T> {
 /// The content of a buffer, to change. Calls that use the buffer wait until it is dropped.
 #[derive(Debug)]
 pub struct WriteSlice<'b, T> {
-    guard: WriteGuard<T>,
+    guard: WriteGuard<'b, T>,
     len: usize,
     buffer: PhantomData<&'b mut Buffer<T>>,
 }

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytemuck::Pod;
 
 use crate::claim::{Claim, claim};
+use crate::lent::Lent;
 use crate::map::{Map, MemoryError};
 use crate::queue::{Queue, Want};
 use crate::ranges::Ranges;
@@ -210,26 +211,27 @@ impl Slot {
 
     /// Waits for earlier writers, then gives the slot as elements of `T`; a rest shorter than an
     /// element is left out.
-    pub fn read<T: Pod>(self: &Arc<Self>) -> ReadGuard<T> {
+    pub fn read<T: Pod>(self: &Arc<Self>) -> ReadGuard<'_, T> {
         self.read_part(0..self.bytes)
     }
 
     /// The same for some bytes of it, which begin at an element. Bytes beyond the slot are left out.
-    pub fn read_part<T: Pod>(self: &Arc<Self>, part: Range<usize>) -> ReadGuard<T> {
-        let claim = claim([(self.clone(), Want::Read)]);
-        ReadGuard { slot: self.clone(), claim, part: self.clamp::<T>(part), element: PhantomData }
+    pub fn read_part<T: Pod>(self: &Arc<Self>, part: Range<usize>) -> ReadGuard<'_, T> {
+        ReadGuard::of(Lent::Lent(self), part)
     }
 
     /// Waits for all earlier claims, then gives the slot as elements of `T` to change; a rest
     /// shorter than an element is left out.
-    pub fn write<T: Pod>(self: &Arc<Self>) -> WriteGuard<T> {
+    pub fn write<T: Pod>(self: &Arc<Self>) -> WriteGuard<'_, T> {
         self.write_part(0..self.bytes)
     }
 
     /// The same for some bytes of it, which begin at an element. Bytes beyond the slot are left out.
-    pub fn write_part<T: Pod>(self: &Arc<Self>, part: Range<usize>) -> WriteGuard<T> {
-        let claim = claim([(self.clone(), Want::Write)]);
-        WriteGuard { slot: self.clone(), claim, part: self.clamp::<T>(part), element: PhantomData }
+    pub fn write_part<T: Pod>(self: &Arc<Self>, part: Range<usize>) -> WriteGuard<'_, T> {
+        let slot = Lent::Lent(self);
+        let claim = claim([(slot.clone(), Want::Write)]);
+        let part = self.clamp::<T>(part);
+        WriteGuard { slot, claim, part, element: PhantomData }
     }
 
     /// Bytes within the slot, from an element on.
@@ -249,21 +251,30 @@ impl Drop for Slot {
 
 /// Shared access to a slot's elements.
 #[derive(Debug)]
-pub struct ReadGuard<T> {
-    slot: Arc<Slot>,
-    claim: Claim<'static>,
+pub struct ReadGuard<'s, T> {
+    slot: Lent<'s, Slot>,
+    claim: Claim<'s>,
     part: Range<usize>,
     element: PhantomData<T>,
 }
 
-impl<T> ReadGuard<T> {
+impl<'s, T: Pod> ReadGuard<'s, T> {
+    /// Some bytes of a slot that is lent or shared, as [`Slot::read_part`].
+    pub fn of(slot: Lent<'s, Slot>, part: Range<usize>) -> ReadGuard<'s, T> {
+        let claim = claim([(slot.clone(), Want::Read)]);
+        let part = slot.clamp::<T>(part);
+        ReadGuard { slot, claim, part, element: PhantomData }
+    }
+}
+
+impl<'s, T> ReadGuard<'s, T> {
     /// The claim that the guard holds.
-    pub fn claim(&self) -> &Claim<'static> {
+    pub fn claim(&self) -> &Claim<'s> {
         &self.claim
     }
 }
 
-impl<T: Pod> Deref for ReadGuard<T> {
+impl<T: Pod> Deref for ReadGuard<'_, T> {
     type Target = [T];
 
     fn deref(&self) -> &[T] {
@@ -273,21 +284,21 @@ impl<T: Pod> Deref for ReadGuard<T> {
 
 /// Exclusive access to a slot's elements.
 #[derive(Debug)]
-pub struct WriteGuard<T> {
-    slot: Arc<Slot>,
-    claim: Claim<'static>,
+pub struct WriteGuard<'s, T> {
+    slot: Lent<'s, Slot>,
+    claim: Claim<'s>,
     part: Range<usize>,
     element: PhantomData<T>,
 }
 
-impl<T> WriteGuard<T> {
+impl<'s, T> WriteGuard<'s, T> {
     /// The claim that the guard holds.
-    pub fn claim(&self) -> &Claim<'static> {
+    pub fn claim(&self) -> &Claim<'s> {
         &self.claim
     }
 }
 
-impl<T: Pod> Deref for WriteGuard<T> {
+impl<T: Pod> Deref for WriteGuard<'_, T> {
     type Target = [T];
 
     fn deref(&self) -> &[T] {
@@ -295,7 +306,7 @@ impl<T: Pod> Deref for WriteGuard<T> {
     }
 }
 
-impl<T: Pod> DerefMut for WriteGuard<T> {
+impl<T: Pod> DerefMut for WriteGuard<'_, T> {
     fn deref_mut(&mut self) -> &mut [T] {
         self.claim.slice_part_mut(&self.slot, &self.part)
     }

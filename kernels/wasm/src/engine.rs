@@ -155,7 +155,8 @@ impl Instance {
         for ((memory, frame), slot) in self.memories.iter().zip(slots) {
             count += 1;
             let base = slot.base();
-            if memory.data_ptr(&self.store) == base {
+            // What a frame says has been so since it was laid, or the instance is not used again.
+            if frame.0.load(Ordering::Relaxed) == base {
                 continue;
             }
             frame.0.store(base, Ordering::Relaxed);

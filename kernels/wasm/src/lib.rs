@@ -18,6 +18,7 @@ mod program;
 mod run;
 mod schedule;
 mod task;
+mod worker;
 
 pub use emit::{Unsupported, WasmModule, emit};
 pub use listing::Listing;

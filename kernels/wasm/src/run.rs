@@ -25,10 +25,11 @@ use crate::chunk::{ALIGNMENT, Chunks, FixedChunks, Grain, Pace, Points, points};
 use crate::emit::{emit, is_repeatable};
 use crate::engine::{Engines, Entry};
 use crate::pool::{Pool, THREADS_MAX, Work, Workers};
-use crate::private::Merge;
+use crate::private::{Copies, Merge};
 use crate::program::{Idle, Program};
 use crate::schedule::Schedule;
-use crate::task::{Share, Task, Worker, lock};
+use crate::task::{Share, Task, lock};
+use crate::worker::{Passage, Worker};
 
 /// How errors name this back end.
 const DEVICE: &str = "wasm";
@@ -277,7 +278,10 @@ impl WasmVersion {
         let threads = self.map_threads(call);
         let fits = range.end - range.start <= self.program.pace.points();
         if threads == 1 && fits && !self.program.has_loops {
-            return self.share_out(call, start, Entry::Run, 1, Share::Whole(range), |_| ());
+            let passage = self.passage(call, start, Entry::Run);
+            let _span = passage.span(0).entered();
+            passage.check_deadline_at_start()?;
+            return Worker::new(&passage, Copies::new())?.run(range, None);
         }
         // A single thread without a deadline has no need for pieces.
         let paced = threads > 1 || call.deadline.is_some();
@@ -306,6 +310,9 @@ impl WasmVersion {
     /// The threads that were asked for; one where copies for all would cost more than they save.
     fn map_threads(&self, call: &Call<'_, '_>) -> usize {
         let threads = call.threads.clamp(1, THREADS_MAX);
+        if threads == 1 {
+            return 1;
+        }
         let buffers = call.args.iter().filter_map(|arg| match arg {
             Arg::Buffer { len, .. } => Some(u64::from(*len)),
             Arg::Scalar(_) => None,
@@ -382,14 +389,13 @@ impl WasmVersion {
         run: impl Fn(&mut Worker<'_, '_>, Range<u64>, Const) -> Result<Const, RunError>,
     ) -> Result<Const, RunError> {
         let Combining { start, chunks, .. } = combining;
-        let (program, args) = (Lent::Lent(&self.program), Cow::Borrowed(call.args));
-        let task = Task::new(program, call, args, start, entry, Share::None);
-        let mut worker = Worker::new(&task)?;
+        let passage = self.passage(call, start, entry);
+        let mut worker = Worker::new(&passage, Copies::new())?;
         let mut held = combining.identity();
         for at in 0..chunks.count() {
             match at {
-                0 => task.check_deadline_at_start()?,
-                _ => task.check_deadline()?,
+                0 => passage.check_deadline_at_start()?,
+                _ => passage.check_deadline()?,
             }
             held = run(&mut worker, chunks.get(at), held)?;
         }
@@ -408,8 +414,14 @@ impl WasmVersion {
         let share = Share::Fixed { next: AtomicUsize::new(0), chunks, carries, results };
         self.share_out(call, start, entry, threads, share, |task| match &task.share {
             Share::Fixed { results, .. } => lock(results).iter().flatten().copied().collect(),
-            Share::Map { .. } | Share::Whole(_) | Share::None => Vec::new(),
+            Share::Map { .. } => Vec::new(),
         })
+    }
+
+    /// What a worker on the calling thread runs.
+    fn passage<'c>(&'c self, call: &'c Call<'_, '_>, start: Instant, entry: Entry) -> Passage<'c> {
+        let (program, args) = (Lent::Lent(&self.program), Cow::Borrowed(call.args));
+        Passage::new(program, call, args, start, entry)
     }
 
     /// Runs a task on the threads, to its end or first error, and looks at what it leaves.
@@ -423,15 +435,14 @@ impl WasmVersion {
         look: impl FnOnce(&Task<'_>) -> R,
     ) -> Result<R, RunError> {
         if threads <= 1 {
-            let args = Cow::Borrowed(call.args);
-            let program = Lent::Lent(&self.program);
-            let task = Task::new(program, call, args, start, entry, share);
+            let task = Task::new(self.passage(call, start, entry), share);
             task.take_part(0);
             return task.error().map_or_else(|| Ok(look(&task)), Err);
         }
         let args = Cow::Owned(call.args.iter().map(Arg::share).collect());
         let program = Lent::Shared(self.program.clone());
-        let task = Arc::new(Task::new(program, call, args, start, entry, share));
+        let passage = Passage::new(program, call, args, start, entry);
+        let task = Arc::new(Task::new(passage, share));
         let work: Arc<dyn Work> = task.clone();
         self.shared.pool.run(threads, &work);
         task.error().map_or_else(|| Ok(look(&task)), Err)

@@ -84,7 +84,7 @@ impl<T: Element + ArrowNativeType> Buffer<T> {
         A: ArrowPrimitiveType<Native = T>,
     {
         let length = self.len();
-        let memory = Bytes::from_owner(Look(self.look()?));
+        let memory = Bytes::from_owner(Look(self.look_on()?));
         let values = ScalarBuffer::new(memory.into(), 0, length);
         Ok(PrimitiveArray::new(values, None))
     }
