@@ -24,8 +24,8 @@ const PRIOR_CORRELATION: f64 = 0.8;
 /// What starting a run costs on each device, in seconds; at most half of the run.
 const START_S: [f64; 2] = [2e-6, 30e-6];
 
-/// Calls that take less on the better device are not cut.
-const CUT_MIN_S: f64 = 50e-6;
+/// Calls that take less on the better device are not cut, as in a runtime.
+const CUT_MIN_S: f64 = 1e-3;
 
 /// One shape of call on two devices.
 #[derive(Clone, Debug)]

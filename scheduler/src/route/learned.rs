@@ -61,7 +61,7 @@ const HOPELESS_SD: f64 = 6.0;
 /// What a look at a device of which nothing may be known but spikes is worth: what it saves if so, at this many
 /// times the calls to come, and at no more calls than these. Fitted on simulated trials: fewer leave more than one
 /// call in a hundred wrong after the twentieth, more cost recorded runs more than they save.
-const DOUBT_WEIGHT: f64 = 7.0;
+const DOUBT_WEIGHT: f64 = 8.0;
 const DOUBT_CALLS_MAX: f64 = 5000.0;
 
 /// The probability of a blunder that is put up with.
