@@ -338,13 +338,9 @@ impl<T: Element> Buffer<T> {
         self.look(Lent::Lent(&self.storage.slot))
     }
 
-    /// The same for as long as wanted: the claim that the slice holds keeps writers away, and the memory alive,
+    /// The same of a slot that is lent or shared: the claim that the slice holds keeps writers away, and the memory alive,
     /// with the buffer or without it.
-    pub(crate) fn look_on<'b>(&self) -> Result<ReadSlice<'b, T>, Error> {
-        self.look(Lent::Shared(self.storage.slot.clone()))
-    }
-
-    fn look<'b>(&self, slot: Lent<'b, Slot>) -> Result<ReadSlice<'b, T>, Error> {
+    pub(crate) fn look<'b>(&self, slot: Lent<'b, Slot>) -> Result<ReadSlice<'b, T>, Error> {
         let guard = ReadGuard::of(slot, 0..self.storage.slot.bytes());
         guard.claim().wait();
         self.storage.slot.settle(guard.claim())?;

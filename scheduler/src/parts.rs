@@ -28,7 +28,7 @@ use crate::footprint::{Footprint, footprints_of};
 use crate::learned::Trial;
 use crate::ledger::{Measured, Why};
 use crate::place::{self, Left, Placing};
-use crate::route::Experience;
+use crate::route::{Experience, trial};
 use crate::run::{self, Portion, Times};
 use crate::version::{Code, GpuCode};
 
@@ -192,7 +192,6 @@ impl<'j, 'c> Cutting<'j, 'c> {
             let part = self.part(device, &left, nth).filter(|_| is_asked);
             let part = part.unwrap_or_else(|| self.rest(device));
             (end, claim) = self.run_part(device, part, false, claim, (start, end))?;
-            nth += 1;
             left = self.left(Some(device));
             // What the part has told of one device makes it worth more to know the other.
             while self.next < self.end
@@ -206,8 +205,9 @@ impl<'j, 'c> Cutting<'j, 'c> {
                 left = self.left(Some(device));
             }
             if self.next < self.end {
-                device = self.again(device, &left);
+                device = self.again(device, &left, nth);
             }
+            nth += 1;
         }
         Ok(end)
     }
@@ -308,7 +308,7 @@ impl<'j, 'c> Cutting<'j, 'c> {
     }
 
     /// The next part of a long call on a device; `None` where all that is left runs at once.
-    fn part(&self, device: Device, left: &Left, nth: i32) -> Option<Part> {
+    fn part(&self, device: Device, left: &Left, nth: usize) -> Option<Part> {
         let on_gpu = device == Device::Gpu;
         if self.has_failed || (on_gpu && !left.is_open) {
             return None;
@@ -324,12 +324,18 @@ impl<'j, 'c> Cutting<'j, 'c> {
         let is_unsure = is_tried || is_close || self.is_surprised;
         let whole_s = answer.run_s[own];
         let (_, most_s) = answer.interval_s[own];
-        if (if is_unsure { most_s } else { whole_s }) < LONG_S {
+        let is_long = match (is_tried, is_unsure) {
+            (true, _) => trial::is_long(most_s),
+            (_, true) => most_s >= LONG_S,
+            (_, false) => whole_s >= LONG_S,
+        };
+        if !is_long {
             return None;
         }
         // What the GPU runs best at once is not cut, but for a first part that tells whether it belongs there.
         let is_whole = self.is_whole_on_gpu();
-        let is_first = is_unsure && nth == 0 && !(is_tried && is_whole);
+        let firsts = if is_tried { self.firsts() } else { 1 };
+        let is_first = is_unsure && nth < firsts && !(is_tried && is_whole);
         if on_gpu && !is_first && (self.is_fragile || is_whole) {
             return None;
         }
@@ -337,15 +343,24 @@ impl<'j, 'c> Cutting<'j, 'c> {
         let start_s = if is_unsure { start_s } else { start_s.max(END_S) };
         let starts = |count: f64| count * start_s / whole_s;
         let steady = PARTS_MIN.recip().max(starts(PART_STARTS));
-        // A trial is worth the whole call: so much of it tells what slices do not.
-        let share = match is_unsure && !is_tried {
-            true => (FIRST_SHARE * 2f64.powi(nth)).max(starts(FIRST_STARTS)).min(steady),
-            false => steady,
+        // A trial is worth the whole call, so much of it tells what slices do not; if it is no blunder.
+        let share = match (is_tried, is_unsure) {
+            (true, _) if nth < firsts => trial::FIRST_SHARE,
+            (false, true) => {
+                (FIRST_SHARE * 2f64.powi(nth as i32)).max(starts(FIRST_STARTS)).min(steady)
+            }
+            (true, _) | (false, false) => steady,
         };
         let part = self.next_part(share);
         // No crumb is left for the end.
         let rest = self.share() - part.share(self.job.grid);
         (rest > 0.5 * share).then_some(part)
+    }
+
+    /// The first parts of a trial: one, where two would be a larger share of the call than is wanted.
+    fn firsts(&self) -> usize {
+        let least = f64::from(self.step) / f64::from(self.end);
+        if least <= trial::FIRST_SHARE { trial::FIRST_PARTS } else { 1 }
     }
 
     /// The part of about this share that comes next.
@@ -372,8 +387,8 @@ impl<'j, 'c> Cutting<'j, 'c> {
         }
     }
 
-    /// Where the rest goes, of a call that runs on `device`.
-    fn again(&self, device: Device, left: &Left) -> Device {
+    /// Where the rest goes, of a call that has run so many parts on `device`, the one at hand aside.
+    fn again(&self, device: Device, left: &Left, nth: usize) -> Device {
         if self.has_failed {
             return Device::Cpu;
         }
@@ -388,8 +403,14 @@ impl<'j, 'c> Cutting<'j, 'c> {
         if !left.is_open || !fits || !self.job.inner.policy.reconsiders() {
             return device;
         }
+        let [own_s, other_s] = [device, other].map(|device| left.total_s(device));
+        // The first parts of a trial tell of blunders alone.
+        let is_told = nth + 1 == self.firsts() && trial::is_blunder(own_s, other_s);
+        if self.tried == Some(device) && nth < self.firsts() && !is_told {
+            return device;
+        }
         let chosen = self.chosen(left);
-        let gains = left.total_s(device) > MOVE_GAIN * left.total_s(other);
+        let gains = own_s > MOVE_GAIN * other_s;
         if chosen == other && gains { other } else { device }
     }
 

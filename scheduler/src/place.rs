@@ -25,7 +25,7 @@ use crate::footprint::{Footprint, footprints};
 use crate::gpus::GpuSide;
 use crate::learned::{Kept, Known, Learned, Prior, Seen};
 use crate::ledger::{Estimate, Estimates, Why};
-use crate::route::{Answer, CallKey, Experience, FLEETING_S, Standing};
+use crate::route::{Answer, CallKey, Experience, FLEETING_S, Standing, trial};
 use crate::runtime::Inner;
 use crate::threads::{Choice, Crew, Crews, Machine};
 use crate::trust::Opinions;
@@ -303,13 +303,17 @@ fn decide_with(call: Placing<'_>, at: usize, asked: Asked) -> Result<Arc<Decisio
         !kept.is_old || (!asked.whole && kept.decision.still_says(&both, known.choice))
     };
     let kept = kept.filter(is_same).map(|kept| kept.decision.clone());
-    let may_be_cut = may_be_cut(inner, &known.prior, &situation, &both);
+    let can_be_cut = can_be_cut(inner, &known.prior, &situation);
+    let may_be_cut = can_be_cut && !is_short(&both);
     // Where there is no choice the situation says it all.
     let (device, why, until_s) = match (asked.device, presence) {
         (None, Presence::Ready) => consult(call, experience, known, &both, may_be_cut),
         (Some(device), _) => (device, Why::Forced, f64::INFINITY),
         (None, _) => (Device::Cpu, missing(call, at, &known.prior, presence), f64::INFINITY),
     };
+    // What is over soon on the best is not on any other.
+    let is_long_trial = why == Why::Explore && trial::is_long(both[device as usize].run_high_s);
+    let may_be_cut = may_be_cut || (can_be_cut && is_long_trial);
     if let Some(kept) = kept
         && (device, &why) == (kept.device, &kept.why)
     {
@@ -375,10 +379,9 @@ fn is_short([cpu, gpu]: &[Estimate; 2]) -> bool {
     cpu.run_s.min(gpu.run_s) < CUT_MIN_S
 }
 
-/// Whether a part of a call may be run first.
-fn may_be_cut(inner: &Inner, prior: &Prior, situation: &Situation, both: &[Estimate; 2]) -> bool {
-    !is_short(both)
-        && inner.cuts
+/// Whether a part of a call can be run first.
+fn can_be_cut(inner: &Inner, prior: &Prior, situation: &Situation) -> bool {
+    inner.cuts
         && !situation.asked.whole
         && situation.asked.device.is_none()
         && matches!(situation.presence, Presence::Ready | Presence::Compiling)

@@ -179,3 +179,40 @@ fn a_device_that_becomes_slow_in_a_call_is_left() {
     let (outcome, row) = world.call();
     assert!(outcome.measured.total_s < 12.0, "{}: {}", outcome.measured.total_s, show(&row));
 }
+
+#[test]
+fn a_trial_that_nobody_would_put_up_with_is_given_up() {
+    let _turn = common::turn();
+    // How long calls are predicted to take on the better device, how wrong that is of the other, and in what steps the
+    // GPU can be given parts: those of 1024 points are a sixty-fourth of the call.
+    for (n, wrong, step) in [
+        (20_000, 20.0, 1024),
+        (20_000, 100.0, 1024),
+        (20_000, 100.0, 64),
+        (200_000, 10.0, 64),
+        (2_000_000, 10.0, 1024),
+    ] {
+        let mut world = World::new(512, n, true, Parts::alike(step));
+        let first = world.explain();
+        let mut seconds = [0, 1].map(|at| first.estimates[at].run_s);
+        let slow = if seconds[0] < seconds[1] { Device::Gpu } else { Device::Cpu };
+        let best_s = seconds[slow.other() as usize];
+        seconds[slow as usize] = wrong * best_s;
+        world.set(seconds);
+        let mut most_s: f64 = 0.0;
+        let mut tried = 0;
+        for _ in 0..400 {
+            let (outcome, row) = world.call();
+            let total_s = outcome.measured.total_s;
+            tried +=
+                u32::from(row.parts.iter().any(|part| part.device == slow) || row.chosen == slow);
+            if total_s > most_s {
+                eprintln!("{n} ×{wrong}, {best_s:.1e} s: {total_s:.1e} s {}", show(&row));
+            }
+            most_s = most_s.max(total_s);
+        }
+        eprintln!("{n} ×{wrong}: tried {tried} times, {most_s:.1e} of {best_s:.1e} s");
+        assert!(tried > 0, "{n}");
+        assert!(most_s <= 2.0 * best_s + 1e-3, "{n} ×{wrong}: {most_s} of {best_s} s");
+    }
+}

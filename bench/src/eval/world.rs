@@ -95,7 +95,8 @@ pub(crate) struct Caller {
 pub(crate) struct Turn {
     pub(crate) device: Device,
     pub(crate) is_trial: bool,
-    /// What the call took in all, in seconds: its slices, and the rest of it at the median.
+    /// What the call took in all, in seconds: its slices, the part of a trial that was given up, and the rest of it at
+    /// the median.
     pub(crate) call_s: f64,
 }
 
@@ -145,6 +146,17 @@ impl Caller {
         }
         let placed = self.offline.place(&asked);
         let device = placed.device;
+        let first = Offline::first_parts(&placed).filter(|_| self.can_be_cut);
+        if let Some(shares) = first {
+            let parts = shares.map(|share| (share, world.slice_s(device, share)));
+            if self.offline.gives_up(&asked, &placed, &parts, START_S[device as usize]) {
+                let (share, parts_s) =
+                    parts.iter().fold((0.0, 0.0), |sum, part| (sum.0 + part.0, sum.1 + part.1));
+                let rest_s = (left - share) * world.true_s[device.other() as usize];
+                let call_s = sliced_s + parts_s + rest_s;
+                return Turn { device: device.other(), is_trial: true, call_s };
+            }
+        }
         let run_s = world.run_s(device);
         self.offline.observe(&asked, &placed, run_s, run_s, false);
         let call_s = sliced_s + left * world.true_s[device as usize];

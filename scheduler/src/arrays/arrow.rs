@@ -8,6 +8,7 @@ use arrow_array::PrimitiveArray;
 use arrow_array::types::ArrowPrimitiveType;
 use arrow_buffer::{ArrowNativeType, ScalarBuffer};
 use bytes::Bytes;
+use crossover_memory::Lent;
 
 use crate::buffer::{Buffer, Element, ReadSlice};
 use crate::error::Error;
@@ -84,7 +85,7 @@ impl<T: Element + ArrowNativeType> Buffer<T> {
         A: ArrowPrimitiveType<Native = T>,
     {
         let length = self.len();
-        let memory = Bytes::from_owner(Look(self.look_on()?));
+        let memory = Bytes::from_owner(Look(self.look(Lent::Shared(self.storage.slot.clone()))?));
         let values = ScalarBuffer::new(memory.into(), 0, length);
         Ok(PrimitiveArray::new(values, None))
     }

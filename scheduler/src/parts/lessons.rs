@@ -5,7 +5,7 @@ use crate::call::Outcome;
 use crate::device::Device;
 use crate::feedback;
 use crate::ledger::{Measured, PartRow};
-use crate::route::{CallKey, Lesson, Seen};
+use crate::route::{CallKey, Lesson, Seen, trial};
 
 impl Cutting<'_, '_> {
     /// What a part teaches of the rest of the call, which runs at the rate of its parts; a slice teaches for good,
@@ -13,12 +13,13 @@ impl Cutting<'_, '_> {
     pub(super) fn learn(&mut self, device: Device, share: f64, measured: Measured, is_slice: bool) {
         let (job, prior) = (self.job, &self.job.decision.prior);
         let is_other = self.is_other_code(device, share);
+        let told_s = self.told_s(device, share, measured.run_s);
         let mut learned = job.prepared.learned(job.decision.adapter);
         let known = self.known.get_or_insert_with(|| learned.experience.clone());
         let (prediction, log2_work) = (prior.prediction, prior.log2_work);
         let run_s = match is_slice {
             true => known.unbiased_s(device, measured.run_s),
-            false => measured.run_s,
+            false => told_s,
         };
         let lesson = Lesson::of_parts(prediction, log2_work, device, share, run_s);
         let (_, most_s) = known.expect(&prediction, log2_work).interval_s[device as usize];
@@ -32,6 +33,20 @@ impl Cutting<'_, '_> {
             drop(learned);
             job.inner.policy.observe(&Seen { call, share, device, run_s, total_s });
         }
+    }
+
+    /// What a part that has run last counts for: a trial is not given up for what beginning its first parts has taken.
+    fn told_s(&self, device: Device, share: f64, run_s: f64) -> f64 {
+        match self.is_first_of_trial(device) {
+            true => trial::unstarted_s(run_s, share, self.start_s(device)),
+            false => run_s,
+        }
+    }
+
+    /// Whether what a device has run last is among the first parts of a trial.
+    fn is_first_of_trial(&self, device: Device) -> bool {
+        let parts = self.done.iter().filter(|done| done.device == device && !done.is_slice);
+        self.tried == Some(device) && parts.count() <= self.firsts()
     }
 
     /// Whether what has run of the call is other code than that of whole calls.
@@ -86,7 +101,8 @@ impl Cutting<'_, '_> {
             // What slices have taught is known. What is no code of whole calls says little of those.
             let is_kernels = !self.is_other_code(device, share);
             if parts.clone().any(|done| !done.is_slice) && is_kernels {
-                let run_s = sum(device, &|done| done.measured.run_s);
+                let told_s = |done: &Done| self.told_s(device, done.share, done.measured.run_s);
+                let run_s = sum(device, &told_s);
                 let total_s = if device == most { total_s } else { 0.0 };
                 feedback::learn_parts(job, device, share, run_s, total_s);
             }

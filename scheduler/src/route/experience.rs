@@ -19,11 +19,14 @@ const SLICES_SHARE: f64 = 0.005;
 
 /// Shares of a call's points that a slice may have. They are few, so that slices are compared with
 /// those before.
-const SLICE_SHARES: [f64; 3] = [1.0 / 16.0, 1.0 / 128.0, 1.0 / 1024.0];
+const SLICE_SHARES: [f64; 4] = [1.0 / 16.0, 1.0 / 128.0, 1.0 / 1024.0, 1.0 / 8192.0];
 
 /// What a slice may cost, as a share of what the call takes on the better device; the last one is taken
 /// whatever it costs.
 const SLICE_PRICE: f64 = 0.5;
+
+/// The same where slices of that size have told what one takes.
+const SLICE_MOST: f64 = 0.9;
 
 /// Seconds of run time below which learning costs a noticeable share of a call.
 pub(crate) const FLEETING_S: f64 = 1e-5;
@@ -384,11 +387,23 @@ impl Experience {
     /// ```
     pub fn parts(&self, prior: &Prediction, log2_work: f64, answer: &Answer) -> [Part; 2] {
         let best_s = answer.run_s[0].min(answer.run_s[1]);
-        let shares = answer.run_s.map(|run_s| {
-            let fits = |share: &&f64| **share * run_s <= SLICE_PRICE * best_s;
-            *SLICE_SHARES.iter().find(fits).unwrap_or(&SLICE_SHARES[2])
+        let shares = Side::ALL.map(|side| {
+            let run_s = answer.run_s[side.index()];
+            // Slices of that size may have told that one takes more than as many points of the whole.
+            let fits = |share: &&f64| {
+                **share * run_s <= SLICE_PRICE * best_s
+                    && self.slice_s(prior, log2_work, side, **share) <= SLICE_MOST * best_s
+            };
+            *SLICE_SHARES.iter().find(fits).unwrap_or(&SLICE_SHARES[3])
         });
         self.parts_of(prior, log2_work, shares)
+    }
+
+    /// What a slice is expected to take.
+    fn slice_s(&self, prior: &Prediction, log2_work: f64, side: Side, share: f64) -> f64 {
+        let log2 = share.log2();
+        let prior = Prediction { mean: prior.mean.map(|mean| mean + log2), ..*prior };
+        self.correction.posterior(&prior, log2_work + log2).seconds(side)
     }
 
     /// The parts of such shares.

@@ -21,6 +21,7 @@ use crossover_ml::spikes::FAR;
 
 use super::experience::TRIAL_SHARE;
 use super::policy::{Policy, Question, Slice};
+use super::trial::SLACK_S;
 use crate::device::Device;
 use crate::ledger::Why;
 
@@ -44,9 +45,6 @@ const UNSEEN_CALLS: u64 = 8;
 
 /// A device expected to take this many times longer than the best is tried by a part of the call first.
 const DEAR: f64 = 1.5;
-
-/// Seconds that nobody minds a call taking longer for once.
-const SLACK_S: f64 = 1e-3;
 
 /// A device that has never run is tried once if nobody minds, and if it is expected to take at most this
 /// many times longer: beyond that, it has to be worth its price.

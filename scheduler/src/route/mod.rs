@@ -14,6 +14,7 @@ mod policy;
 mod replay;
 mod sliced;
 mod threshold;
+pub(crate) mod trial;
 pub mod verdict;
 
 use std::sync::Arc;

@@ -9,6 +9,7 @@ use crossover_ml::{Prediction, Spikes};
 
 use super::experience::{Answer, Experience, Lesson, Standing};
 use super::policy::{CallKey, Policy, Seen, Slice};
+use super::trial;
 use crate::device::Device;
 use crate::ledger::{Estimate, Why};
 use crate::words::WordMap;
@@ -258,6 +259,77 @@ impl Offline {
         kernel.experience.observe_slice(asked.prior, asked.log2_work, device, share, run_s);
         let call = asked.call;
         self.policy.observe(&Seen { call, share, device, run_s, total_s: run_s });
+    }
+
+    /// The shares of a call that can be cut with which a trial begins, where it is worth cutting.
+    ///
+    /// ```
+    /// # use crossover::{Device, Why, ml::Prediction, route::{self, Asked, CallKey, Offline}};
+    /// # let (prior, call) = (Prediction::new([-4.0; 2], [2.0; 2], 0.5), CallKey::default());
+    /// # let asked = Asked {
+    /// #     call, items: 1 << 20, log2_work: 24.0, prior: &prior, generation: 0, transfer_s: [0.0; 2],
+    /// #     wait_s: [0.0; 2], can_be_cut: true,
+    /// # };
+    /// # let mut offline = Offline::new(route::by_name("learned")?);
+    /// let trial = offline.placed(&asked, Device::Gpu, Why::Explore);
+    /// let shares = Offline::first_parts(&trial).expect("it may take a second");
+    /// assert!(shares.iter().sum::<f64>() < 0.1);
+    /// let best = offline.placed(&asked, Device::Gpu, Why::Faster);
+    /// assert_eq!(Offline::first_parts(&best), None, "that is no trial");
+    /// # Ok::<(), crossover::Error>(())
+    /// ```
+    pub fn first_parts(placed: &Placed) -> Option<[f64; trial::FIRST_PARTS]> {
+        let most_s = placed.estimates[placed.device as usize].run_high_s;
+        let is_cut = placed.why == Why::Explore && trial::is_long(most_s);
+        is_cut.then_some([trial::FIRST_SHARE; trial::FIRST_PARTS])
+    }
+
+    /// Whether a trial ends with its first parts, of which each has so large a share and has taken so long, `start_s` of
+    /// it to begin: all of it would take what nobody puts up with. What they have told is learned then, and the rest goes
+    /// to the other device.
+    ///
+    /// ```
+    /// # use crossover::{Device, Why, ml::Prediction, route::{self, Asked, CallKey, Offline}};
+    /// # let (prior, call) = (Prediction::new([-4.0; 2], [2.0; 2], 0.5), CallKey::default());
+    /// # let asked = Asked {
+    /// #     call, items: 1 << 20, log2_work: 24.0, prior: &prior, generation: 0, transfer_s: [0.0; 2],
+    /// #     wait_s: [0.0; 2], can_be_cut: true,
+    /// # };
+    /// # let mut offline = Offline::new(route::by_name("learned")?);
+    /// let trial = offline.placed(&asked, Device::Gpu, Why::Explore);
+    /// let as_expected = [(0.01, 0.01 / 16.0); 2];
+    /// assert!(!offline.gives_up(&asked, &trial, &as_expected, 0.0));
+    /// assert!(offline.gives_up(&asked, &trial, &[(0.01, 1.0); 2], 0.0), "a second for a hundredth");
+    /// # Ok::<(), crossover::Error>(())
+    /// ```
+    pub fn gives_up(
+        &mut self,
+        asked: &Asked<'_>,
+        placed: &Placed,
+        parts: &[(f64, f64)],
+        start_s: f64,
+    ) -> bool {
+        let (device, prior, log2_work) = (placed.device, asked.prior, asked.log2_work);
+        let kernel = self.kernels.entry(asked.call.kernel).or_default();
+        let mut known = kernel.experience.clone();
+        let (mut share, mut run_s, mut total_s) = (0.0, 0.0, 0.0);
+        for &(part, part_s) in parts {
+            let unstarted_s = trial::unstarted_s(part_s, part, start_s);
+            known.observe(&Lesson::of_parts(*prior, log2_work, device, part, unstarted_s));
+            (share, run_s, total_s) = (share + part, run_s + unstarted_s, total_s + part_s);
+        }
+        let lesson = Lesson::of_parts(*prior, log2_work, device, share, run_s);
+        let lesson = Lesson { total_s, ..lesson };
+        let estimates = estimates(asked, &known.expect(prior, log2_work));
+        let total_s = |device: Device| estimates[device as usize].total_s();
+        let gives_up = trial::is_blunder(total_s(device), total_s(device.other()));
+        if gives_up {
+            kernel.experience.observe_on(&mut self.spikes, &lesson);
+            if placed.why == Why::Explore {
+                kernel.experience.end_trial(device);
+            }
+        }
+        gives_up
     }
 
     /// A call that somebody else sent somewhere.
