@@ -377,6 +377,9 @@ impl<'b> Call<'b> {
     /// # Ok::<(), crossover::Error>(())
     /// ```
     pub fn place(&self) -> Result<Device, Error> {
+        if let Some(device) = self.placed_again() {
+            return Ok(device);
+        }
         let (prepared, plain, grid) = self.resolve()?;
         Ok(self.decide(prepared, &plain, grid)?.device)
     }

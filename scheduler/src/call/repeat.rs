@@ -119,6 +119,14 @@ impl<'b> Call<'b> {
         Some(repeat)
     }
 
+    /// Where it would run, if it repeats one.
+    pub(super) fn placed_again(&self) -> Option<Device> {
+        let (prepared, repeat) = (self.prepared.as_ref().ok()?, self.repeated()?);
+        let device = repeat.decision.device;
+        prepared.repeats.place(&self.args).store(Some(repeat));
+        are_at_home(&self.args).then_some(device)
+    }
+
     /// Runs as the call that it repeats.
     pub(super) fn run_again(self, repeat: Box<Repeat>) -> Result<Outcome, Error> {
         let (prepared, inner) =
