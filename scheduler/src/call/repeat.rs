@@ -4,7 +4,7 @@
 //! the same buffers and the same wishes, has arguments that have been checked, and a decision that holds as long as
 //! nothing is learned and nothing else is under way. Such a call takes its buffers, runs, and is written down. What
 //! may have changed otherwise (a GPU's code that is ready, another layout) is seen by the next call that teaches:
-//! fleeting calls do so every eighth time.
+//! fleeting calls do so every eighth time, and later one in 32.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -168,9 +168,11 @@ impl<'b> Call<'b> {
         drop(learned);
         if holds {
             prepared.repeats.place(&self.args).store(Some(repeat));
-        } else if !is_passed {
+        } else {
             let job = self.into_job(plain, &repeat, call)?;
-            feedback::learn(&job, device, &measured);
+            if !is_passed {
+                feedback::learn(&job, device, &measured);
+            }
             job.renew(repeat);
         }
         Ok(Outcome { device, measured, call })
@@ -228,7 +230,7 @@ impl Job<'_> {
         prepared.repeats.place(&self.args).store(Some(Box::new(repeat)));
     }
 
-    /// Remembers a call again that has taught something, if the decision stays as it was.
+    /// Remembers a call again after something was learned, if the decision stays as it was.
     fn renew(&self, repeat: Box<Repeat>) {
         let Job { prepared, decision, grid, args, plain, .. } = self;
         let call = Placing { inner: self.inner.arc(), prepared, args, plain, grid: *grid };

@@ -31,9 +31,12 @@ const SLICE_MOST: f64 = 0.9;
 /// Seconds of run time below which learning costs a noticeable share of a call.
 pub(crate) const FLEETING_S: f64 = 1e-5;
 
-/// Fleeting calls of a device that all teach, before one in so many does.
+/// Fleeting calls of a device that all teach, before one in so many does, and after so many one in more: a change is
+/// then seen within a third of a millisecond.
 pub(crate) const FLEETING_FIRST: u64 = 32;
 const FLEETING_ONE_IN: u64 = 8;
+const FLEETING_KNOWN: u64 = 256;
+const FLEETING_KNOWN_ONE_IN: u64 = 32;
 
 /// How many times longer a run takes that something else has got in the way of.
 const SPIKE: f64 = 6.0;
@@ -500,7 +503,7 @@ impl Experience {
     }
 
     /// Whether a run teaches anything. A call that is over at once, as expected, pays for every eighth
-    /// lesson only. Which one is not chosen by what was measured: that would make the noise look larger
+    /// lesson only, later for one in 32. Which one is not chosen by what was measured: that would make the noise look larger
     /// than it is.
     ///
     /// ```
@@ -524,7 +527,8 @@ impl Experience {
     /// Whether the next run on a device teaches, even if it is fleeting.
     pub(crate) fn is_lesson_due(&self, device: Device) -> bool {
         let visits = self.visits[device as usize];
-        visits < FLEETING_FIRST || visits.is_multiple_of(FLEETING_ONE_IN)
+        let one_in = if visits < FLEETING_KNOWN { FLEETING_ONE_IN } else { FLEETING_KNOWN_ONE_IN };
+        visits < FLEETING_FIRST || visits.is_multiple_of(one_in)
     }
 
     /// Learns from a measured run.
