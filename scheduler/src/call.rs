@@ -43,7 +43,19 @@ pub(crate) enum BoundArg<'b> {
     Unfit(Box<str>),
 }
 
-impl BoundArg<'_> {
+impl<'b> BoundArg<'b> {
+    /// As back ends take it, or why it is unfit.
+    #[inline]
+    fn plain(&self) -> Result<Arg<'b>, &str> {
+        match self {
+            BoundArg::Scalar(c) => Ok(Arg::Scalar(*c)),
+            BoundArg::Buffer(storage, len) => {
+                Ok(Arg::Buffer { slot: storage.part(|storage| &storage.slot), len: *len })
+            }
+            BoundArg::Unfit(message) => Err(message),
+        }
+    }
+
     fn share(&self) -> BoundArg<'static> {
         match self {
             BoundArg::Scalar(c) => BoundArg::Scalar(*c),
@@ -523,18 +535,12 @@ impl<'b> Call<'b> {
 fn plain_args<'b>(prepared: &Prepared, args: &[Bound<'b>]) -> Result<Args<Arg<'b>>, Error> {
     let mut plain = Args::new();
     for (at, Bound(arg)) in args.iter().enumerate() {
-        plain.push(match arg {
-            BoundArg::Scalar(c) => Arg::Scalar(*c),
-            BoundArg::Buffer(storage, len) => {
-                Arg::Buffer { slot: storage.part(|storage| &storage.slot), len: *len }
-            }
-            BoundArg::Unfit(message) => {
-                let entry = &prepared.kernel.entry;
-                let name = entry.params.get(at).map_or("?", |p| p.name.as_str());
-                let message = format!("`{name}` {message}");
-                return Err(RunError::Arguments { kernel: entry.name.clone(), message }.into());
-            }
-        });
+        plain.push(arg.plain().map_err(|message| {
+            let entry = &prepared.kernel.entry;
+            let name = entry.params.get(at).map_or("?", |p| p.name.as_str());
+            let message = format!("`{name}` {message}");
+            RunError::Arguments { kernel: entry.name.clone(), message }
+        })?);
     }
     Ok(plain)
 }

@@ -113,17 +113,20 @@ fn run_host(
 
 /// What a run on the host took that was begun at `start`, in a call that was begun at `begun`.
 pub(crate) fn timed(measured: &Measurement, begun: Instant, start: Instant) -> Ran {
-    let (start, end) = match measured.clock {
-        Clock::Host => (start, measured.end.unwrap_or_else(Instant::now)),
+    let (took, end) = match measured.clock {
+        Clock::Host => {
+            let end = measured.end.unwrap_or_else(Instant::now);
+            (end - start, end)
+        }
         // Nothing but the run has taken time.
         Clock::Own => {
             let took = measured.transfer.saturating_add(measured.kernel);
-            (begun, begun.checked_add(took).unwrap_or_else(Instant::now))
+            (took, begun.checked_add(took).unwrap_or_else(Instant::now))
         }
     };
     let transfer_s = measured.transfer.as_secs_f64();
     let measured = Measured {
-        run_s: (end - start).as_secs_f64() - transfer_s,
+        run_s: took.as_secs_f64() - transfer_s,
         device_s: Some(measured.kernel.as_secs_f64()),
         transfer_s,
         total_s: 0.0,

@@ -15,7 +15,7 @@ use crossover_kernels::exec::{self, Arg, Deadline, Grid, Part, Version};
 use crossover_kernels::ir::{Access, Const, Type};
 use crossover_memory::{Lent, Want, claim};
 
-use super::{Bound, BoundArg, Call, Job, Outcome, plain_args};
+use super::{Bound, BoundArg, Call, Job, Outcome};
 use crate::device::{Device, Seat};
 use crate::error::Error;
 use crate::feedback;
@@ -131,7 +131,7 @@ impl<'b> Call<'b> {
     pub(super) fn run_again(self, repeat: Box<Repeat>) -> Result<Outcome, Error> {
         let (prepared, inner) =
             (self.prepared.as_ref().map_err(Error::clone)?, self.runtime.inner());
-        let plain = plain_args(prepared, &self.args)?;
+        let plain: Args<_> = self.args.iter().filter_map(|Bound(arg)| arg.plain().ok()).collect();
         let mut claim =
             claim(repeat.wants.iter().filter_map(|(at, want)| match &plain[usize::from(*at)] {
                 Arg::Buffer { slot, .. } => Some((slot.clone(), *want)),
