@@ -174,11 +174,6 @@ impl Storage {
         }
     }
 
-    /// Whether the host alone has it.
-    pub(crate) fn is_at_home(&self) -> bool {
-        !self.has_sides.load(Ordering::Acquire) && !self.slot.is_pending()
-    }
-
     /// How many of these bytes a GPU lacks.
     pub(crate) fn stale_bytes(&self, gpu: Option<&Arc<Gpu>>, part: &Range<usize>) -> usize {
         let (Some(gpu), true) = (gpu, self.has_sides.load(Ordering::Acquire)) else {

@@ -95,6 +95,8 @@ impl std::fmt::Debug for Runtime {
 
 /// What a runtime shares with its threads and calls.
 pub(crate) struct Inner {
+    /// No other runtime has it, in this process.
+    pub(crate) number: u64,
     pub(crate) cpu: CpuBackend,
     /// The best first.
     pub(crate) gpus: Vec<Arc<GpuSide>>,

@@ -16,6 +16,7 @@ use crossover_kernels::ir::{Access, Const, Type};
 use crossover_memory::{Lent, Want, claim};
 
 use super::{Bound, BoundArg, Call, Job, Outcome};
+use crate::buffer::Storage;
 use crate::device::{Device, Seat};
 use crate::error::Error;
 use crate::feedback;
@@ -36,6 +37,8 @@ type Place = AtomicCell<Option<Box<Repeat>>>;
 
 /// A call that may be repeated. Who repeats it has it alone: others at the same time go the long way.
 pub(super) struct Repeat {
+    /// Whose call it was: a kernel can be handed to another runtime.
+    runtime: u64,
     asked: Asked,
     args: Args<Same>,
     grid: Grid,
@@ -81,12 +84,17 @@ impl Repeats {
     }
 }
 
-/// Whether all buffers are on the host, and nowhere else.
-fn are_at_home(args: &[Bound<'_>]) -> bool {
-    args.iter().all(|Bound(arg)| match arg {
-        BoundArg::Buffer(storage, _) => storage.is_at_home(),
-        BoundArg::Scalar(_) | BoundArg::Unfit(_) => true,
+/// The buffers of a call.
+fn storages<'a>(args: &'a [Bound<'_>]) -> impl Iterator<Item = &'a Storage> {
+    args.iter().filter_map(|Bound(arg)| match arg {
+        BoundArg::Buffer(storage, _) => Some(&**storage),
+        BoundArg::Scalar(_) | BoundArg::Unfit(_) => None,
     })
+}
+
+/// Whether the host has the newest content of all buffers.
+fn are_here(args: &[Bound<'_>]) -> bool {
+    storages(args).all(|storage| !storage.slot.is_pending())
 }
 
 impl<'b> Call<'b> {
@@ -106,7 +114,8 @@ impl<'b> Call<'b> {
         let (prepared, inner) = (self.prepared.as_ref().ok()?, self.runtime.inner());
         let place = prepared.repeats.place(&self.args);
         let repeat = place.take()?;
-        let is_like = repeat.asked == self.asked()
+        let is_like = repeat.runtime == inner.number
+            && repeat.asked == self.asked()
             && repeat.args.iter().copied().eq(self.args.iter().map(Same::of))
             && self.is_plain()
             && repeat.decision.prior.generation == inner.generation()
@@ -124,7 +133,7 @@ impl<'b> Call<'b> {
         let (prepared, repeat) = (self.prepared.as_ref().ok()?, self.repeated()?);
         let device = repeat.decision.device;
         prepared.repeats.place(&self.args).store(Some(repeat));
-        are_at_home(&self.args).then_some(device)
+        are_here(&self.args).then_some(device)
     }
 
     /// Runs as the call that it repeats.
@@ -138,9 +147,17 @@ impl<'b> Call<'b> {
                 Arg::Scalar(_) => None,
             }));
         claim.wait();
-        if !are_at_home(&self.args) {
+        if !are_here(&self.args) {
             drop(claim);
             return self.run_anew();
+        }
+        storages(&self.args).for_each(|storage| storage.looks.look());
+        for &(at, want) in &repeat.wants {
+            if let (Want::Write, BoundArg::Buffer(storage, _)) =
+                (want, &self.args[usize::from(at)].0)
+            {
+                storage.host_changes();
+            }
         }
         let start = Instant::now();
         let Repeat { grid, decision, version, hold, .. } = &*repeat;
@@ -211,7 +228,7 @@ impl Job<'_> {
             && decision.threads == 1
             && !(decision.is_trial() || self.turn.is_some() || place::items(*grid) == 0)
             && prepared.has_settled()
-            && are_at_home(&self.args);
+            && are_here(&self.args);
         if !is_usual {
             return;
         }
@@ -219,6 +236,7 @@ impl Job<'_> {
         let Some(hold) = prepared.learned(decision.adapter).hold(shape, decision) else { return };
         let Ok(version) = self.cpu_code() else { return };
         let repeat = Repeat {
+            runtime: self.inner.number,
             asked: decision.asked(),
             args: self.args.iter().map(Same::of).collect(),
             grid: *grid,
@@ -271,6 +289,7 @@ mod tests {
     use crate::call::Call;
     use crate::config::{GpuMemory, GpuUse, Settings};
     use crate::device::Device;
+    use crate::dynamic::DynArg;
     use crate::error::Error;
     use crate::runtime::Runtime;
 
@@ -393,6 +412,29 @@ mod tests {
             add::on(&rt).args(round, &mut fresh).run().expect("it runs");
             assert!(fresh.read().expect("content").iter().all(|&v| v == round));
         }
+    }
+
+    #[test]
+    fn a_kernel_that_two_runtimes_share_is_repeated_by_the_one_that_ran_it() {
+        let [one, other] = [runtime(), runtime()];
+        let kernel = crossover_kernels::front::kernel(axpy::DEF, &[], &[]).expect("it is right");
+        let handle = one.adopt(kernel, "shared");
+        let buffers = || [1.0, 2.0].map(|v| one.buffer_from(&[v; 10]).expect("memory"));
+        let mut args = {
+            let [x, y] = buffers();
+            [DynArg::Scalar(1f32.into()), DynArg::F32(x), DynArg::F32(y)]
+        };
+        until_repeated(|ask| {
+            let Some(answer) = ask else {
+                one.call_handle(&handle, &mut args).run().expect("it runs");
+                return;
+            };
+            assert!(other.call_handle(&handle, &mut args).repeated().is_none());
+            *answer = one.call_handle(&handle, &mut args).repeated().is_some();
+        });
+        // Nor does it keep the runtime.
+        drop(one);
+        other.call_handle(&handle, &mut args).run().expect("it runs");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! How a runtime is made.
 
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use arc_swap::ArcSwap;
@@ -254,7 +254,10 @@ impl Builder {
             Layouts::Learned => Some(LayoutChooser::new()),
         };
         let gates = Gates::new(gpus.len());
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let inner = Arc::new(Inner {
+            number,
             chooser,
             layouts,
             cpu: backends.cpu,
