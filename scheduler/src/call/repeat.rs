@@ -43,7 +43,7 @@ pub(super) struct Repeat {
     args: Args<Same>,
     grid: Grid,
     /// The buffers, each once.
-    wants: Args<(u8, Want)>,
+    wants: Args<(usize, Want)>,
     decision: Arc<Decision>,
     version: Arc<dyn Version>,
     hold: Hold,
@@ -141,11 +141,10 @@ impl<'b> Call<'b> {
         let (prepared, inner) =
             (self.prepared.as_ref().map_err(Error::clone)?, self.runtime.inner());
         let plain: Args<_> = self.args.iter().filter_map(|Bound(arg)| arg.plain().ok()).collect();
-        let mut claim =
-            claim(repeat.wants.iter().filter_map(|(at, want)| match &plain[usize::from(*at)] {
-                Arg::Buffer { slot, .. } => Some((slot.clone(), *want)),
-                Arg::Scalar(_) => None,
-            }));
+        let mut claim = claim(repeat.wants.iter().filter_map(|(at, want)| match &plain[*at] {
+            Arg::Buffer { slot, .. } => Some((slot.clone(), *want)),
+            Arg::Scalar(_) => None,
+        }));
         claim.wait();
         if !are_here(&self.args) {
             drop(claim);
@@ -153,9 +152,7 @@ impl<'b> Call<'b> {
         }
         storages(&self.args).for_each(|storage| storage.looks.look());
         for &(at, want) in &repeat.wants {
-            if let (Want::Write, BoundArg::Buffer(storage, _)) =
-                (want, &self.args[usize::from(at)].0)
-            {
+            if let (Want::Write, BoundArg::Buffer(storage, _)) = (want, &self.args[at].0) {
                 storage.host_changes();
             }
         }
@@ -261,7 +258,7 @@ impl Job<'_> {
     }
 
     /// What it wants of each buffer.
-    fn wants(&self) -> Args<(u8, Want)> {
+    fn wants(&self) -> Args<(usize, Want)> {
         let mut wants = Args::new();
         for (param, _, access) in self.prepared.kernel.entry.buffers() {
             let at = param.index();
@@ -271,8 +268,8 @@ impl Job<'_> {
             };
             let Some(own) = slot(at) else { continue };
             let is_first = !(0..at).filter_map(slot).any(|other| own.is(other));
-            if let (true, Ok(number)) = (is_first, u8::try_from(at)) {
-                wants.push((number, if access == Access::Read { Want::Read } else { Want::Write }));
+            if is_first {
+                wants.push((at, if access == Access::Read { Want::Read } else { Want::Write }));
             }
         }
         wants
