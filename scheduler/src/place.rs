@@ -369,10 +369,7 @@ fn consult(
     let cpu = known.answer.estimate(Device::Cpu, cpu.threads, 1.0, cpu.transfer_s, cpu.wait_s);
     let untried = [cpu, gpu];
     let question = standing.question(key, items(call.grid), &untried, &known.answer);
-    let (policy, (device, why)) = (&call.inner.policy, call.inner.policy.choose(&question));
-    // A trial is made once.
-    let until_s = if why == Why::Explore { 0.0 } else { policy.holds_until_s(&question) };
-    (device, why, until_s)
+    call.inner.policy.decide(&question)
 }
 
 fn is_short([cpu, gpu]: &[Estimate; 2]) -> bool {

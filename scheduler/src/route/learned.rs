@@ -84,11 +84,18 @@ impl Policy for Learned {
     }
 
     fn choose(&self, question: &Question<'_>) -> (Device, Why) {
+        let (device, why, _) = self.decide(question);
+        (device, why)
+    }
+
+    fn decide(&self, question: &Question<'_>) -> (Device, Why, f64) {
         let best = question.faster();
-        if is_worth_trying(question, best) || is_due(question, best) {
-            return (best.other(), Why::Explore);
+        let is_unseen = question.unseen[best.other() as usize] >= UNSEEN_CALLS;
+        let (worth_s, due_s) = (worth_s(question, best), due_s(question, best));
+        if worth_s <= question.budget_s || (is_unseen && due_s <= question.budget_s) {
+            return (best.other(), Why::Explore, 0.0);
         }
-        (best, Why::Faster)
+        (best, Why::Faster, worth_s.min(due_s))
     }
 
     fn holds_until_s(&self, question: &Question<'_>) -> f64 {
@@ -123,11 +130,6 @@ impl Policy for Learned {
         }
         None
     }
-}
-
-/// Whether what a trial of the other device may save exceeds its price.
-fn is_worth_trying(question: &Question<'_>, best: Device) -> bool {
-    worth_s(question, best) <= question.budget_s
 }
 
 /// The budget from which a trial is made for what it may save; infinite where that is not worth the price. Where a part
@@ -203,11 +205,6 @@ fn saved(mean: f64, sd: f64) -> f64 {
     let (ln2, z) = (std::f64::consts::LN_2, -mean / sd);
     let tail = (mean + 0.5 * sd * sd * ln2).exp2() * normal_cdf(z - sd * ln2);
     (normal_cdf(z) - tail).max(0.0)
-}
-
-fn is_due(question: &Question<'_>, best: Device) -> bool {
-    let is_unseen = question.unseen[best.other() as usize] >= UNSEEN_CALLS;
-    is_unseen && due_s(question, best) <= question.budget_s
 }
 
 /// The budget that covers a look at the other device; infinite where parts do that.

@@ -199,12 +199,12 @@ impl Offline {
         let standing = experience.standing(asked.log2_work);
         let standing = Standing { can_be_cut: asked.can_be_cut, ..standing };
         let question = standing.question(asked.call, asked.items, &estimates, &shape.answer);
-        let (device, why) = self.policy.choose(&question);
+        let (device, why, until_s) = self.policy.decide(&question);
         let placed = Placed { device, why, estimates };
         if placed.why == Why::Explore {
             experience.begin_trial(device);
         } else {
-            let (placed, until_s) = (placed.clone(), self.policy.holds_until_s(&question));
+            let placed = placed.clone();
             shape.kept = Some(Kept { situation, placed, until_s });
         }
         placed

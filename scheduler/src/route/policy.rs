@@ -142,6 +142,14 @@ pub trait Policy: Send + Sync {
         0.0
     }
 
+    /// The choice, why, and until when it holds: [`Policy::choose`] and [`Policy::holds_until_s`] together, for
+    /// policies that find both in one go. A trial is made once: it holds until nothing.
+    fn decide(&self, question: &Question<'_>) -> (Device, Why, f64) {
+        let (device, why) = self.choose(question);
+        let until_s = if why == Why::Explore { 0.0 } else { self.holds_until_s(question) };
+        (device, why, until_s)
+    }
+
     /// A part to run first, after which the policy is asked again; `None` where it needs none. Asked
     /// only where the question has parts.
     fn slice(&self, _: &Question<'_>) -> Option<Slice> {
