@@ -72,8 +72,8 @@ fn offline(true_s: [f64; 2]) -> anyhow::Result<[f64; 3]> {
     Ok([ns(&mut decided, 0.5), ns(&mut decided, 0.999), ns(&mut recorded, 0.5)])
 }
 
-/// Nanoseconds of half of the decisions in a runtime of two devices, for a call that it knows: its arguments checked,
-/// its shape found, its place decided.
+/// Nanoseconds of half of the decisions in a runtime of two devices, for a call that repeats one before, as in a loop:
+/// its arguments compared, its place looked up, or decided anew where something was learned.
 fn runtime() -> anyhow::Result<f64> {
     let [cpu, gpu] = FLEETING_S.map(|s| Arc::new(Given(Duration::from_secs_f64(s))));
     let rt = Runtime::builder()

@@ -163,7 +163,7 @@ pub(crate) struct Decision {
     /// The same for calls of a millisecond.
     pub(crate) long_p50: f64,
     pub(crate) long_with_record_p50: f64,
-    /// In a runtime, with the arguments checked.
+    /// In a runtime, of a call that repeats one before.
     pub(crate) runtime_p50: f64,
 }
 
