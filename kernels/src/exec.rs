@@ -118,19 +118,37 @@ pub fn claim_args<'c>(kernel: &Kernel, args: &[Arg<'c>]) -> Claim<'c> {
 
 /// The same for a call that is issued in a stream, if in any.
 pub fn claim_args_in<'c>(stream: Option<Stream>, kernel: &Kernel, args: &[Arg<'c>]) -> Claim<'c> {
-    let is = |slot: &Lent<'c, Slot>, arg: &Arg<'c>| match arg {
-        Arg::Buffer { slot: other, .. } => slot.is(other),
-        Arg::Scalar(_) => false,
+    claim_wanted(stream, wants(kernel, args), args)
+}
+
+/// The buffers of a call by the numbers of their parameters, each once, and what is wanted of it.
+pub fn wants<'a>(
+    kernel: &'a Kernel,
+    args: &'a [Arg<'_>],
+) -> impl Iterator<Item = (usize, Want)> + 'a {
+    let slot = |at: usize| match args.get(at) {
+        Some(Arg::Buffer { slot, .. }) => Some(slot),
+        Some(Arg::Scalar(_)) | None => None,
     };
-    claim_in(
-        stream,
-        kernel.entry.buffers().filter_map(|(param, _, access)| {
-            let Some(Arg::Buffer { slot, .. }) = args.get(param.index()) else { return None };
-            let want = if access == Access::Read { Want::Read } else { Want::Write };
-            let is_first = !args[..param.index()].iter().any(|arg| is(slot, arg));
-            is_first.then(|| (slot.clone(), want))
-        }),
-    )
+    kernel.entry.buffers().filter_map(move |(param, _, access)| {
+        let (at, own) = (param.index(), slot(param.index())?);
+        let want = if access == Access::Read { Want::Read } else { Want::Write };
+        let is_first = !(0..at).filter_map(slot).any(|other| own.is(other));
+        is_first.then_some((at, want))
+    })
+}
+
+/// Queues for what [`wants`] has said.
+pub fn claim_wanted<'c>(
+    stream: Option<Stream>,
+    wants: impl IntoIterator<Item = (usize, Want)>,
+    args: &[Arg<'c>],
+) -> Claim<'c> {
+    let slot = |(at, want): (usize, Want)| match &args[at] {
+        Arg::Buffer { slot, .. } => Some((slot.clone(), want)),
+        Arg::Scalar(_) => None,
+    };
+    claim_in(stream, wants.into_iter().filter_map(slot))
 }
 
 /// Further than any deadline that matters.

@@ -12,8 +12,8 @@ use std::time::Instant;
 use crossbeam_utils::atomic::AtomicCell;
 use crossover_kernels::Args;
 use crossover_kernels::exec::{self, Arg, Deadline, Grid, Part, Version};
-use crossover_kernels::ir::{Access, Const, Type};
-use crossover_memory::{Lent, Want, claim};
+use crossover_kernels::ir::{Const, Type};
+use crossover_memory::{Lent, Want};
 
 use super::{Bound, BoundArg, Call, Job, Outcome};
 use crate::buffer::Storage;
@@ -59,7 +59,7 @@ enum Same {
         number: u64,
         len: u32,
     },
-    /// Like no other.
+    /// None that has run has one.
     Unfit,
 }
 
@@ -141,10 +141,7 @@ impl<'b> Call<'b> {
         let (prepared, inner) =
             (self.prepared.as_ref().map_err(Error::clone)?, self.runtime.inner());
         let plain: Args<_> = self.args.iter().filter_map(|Bound(arg)| arg.plain().ok()).collect();
-        let mut claim = claim(repeat.wants.iter().filter_map(|(at, want)| match &plain[*at] {
-            Arg::Buffer { slot, .. } => Some((slot.clone(), *want)),
-            Arg::Scalar(_) => None,
-        }));
+        let mut claim = exec::claim_wanted(None, repeat.wants.iter().copied(), &plain);
         claim.wait();
         if !are_here(&self.args) {
             drop(claim);
@@ -237,7 +234,7 @@ impl Job<'_> {
             asked: decision.asked(),
             args: self.args.iter().map(Same::of).collect(),
             grid: *grid,
-            wants: self.wants(),
+            wants: exec::wants(&prepared.kernel, &self.plain).collect(),
             decision: decision.clone(),
             version: version.clone(),
             hold,
@@ -255,24 +252,6 @@ impl Job<'_> {
         if let Some(hold) = hold {
             prepared.repeats.place(args).store(Some(Box::new(Repeat { hold, ..*repeat })));
         }
-    }
-
-    /// What it wants of each buffer.
-    fn wants(&self) -> Args<(usize, Want)> {
-        let mut wants = Args::new();
-        for (param, _, access) in self.prepared.kernel.entry.buffers() {
-            let at = param.index();
-            let slot = |at: usize| match self.plain.get(at) {
-                Some(Arg::Buffer { slot, .. }) => Some(slot),
-                Some(Arg::Scalar(_)) | None => None,
-            };
-            let Some(own) = slot(at) else { continue };
-            let is_first = !(0..at).filter_map(slot).any(|other| own.is(other));
-            if is_first {
-                wants.push((at, if access == Access::Read { Want::Read } else { Want::Write }));
-            }
-        }
-        wants
     }
 }
 
