@@ -95,13 +95,8 @@ impl Policy for Learned {
         if worth_s <= question.budget_s || (is_unseen && due_s <= question.budget_s) {
             return (best.other(), Why::Explore, 0.0);
         }
-        (best, Why::Faster, worth_s.min(due_s))
-    }
-
-    fn holds_until_s(&self, question: &Question<'_>) -> f64 {
         // All else that a choice is made from changes with what is learned.
-        let best = question.faster();
-        worth_s(question, best).min(due_s(question, best))
+        (best, Why::Faster, worth_s.min(due_s))
     }
 
     fn slice(&self, question: &Question<'_>) -> Option<Slice> {

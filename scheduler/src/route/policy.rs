@@ -135,19 +135,12 @@ pub trait Policy: Send + Sync {
     /// The choice, and why. Asking changes nothing: `explain` asks, too.
     fn choose(&self, question: &Question<'_>) -> (Device, Why);
 
-    /// The [budget](Question::budget_s) from which on the choice may be another one, as long as nothing is
-    /// learned and the estimates stay: until then it is looked up. Never more than now where the policy
-    /// wants to be asked again at every call, as most do.
-    fn holds_until_s(&self, _: &Question<'_>) -> f64 {
-        0.0
-    }
-
-    /// The choice, why, and until when it holds: [`Policy::choose`] and [`Policy::holds_until_s`] together, for
-    /// policies that find both in one go. A trial is made once: it holds until nothing.
+    /// The choice, why, and the [budget](Question::budget_s) from which on it may be another one, as long as nothing is
+    /// learned and the estimates stay: until then it is looked up. Never more than now where the policy wants to be
+    /// asked again at every call, as most do, and of a trial, which is made once.
     fn decide(&self, question: &Question<'_>) -> (Device, Why, f64) {
         let (device, why) = self.choose(question);
-        let until_s = if why == Why::Explore { 0.0 } else { self.holds_until_s(question) };
-        (device, why, until_s)
+        (device, why, 0.0)
     }
 
     /// A part to run first, after which the policy is asked again; `None` where it needs none. Asked
