@@ -224,8 +224,7 @@ impl Learned {
         run_s: f64,
         total_s: f64,
     ) -> bool {
-        let is_fleeting = run_s.max(predicted_s.unwrap_or(f64::INFINITY)) < FLEETING_S;
-        let is_lesson = !is_fleeting || self.experience.is_lesson_due(device);
+        let is_lesson = self.experience.teaches_run(device, predicted_s, run_s);
         if is_lesson || !self.is_past_first() || self.unshown_s + run_s >= SHOWN_S {
             return false;
         }

@@ -404,9 +404,8 @@ impl Experience {
 
     /// What a slice is expected to take.
     fn slice_s(&self, prior: &Prediction, log2_work: f64, side: Side, share: f64) -> f64 {
-        let log2 = share.log2();
-        let prior = Prediction { mean: prior.mean.map(|mean| mean + log2), ..*prior };
-        self.correction.posterior(&prior, log2_work + log2).seconds(side)
+        let (prior, log2_work) = of_share(prior, log2_work, share);
+        self.correction.posterior(&prior, log2_work).seconds(side)
     }
 
     /// The parts of such shares.
@@ -471,11 +470,10 @@ impl Experience {
         run_s: f64,
     ) {
         self.unsliced_s = 0.0;
-        let log2 = share.log2();
-        let prior = Prediction { mean: prior.mean.map(|mean| mean + log2), ..*prior };
+        let (prior, log2_work) = of_share(prior, log2_work, share);
         self.observe(&Lesson {
             prior,
-            log2_work: log2_work + log2,
+            log2_work,
             device,
             predicted_s: None,
             run_s,
@@ -520,15 +518,15 @@ impl Experience {
     /// assert!(known.teaches(&Lesson { run_s: 1.0, ..fleeting }), "a long one always does");
     /// ```
     pub fn teaches(&self, lesson: &Lesson) -> bool {
-        let fleeting = lesson.run_s.max(lesson.predicted_s.unwrap_or(f64::INFINITY)) < FLEETING_S;
-        !fleeting || self.is_lesson_due(lesson.device)
+        self.teaches_run(lesson.device, lesson.predicted_s, lesson.run_s)
     }
 
-    /// Whether the next run on a device teaches, even if it is fleeting.
-    pub(crate) fn is_lesson_due(&self, device: Device) -> bool {
+    /// The same of a run of which so much was expected, if anything was.
+    pub(crate) fn teaches_run(&self, device: Device, predicted_s: Option<f64>, run_s: f64) -> bool {
+        let fleeting = run_s.max(predicted_s.unwrap_or(f64::INFINITY)) < FLEETING_S;
         let visits = self.visits[device as usize];
         let one_in = if visits < FLEETING_KNOWN { FLEETING_ONE_IN } else { FLEETING_KNOWN_ONE_IN };
-        visits < FLEETING_FIRST || visits.is_multiple_of(one_in)
+        !fleeting || visits < FLEETING_FIRST || visits.is_multiple_of(one_in)
     }
 
     /// Learns from a measured run.
@@ -563,6 +561,13 @@ impl Experience {
         self.spent_s += total_s;
         self.unsliced_s += total_s;
     }
+}
+
+/// What is said of a share of a call, and its work.
+fn of_share(prior: &Prediction, log2_work: f64, share: f64) -> (Prediction, f64) {
+    let log2 = share.log2();
+    let prior = Prediction { mean: prior.mean.map(|mean| mean + log2), ..*prior };
+    (prior, log2_work + log2)
 }
 
 #[cfg(test)]
