@@ -287,12 +287,25 @@ fn decide_with(call: Placing<'_>, at: usize, asked: Asked) -> Result<Arc<Decisio
     let wait_s = [inner.wait_s(Seat::Cpu), side.map_or(0.0, |_| inner.wait_s(Seat::Gpu(at)))];
     let layout = prepared.lays.in_use(known.prior.log2_work);
     let situation = Situation { asked, presence, transfer_s, bus_s, in_place, wait_s, layout };
+    Ok(decide_in(call, at, situation, known, experience))
+}
+
+/// Decides in a situation: as before, as far as that would be said again.
+fn decide_in(
+    call: Placing<'_>,
+    at: usize,
+    situation: Situation,
+    known: &mut Known,
+    experience: &Experience,
+) -> Arc<Decision> {
+    let Placing { inner, prepared, grid, .. } = call;
+    let Situation { asked, presence, layout, .. } = situation;
     let kept = known.kept.as_ref().filter(|kept| kept.decision.situation == situation);
     let fresh = kept.filter(|kept| !kept.is_old);
     if let Some(kept) = fresh
         && experience.budget_s() < kept.until_s
     {
-        return Ok(kept.decision.clone());
+        return kept.decision.clone();
     }
     let both = match fresh {
         Some(kept) => kept.decision.both,
@@ -318,7 +331,7 @@ fn decide_with(call: Placing<'_>, at: usize, asked: Asked) -> Result<Arc<Decisio
         && (device, &why) == (kept.device, &kept.why)
     {
         known.kept = Some(Kept { decision: kept.clone(), until_s, is_old: false });
-        return Ok(kept);
+        return kept;
     }
     let (mut both, mut choice) = (both, known.choice.filter(|_| asked.threads.is_none()));
     // What a trial of the CPU with a bad number of threads takes would say nothing of the CPU.
@@ -349,7 +362,7 @@ fn decide_with(call: Placing<'_>, at: usize, asked: Asked) -> Result<Arc<Decisio
     let decision = Arc::new(decision);
     let keep = || Kept { decision: decision.clone(), until_s, is_old: false };
     known.kept = (!is_twofold).then(keep);
-    Ok(decision)
+    decision
 }
 
 /// The policy's choice, and the budget for trials until which it would make it again.
