@@ -31,7 +31,7 @@ use super::divergence::Variance;
 
 /// Vector instructions of a group between two fences, at least and at most: enough to overlap, and few
 /// beside what a core looks ahead, all groups together.
-const DISTANCE: [usize; 2] = [6, 14];
+const DISTANCE: [usize; 2] = [4, 14];
 
 /// Vectors of all groups that may be loaded between two fences: with what they are combined with, and the
 /// results so far, they fill the registers. What is loaded comes first there, whatever it is for.

@@ -102,6 +102,8 @@ impl Interior {
         let guards = of_constants_the_greatest(&inner.entry, guards.found);
         let exact = exact(&inner.entry, &counters, &guards);
         inner.entry.body = body;
+        // Conditions of checks that are gone.
+        (dce::PASS.run)(&mut inner, &mut Hits::ignored());
         let hoisted = hoisted(&inner.entry, &exact);
         let rows_part = rows.control;
         Interior {
