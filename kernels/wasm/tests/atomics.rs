@@ -182,22 +182,77 @@ fn increments_are_not_lost_between_threads() {
     }
 }
 
-/// `bins[x[i] % bins] += w[i]` over rows that are touched ahead, and the shorter ones that are not.
+/// `bins[bits of x] += 1`, for bits that are bytes of memory and others, where x is read in every order, and where
+/// something else is computed of it as well.
 #[test]
-fn counts_of_long_rows() {
-    let mut b = Builder::new("counts");
-    let bins = b.buffer("bins", Type::U32, Access::Atomic);
-    let [x, w] = ["x", "w"].map(|name| b.buffer(name, Type::U32, Access::Read));
-    let i = b.id(Axis::X);
-    let (at, weight) = (b.checked_load(x, i), b.checked_load(w, i));
-    let len = b.len(bins);
-    let at = b.binary(BinaryOp::Rem, at, len);
-    b.check_bounds(bins, at);
-    b.value(Type::U32, Inst::Atomic(AtomicOp::Add, bins, at, weight));
-    let kernel = grid_kernel(b.finish(), vec![Extent::Len(Param(1))]);
-    // Two words an invocation, of which half of a cache of two megabytes is a long row.
-    for len in [1, 17, 4096, (1 << 17) - 1, (1 << 17) + 1, (1 << 17) + 4103, 300_000] {
-        let numbers = |seed| buffer(Type::U32, values(Type::U32, len, seed));
-        check(&kernel, &[zeros(Type::U32, 61), numbers(1), numbers(2)]);
+fn counts_of_bits() {
+    type Bits = fn(u32) -> u32;
+    let shapes: [(u32, u32, Bits); 9] = [
+        (0, 0xFF, |x| x & 0xFF),
+        (8, 0xFF, |x| x >> 8 & 0xFF),
+        (16, 0xFFFF, |x| x >> 16),
+        (24, u32::MAX, |x| x >> 24),
+        (0, 0xFFFF, |x| x & 0xFFFF),
+        (0, 15, |x| x & 15),
+        (5, 63, |x| x >> 5 & 63),
+        (12, 0xFF, |x| x >> 12 & 0xFF),
+        (28, 0xFF, |x| x >> 28),
+    ];
+    for (shift, mask, bits) in shapes {
+        for (first, stride, also) in [(0, 1, false), (0, 1, true), (7, 1, false), (0, 3, false)] {
+            let mut b = Builder::new("bits");
+            let bins = b.buffer("bins", Type::U32, Access::Atomic);
+            let x = b.buffer("x", Type::U32, Access::Read);
+            let n = b.scalar("n", Type::U32);
+            let sums = b.buffer("sums", Type::U32, Access::Atomic);
+            let i = b.id(Axis::X);
+            let [first, stride] = [first, stride].map(|by: u32| b.constant(by));
+            let at = b.binary(BinaryOp::Mul, i, stride);
+            let at = b.binary(BinaryOp::Add, at, first);
+            let v = b.checked_load(x, at);
+            let [shift, mask, one, zero] = [shift, mask, 1, 0].map(|c: u32| b.constant(c));
+            let field = b.binary(BinaryOp::Shr, v, shift);
+            let field = b.binary(BinaryOp::And, field, mask);
+            b.check_bounds(bins, field);
+            b.value(Type::U32, Inst::Atomic(AtomicOp::Add, bins, field, one));
+            if also {
+                b.check_bounds(sums, zero);
+                b.value(Type::U32, Inst::Atomic(AtomicOp::Xor, sums, zero, v));
+            }
+            let kernel = grid_kernel(b.finish(), vec![Extent::Scalar(n)]);
+            for count in [0u32, 1, 3, 4, 17, 1000] {
+                let x = values(Type::U32, 3 * count as usize + 7, u64::from(count));
+                // All bins that there may be; and no more than there are.
+                let most = x.iter().map(|c| bits(c.bits as u32)).max().unwrap_or(0) as usize + 1;
+                for len in [1 << 16, most] {
+                    let x = buffer(Type::U32, x.clone());
+                    let n = Data::Scalar(count.into());
+                    check(&kernel, &[zeros(Type::U32, len), x, n, zeros(Type::U32, 1)]);
+                }
+            }
+        }
+    }
+}
+
+/// `y[x[i] & 4095] = i`, each elsewhere; x is what the kernel writes, too.
+#[test]
+fn stores_at_bits() {
+    for access in [Access::Read, Access::ReadWrite] {
+        let mut b = Builder::new("last");
+        let y = b.buffer("y", Type::U32, Access::ReadWrite);
+        let x = b.buffer("x", Type::U32, access);
+        let i = b.id(Axis::X);
+        let (v, mask) = (b.checked_load(x, i), b.constant(4095u32));
+        let at = b.binary(BinaryOp::And, v, mask);
+        if access == Access::ReadWrite {
+            let zero = b.constant(0u32);
+            b.checked_store(x, i, zero);
+        }
+        b.checked_store(y, at, i);
+        let kernel = grid_kernel(b.finish(), vec![Extent::Len(Param(1))]);
+        for len in [0u32, 1, 4, 37, 4096] {
+            let x = (0..len).map(|i| Const::from(i.wrapping_mul(0x9E37_79B1)));
+            check(&kernel, &[zeros(Type::U32, 4096), buffer(Type::U32, x)]);
+        }
     }
 }

@@ -46,8 +46,8 @@ impl Body<'_> {
     pub(super) fn atomic_store(&mut self, buffer: Param, index: Value, value: Value) {
         let ty = self.function.ty(value);
         let arg = self.buffer_arg(buffer, ty, 0);
-        let (index, value) = (self.rep(index), self.rep(value));
-        let places = self.code.places(index, 2);
+        let places = self.places(index, 2);
+        let value = self.rep(value);
         if self.form.width == Width::Scalar {
             return self.atomic_store_lane(places, value, ty, arg, 0);
         }
@@ -55,7 +55,7 @@ impl Body<'_> {
     }
 
     fn atomic_store_lane(&mut self, places: Places, value: Rep, ty: Type, arg: MemArg, lane: u32) {
-        self.code.lane_address(places, lane);
+        self.lane_address(places, lane);
         self.code.lane(value, ty, lane);
         self.code.sink().i32_atomic_store(arg);
     }
@@ -86,8 +86,8 @@ impl Body<'_> {
         operand: Value,
     ) {
         let ty = self.function.ty(operand);
-        let (index, operand) = (self.rep(index), self.rep(operand));
-        let places = self.code.places(index, 2);
+        let places = self.places(index, 2);
+        let operand = self.rep(operand);
         if self.context.layout.private[buffer.index()] {
             return self
                 .each_lane(|body, lane| body.private_lane(op, buffer, places, operand, lane));
@@ -124,7 +124,7 @@ impl Body<'_> {
         lane: u32,
     ) {
         let arg = self.buffer_arg(buffer, ty, 0);
-        self.code.lane_address(places, lane);
+        self.lane_address(places, lane);
         self.code.lane(expected, ty, lane);
         self.code.lane(new, ty, lane);
         self.code.sink().i32_atomic_rmw_cmpxchg(arg);
@@ -141,7 +141,7 @@ impl Body<'_> {
     ) {
         let arg = self.buffer_arg(buffer, Type::U32, 0);
         let address = self.code.local(ValType::I32);
-        self.code.lane_address(places, lane);
+        self.lane_address(places, lane);
         self.code.sink().local_tee(address).local_get(address).i32_load(arg);
         self.code.lane(operand, Type::U32, lane);
         let mut sink = self.code.sink();
@@ -178,13 +178,13 @@ impl Body<'_> {
             | AtomicOp::Swap => None,
         };
         let Some(choice) = choice else {
-            self.code.lane_address(places, lane);
+            self.lane_address(places, lane);
             self.code.lane(operand, ty, lane);
             return self.code.atomic_rmw(op, arg);
         };
         let address = self.code.local(ValType::I32);
         let by = self.code.local(ValType::I32);
-        self.code.lane_address(places, lane);
+        self.lane_address(places, lane);
         self.code.set(address);
         self.code.lane(operand, ty, lane);
         self.code.set(by);

@@ -23,6 +23,7 @@ use super::code::{Code, LANES, Label, Rep, lane_of, parts, val_type};
 use super::control::{Count, Loop};
 use super::divergence::{Divergence, Frame, Jumps, Variance};
 use super::fences::{Fences, Pins};
+use super::fields::Fields;
 use super::layout::{ArrayPlace, Layout};
 use super::low::Low;
 use super::rows::Rows;
@@ -134,6 +135,7 @@ pub(super) struct Body<'a> {
     pub(super) panel_at: Vec<u32>,
     pub(super) pins: Option<Pins>,
     pub(super) low: Low,
+    pub(super) fields: Fields,
     /// How often each value is used.
     pub(super) uses: Vec<u32>,
     /// The variable with each lane's x, where that is not the body's.
@@ -143,6 +145,7 @@ pub(super) struct Body<'a> {
 impl<'a> Body<'a> {
     pub(super) fn new(code: &'a mut Code, context: Context<'a>, form: Form<'a>) -> Body<'a> {
         let function = form.function;
+        let uses = uses(function);
         Body {
             code,
             context,
@@ -167,7 +170,8 @@ impl<'a> Body<'a> {
             panel_at: Vec::new(),
             pins: None,
             low: Low::of(form),
-            uses: uses(function),
+            fields: Fields::of(form, &uses),
+            uses,
             place: None,
         }
     }
@@ -538,6 +542,7 @@ impl<'a> Body<'a> {
     pub(super) fn stmt(&mut self, stmt: &'a Stmt) -> Jumps {
         match stmt {
             Stmt::Let(value) if self.known.contains(value) => {}
+            Stmt::Let(value) if self.fields.covers(*value) => {}
             Stmt::Let(value) => self.compute(*value),
             Stmt::Set(local, value) => {
                 let ty = self.function.ty(*value);

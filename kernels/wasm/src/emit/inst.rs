@@ -101,8 +101,8 @@ impl Body<'_> {
                 self.atomic_lanes(target, *op, *buffer, *index, *operand);
             }
             Inst::CompareSwap(buffer, index, expected, new) => {
-                let [index, expected, new] = [index, expected, new].map(|value| self.rep(*value));
-                let places = self.code.places(index, 2);
+                let places = self.places(*index, 2);
+                let [expected, new] = [expected, new].map(|value| self.rep(*value));
                 self.results_of_lanes(target, ty, |body, lane| {
                     body.compare_swap_lane(*buffer, ty, places, [expected, new], lane);
                 });

@@ -21,6 +21,7 @@ use super::affine::Part;
 use super::body::{Body, Width};
 use super::code::{Code, LANES, Rep, parts, val_type};
 use super::divergence::Variance;
+use super::fields::Field;
 use super::layout::Layout;
 use super::stride::Linear;
 
@@ -74,6 +75,7 @@ impl Code {
                     self.sink().i32_const(shift.cast_signed()).i32_shl();
                 }
             }
+            Places::Fields { .. } => unreachable!("a body loads them"),
             Places::Pairs(pairs) => {
                 let mut sink = self.sink();
                 sink.local_get(pairs[lane as usize / 2]);
@@ -100,6 +102,8 @@ pub(super) enum Places {
     Each { index: Rep, shift: u32 },
     /// The addresses of two lanes, and of the other two.
     Pairs([u32; 2]),
+    /// What is in memory there, for each lane, to be shifted.
+    Fields { field: Field, linear: Linear, shift: u32 },
 }
 
 /// Constant parts of indices below this become offsets of accesses. It keeps them, and constants
@@ -263,6 +267,10 @@ impl Body<'_> {
     pub(super) fn store(&mut self, buffer: Param, index: Value, value: Value) {
         let ty = self.function.ty(value);
         let arg = self.buffer_arg(buffer, ty, 0);
+        if let Some(places) = self.field_places(index, element_shift(ty)) {
+            let rep = self.rep(value);
+            return self.each_lane(|body, lane| body.store_lane(places, rep, ty, arg, lane));
+        }
         let uniform = self.is_uniform(index);
         let (at, rep) = (self.rep(index), self.rep(value));
         match (at, self.mask()) {
@@ -308,7 +316,7 @@ impl Body<'_> {
     }
 
     fn store_lane(&mut self, places: Places, value: Rep, ty: Type, arg: MemArg, lane: u32) {
-        self.code.lane_address(places, lane);
+        self.lane_address(places, lane);
         self.code.lane(value, ty, lane);
         self.code.store(ty, arg);
     }

@@ -17,7 +17,6 @@
 //! in `partial`.
 
 mod affine;
-mod ahead;
 mod atomic;
 mod blocks;
 mod body;
@@ -30,6 +29,7 @@ mod copying;
 mod divergence;
 mod each;
 mod fences;
+mod fields;
 mod free;
 mod grid;
 mod group;

@@ -257,7 +257,7 @@ fn needed(function: &Function, body: &Block, load: Value) -> Option<Vec<Value>> 
 }
 
 /// Whether a value is computed from coordinates, counters and arguments, and nothing is loaded for it.
-pub(super) fn is_arithmetic(function: &Function, value: Value) -> bool {
+fn is_arithmetic(function: &Function, value: Value) -> bool {
     match &function.def(value).inst {
         Inst::Counter => true,
         inst => inst.is_pure() && inst.operands().iter().all(|&v| is_arithmetic(function, v)),

@@ -59,7 +59,7 @@ impl Body<'_> {
     }
 
     /// Pushes the address of a lane, less the offset in the argument, which begins so many bytes further.
-    fn linear_address(
+    pub(super) fn linear_address(
         &mut self,
         buffer: Param,
         index: Linear,

@@ -183,10 +183,6 @@ impl Grid<'_> {
             if self.forms.idempotent {
                 self.clip(x, inside.last);
             }
-            let part = match self.forms.idempotent {
-                true => None,
-                false => self.begin_part([inside.lo, inside.span]),
-            };
             let fast = self.code.open_loop();
             self.body(self.forms.interior, &hoisted);
             self.advance(0, step(self.forms.interior));
@@ -200,20 +196,10 @@ impl Grid<'_> {
                 self.code.branch(fast);
                 self.code.close();
             } else {
-                match part {
-                    Some(part) => {
-                        self.code.sink().local_get(x).local_get(part.end).i32_lt_u();
-                    }
-                    None => self.push_inside(inside),
-                }
+                self.push_inside(inside);
                 self.code.branch_if(fast);
             }
             self.code.close();
-            if let Some(part) = part {
-                self.push_inside(inside);
-                self.code.branch_if(part.again);
-                self.code.close();
-            }
             self.code.release(&held);
             self.code.branch(again);
             self.code.close();
