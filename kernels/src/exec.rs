@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossover_memory::{Claim, Lent, Slot, Stream, Want, claim_in};
+use crossover_memory::{Claim, Held, Lent, Slot, Stream, Want, claim_in};
 
 use crate::error::RunError;
 use crate::ir::{Access, Axis, CollectiveKind, Const, Extent, Kernel, Param, ParamKind};
@@ -282,6 +282,29 @@ pub trait Version: Send + Sync {
     fn run_ready(&self, call: &mut Call<'_, '_>, part: Part) -> Result<Measurement, RunError> {
         self.run_part(call, part)
     }
+
+    /// The call, which fits ([`check_args`]) and is allowed so many threads, to be made again by the caller's alone;
+    /// `None` where it has to be looked at each time, makes use of more, or may last.
+    fn rerun(&self, _args: &[Arg<'_>], _grid: Grid, _threads: usize) -> Option<Box<dyn Rerun>> {
+        None
+    }
+}
+
+/// A call that is made again over the same grid, with buffers of the same lengths and the same numbers, but for floats.
+pub trait Rerun: Send {
+    /// Makes it, on the calling thread, to its end; the seconds that it took. `float` gives the arguments that are floats, by their place;
+    /// `held` has the buffers in the order of [`wants`]. After an error it is not made again.
+    ///
+    /// # Errors
+    /// As [`Version::run`].
+    ///
+    /// # Panics
+    /// When the buffers are others or not held as they are wanted.
+    fn rerun(
+        &mut self,
+        float: &dyn Fn(usize) -> Const,
+        held: &mut Held<'_>,
+    ) -> Result<f64, RunError>;
 }
 
 /// Checks the arguments against the kernel's parameters.

@@ -299,7 +299,7 @@ impl Claim<'_> {
 }
 
 /// Where the elements in some bytes of a slot begin, and how many they are.
-fn elements<T>(slot: &Slot, part: &Range<usize>) -> (*mut T, usize) {
+pub(crate) fn elements<T>(slot: &Slot, part: &Range<usize>) -> (*mut T, usize) {
     let within = part.start <= part.end && part.end <= slot.bytes();
     assert!(within && part.start.is_multiple_of(align_of::<T>()), "{part:?} of a slot");
     // The start is within the mapping, or just behind its last byte.

@@ -12,9 +12,10 @@
 //! A slot's newest bytes can be elsewhere, on a GPU: [`Claim::defer`] says how to fetch them, and the
 //! next look at them does so, for the part that is looked at.
 //!
-//! All `unsafe` of the memory path is in this crate, in `map.rs`, `slot.rs` and `claim.rs`.
+//! All `unsafe` of the memory path is in this crate, in `map.rs`, `slot.rs`, `claim.rs` and `held.rs`.
 
 mod claim;
+mod held;
 mod lent;
 mod map;
 mod queue;
@@ -22,6 +23,7 @@ mod ranges;
 mod slot;
 
 pub use claim::{Claim, claim, claim_in};
+pub use held::{Held, hold};
 pub use lent::Lent;
 pub use map::{GUARD_BYTES, MemoryError, SLOT_BYTES};
 pub use queue::{Stream, Want};

@@ -60,6 +60,7 @@ impl Stream {
 
 impl Queue {
     /// Takes the slot, if nobody has it who does not share, and nobody is queued.
+    #[inline]
     pub(crate) fn hold(&self, want: Want) -> bool {
         let mut word = self.word.load(Ordering::Relaxed);
         while is_free(word, want) && word & QUEUED == 0 {
@@ -74,12 +75,18 @@ impl Queue {
     }
 
     /// Gives back what was taken by the word.
+    #[inline]
     pub(crate) fn let_go(&self, want: Want) {
         let before = self.word.fetch_sub(unit(want), Ordering::Release);
         if before & QUEUED != 0 {
-            // Under the lock: whoever waits has either seen the word as it is now, or sleeps already.
-            self.wake(self.lock());
+            self.wake_waiting();
         }
+    }
+
+    /// Under the lock: whoever waits has either seen the word as it is now, or sleeps already.
+    #[cold]
+    fn wake_waiting(&self) {
+        self.wake(self.lock());
     }
 
     /// The number in the queue, and whether it is granted already.

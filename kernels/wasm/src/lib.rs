@@ -15,9 +15,11 @@ mod order;
 mod pool;
 mod private;
 mod program;
+mod rerun;
 mod run;
 mod schedule;
 mod task;
+mod ticks;
 mod worker;
 
 pub use emit::{Unsupported, WasmModule, emit};

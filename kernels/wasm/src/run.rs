@@ -13,7 +13,7 @@ use std::time::Instant;
 use crossover_kernels::error::RunError;
 use crossover_kernels::eval;
 use crossover_kernels::exec::{
-    Arg, Call, Executor, Grid, Measurement, Part, Parts, Version, check_args, outer_axis,
+    Arg, Call, Executor, Grid, Measurement, Part, Parts, Rerun, Version, check_args, outer_axis,
 };
 use crossover_kernels::ir::{Collective, CollectiveKind, CollectiveOp, Const, Kernel, Stmt, Type};
 use crossover_memory::{Lent, Slot};
@@ -27,6 +27,7 @@ use crate::engine::{Engines, Entry};
 use crate::pool::{Pool, THREADS_MAX, Work, Workers};
 use crate::private::{Copies, Merge};
 use crate::program::{Idle, Program};
+use crate::rerun::Again;
 use crate::schedule::Schedule;
 use crate::task::{Share, Task, lock};
 use crate::worker::{Passage, Worker};
@@ -254,9 +255,31 @@ impl Version for WasmVersion {
         let end = Instant::now();
         Ok(Measurement { kernel: end - start, end: Some(end), ..Measurement::default() })
     }
+
+    fn rerun(&self, args: &[Arg<'_>], grid: Grid, threads: usize) -> Option<Box<dyn Rerun>> {
+        if !self.is_at_once(grid, threads) {
+            return None;
+        }
+        let kernel = &self.program.kernel;
+        let collective = kernel.collective.zip(kernel.contribution());
+        let again = Again::new(&self.program, args, grid, collective).ok()?;
+        Some(Box::new(again))
+    }
 }
 
 impl WasmVersion {
+    /// Whether a call over this grid is one piece, for one of so many threads, at the end of which no deadline has
+    /// passed: what its points cost is in sight, and they are few.
+    fn is_at_once(&self, grid: Grid, threads: usize) -> bool {
+        let Program { kernel, pace, has_loops, unbounded, .. } = &*self.program;
+        let points = points(self.program.grid(grid));
+        let is_short = match kernel.collective {
+            None => threads == 1 && points <= pace.points(),
+            Some(_) => FixedChunks::of(points, threads, Grain::Coarse).count() == 1,
+        };
+        is_short && points > 0 && !has_loops && !unbounded
+    }
+
     /// Waits until the buffers are this call's, and fetches bytes that are elsewhere.
     fn settle(&self, call: &Call<'_, '_>) -> Result<(), RunError> {
         call.claim.wait();

@@ -6,20 +6,20 @@ use std::time::Instant;
 
 use crossover_kernels::error::{Failure, RunError};
 use crossover_kernels::exec::{Arg, Call, Deadline, Grid, length};
-use crossover_kernels::ir::{Const, Param, ParamKind, SiteId, Type};
+use crossover_kernels::ir::{Const, Kernel, Param, ParamKind, SiteId, Type};
 use crossover_memory::{Lent, Slot};
 use tracing::Span;
 use wasmtime::ValRaw;
 
 use crate::chunk::cuboids;
 use crate::emit::GLOBALS;
-use crate::engine::Entry;
+use crate::engine::{Entry, Instance};
 use crate::private::Copies;
 use crate::program::{Program, Seat};
 use crate::run::{device, slots};
 
 /// Parameters of an entry before the kernel's own: the ranges of x, y and z.
-const RANGES: usize = 6;
+pub(crate) const RANGES: usize = 6;
 
 const USABLE: &str = "nobody uses a worker that has trapped";
 
@@ -94,17 +94,7 @@ impl<'t, 'a> Worker<'t, 'a> {
         copies: Copies,
     ) -> Result<Worker<'t, 'a>, RunError> {
         let mut seat = passage.program.seat(memories(passage, &copies), passage.deadline)?;
-        seat.params.clear();
-        seat.params.resize(RANGES, ValRaw::i32(0));
-        seat.params.extend(passage.args.iter().map(|arg| match arg {
-            Arg::Buffer { len, .. } => ValRaw::u32(*len),
-            Arg::Scalar(c) => to_raw(*c),
-        }));
-        if passage.program.has_extents {
-            let size = passage.program.workgroup.unwrap_or([1; 3]);
-            let extents = std::iter::zip(passage.grid, size).map(|(count, each)| count * each);
-            seat.params.extend(extents.map(ValRaw::u32));
-        }
+        push_params(&mut seat.params, &passage.program, &passage.args, passage.grid);
         let arguments = seat.params.len();
         Ok(Worker { passage, seat: Some(seat), arguments, copies })
     }
@@ -146,16 +136,8 @@ impl<'t, 'a> Worker<'t, 'a> {
 
     fn failure(&mut self) -> Failure {
         let passage = self.passage;
-        let instance = &mut self.seat().instance;
-        let [site, index, x, y, z] = GLOBALS.map(|name| instance.global(name) as u32);
-        let kernel = &passage.program.kernel;
-        let length = |param: Param| match kernel.entry.params[param.index()].kind {
-            ParamKind::Shared { len, .. } => u64::from(len),
-            ParamKind::Scalar(_) | ParamKind::Buffer { .. } => {
-                u64::from(length(&passage.args, param))
-            }
-        };
-        Failure::at(kernel, SiteId(site), [x, y, z], u64::from(index), length)
+        let length = |at| length(&passage.args, Param(at as u32));
+        failure(&mut self.seat().instance, &passage.program.kernel, length)
     }
 
     /// What the last run combined.
@@ -177,6 +159,40 @@ impl Drop for Worker<'_, '_> {
     }
 }
 
+/// What an instance has left of the check that failed; `length` gives the elements of an argument.
+pub(crate) fn failure(
+    instance: &mut Instance,
+    kernel: &Kernel,
+    length: impl Fn(usize) -> u32,
+) -> Failure {
+    let [site, index, x, y, z] = GLOBALS.map(|name| instance.global(name) as u32);
+    let length = |param: Param| match kernel.entry.params[param.index()].kind {
+        ParamKind::Shared { len, .. } => u64::from(len),
+        ParamKind::Scalar(_) | ParamKind::Buffer { .. } => u64::from(length(param.index())),
+    };
+    Failure::at(kernel, SiteId(site), [x, y, z], u64::from(index), length)
+}
+
+/// The parameters of an entry in place of others: ranges, all zero, and what goes on over a grid of what the module counts.
+pub(crate) fn push_params(
+    params: &mut Vec<ValRaw>,
+    program: &Program,
+    args: &[Arg<'_>],
+    grid: Grid,
+) {
+    params.clear();
+    params.resize(RANGES, ValRaw::i32(0));
+    params.extend(args.iter().map(|arg| match arg {
+        Arg::Buffer { len, .. } => ValRaw::u32(*len),
+        Arg::Scalar(c) => to_raw(*c),
+    }));
+    if program.has_extents {
+        let size = program.workgroup.unwrap_or([1; 3]);
+        let extents = std::iter::zip(grid, size).map(|(count, each)| count * each);
+        params.extend(extents.map(ValRaw::u32));
+    }
+}
+
 /// What the buffers' memories lie over.
 fn memories<'t>(passage: &'t Passage<'_>, copies: &'t Copies) -> impl Iterator<Item = &'t Slot> {
     let own = |buffer: usize| copies.iter().find(|(copied, ..)| *copied == buffer);
@@ -186,7 +202,7 @@ fn memories<'t>(passage: &'t Passage<'_>, copies: &'t Copies) -> impl Iterator<I
     })
 }
 
-fn to_raw(c: Const) -> ValRaw {
+pub(crate) fn to_raw(c: Const) -> ValRaw {
     match c.ty {
         Type::Bool | Type::I32 | Type::U32 => ValRaw::u32(c.bits as u32),
         Type::F32 => ValRaw::f32(c.bits as u32),

@@ -11,7 +11,8 @@ use crossover_kernels::interp::Interpreter;
 use crossover_kernels::ir::builder::Builder;
 use crossover_kernels::ir::{Access, Axis, BinaryOp, Const, Extent, Kernel, Param, Stmt, Type};
 use support::{
-    Data, REFILLED, Scheduled, WASM, buffer, check, grid_kernel, kernel, run, with_output, zeros,
+    Data, REFILLED, Scheduled, WASM, buffer, check, grid_kernel, kernel, run, run_again,
+    with_output, zeros,
 };
 
 /// The wasm failure is the interpreter's, but for the buffers: which other invocations have run by
@@ -21,6 +22,9 @@ fn check_failure(kernel: &Arc<Kernel>, data: &[Data]) -> RunError {
     let expected = expected.expect_err("a failing kernel");
     for threads in [1, 2] {
         let (_, found) = run(&*WASM, kernel, data, None, threads, None);
+        assert_eq!(found.expect_err("a failing kernel"), expected);
+    }
+    for (_, found) in run_again(&*WASM, kernel, data, None, 1) {
         assert_eq!(found.expect_err("a failing kernel"), expected);
     }
     expected

@@ -11,9 +11,9 @@ use std::time::Instant;
 
 use crossbeam_utils::atomic::AtomicCell;
 use crossover_kernels::Args;
-use crossover_kernels::exec::{self, Arg, Deadline, Grid, Part, Version};
+use crossover_kernels::exec::{self, Arg, Deadline, Grid, Part, Rerun, Version};
 use crossover_kernels::ir::{Const, Type};
-use crossover_memory::{Lent, Want};
+use crossover_memory::{Lent, Want, hold};
 
 use super::{Bound, BoundArg, Call, Job, Outcome};
 use crate::buffer::Storage;
@@ -25,6 +25,7 @@ use crate::ledger::Measured;
 use crate::place::{self, Asked, Decision, Placing};
 use crate::run;
 use crate::runtime::Load;
+use crate::version::Prepared;
 
 /// Calls of a kernel that are remembered: enough for two buffers that change places.
 const PLACES: usize = 4;
@@ -37,6 +38,8 @@ type Place = AtomicCell<Option<Box<Repeat>>>;
 
 /// A call that may be repeated. Who repeats it has it alone: others at the same time go the long way.
 pub(super) struct Repeat {
+    /// Its place.
+    at: usize,
     /// Whose call it was: a kernel can be handed to another runtime.
     runtime: u64,
     asked: Asked,
@@ -46,11 +49,29 @@ pub(super) struct Repeat {
     wants: Args<(usize, Want)>,
     decision: Arc<Decision>,
     version: Arc<dyn Version>,
+    again: Again,
     hold: Hold,
 }
 
+/// Whether the version makes the call again without looking at it.
+enum Again {
+    /// Nobody has asked it: most calls are not repeated.
+    Unasked,
+    None,
+    At(Box<dyn Rerun>),
+}
+
+/// What is to be done after a call that was repeated.
+enum Next {
+    Over(Outcome),
+    /// It is to be decided again, after it has taught what it has, unless that is nothing.
+    Learn(Box<Repeat>, Outcome, bool),
+    Fail(Box<Repeat>, Instant, Error),
+    /// It has not run: the long way.
+    Anew,
+}
+
 /// What an argument has to be like.
-#[derive(Clone, Copy, PartialEq)]
 enum Same {
     /// Of any value: how much work there is does not depend on it.
     Float(Type),
@@ -64,6 +85,18 @@ enum Same {
 }
 
 impl Same {
+    #[inline]
+    fn is(&self, Bound(arg): &Bound<'_>) -> bool {
+        match (self, arg) {
+            (Same::Float(ty), BoundArg::Scalar(c)) => c.ty == *ty,
+            (Same::Scalar(known), BoundArg::Scalar(c)) => c == known,
+            (Same::Buffer { number, len: known }, BoundArg::Buffer(storage, len)) => {
+                storage.number == *number && len == known
+            }
+            (_, _) => false,
+        }
+    }
+
     fn of(Bound(arg): &Bound<'_>) -> Same {
         match arg {
             BoundArg::Scalar(c) if c.ty.is_float() => Same::Float(c.ty),
@@ -75,12 +108,14 @@ impl Same {
 }
 
 impl Repeats {
-    fn place(&self, args: &[Bound<'_>]) -> &Place {
+    /// Which place is for a call.
+    #[inline]
+    fn place(args: &[Bound<'_>]) -> usize {
         let place = args.iter().fold(0, |place: u64, Bound(arg)| match arg {
             BoundArg::Buffer(storage, _) => place.rotate_left(1) ^ storage.number,
             BoundArg::Scalar(_) | BoundArg::Unfit(_) => place,
         });
-        &self.0[place as usize % PLACES]
+        place as usize % PLACES
     }
 }
 
@@ -112,11 +147,12 @@ impl<'b> Call<'b> {
     /// What it repeats, if it may.
     pub(super) fn repeated(&self) -> Option<Box<Repeat>> {
         let (prepared, inner) = (self.prepared.as_ref().ok()?, self.runtime.inner());
-        let place = prepared.repeats.place(&self.args);
+        let place = &prepared.repeats.0[Repeats::place(&self.args)];
         let repeat = place.take()?;
         let is_like = repeat.runtime == inner.number
             && repeat.asked == self.asked()
-            && repeat.args.iter().copied().eq(self.args.iter().map(Same::of))
+            && repeat.args.len() == self.args.len()
+            && repeat.args.iter().zip(&self.args).all(|(same, arg)| same.is(arg))
             && self.is_plain()
             && repeat.decision.prior.generation == inner.generation()
             && prepared.lays.is_idle()
@@ -132,61 +168,148 @@ impl<'b> Call<'b> {
     pub(super) fn placed_again(&self) -> Option<Device> {
         let (prepared, repeat) = (self.prepared.as_ref().ok()?, self.repeated()?);
         let device = repeat.decision.device;
-        prepared.repeats.place(&self.args).store(Some(repeat));
+        prepared.repeats.0[repeat.at].store(Some(repeat));
         are_here(&self.args).then_some(device)
     }
 
     /// Runs as the call that it repeats.
     pub(super) fn run_again(self, repeat: Box<Repeat>) -> Result<Outcome, Error> {
-        let (prepared, inner) =
-            (self.prepared.as_ref().map_err(Error::clone)?, self.runtime.inner());
-        let plain: Args<_> = self.args.iter().filter_map(|Bound(arg)| arg.plain().ok()).collect();
+        let prepared = self.prepared.as_ref().map_err(Error::clone)?;
+        let next = match repeat.again {
+            Again::At(_) => self.run_at_once(prepared, repeat),
+            Again::Unasked | Again::None => self.run_claimed(prepared, repeat),
+        };
+        match next {
+            Next::Over(outcome) => Ok(outcome),
+            Next::Learn(repeat, outcome, is_passed) => self.learn(repeat, outcome, is_passed),
+            Next::Fail(repeat, start, error) => self.fail(&repeat, start, error),
+            Next::Anew => self.run_anew(),
+        }
+    }
+
+    /// Runs as a call of which nothing has to be looked at.
+    fn run_at_once(&self, prepared: &Prepared, mut repeat: Box<Repeat>) -> Next {
+        let Repeat { wants, again, .. } = &mut *repeat;
+        let slot = |&(at, want): &(usize, Want)| match &self.args[at].0 {
+            BoundArg::Buffer(storage, _) => Some((&*storage.slot, want)),
+            BoundArg::Scalar(_) | BoundArg::Unfit(_) => None,
+        };
+        let (Some(mut held), Again::At(again)) = (hold(wants.iter().filter_map(slot)), again)
+        else {
+            // Others have a buffer, or it is elsewhere.
+            return Next::Anew;
+        };
+        self.takes(wants);
+        let float = |at: usize| match &self.args[at].0 {
+            BoundArg::Scalar(c) => *c,
+            BoundArg::Buffer(..) | BoundArg::Unfit(_) => Const::zero(Type::F32),
+        };
+        let ran = again.rerun(&float, &mut held);
+        drop(held);
+        match ran {
+            Ok(run_s) => {
+                let (device_s, total_s) = (Some(run_s), run_s);
+                let measured = Measured { run_s, device_s, transfer_s: 0.0, total_s };
+                self.write_down(prepared, repeat, measured)
+            }
+            Err(error) => Next::Fail(repeat, Instant::now(), error.into()),
+        }
+    }
+
+    /// Runs as a call that has its own claim.
+    #[inline(never)]
+    fn run_claimed(&self, prepared: &Prepared, mut repeat: Box<Repeat>) -> Next {
+        let plain = self.plain();
         let mut claim = exec::claim_wanted(None, repeat.wants.iter().copied(), &plain);
         claim.wait();
         if !are_here(&self.args) {
-            drop(claim);
-            return self.run_anew();
+            return Next::Anew;
         }
-        storages(&self.args).for_each(|storage| storage.looks.look());
-        for &(at, want) in &repeat.wants {
-            if let (Want::Write, BoundArg::Buffer(storage, _)) = (want, &self.args[at].0) {
-                storage.host_changes();
-            }
+        if let Again::Unasked = repeat.again {
+            let again = repeat.version.rerun(&plain, repeat.grid, repeat.decision.threads);
+            repeat.again = again.map_or(Again::None, Again::At);
         }
+        self.takes(&repeat.wants);
         let start = Instant::now();
-        let Repeat { grid, decision, version, hold, .. } = &*repeat;
-        let (args, deadline) = (&plain[..], Some(Deadline::from(start, inner.deadline)));
-        let (claimed, grid, threads) = (&mut claim, *grid, decision.threads);
+        let Repeat { grid, decision, version, .. } = &*repeat;
+        let deadline = Some(Deadline::from(start, self.runtime.inner().deadline));
+        let (args, claimed, grid) = (&plain[..], &mut claim, *grid);
+        let threads = decision.threads;
         let mut call =
             exec::Call { args, grid, threads, deadline, start: Some(start), claim: claimed };
         let ran = version.run_ready(&mut call, Part::all(grid));
-        let (measured, end) = match ran {
-            Ok(measured) => run::timed(&measured, start, start),
-            Err(error) => {
-                let number = inner.ledger.open(decision);
-                let job = self.into_job(plain, &repeat, number)?;
-                return job.end(start, Err(error.into()), claim, None);
-            }
-        };
         drop(claim);
-        let total_s = (end - start).as_secs_f64();
-        let measured = Measured { total_s, ..measured };
-        let call = inner.ledger.add(decision, measured);
-        let device = Device::Cpu;
+        match ran {
+            Ok(measured) => {
+                let (measured, end) = run::timed(&measured, start, start);
+                let total_s = (end - start).as_secs_f64();
+                self.write_down(prepared, repeat, Measured { total_s, ..measured })
+            }
+            Err(error) => Next::Fail(repeat, start, error.into()),
+        }
+    }
+
+    /// What becomes of the buffers of a call on the host.
+    #[inline]
+    fn takes(&self, wants: &[(usize, Want)]) {
+        for &(at, want) in wants {
+            if let BoundArg::Buffer(storage, _) = &self.args[at].0 {
+                storage.looks.look();
+                if want == Want::Write {
+                    storage.host_changes();
+                }
+            }
+        }
+    }
+
+    /// Writes down what it took, and keeps it for the next one.
+    #[inline]
+    fn write_down(&self, prepared: &Prepared, repeat: Box<Repeat>, measured: Measured) -> Next {
+        let Repeat { decision, hold, at, .. } = &*repeat;
+        let (device, Measured { run_s, total_s, .. }) = (Device::Cpu, measured);
+        let call = self.runtime.inner().ledger.add(decision, measured);
+        let outcome = Outcome { device, measured, call };
         let mut learned = prepared.learned(decision.adapter);
-        let is_passed = learned.pass_over(device, decision.run_s(device), measured.run_s, total_s);
+        let is_passed = learned.pass_over(device, decision.run_s(device), run_s, total_s);
         let holds = is_passed && learned.holds(hold);
         drop(learned);
-        if holds {
-            prepared.repeats.place(&self.args).store(Some(repeat));
-        } else {
-            let job = self.into_job(plain, &repeat, call)?;
-            if !is_passed {
-                feedback::learn(&job, device, &measured);
-            }
-            job.renew(repeat);
+        if !holds {
+            return Next::Learn(repeat, outcome, is_passed);
         }
-        Ok(Outcome { device, measured, call })
+        prepared.repeats.0[*at].store(Some(repeat));
+        Next::Over(outcome)
+    }
+
+    /// Learns from it, unless nothing is to be learned, and decides again.
+    #[cold]
+    fn learn(
+        self,
+        repeat: Box<Repeat>,
+        outcome: Outcome,
+        is_passed: bool,
+    ) -> Result<Outcome, Error> {
+        let plain = self.plain();
+        let job = self.into_job(plain, &repeat, outcome.call)?;
+        if !is_passed {
+            feedback::learn(&job, outcome.device, &outcome.measured);
+        }
+        job.renew(repeat);
+        Ok(outcome)
+    }
+
+    /// Says of a call that was repeated what is said of all that fail.
+    #[cold]
+    fn fail(self, repeat: &Repeat, start: Instant, error: Error) -> Result<Outcome, Error> {
+        let number = self.runtime.inner().ledger.open(&repeat.decision);
+        let plain = self.plain();
+        let claim = exec::claim_wanted(None, repeat.wants.iter().copied(), &plain);
+        claim.wait();
+        self.into_job(plain, repeat, number)?.end(start, Err(error), claim, None)
+    }
+
+    /// The arguments as back ends take them.
+    fn plain(&self) -> Args<Arg<'b>> {
+        self.args.iter().filter_map(|Bound(arg)| arg.plain().ok()).collect()
     }
 
     /// The call, for those who are told of it after all.
@@ -218,18 +341,13 @@ impl Job<'_> {
     /// Remembers a call that has run, if it may be repeated as it was.
     pub(super) fn remember(&self, outcome: &Outcome) {
         let Job { prepared, decision, grid, .. } = self;
-        let is_usual = (outcome.device, decision.device) == (Device::Cpu, Device::Cpu)
-            && decision.threads == 1
-            && !(decision.is_trial() || self.turn.is_some() || place::items(*grid) == 0)
-            && prepared.has_settled()
-            && are_here(&self.args);
-        if !is_usual {
+        if outcome.device != Device::Cpu || !are_here(&self.args) {
             return;
         }
-        let shape = decision.prior.shape;
-        let Some(hold) = prepared.learned(decision.adapter).hold(shape, decision) else { return };
-        let Ok(version) = self.cpu_code() else { return };
+        let (Some(hold), Ok(version)) = (self.hold(decision), self.cpu_code()) else { return };
+        let at = Repeats::place(&self.args);
         let repeat = Repeat {
+            at,
             runtime: self.inner.number,
             asked: decision.asked(),
             args: self.args.iter().map(Same::of).collect(),
@@ -237,21 +355,36 @@ impl Job<'_> {
             wants: exec::wants(&prepared.kernel, &self.plain).collect(),
             decision: decision.clone(),
             version: version.clone(),
+            again: Again::Unasked,
             hold,
         };
-        prepared.repeats.place(&self.args).store(Some(Box::new(repeat)));
+        prepared.repeats.0[at].store(Some(Box::new(repeat)));
     }
 
-    /// Remembers a call again after something was learned, if the decision stays as it was.
+    /// Remembers a call again after something was learned, as it is decided now, if the same code runs it.
     fn renew(&self, repeat: Box<Repeat>) {
-        let Job { prepared, decision, grid, args, plain, .. } = self;
+        let Job { prepared, grid, args, plain, .. } = self;
         let call = Placing { inner: self.inner.arc(), prepared, args, plain, grid: *grid };
-        let same = place::decide(call, repeat.asked).ok().filter(|new| Arc::ptr_eq(new, decision));
-        let shape = decision.prior.shape;
-        let hold = same.and_then(|same| prepared.learned(same.adapter).hold(shape, &same));
-        if let Some(hold) = hold {
-            prepared.repeats.place(args).store(Some(Box::new(Repeat { hold, ..*repeat })));
+        let Ok(decision) = place::decide(call, repeat.asked) else { return };
+        let code = |decision: &Decision| (decision.layout(), decision.threads);
+        if code(&decision) != code(&repeat.decision) {
+            return;
         }
+        if let Some(hold) = self.hold(&decision) {
+            let at = repeat.at;
+            let renewed = Repeat { hold, decision, ..*repeat };
+            prepared.repeats.0[at].store(Some(Box::new(renewed)));
+        }
+    }
+
+    /// How long calls may be repeated by a decision, if they may.
+    fn hold(&self, decision: &Arc<Decision>) -> Option<Hold> {
+        let Job { prepared, grid, turn, .. } = self;
+        let is_usual = decision.device == Device::Cpu
+            && !(decision.is_trial() || turn.is_some() || place::items(*grid) == 0)
+            && prepared.has_settled();
+        let shape = decision.prior.shape;
+        is_usual.then(|| prepared.learned(decision.adapter).hold(shape, decision)).flatten()
     }
 }
 

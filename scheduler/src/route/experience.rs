@@ -31,12 +31,10 @@ const SLICE_MOST: f64 = 0.9;
 /// Seconds of run time below which learning costs a noticeable share of a call.
 pub(crate) const FLEETING_S: f64 = 1e-5;
 
-/// Fleeting calls of a device that all teach, before one in so many does, and after so many one in more: a change is
-/// then seen within a third of a millisecond.
+/// Fleeting calls of a device that all teach. Of those after so many one in so many does, a power of two: a change is
+/// seen within 1.3 milliseconds.
 pub(crate) const FLEETING_FIRST: u64 = 32;
-const FLEETING_ONE_IN: u64 = 8;
-const FLEETING_KNOWN: u64 = 256;
-const FLEETING_KNOWN_ONE_IN: u64 = 32;
+const FLEETING_ONE_IN: [(u64, u64); 3] = [(FLEETING_FIRST, 8), (256, 32), (1024, 128)];
 
 /// How many times longer a run takes that something else has got in the way of.
 const SPIKE: f64 = 6.0;
@@ -501,7 +499,7 @@ impl Experience {
     }
 
     /// Whether a run teaches anything. A call that is over at once, as expected, pays for every eighth
-    /// lesson only, later for one in 32. Which one is not chosen by what was measured: that would make the noise look larger
+    /// lesson only, later for one in 32, then for one in 128. Which one is not chosen by what was measured: that would make the noise look larger
     /// than it is.
     ///
     /// ```
@@ -525,8 +523,8 @@ impl Experience {
     pub(crate) fn teaches_run(&self, device: Device, predicted_s: Option<f64>, run_s: f64) -> bool {
         let fleeting = run_s.max(predicted_s.unwrap_or(f64::INFINITY)) < FLEETING_S;
         let visits = self.visits[device as usize];
-        let one_in = if visits < FLEETING_KNOWN { FLEETING_ONE_IN } else { FLEETING_KNOWN_ONE_IN };
-        !fleeting || visits < FLEETING_FIRST || visits.is_multiple_of(one_in)
+        let known = FLEETING_ONE_IN.iter().rfind(|(from, _)| *from <= visits);
+        !fleeting || known.is_none_or(|(_, one_in)| visits & (one_in - 1) == 0)
     }
 
     /// Learns from a measured run.
