@@ -16,7 +16,7 @@ pub struct Binder<'b, H: Host> {
     args: Args<H::Arg<'b>>,
 }
 
-// Inlined, so that arguments are written where they stay: each step would move all of those before.
+// Arguments are written where they stay: to move them right after waits for each to be written.
 #[expect(missing_docs, reason = "each method is the host's of the same name")]
 impl<'b, H: Host> Binder<'b, H> {
     #[inline]
@@ -25,21 +25,18 @@ impl<'b, H: Host> Binder<'b, H> {
     }
 
     #[inline]
-    pub fn scalar<T: Scalar>(mut self, value: T) -> Self {
+    pub fn scalar<T: Scalar>(&mut self, value: T) {
         self.args.push(self.host.scalar(value));
-        self
     }
 
     #[inline]
-    pub fn read<T: Scalar>(mut self, buffer: &'b H::Buffer<T>) -> Self {
+    pub fn read<T: Scalar>(&mut self, buffer: &'b H::Buffer<T>) {
         self.args.push(self.host.read(buffer));
-        self
     }
 
     #[inline]
-    pub fn write<T: Scalar>(mut self, buffer: &'b mut H::Buffer<T>) -> Self {
+    pub fn write<T: Scalar>(&mut self, buffer: &'b mut H::Buffer<T>) {
         self.args.push(self.host.write(buffer));
-        self
     }
 
     #[inline]
@@ -115,9 +112,10 @@ macro_rules! Def {
                 pub fn args<$($generics)*>(self, $($param: $ty),*) -> $host::Call<'h> {
                     // A function that is only called in this way is used, too.
                     $($used)*
-                    $crate::companion::Binder::new(self.0)
-                        $(.$bind($param))*
-                        .call($name::DEF, &[$($types)*], &[$($consts)*])
+                    #[allow(unused_mut, reason = "there may be no arguments")]
+                    let mut binder = $crate::companion::Binder::new(self.0);
+                    $(binder.$bind($param);)*
+                    binder.call($name::DEF, &[$($types)*], &[$($consts)*])
                 }
             }
         };

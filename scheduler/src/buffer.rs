@@ -337,8 +337,7 @@ impl<T: Element> Buffer<T> {
     /// with the buffer or without it.
     pub(crate) fn look<'b>(&self, slot: Lent<'b, Slot>) -> Result<ReadSlice<'b, T>, Error> {
         let guard = ReadGuard::of(slot, 0..self.storage.slot.bytes());
-        guard.claim().wait();
-        self.storage.slot.settle(guard.claim())?;
+        guard.settle()?;
         self.storage.looks.look();
         Ok(ReadSlice { guard, len: self.len })
     }
@@ -357,8 +356,7 @@ impl<T: Element> Buffer<T> {
     /// ```
     pub fn write(&mut self) -> Result<WriteSlice<'_, T>, Error> {
         let guard = self.storage.slot.write::<T>();
-        guard.claim().wait();
-        self.storage.slot.settle(guard.claim())?;
+        guard.settle()?;
         self.storage.looks.look();
         self.storage.host_changes();
         Ok(WriteSlice { guard, len: self.len, buffer: PhantomData })
@@ -383,8 +381,7 @@ impl<T: Element> Buffer<T> {
     pub fn read_range(&self, range: Range<usize>) -> Result<ReadSlice<'_, T>, Error> {
         let (part, len) = self.part(range)?;
         let guard = self.storage.slot.read_part::<T>(part.clone());
-        guard.claim().wait();
-        self.storage.slot.settle_part(guard.claim(), &part)?;
+        guard.settle()?;
         self.storage.looks.look();
         Ok(ReadSlice { guard, len })
     }
@@ -406,8 +403,7 @@ impl<T: Element> Buffer<T> {
     pub fn write_range(&mut self, range: Range<usize>) -> Result<WriteSlice<'_, T>, Error> {
         let (part, len) = self.part(range)?;
         let guard = self.storage.slot.write_part::<T>(part.clone());
-        guard.claim().wait();
-        self.storage.slot.settle_part(guard.claim(), &part)?;
+        guard.settle()?;
         self.storage.looks.look();
         self.storage.host_is_current(&part);
         Ok(WriteSlice { guard, len, buffer: PhantomData })

@@ -120,7 +120,7 @@ impl Runtime {
     /// assert!(error.to_string().contains("saxpy"), "{error}");
     /// # Ok::<(), crossover::Error>(())
     /// ```
-    pub fn call_handle<'b>(&'b self, handle: &Handle, args: &'b mut [DynArg]) -> Call<'b> {
+    pub fn call_handle<'b>(&'b self, handle: &'b Handle, args: &'b mut [DynArg]) -> Call<'b> {
         self.call_bound(handle, args.iter().map(DynArg::bound).collect())
     }
 
@@ -138,7 +138,7 @@ impl Runtime {
     /// assert_eq!(y.to_vec()?, [2.0, 4.0]);
     /// # Ok::<(), crossover::Error>(())
     /// ```
-    pub fn call_bound<'b>(&'b self, handle: &Handle, args: Args<Bound<'b>>) -> Call<'b> {
-        Call::new(self, Ok::<_, Error>(Lent::Shared(handle.0.clone())), args)
+    pub fn call_bound<'b>(&'b self, handle: &'b Handle, args: Args<Bound<'b>>) -> Call<'b> {
+        Call::new(self, Ok::<_, Error>(Lent::Lent(&handle.0)), args)
     }
 }

@@ -1,9 +1,12 @@
 //! Slots taken at once or not at all, by who has no time to queue: calls that are over in less.
 
+use std::ops::Range;
+
 use bytemuck::Pod;
 use smallvec::SmallVec;
 
-use crate::claim::elements;
+use crate::claim::{Claim, claim, elements};
+use crate::lent::Lent;
 use crate::queue::Want;
 use crate::slot::Slot;
 
@@ -68,6 +71,82 @@ impl Drop for Held<'_> {
     #[inline]
     fn drop(&mut self) {
         self.0.iter().for_each(|(slot, want)| slot.queue().let_go(*want));
+    }
+}
+
+/// One slot for one look at it: held where nobody else has it, queued for else.
+#[derive(Debug)]
+pub(crate) enum Access<'c> {
+    Held(Lent<'c, Slot>, Want),
+    Queued(Lent<'c, Slot>, Box<Claim<'c>>),
+}
+
+impl<'c> Access<'c> {
+    #[inline]
+    pub(crate) fn to(slot: Lent<'c, Slot>, want: Want) -> Access<'c> {
+        if slot.queue().hold(want) {
+            return Access::Held(slot, want);
+        }
+        let claim = Box::new(claim([(slot.clone(), want)]));
+        Access::Queued(slot, claim)
+    }
+
+    pub(crate) fn slot(&self) -> &Slot {
+        let (Access::Held(slot, _) | Access::Queued(slot, _)) = self;
+        slot
+    }
+
+    /// Blocks until it is granted.
+    #[inline]
+    pub(crate) fn wait(&self) {
+        if let Access::Queued(_, claim) = self {
+            claim.wait();
+        }
+    }
+
+    /// The elements in some bytes, once it is granted.
+    ///
+    /// # Panics
+    /// When the bytes are not within the slot or begin amid an element.
+    #[inline]
+    pub(crate) fn slice<T: Pod>(&self, part: &Range<usize>) -> &[T] {
+        match self {
+            Access::Held(slot, _) => {
+                // Bytes that are lost stay as they were; whoever must know has called `settle`.
+                let _ = slot.settle_pending(part);
+                let (first, count) = elements::<T>(slot, part);
+                // SAFETY: as in `Held::slice_mut`; others may read, too.
+                unsafe { std::slice::from_raw_parts(first, count) }
+            }
+            Access::Queued(slot, claim) => claim.slice_part(slot, part),
+        }
+    }
+
+    /// The same to change, of access to write.
+    ///
+    /// # Panics
+    /// As there, or when the access is to read.
+    #[inline]
+    pub(crate) fn slice_mut<T: Pod>(&mut self, part: &Range<usize>) -> &mut [T] {
+        match self {
+            Access::Held(slot, want) => {
+                assert_eq!(*want, Want::Write, "what is changed is held for writing");
+                let _ = slot.settle_pending(part);
+                let (first, count) = elements::<T>(slot, part);
+                // SAFETY: as in `Held::slice_mut`.
+                unsafe { std::slice::from_raw_parts_mut(first, count) }
+            }
+            Access::Queued(slot, claim) => claim.slice_part_mut(slot, part),
+        }
+    }
+}
+
+impl Drop for Access<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        if let Access::Held(slot, want) = self {
+            slot.queue().let_go(*want);
+        }
     }
 }
 

@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytemuck::Pod;
 
-use crate::claim::{Claim, claim};
+use crate::claim::Claim;
+use crate::held::Access;
 use crate::lent::Lent;
 use crate::map::{Map, MemoryError};
 use crate::queue::{Queue, Want};
@@ -228,10 +229,8 @@ impl Slot {
 
     /// The same for some bytes of it, which begin at an element. Bytes beyond the slot are left out.
     pub fn write_part<T: Pod>(self: &Arc<Self>, part: Range<usize>) -> WriteGuard<'_, T> {
-        let slot = Lent::Lent(self);
-        let claim = claim([(slot.clone(), Want::Write)]);
         let part = self.clamp::<T>(part);
-        WriteGuard { slot, claim, part, element: PhantomData }
+        WriteGuard { access: Access::to(Lent::Lent(self), Want::Write), part, element: PhantomData }
     }
 
     /// Bytes within the slot, from an element on.
@@ -252,25 +251,29 @@ impl Drop for Slot {
 /// Shared access to a slot's elements.
 #[derive(Debug)]
 pub struct ReadGuard<'s, T> {
-    slot: Lent<'s, Slot>,
-    claim: Claim<'s>,
+    access: Access<'s>,
     part: Range<usize>,
     element: PhantomData<T>,
 }
 
 impl<'s, T: Pod> ReadGuard<'s, T> {
     /// Some bytes of a slot that is lent or shared, as [`Slot::read_part`].
+    #[inline]
     pub fn of(slot: Lent<'s, Slot>, part: Range<usize>) -> ReadGuard<'s, T> {
-        let claim = claim([(slot.clone(), Want::Read)]);
         let part = slot.clamp::<T>(part);
-        ReadGuard { slot, claim, part, element: PhantomData }
+        ReadGuard { access: Access::to(slot, Want::Read), part, element: PhantomData }
     }
 }
 
-impl<'s, T> ReadGuard<'s, T> {
-    /// The claim that the guard holds.
-    pub fn claim(&self) -> &Claim<'s> {
-        &self.claim
+impl<T> ReadGuard<'_, T> {
+    /// Waits until nobody writes who came before, and sees to it that the newest bytes are here.
+    ///
+    /// # Errors
+    /// [`MemoryError::Lost`] when they cannot be had; the slot then keeps what it held before.
+    #[inline]
+    pub fn settle(&self) -> Result<(), MemoryError> {
+        self.access.wait();
+        self.access.slot().settle_pending(&self.part)
     }
 }
 
@@ -278,23 +281,27 @@ impl<T: Pod> Deref for ReadGuard<'_, T> {
     type Target = [T];
 
     fn deref(&self) -> &[T] {
-        self.claim.slice_part(&self.slot, &self.part)
+        self.access.slice(&self.part)
     }
 }
 
 /// Exclusive access to a slot's elements.
 #[derive(Debug)]
 pub struct WriteGuard<'s, T> {
-    slot: Lent<'s, Slot>,
-    claim: Claim<'s>,
+    access: Access<'s>,
     part: Range<usize>,
     element: PhantomData<T>,
 }
 
-impl<'s, T> WriteGuard<'s, T> {
-    /// The claim that the guard holds.
-    pub fn claim(&self) -> &Claim<'s> {
-        &self.claim
+impl<T> WriteGuard<'_, T> {
+    /// Waits until nobody has the slot who came before, and sees to it that the newest bytes are here.
+    ///
+    /// # Errors
+    /// As [`ReadGuard::settle`].
+    #[inline]
+    pub fn settle(&self) -> Result<(), MemoryError> {
+        self.access.wait();
+        self.access.slot().settle_pending(&self.part)
     }
 }
 
@@ -302,13 +309,13 @@ impl<T: Pod> Deref for WriteGuard<'_, T> {
     type Target = [T];
 
     fn deref(&self) -> &[T] {
-        self.claim.slice_part(&self.slot, &self.part)
+        self.access.slice(&self.part)
     }
 }
 
 impl<T: Pod> DerefMut for WriteGuard<'_, T> {
     fn deref_mut(&mut self) -> &mut [T] {
-        self.claim.slice_part_mut(&self.slot, &self.part)
+        self.access.slice_mut(&self.part)
     }
 }
 
