@@ -10,6 +10,13 @@
 //! carry ∘ [ x0,  x0 ∘ x1,  x0 ∘ (x1 ∘ x2),  (x0 ∘ x1) ∘ (x2 ∘ x3) ]        the last is the next carry
 //! carry ∘ [ x0,  x0 ∘ x1 ],  then the same of x2 and x3                     of 64 bits
 //! ```
+//!
+//! So the carry waits for each group in turn. Of integers the order does not show: there what the groups before one have
+//! together is found beside the carry, which waits once for a tile.
+//!
+//! ```text
+//! carry ∘ (last of group 0 ∘ … ∘ last of group g − 1) ∘ [ prefixes of group g ]
+//! ```
 
 use crossover_kernels::ir::{BinaryOp, Const, Param, Type};
 use wasm_encoder::{MemArg, ValType};
@@ -57,30 +64,30 @@ impl Grid<'_> {
         }
     }
 
-    pub(super) fn contribute(
-        &mut self,
-        op: BinaryOp,
-        ty: Type,
-        result: Rep,
-        width: Width,
-        group: usize,
-    ) {
+    /// Combines what the groups of a tile, or one invocation, contribute with what came before.
+    pub(super) fn contribute(&mut self, op: BinaryOp, ty: Type, results: &[Rep], width: Width) {
         match (self.mode, width) {
             (Mode::Map, _) => {}
             (Mode::Reduce, Width::Vector) => {
-                let lanes = self.lanes[group];
-                self.set_group(lanes, ty, |code, part| {
-                    code.lanes_binary(op, ty, lanes, result, part);
-                });
+                for (group, &result) in results.iter().enumerate() {
+                    let lanes = self.lanes[group];
+                    self.set_group(lanes, ty, |code, part| {
+                        code.lanes_binary(op, ty, lanes, result, part);
+                    });
+                }
             }
-            (Mode::Reduce, Width::Scalar) => self.add_to_total(op, ty, result),
-            (Mode::Scan, Width::Vector) => self.scan_group(op, ty, result, group as u32),
+            (Mode::Scan, Width::Vector) => self.scan_tile(op, ty, results),
+            (Mode::Reduce, Width::Scalar) => {
+                results.iter().for_each(|&result| self.add_to_total(op, ty, result));
+            }
             (Mode::Scan, Width::Scalar) => {
-                self.carry_to_total(ty);
-                self.add_to_total(op, ty, result);
-                self.store_prefix(ty);
-                let total = self.total;
-                self.set_lanes(total, ty);
+                for &result in results {
+                    self.carry_to_total(ty);
+                    self.add_to_total(op, ty, result);
+                    self.store_prefix(ty);
+                    let total = self.total;
+                    self.set_lanes(total, ty);
+                }
             }
         }
     }
@@ -101,35 +108,74 @@ impl Grid<'_> {
         self.code.store_element(x, self.total, ty, arg);
     }
 
-    /// Stores the prefixes of a group; the carry, in every lane of the first group's, becomes the last.
-    fn scan_group(&mut self, op: BinaryOp, ty: Type, result: Rep, group: u32) {
+    /// Stores the prefixes of the groups of a tile; the carry, in every lane of the first group's, becomes the last.
+    fn scan_tile(&mut self, op: BinaryOp, ty: Type, results: &[Rep]) {
         let Rep::Lanes([carry, _]) = self.lanes[0] else { return };
-        let (lane_bytes, shifts): (u8, &[u8]) = if ty.is_wide() { (8, &[8]) } else { (4, &[4, 8]) };
-        let Some((collective, _)) = self.collective else { return };
-        let identity = collective.op.identity(ty);
         let held = self.code.mark();
-        let (sums, moved) = (self.code.local(ValType::V128), self.code.local(ValType::V128));
-        let all = |local: u32| Rep::Lanes([local; 2]);
-        for part in 0..parts(ty) {
-            self.code.lanes(result, ty, part);
-            self.code.set(sums);
-            for &by in shifts {
-                self.code.lanes_const(identity);
-                self.code.get(sums);
-                self.code.sink().i8x16_shuffle(moved_up(by)).local_set(moved);
-                self.code.lanes_binary(op, ty, all(moved), all(sums), 0);
-                self.code.set(sums);
+        // What the vectors before have together, in every lane.
+        let mut before: Option<u32> = None;
+        for (group, result) in results.iter().enumerate() {
+            for part in 0..parts(ty) {
+                let sums = self.prefixes(op, ty, *result, part);
+                if !ty.is_int() {
+                    self.combine(op, ty, [carry, sums], sums);
+                    self.store_prefixes(ty, group, part, sums);
+                    self.spread_last(ty, sums, carry);
+                    continue;
+                }
+                let [found, all, total] = [(); 3].map(|()| self.code.local(ValType::V128));
+                self.spread_last(ty, sums, total);
+                match before {
+                    None => self.combine(op, ty, [carry, sums], found),
+                    Some(before) => {
+                        self.combine(op, ty, [carry, before], found);
+                        self.combine(op, ty, [found, sums], found);
+                        self.combine(op, ty, [before, total], all);
+                    }
+                }
+                self.store_prefixes(ty, group, part, found);
+                before = Some(before.map_or(total, |_| all));
             }
-            self.code.lanes_binary(op, ty, all(carry), all(sums), 0);
-            self.code.set(sums);
-            let at = u64::from(LANES * group) * ty.bytes() as u64 + 16 * part as u64;
-            let (arg, x) = (self.prefix_arg(ty, at), Rep::Scalar(self.context.axes[0]));
-            self.code.address(x, ty.bytes().trailing_zeros());
-            self.code.sink().local_get(sums).v128_store(arg);
-            self.code.sink().local_get(sums).local_get(sums).i8x16_shuffle(last(lane_bytes));
-            self.code.set(carry);
+        }
+        if let Some(before) = before {
+            self.combine(op, ty, [carry, before], carry);
         }
         self.code.release(&held);
+    }
+
+    /// A local with the prefixes within a vector.
+    fn prefixes(&mut self, op: BinaryOp, ty: Type, result: Rep, part: usize) -> u32 {
+        let shifts: &[u8] = if ty.is_wide() { &[8] } else { &[4, 8] };
+        let identity = self.collective.map(|(collective, _)| collective.op.identity(ty));
+        let [sums, moved] = [(); 2].map(|()| self.code.local(ValType::V128));
+        self.code.lanes(result, ty, part);
+        self.code.set(sums);
+        for &by in shifts {
+            self.code.lanes_const(identity.unwrap_or(Const::zero(ty)));
+            self.code.get(sums);
+            self.code.sink().i8x16_shuffle(moved_up(by)).local_set(moved);
+            self.combine(op, ty, [moved, sums], sums);
+        }
+        sums
+    }
+
+    /// `target = a ∘ b`, vectors of one part.
+    fn combine(&mut self, op: BinaryOp, ty: Type, [a, b]: [u32; 2], target: u32) {
+        self.code.lanes_binary(op, ty, Rep::Lanes([a; 2]), Rep::Lanes([b; 2]), 0);
+        self.code.set(target);
+    }
+
+    fn store_prefixes(&mut self, ty: Type, group: usize, part: usize, prefixes: u32) {
+        let at = group as u64 * u64::from(LANES) * ty.bytes() as u64 + 16 * part as u64;
+        let (arg, x) = (self.prefix_arg(ty, at), Rep::Scalar(self.context.axes[0]));
+        self.code.address(x, ty.bytes().trailing_zeros());
+        self.code.sink().local_get(prefixes).v128_store(arg);
+    }
+
+    /// `target` = the last lane of a vector, in every lane.
+    fn spread_last(&mut self, ty: Type, of: u32, target: u32) {
+        let lanes = last(ty.bytes() as u8);
+        self.code.sink().local_get(of).local_get(of).i8x16_shuffle(lanes).local_set(target);
     }
 
     /// The carry as a scalar.
@@ -178,9 +224,9 @@ impl Grid<'_> {
     }
 }
 
-/// The bytes of a second vector moved up by so many, behind bytes of a first.
+/// The bytes of a second vector moved up by so many, behind the last of a first: one instruction, as they are in order.
 fn moved_up(by: u8) -> [u8; 16] {
-    std::array::from_fn(|at| if (at as u8) < by { at as u8 } else { 16 + at as u8 - by })
+    std::array::from_fn(|at| 16 - by + at as u8)
 }
 
 /// The last lane of so many bytes in every lane.

@@ -120,9 +120,7 @@ impl Grid<'_> {
         }
         let results = body.emit();
         if let Some((collective, ty)) = self.collective {
-            for (group, result) in results.into_iter().enumerate() {
-                self.contribute(collective.op.binary(), ty, result, form.width, group);
-            }
+            self.contribute(collective.op.binary(), ty, &results, form.width);
         }
         self.code.release(&held);
     }
