@@ -160,6 +160,22 @@ impl<'a> Shape<'a> {
         loads
     }
 
+    /// Most loads of one group that no other control is between.
+    fn loads_together(&self) -> usize {
+        fn most(block: &Block, is_load: &impl Fn(&Stmt) -> bool) -> usize {
+            let own = block.iter().filter(|stmt| is_load(stmt)).count();
+            let inner = block.iter().flat_map(Stmt::blocks).map(|inner| most(inner, is_load));
+            inner.fold(own, usize::max)
+        }
+        most(&self.function.body, &|stmt| match stmt {
+            Stmt::Let(value) => {
+                let is_load = matches!(self.function.def(*value).inst, Inst::Load(..));
+                is_load && self.is_code(*value)
+            }
+            _ => false,
+        })
+    }
+
     /// Whether all that lanes load is neighbours.
     fn loads_near(&self) -> bool {
         let [near, far] = self.loads();
@@ -229,7 +245,8 @@ pub(crate) fn default_schedule(kernel: &Kernel) -> Schedule {
         (true, false) => long.min(REGISTERS / shape.pressure()),
         (false, false) if instructions > SHORT => long,
         (false, false) if shape.reduces() && instructions == 1 => SUMS,
-        (false, false) => short,
+        // What is loaded comes first, and waits in registers beside a constant.
+        (false, false) => short.min((REGISTERS - 1) / shape.loads_together().max(1)),
     };
     let vectors = most.min(INSTRUCTIONS / instructions).max(1);
     // The widths of workgroups are mostly powers of two.
