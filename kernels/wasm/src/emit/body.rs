@@ -117,6 +117,8 @@ pub(super) struct Body<'a> {
     pub(super) reps: Vec<Option<Rep>>,
     /// Values that were computed before the body.
     pub(super) known: &'a [Value],
+    /// A condition that has been looked at before, and what it is.
+    pub(super) decided: Option<(Value, bool)>,
     /// For each variable, a place for each group.
     pub(super) places: Vec<Vec<Option<Place>>>,
     /// Sums and products that exist already, and the locals of those that may be negative numbers.
@@ -157,6 +159,7 @@ impl<'a> Body<'a> {
             order: Order::Forward,
             reps: vec![None; function.values.len() * form.tile.groups()],
             known: &[],
+            decided: None,
             places: Vec::new(),
             memo: HashMap::new(),
             differences: HashSet::new(),

@@ -123,6 +123,9 @@ impl<'a> Body<'a> {
         then: &'a Block,
         otherwise: &'a Block,
     ) -> Jumps {
+        if let Some((_, holds)) = self.decided.filter(|(known, _)| *known == condition) {
+            return self.block(if holds { then } else { otherwise });
+        }
         let outer = self.masks;
         self.code.scalar(self.rep(condition), Type::Bool);
         self.code.open_if();

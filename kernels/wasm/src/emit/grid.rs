@@ -111,13 +111,24 @@ impl Grid<'_> {
 
     /// A body, with the places of what was computed before it, if anything was.
     pub(super) fn body(&mut self, form: Form<'_>, hoisted: &[Option<Rep>]) {
+        self.body_where(form, hoisted, None);
+    }
+
+    /// The same where a condition is known.
+    pub(super) fn body_where(
+        &mut self,
+        form: Form<'_>,
+        hoisted: &[Option<Rep>],
+        decided: Option<(Value, bool)>,
+    ) {
         let held = self.code.mark();
         let known: &[Value] = if hoisted.is_empty() { &[] } else { &self.forms.inside.hoisted };
         let mut body = Body::new(&mut self.code, self.context, form);
-        if !known.is_empty() {
+        if !hoisted.is_empty() {
             body.reps.copy_from_slice(hoisted);
             body.known = known;
         }
+        body.decided = decided;
         let results = body.emit();
         if let Some((collective, ty)) = self.collective {
             self.contribute(collective.op.binary(), ty, &results, form.width);

@@ -73,6 +73,8 @@ pub(super) struct Interior {
     pub(super) exact: Vec<bool>,
     /// Loads that are the same in the whole row, and may be made before it.
     pub(super) hoisted: Vec<Value>,
+    /// A condition that is, of an `if` that all invocations come to: each of its sides is a loop of its own over the row.
+    pub(super) switch: Option<Value>,
     /// Whether splits are different ones for different rows.
     pub(super) splits_by_row: bool,
     /// Whether rows part ways: some are borders, probably.
@@ -105,6 +107,7 @@ impl Interior {
         // Conditions of checks that are gone.
         (dce::PASS.run)(&mut inner, &mut Hits::ignored());
         let hoisted = hoisted(&inner.entry, &exact);
+        let switch = switch(&inner.entry);
         let rows_part = rows.control;
         Interior {
             kernel: inner,
@@ -112,6 +115,7 @@ impl Interior {
             guards,
             exact,
             hoisted,
+            switch,
             splits_by_row,
             rows_part,
             counters,
@@ -236,6 +240,15 @@ pub(super) fn row_invariants(function: &Function) -> Vec<bool> {
         }
     });
     invariant
+}
+
+/// The condition of the first `if` that the whole row decides alike.
+fn switch(function: &Function) -> Option<Value> {
+    let invariant = row_invariants(function);
+    function.body.iter().find_map(|stmt| match stmt {
+        Stmt::If { condition, .. } if invariant[condition.index()] => Some(*condition),
+        _ => None,
+    })
 }
 
 fn is_computable(def: &ValueDef) -> bool {

@@ -24,6 +24,7 @@
 //! while x < hi:  interior body;  x += w;  unless x <= hi − w or x >= hi:  x = hi − w
 //! ```
 
+use crossover_kernels::ir::{Type, Value};
 use wasm_encoder::ValType;
 
 use super::body::{Body, Form};
@@ -183,23 +184,18 @@ impl Grid<'_> {
             if self.forms.idempotent {
                 self.clip(x, inside.last);
             }
-            let fast = self.code.open_loop();
-            self.body(self.forms.interior, &hoisted);
-            self.advance(0, step(self.forms.interior));
-            if self.forms.idempotent {
-                // Most often.
-                self.code.sink().local_get(x).local_get(inside.last).i32_le_u();
-                self.code.branch_if(fast);
-                self.code.sink().local_get(x).local_get(inside.hi).i32_lt_u();
-                self.code.open_if();
-                self.code.sink().local_get(inside.last).local_set(x);
-                self.code.branch(fast);
-                self.code.close();
-            } else {
-                self.push_inside(inside);
-                self.code.branch_if(fast);
+            match self.forms.inside.switch {
+                None => self.tiles_of_row(inside, &hoisted, None),
+                Some(condition) => {
+                    let known = hoisted[condition.index() * self.forms.interior.tile.groups()];
+                    self.code.scalar(known.expect("it is hoisted, too"), Type::Bool);
+                    self.code.open_if();
+                    self.tiles_of_row(inside, &hoisted, Some((condition, true)));
+                    self.code.otherwise();
+                    self.tiles_of_row(inside, &hoisted, Some((condition, false)));
+                    self.code.close();
+                }
             }
-            self.code.close();
             self.code.release(&held);
             self.code.branch(again);
             self.code.close();
@@ -211,11 +207,42 @@ impl Grid<'_> {
         self.combine_lanes();
     }
 
+    /// The tiles of a row from x on, in the interior; what is known of its condition, if there is one.
+    fn tiles_of_row(
+        &mut self,
+        inside: Inside,
+        hoisted: &[Option<Rep>],
+        decided: Option<(Value, bool)>,
+    ) {
+        let x = self.context.axes[0];
+        let fast = self.code.open_loop();
+        self.body_where(self.forms.interior, hoisted, decided);
+        self.advance(0, step(self.forms.interior));
+        if self.forms.idempotent {
+            // Most often.
+            self.code.sink().local_get(x).local_get(inside.last).i32_le_u();
+            self.code.branch_if(fast);
+            self.code.sink().local_get(x).local_get(inside.hi).i32_lt_u();
+            self.code.open_if();
+            self.code.sink().local_get(inside.last).local_set(x);
+            self.code.branch(fast);
+            self.code.close();
+        } else {
+            self.push_inside(inside);
+            self.code.branch_if(fast);
+        }
+        self.code.close();
+    }
+
     /// Computes what the interior has the same in the whole row, and gives the places of values.
     fn hoist(&mut self) -> Vec<Option<Rep>> {
         let inside = self.forms.inside;
         let mut body = Body::new(&mut self.code, self.context, self.forms.interior);
-        inside.hoisted.iter().for_each(|&value| body.compute_invariant(value));
+        inside
+            .hoisted
+            .iter()
+            .chain(&inside.switch)
+            .for_each(|&value| body.compute_invariant(value));
         body.reps
     }
 
