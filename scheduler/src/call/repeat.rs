@@ -4,7 +4,7 @@
 //! the same buffers and the same wishes, has arguments that have been checked, and a decision that holds as long as
 //! nothing is learned and nothing else is under way. Such a call takes its buffers, runs, and is written down. What
 //! may have changed otherwise (a GPU's code that is ready, another layout) is seen by the next call that teaches:
-//! fleeting calls do so every eighth time, and later one in 32.
+//! fleeting calls do so every eighth time, later one in 32, then one in 128.
 
 use std::sync::Arc;
 use std::time::Instant;
