@@ -32,7 +32,8 @@ impl Begun {
     #[inline]
     pub(crate) fn now() -> Begun {
         let Some(count) = counter() else { return Begun::At(Instant::now()) };
-        let left = UNTIL.load(Ordering::Relaxed).wrapping_sub(count);
+        // Whoever finds this has what was stored before.
+        let left = UNTIL.load(Ordering::Acquire).wrapping_sub(count);
         if left.wrapping_sub(1) < SPAN.load(Ordering::Relaxed) {
             Begun::Ticks(count, f64::from_bits(TICK_S.load(Ordering::Relaxed)))
         } else {
@@ -72,7 +73,7 @@ fn compare(count: u64) -> Begun {
         let span = (least.as_secs_f64() / tick_s) as u64;
         TICK_S.store(tick_s.to_bits(), Ordering::Relaxed);
         SPAN.store(span, Ordering::Relaxed);
-        UNTIL.store(count.saturating_add(span), Ordering::Relaxed);
+        UNTIL.store(count.saturating_add(span), Ordering::Release);
     }
     Begun::At(now)
 }

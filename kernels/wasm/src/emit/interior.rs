@@ -242,13 +242,25 @@ pub(super) fn row_invariants(function: &Function) -> Vec<bool> {
     invariant
 }
 
-/// The condition of the first `if` that the whole row decides alike.
+/// Statements beside an `if` that are written twice for its sake, at most.
+const BESIDE: usize = 24;
+
+/// The condition of the first `if` that the whole row decides alike, where it is most of the body.
 fn switch(function: &Function) -> Option<Value> {
     let invariant = row_invariants(function);
-    function.body.iter().find_map(|stmt| match stmt {
-        Stmt::If { condition, .. } if invariant[condition.index()] => Some(*condition),
+    let (at, condition) = function.body.iter().enumerate().find_map(|(at, stmt)| match stmt {
+        Stmt::If { condition, .. } if invariant[condition.index()] => Some((at, *condition)),
         _ => None,
-    })
+    })?;
+    let beside = |stmts: &[Stmt]| stmts.iter().map(|stmt| 1 + stmt_count(stmt)).sum::<usize>();
+    let beside = beside(&function.body[..at]) + beside(&function.body[at + 1..]);
+    (beside <= BESIDE).then_some(condition)
+}
+
+/// Statements in the blocks of a statement.
+fn stmt_count(stmt: &Stmt) -> usize {
+    let inner = stmt.blocks().into_iter().flatten();
+    inner.map(|stmt| 1 + stmt_count(stmt)).sum()
 }
 
 fn is_computable(def: &ValueDef) -> bool {
