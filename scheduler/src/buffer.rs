@@ -160,6 +160,15 @@ fn side<'d>(devices: &'d mut Devices, gpu: &Arc<Gpu>) -> &'d mut DeviceSide {
 }
 
 impl Storage {
+    /// So many bytes, all 0.
+    pub(crate) fn new(bytes: usize) -> Result<Storage, Error> {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let slot = Arc::new(Slot::zeroed(bytes)?);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let (devices, has_sides, is_unshared, looks) = Default::default();
+        Ok(Storage { slot, number, devices, has_sides, is_unshared, looks })
+    }
+
     fn devices(&self) -> MutexGuard<'_, Devices> {
         self.devices.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -308,13 +317,7 @@ impl Storage {
 
 impl<T: Element> Buffer<T> {
     pub(crate) fn new(elements: usize) -> Result<Buffer<T>, Error> {
-        let bytes = elements.saturating_mul(size_of::<T>());
-        let slot = Arc::new(Slot::zeroed(bytes)?);
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let (devices, has_sides, is_unshared, looks) = Default::default();
-        let storage = Storage { slot, number, devices, has_sides, is_unshared, looks };
-        let storage = Arc::new(storage);
+        let storage = Arc::new(Storage::new(elements.saturating_mul(size_of::<T>()))?);
         Ok(Buffer { storage, len: elements, element: PhantomData })
     }
 

@@ -12,6 +12,7 @@ use crossover_kernels::ir::{Const, Param};
 use crossover_memory::{Claim, Lent};
 use crossover_shaders::GpuVersion;
 
+use crate::aside::{self, Looked};
 use crate::buffer::Storage;
 use crate::device::Device;
 use crate::error::Error;
@@ -117,6 +118,8 @@ pub(crate) struct Job<'c> {
     trial: Option<Trial>,
     /// Its part in a race of layouts, if it has one.
     pub(crate) turn: Option<Turn>,
+    /// Seconds that looking at it before has taken.
+    looked_s: f64,
 }
 
 /// How far a call has come.
@@ -302,7 +305,8 @@ impl<'b> Call<'b> {
 
     fn run_anew(self) -> Result<Outcome, Error> {
         let is_plain = self.is_plain();
-        let job = self.prepare(Way::Here)?;
+        let mut job = self.prepare(Way::Here)?;
+        job.look();
         if job.decision.device == Device::Gpu
             && let Some(cutting) = job.cutting()
         {
@@ -393,7 +397,7 @@ impl<'b> Call<'b> {
             return Ok(device);
         }
         let (prepared, plain, grid) = self.resolve()?;
-        Ok(self.decide(prepared, &plain, grid)?.device)
+        Ok(self.decide(prepared, &plain, grid, Way::Here)?.device)
     }
 
     /// Predicts the call without running it.
@@ -413,7 +417,7 @@ impl<'b> Call<'b> {
     /// ```
     pub fn explain(self) -> Result<Explanation, Error> {
         let (prepared, plain, grid) = self.resolve()?;
-        let decision = self.decide(prepared, &plain, grid)?;
+        let decision = self.decide(prepared, &plain, grid, Way::Here)?;
         Ok(Explanation::new(self.runtime.inner(), prepared, &decision))
     }
 
@@ -435,8 +439,10 @@ impl<'b> Call<'b> {
         let prepared = self.prepared.as_ref().map_err(Error::clone)?;
         let inner = self.runtime.inner();
         // Arguments that do not fit are no reason not to compile.
-        let decision =
-            self.resolve().and_then(|(p, plain, grid)| self.decide(p, &plain, grid)).ok();
+        let decision = self
+            .resolve()
+            .and_then(|(p, plain, grid)| self.decide(p, &plain, grid, Way::Here))
+            .ok();
         inner.cpu_code(prepared, decision.as_deref())?;
         for gpu in &inner.gpus {
             gpu.compile_now(prepared);
@@ -458,23 +464,25 @@ impl<'b> Call<'b> {
         prepared: &Prepared,
         plain: &[Arg],
         grid: Grid,
+        way: Way,
     ) -> Result<Arc<Decision>, Error> {
         let inner = self.runtime.inner();
-        place::decide(Placing { inner, prepared, args: &self.args, plain, grid }, self.asked())
+        place::decide(Placing { inner, prepared, args: &self.args, plain, grid }, self.asked(way))
     }
 
     /// What it leaves no choice of.
-    fn asked(&self) -> Asked {
+    fn asked(&self, way: Way) -> Asked {
         let Call { device, adapter, in_place, threads, .. } = *self;
         // What is recorded is told of whole calls, and so is what is compared.
         let whole = self.shadow.is_some() || self.runtime.inner().recorder.get().is_some();
-        Asked { device, adapter, in_place, threads, whole }
+        let queued = matches!(way, Way::Lane);
+        Asked { device, adapter, in_place, threads, whole, queued }
     }
 
     fn prepare(self, way: Way) -> Result<Job<'b>, Error> {
         let (prepared, plain, grid) = self.resolve()?;
         let inner = self.runtime.inner();
-        let decision = self.decide(prepared, &plain, grid)?;
+        let decision = self.decide(prepared, &plain, grid, way)?;
         if let Some(crew) = decision.tried_crew() {
             prepared.learned(decision.adapter).begin_crews_trial(decision.prior.log2_work, crew);
         }
@@ -515,6 +523,7 @@ impl<'b> Call<'b> {
             load,
             trial,
             turn,
+            looked_s: 0.0,
         })
     }
 
@@ -561,7 +570,50 @@ impl<'c> Job<'c> {
             load: self.load.share(),
             trial: self.trial,
             turn: self.turn,
+            looked_s: self.looked_s,
         }
+    }
+
+    /// Looks at the devices before, if that is of use, and goes where that leads.
+    fn look(&mut self) {
+        if self.turn.is_some() {
+            return;
+        }
+        let Some(Looked { decision, parts, took_s }) = aside::look(self) else { return };
+        self.inner.ledger.looked(self.call, &decision, parts);
+        self.looked_s = took_s;
+        self.load = Load::count(self.inner.clone(), decision.seat(), decision.predicted_s());
+        let prepared = self.prepared.arc();
+        self.trial = decision.is_trial().then(|| Trial::begin(prepared, &decision));
+        self.decision = Arc::new(decision);
+    }
+
+    /// Some points of the call with other buffers, of so many elements: not a call of anybody's.
+    pub(crate) fn on_copies(
+        &self,
+        grid: Grid,
+        copies: &[(Param, Arc<Storage>, u32)],
+    ) -> Result<Job<'c>, Error> {
+        let mut args = self.args.clone();
+        for (param, storage, len) in copies {
+            args[param.index()] = Bound(BoundArg::Buffer(storage.clone().into(), *len));
+        }
+        let plain = plain_args(&self.prepared, &args)?;
+        Ok(Job {
+            inner: self.inner.clone(),
+            prepared: self.prepared.clone(),
+            args,
+            plain,
+            grid,
+            deadline: self.deadline,
+            decision: self.decision.clone(),
+            call: self.call,
+            shadow: None,
+            load: Load::count(self.inner.clone(), self.decision.seat(), 0.0),
+            trial: None,
+            turn: None,
+            looked_s: 0.0,
+        })
     }
 
     /// The arguments that are buffers, in order.
@@ -716,7 +768,10 @@ impl<'c> Job<'c> {
             other => (self.decision.device, other),
         };
         let measured = match ran {
-            Ok((measured, end)) => Measured { total_s: (end - start).as_secs_f64(), ..measured },
+            Ok((measured, end)) => {
+                let total_s = self.looked_s + (end - start).as_secs_f64();
+                Measured { total_s, ..measured }
+            }
             Err(error) => {
                 let message = error.to_string();
                 self.inner.ledger.fail(self.call, message);

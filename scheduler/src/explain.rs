@@ -147,6 +147,10 @@ fn cut(decision: &Decision) -> Option<String> {
         return None;
     }
     match &decision.prior.cut {
+        Err(why) if decision.may_be_cut => Some(format!(
+            "it cannot be cut into parts: {why}; where it is not sure which device is the faster, some points are run \
+             on copies first"
+        )),
         Err(why) => Some(format!("it cannot be cut into parts: {why}")),
         Ok(cut) if decision.may_be_cut => {
             let axis = Axis::ALL[cut.axis].name();

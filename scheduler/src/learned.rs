@@ -9,7 +9,7 @@ use crossover_ml::{Features, Prediction, Trust};
 use crate::device::Device;
 use crate::footprint::Footprint;
 use crate::place::Decision;
-use crate::route::{Answer, Experience, FLEETING_S, Lesson};
+use crate::route::{Answer, Experience, FLEETING_S, Lesson, SliceRun};
 use crate::terms::Work;
 use crate::threads::{Choice, Crew, Crews};
 use crate::trust::{Opinions, Sight, Sighting};
@@ -233,11 +233,9 @@ impl Learned {
         true
     }
 
-    /// Learns from a part of a call that has run before the rest.
-    pub(crate) fn observe_slice(&mut self, prior: &Prior, device: Device, share: f64, run_s: f64) {
-        let run_s = self.experience.unbiased_s(device, run_s);
-        let (prior, log2_work) = (&prior.prediction, prior.log2_work);
-        self.experience.observe_slice(prior, log2_work, device, share, run_s);
+    /// Learns from a slice of a call.
+    pub(crate) fn observe_slice(&mut self, prior: &Prior, run: &SliceRun) {
+        self.experience.observe_slice(&prior.prediction, prior.log2_work, run);
     }
 
     /// Learns from what parts of a call have taken on a device: `share` of it in all.

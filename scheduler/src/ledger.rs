@@ -246,6 +246,9 @@ pub struct Row {
     /// Its parts in order, where it was cut: then most of it ran where it says above.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub parts: Vec<PartRow>,
+    /// Parts of it that were run on copies of its buffers before, to see how fast each device is.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub looks: Vec<PartRow>,
     /// What it took; `None` while it runs and when it failed.
     pub measured: Option<Measured>,
     /// The error, where it failed.
@@ -260,7 +263,7 @@ pub struct Row {
     pub generation: u64,
 }
 
-/// A part of a call that was cut.
+/// A part of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PartRow {
     /// Where it ran.
@@ -349,6 +352,8 @@ struct Aside {
     layout: Option<Arc<str>>,
     /// Its parts, and the device that has run most of it.
     parts: Option<(Device, Vec<PartRow>)>,
+    /// What looks before it have led to, and those.
+    looked: Option<(Device, Why, Vec<PartRow>)>,
     upload_bytes: u64,
     readback_bytes: u64,
     readback_s: f64,
@@ -362,11 +367,15 @@ impl Entry {
     fn row(&self, call: u64, decision: &Decision) -> Row {
         let none = Aside::default();
         let aside = self.aside.as_deref().unwrap_or(&none);
-        let (most, parts) = aside.parts.clone().unwrap_or((decision.device, Vec::new()));
+        let (decided, why, looks) = match &aside.looked {
+            Some((device, why, looks)) => (*device, why, looks.clone()),
+            None => (decision.device, &decision.why, Vec::new()),
+        };
+        let (most, parts) = aside.parts.clone().unwrap_or((decided, Vec::new()));
         let (chosen, why) = match &aside.fell_back {
             Some(why) => (Device::Cpu, why),
-            None if most != decision.device => (most, &Why::Parts),
-            None => (decision.device, &decision.why),
+            None if most != decided => (most, &Why::Parts),
+            None => (decided, why),
         };
         let layout = aside.layout.as_ref().or(decision.layout.as_ref());
         let layout = layout.filter(|_| chosen == Device::Cpu);
@@ -382,6 +391,7 @@ impl Entry {
             layout: layout.map(|layout| layout.to_string()),
             why: why.clone(),
             parts,
+            looks,
             measured: self.measured,
             error: aside.error.clone(),
             upload_bytes: aside.upload_bytes,
@@ -459,6 +469,12 @@ impl Ledger {
     /// The call has run in these parts, most of it on this device.
     pub(crate) fn cut(&self, call: u64, most: Device, parts: Vec<PartRow>) {
         self.amend(call, |entry| entry.aside().parts = Some((most, parts)));
+    }
+
+    /// The call was looked at in these parts before, and goes there.
+    pub(crate) fn looked(&self, call: u64, decision: &Decision, parts: Vec<PartRow>) {
+        let looked = (decision.device, decision.why.clone(), parts);
+        self.amend(call, |entry| entry.aside().looked = Some(looked));
     }
 
     /// The call tries a layout.

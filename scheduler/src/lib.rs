@@ -41,6 +41,7 @@
 extern crate self as crossover;
 
 mod arrays;
+mod aside;
 mod backends;
 mod buffer;
 mod bus;

@@ -28,24 +28,17 @@ use crate::footprint::{Footprint, footprints_of};
 use crate::learned::Trial;
 use crate::ledger::{Measured, Why};
 use crate::place::{self, Left, Placing};
-use crate::route::{Experience, trial};
+use crate::route::{Experience, Told, trial};
 use crate::run::{self, Portion, Times};
 use crate::version::{Code, GpuCode};
 
-/// Slices before a call, at most.
-const SLICES_MAX: usize = 4;
-
-/// A slice takes this many times what beginning one costs, at least; and it need not take more than this many
-/// times, if it has more than the first part of a long call.
-const SLICE_STARTS: f64 = 4.0;
+/// A slice takes what beginning one costs, at least; and it need not take more than this many times that, if it has
+/// more than the first part of a long call.
+const SLICE_STARTS: f64 = 1.0;
 const SLICE_STARTS_MAX: f64 = 32.0;
 
 /// Times that a GPU is filled by a slice, at least.
 const SLICE_WAVES: f64 = 2.0;
-
-/// The share of a call that a slice may have, and what it may cost as a share of what the call takes.
-const SLICE_SHARE_MAX: f64 = 0.25;
-const SLICE_PRICE_MAX: f64 = 0.5;
 
 /// Calls that are predicted to take so long are looked at again while they run.
 const LONG_S: f64 = 20e-3;
@@ -102,7 +95,7 @@ pub(crate) struct Cutting<'j, 'c> {
     /// The slice that is wanted first.
     slice: Option<(Device, Part)>,
     /// What is known, with what the parts have told.
-    known: Option<Experience>,
+    told: Option<Told>,
     /// Whether a GPU has failed at it.
     has_failed: bool,
 }
@@ -141,7 +134,7 @@ impl<'j, 'c> Cutting<'j, 'c> {
             visits: job.prepared.learned(decision.adapter).experience.visits,
             done: Vec::new(),
             slice: None,
-            known: None,
+            told: None,
             has_failed: false,
         };
         if step > cutting.end / 2 {
@@ -173,7 +166,7 @@ impl<'j, 'c> Cutting<'j, 'c> {
         while let Some((device, part)) = self.slice.take() {
             (end, claim) = self.run_part(device, part, true, claim, (start, end))?;
             slices += 1;
-            if slices < SLICES_MAX && self.next < self.end && !self.has_failed {
+            if slices < trial::SLICES_MAX && self.next < self.end && !self.has_failed {
                 self.slice = self.wanted(&self.left(None));
             }
         }
@@ -195,7 +188,7 @@ impl<'j, 'c> Cutting<'j, 'c> {
             left = self.left(Some(device));
             // What the part has told of one device makes it worth more to know the other.
             while self.next < self.end
-                && slices < SLICES_MAX
+                && slices < trial::SLICES_MAX
                 && !self.has_failed
                 && let Some((tried, part)) =
                     self.wanted(&left).filter(|(tried, _)| *tried != device)
@@ -227,7 +220,7 @@ impl<'j, 'c> Cutting<'j, 'c> {
         let job = self.job;
         let share = self.share();
         let shares = [share, if self.is_whole_on_gpu() { 1.0 } else { share }];
-        place::left(self.placing(), &job.decision, shares, at, self.known.as_ref())
+        place::left(self.placing(), &job.decision, shares, at, self.told.as_ref().map(Told::known))
     }
 
     /// Whether the GPU has other code for whole calls, which may run all of the call once more. It is made when a
@@ -246,11 +239,7 @@ impl<'j, 'c> Cutting<'j, 'c> {
 
     /// Seconds that beginning a part takes.
     fn start_s(&self, device: Device) -> f64 {
-        let known = self.job.inner.calibration_with(self.job.decision.adapter);
-        match device {
-            Device::Cpu => known.cpu.wake_s,
-            Device::Gpu => known.gpu.dispatch_s,
-        }
+        self.job.inner.start_s(self.job.decision.adapter)[device as usize]
     }
 
     /// The slice that the policy wants, if it is worth beginning.
@@ -264,10 +253,12 @@ impl<'j, 'c> Cutting<'j, 'c> {
         // What slices of this size have told is known for good. Of a device that has run nothing of the call, the parts
         // of the other have told something.
         let mut news = parts(&self.job.prepared.learned(self.job.decision.adapter).experience);
-        if let Some(known) = self.known.as_ref().map(parts) {
+        if let Some(told) = &self.told {
+            let known = parts(told.known());
             for device in Device::ALL.into_iter().filter(|device| !self.has_run(*device)) {
                 news[device as usize] = known[device as usize];
             }
+            told.leave_out(&mut news);
         }
         let slice = self.job.inner.policy.slice(&left.question(Some(news)))?;
         let whole_s = left.answer.run_s[slice.device as usize];
@@ -276,8 +267,7 @@ impl<'j, 'c> Cutting<'j, 'c> {
         let start_s = self.start_s(slice.device);
         let price_s = share * whole_s + start_s + self.copies_s(slice.device, part);
         let best_s = left.total_s(Device::Cpu).min(left.total_s(Device::Gpu));
-        let is_fit = share <= SLICE_SHARE_MAX && price_s <= SLICE_PRICE_MAX * best_s;
-        is_fit.then_some((slice.device, part))
+        trial::is_worth_a_look(share, price_s, best_s).then_some((slice.device, part))
     }
 
     /// Which share of the call a slice would have.
@@ -405,13 +395,24 @@ impl<'j, 'c> Cutting<'j, 'c> {
         }
         let [own_s, other_s] = [device, other].map(|device| left.total_s(device));
         // The first parts of a trial tell of blunders alone.
-        let is_told = nth + 1 == self.firsts() && trial::is_blunder(own_s, other_s);
-        if self.tried == Some(device) && nth < self.firsts() && !is_told {
-            return device;
+        if self.tried == Some(device) && nth < self.firsts() {
+            let told_s = own_s - left.run_s(device) + self.least_s(device) * self.share();
+            let is_begun = nth + 1 < self.firsts();
+            let shown = trial::Shown { own_s, told_s, other_s, spent_s: 0.0, is_begun };
+            return if trial::gives_up(shown) { other } else { device };
         }
         let chosen = self.chosen(left);
         let gains = own_s > MOVE_GAIN * other_s;
         if chosen == other && gains { other } else { device }
+    }
+
+    /// What the whole would take at the rate of the fastest of the first parts of a trial, slices aside.
+    fn least_s(&self, device: Device) -> f64 {
+        let parts = self.done.iter().filter(|done| done.device == device && !done.is_slice);
+        let start_s = self.start_s(device);
+        let rate =
+            |done: &Done| trial::unstarted_s(done.measured.run_s, done.share, start_s) / done.share;
+        parts.map(rate).fold(f64::INFINITY, f64::min)
     }
 
     /// Runs a part, on the CPU where the GPU fails, and learns from it.

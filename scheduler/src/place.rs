@@ -10,7 +10,7 @@ mod left;
 use std::hash::Hasher;
 use std::sync::Arc;
 
-use crossover_kernels::analysis;
+use crossover_kernels::analysis::{self, Uncut};
 use crossover_kernels::exec::{Arg, Grid};
 use crossover_ml::Trust;
 use crossover_shaders::Gpu;
@@ -56,6 +56,8 @@ pub(crate) struct Asked {
     pub(crate) threads: Option<usize>,
     /// Whether the call is not to be cut.
     pub(crate) whole: bool,
+    /// Whether it runs behind others: then nothing of it is looked at before.
+    pub(crate) queued: bool,
 }
 
 /// What was decided, and from what. Calls of a shape that nothing has been learned between share one.
@@ -317,7 +319,7 @@ fn decide_in(
     };
     let kept = kept.filter(is_same).map(|kept| kept.decision.clone());
     let can_be_cut = can_be_cut(inner, &known.prior, &situation);
-    let may_be_cut = can_be_cut && !is_short(&both);
+    let may_be_cut = can_be_cut && !is_surely_short(experience, known, &both);
     // Where there is no choice the situation says it all.
     let (device, why, until_s) = match (asked.device, presence) {
         (None, Presence::Ready) => consult(call, experience, known, &both, may_be_cut),
@@ -389,13 +391,29 @@ fn is_short([cpu, gpu]: &[Estimate; 2]) -> bool {
     cpu.run_s.min(gpu.run_s) < CUT_MIN_S
 }
 
-/// Whether a part of a call can be run first.
+/// Whether a call is certainly over soon, on the better device and on one that it may be tried on for the first time.
+fn is_surely_short(experience: &Experience, known: &Known, both: &[Estimate; 2]) -> bool {
+    let [cpu, gpu] = both.map(|estimate| estimate.total_s());
+    let best = if gpu < cpu { Device::Gpu } else { Device::Cpu };
+    let is_tried =
+        |device: &Device| *device == best || experience.is_new(*device, known.prior.log2_work);
+    let is_sure = |device: Device| {
+        trial::is_surely_short(both[device as usize].run_s, known.answer.sd[device as usize])
+    };
+    is_short(both) && Device::ALL.into_iter().filter(is_tried).all(is_sure)
+}
+
+/// Whether a part of a call can be run first: as a part of the work, or on copies.
 fn can_be_cut(inner: &Inner, prior: &Prior, situation: &Situation) -> bool {
     inner.cuts
         && !situation.asked.whole
         && situation.asked.device.is_none()
         && matches!(situation.presence, Presence::Ready | Presence::Compiling)
-        && prior.cut.is_ok()
+        && match prior.cut {
+            Ok(_) => true,
+            Err(Uncut::Small) => false,
+            Err(Uncut::Collective | Uncut::Atomics | Uncut::Shared(_)) => !situation.asked.queued,
+        }
 }
 
 /// Learns of a kernel from calls in earlier processes, of which the network of today is asked.

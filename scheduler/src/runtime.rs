@@ -557,6 +557,12 @@ impl Inner {
         self.gpus.get(gpu).map_or_else(|| self.bare.load(), |gpu| gpu.calibration())
     }
 
+    /// Seconds that beginning a run, or a part of one, takes on the CPU and on this one of the GPUs.
+    pub(crate) fn start_s(&self, gpu: usize) -> [f64; 2] {
+        let known = self.calibration_with(gpu);
+        [known.cpu.wake_s, known.gpu.dispatch_s]
+    }
+
     pub(crate) fn model(&self) -> Arc<Ensemble> {
         match &self.learner {
             Some(learner) => learner.model(),

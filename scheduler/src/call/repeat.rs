@@ -15,7 +15,7 @@ use crossover_kernels::exec::{self, Arg, Deadline, Grid, Part, Rerun, Version};
 use crossover_kernels::ir::{Const, Type};
 use crossover_memory::{Lent, Want, hold};
 
-use super::{Bound, BoundArg, Call, Job, Outcome};
+use super::{Bound, BoundArg, Call, Job, Outcome, Way};
 use crate::buffer::Storage;
 use crate::device::{Device, Seat};
 use crate::error::Error;
@@ -150,7 +150,7 @@ impl<'b> Call<'b> {
         let place = &prepared.repeats.0[Repeats::place(&self.args)];
         let repeat = place.take()?;
         let is_like = repeat.runtime == inner.number
-            && repeat.asked == self.asked()
+            && repeat.asked == self.asked(Way::Here)
             && repeat.args.len() == self.args.len()
             && repeat.args.iter().zip(&self.args).all(|(same, arg)| same.is(arg))
             && self.is_plain()
@@ -333,6 +333,7 @@ impl<'b> Call<'b> {
             shadow: None,
             trial: None,
             turn: None,
+            looked_s: 0.0,
         })
     }
 }

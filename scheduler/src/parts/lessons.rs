@@ -5,7 +5,7 @@ use crate::call::Outcome;
 use crate::device::Device;
 use crate::feedback;
 use crate::ledger::{Measured, PartRow};
-use crate::route::{CallKey, Lesson, Seen, trial};
+use crate::route::{CallKey, Lesson, Seen, Slice, SliceRun, Told, trial};
 
 impl Cutting<'_, '_> {
     /// What a part teaches of the rest of the call, which runs at the rate of its parts; a slice teaches for good,
@@ -13,26 +13,31 @@ impl Cutting<'_, '_> {
     pub(super) fn learn(&mut self, device: Device, share: f64, measured: Measured, is_slice: bool) {
         let (job, prior) = (self.job, &self.job.decision.prior);
         let is_other = self.is_other_code(device, share);
-        let told_s = self.told_s(device, share, measured.run_s);
-        let mut learned = job.prepared.learned(job.decision.adapter);
-        let known = self.known.get_or_insert_with(|| learned.experience.clone());
-        let (prediction, log2_work) = (prior.prediction, prior.log2_work);
-        let run_s = match is_slice {
-            true => known.unbiased_s(device, measured.run_s),
-            false => told_s,
+        let start_s = self.start_s(device);
+        let told_s = match is_slice {
+            true => trial::unstarted_s(measured.run_s, share, start_s),
+            false => self.told_s(device, share, measured.run_s),
         };
-        let lesson = Lesson::of_parts(prediction, log2_work, device, share, run_s);
-        let (_, most_s) = known.expect(&prediction, log2_work).interval_s[device as usize];
-        self.is_surprised = lesson.run_s > SURPRISE * most_s;
-        let extra_sd = if is_other { lesson.extra_sd.max(OTHER_CODE_SD) } else { lesson.extra_sd };
-        known.observe(&Lesson { extra_sd, ..lesson });
+        let mut learned = job.prepared.learned(job.decision.adapter);
+        let told = self.told.get_or_insert_with(|| Told::begin(&learned.experience));
+        let (prediction, log2_work) = (prior.prediction, prior.log2_work);
+        let (_, most_s) = told.known().expect(&prediction, log2_work).interval_s[device as usize];
         if is_slice {
-            learned.observe_slice(prior, device, share, measured.run_s);
+            let slice = Slice { device, share };
+            let run = SliceRun { slice, run_s: measured.run_s, start_s };
+            told.slice(&prediction, log2_work, &run, if is_other { OTHER_CODE_SD } else { 0.0 });
+            self.is_surprised = told_s / share > SURPRISE * most_s;
+            learned.observe_slice(prior, &run);
             let call = CallKey { kernel: job.prepared.key, shape: prior.shape };
-            let (run_s, total_s) = (measured.run_s, measured.run_s);
+            let (run_s, total_s) = (told_s, measured.run_s);
             drop(learned);
             job.inner.policy.observe(&Seen { call, share, device, run_s, total_s });
+            return;
         }
+        let lesson = Lesson::of_parts(prediction, log2_work, device, share, told_s);
+        self.is_surprised = lesson.run_s > SURPRISE * most_s;
+        let extra_sd = if is_other { lesson.extra_sd.max(OTHER_CODE_SD) } else { lesson.extra_sd };
+        told.part(&Lesson { extra_sd, ..lesson });
     }
 
     /// What a part that has run last counts for: a trial is not given up for what beginning its first parts has taken.
@@ -59,8 +64,12 @@ impl Cutting<'_, '_> {
         let rate_s = |is_slice: bool| {
             let of = |done: &&Done| done.device == device && done.is_slice == is_slice;
             let parts = self.done.iter().filter(of);
-            let sum =
-                |sum: (f64, f64), done: &Done| (sum.0 + done.measured.run_s, sum.1 + done.share);
+            // A slice teaches without what beginning it takes.
+            let run_s = |done: &Done| match is_slice {
+                true => trial::unstarted_s(done.measured.run_s, done.share, self.start_s(device)),
+                false => done.measured.run_s,
+            };
+            let sum = |sum: (f64, f64), done: &Done| (sum.0 + run_s(done), sum.1 + done.share);
             let (run_s, share) = parts.fold((0.0, 0.0), sum);
             (share > 0.0).then(|| run_s / share)
         };

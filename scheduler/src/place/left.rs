@@ -3,7 +3,7 @@
 use super::{Decision, Placing, Presence, cpu_factor, passage, presence};
 use crate::device::Device;
 use crate::footprint::Footprint;
-use crate::ledger::Estimate;
+use crate::ledger::{Estimate, Why};
 use crate::place::items;
 use crate::route::{Answer, CallKey, Experience, Part, Question, Standing};
 
@@ -22,11 +22,27 @@ pub(crate) struct Left {
     items: u64,
 }
 
+impl Decision {
+    /// The same call, as it is decided with what parts have told.
+    pub(crate) fn after(&self, left: &Left, device: Device, why: Why) -> Decision {
+        Decision { device, why, both: left.estimates, ..self.clone() }
+    }
+}
+
 impl Left {
     /// What a policy is asked about it; with parts, where those matter.
     pub(crate) fn question(&self, parts: Option<[Part; 2]>) -> Question<'_> {
         let standing = Standing { can_be_cut: true, parts, ..self.standing };
         standing.question(self.call, self.items, &self.estimates, &self.answer)
+    }
+
+    /// Of what a device would have to run, copies and wait aside.
+    pub(crate) fn run_s(&self, device: Device) -> f64 {
+        self.estimates[device as usize].run_s
+    }
+
+    pub(crate) fn estimate(&self, device: Device) -> &Estimate {
+        &self.estimates[device as usize]
     }
 
     pub(crate) fn total_s(&self, device: Device) -> f64 {
@@ -50,7 +66,11 @@ pub(crate) fn left(
         let learned = prepared.learned(decision.adapter);
         let (own, of) = (&learned.experience, (&prior.prediction, prior.log2_work));
         let answer = experience.unwrap_or(own).expect(of.0, of.1);
-        (answer, own.standing(of.1), own.parts(of.0, of.1, &answer))
+        (
+            answer,
+            own.standing(of.1),
+            own.parts(of.0, of.1, &answer, inner.start_s(decision.adapter)),
+        )
     };
     let side = inner.gpus.get(decision.adapter);
     let opened = side.and_then(|side| side.opened());

@@ -6,7 +6,8 @@ use crossover_ml::spikes::Seen;
 use crossover_ml::{Correction, Hyper, Prediction, Side, Spikes};
 use serde::{Deserialize, Serialize};
 
-use super::policy::{CallKey, Part, Question};
+use super::policy::{CallKey, Part, Question, Slice};
+use super::trial;
 use crate::device::Device;
 use crate::ledger::Estimate;
 
@@ -19,14 +20,17 @@ const SLICES_SHARE: f64 = 0.005;
 
 /// Shares of a call's points that a slice may have. They are few, so that slices are compared with
 /// those before.
-const SLICE_SHARES: [f64; 4] = [1.0 / 16.0, 1.0 / 128.0, 1.0 / 1024.0, 1.0 / 8192.0];
+const SLICE_SHARES: [f64; 5] = [1.0 / 8.0, 1.0 / 32.0, 1.0 / 128.0, 1.0 / 1024.0, 1.0 / 8192.0];
+
+/// The share that the first slice on a device has at most, however sure the network is.
+const SLICE_FIRST: f64 = 1.0 / 128.0;
 
 /// What a slice may cost, as a share of what the call takes on the better device; the last one is taken
 /// whatever it costs.
 const SLICE_PRICE: f64 = 0.5;
 
-/// The same where slices of that size have told what one takes.
-const SLICE_MOST: f64 = 0.9;
+/// So many standard deviations more than expected it may cost where no whole call has run on the device.
+const SLICE_SD: f64 = 2.5;
 
 /// Seconds of run time below which learning costs a noticeable share of a call.
 pub(crate) const FLEETING_S: f64 = 1e-5;
@@ -37,7 +41,7 @@ pub(crate) const FLEETING_FIRST: u64 = 32;
 const FLEETING_ONE_IN: [(u64, u64); 3] = [(FLEETING_FIRST, 8), (256, 32), (1024, 128)];
 
 /// How many times longer a run takes that something else has got in the way of.
-const SPIKE: f64 = 6.0;
+pub(super) const SPIKE: f64 = 6.0;
 
 /// What is to be expected of a call on each device, in seconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -188,6 +192,31 @@ pub struct Lesson {
 /// differ in what they cost.
 const REST_SD: f64 = 0.5;
 
+/// How much more or less than usual beginning a slice may take, as a share.
+const START_BLUR: f64 = 0.25;
+
+/// A slice that has run.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SliceRun {
+    /// Which.
+    pub slice: Slice,
+    /// What it took, in seconds, and how much of that is put down to beginning it.
+    pub run_s: f64,
+    /// See above.
+    pub start_s: f64,
+}
+
+impl SliceRun {
+    /// What it has taken beside its beginning, of which so much was expected, and how much less sure that is: a standard
+    /// deviation of log2. What is lost in the blur of its beginning says that it takes no more than that.
+    fn unstarted(&self, expected_s: f64) -> (f64, f64) {
+        let blur_s = START_BLUR * self.start_s;
+        let unstarted_s = trial::unstarted_s(self.run_s, self.slice.share, self.start_s);
+        let told_s = unstarted_s.max(blur_s.min(expected_s));
+        (told_s, (1.0 + blur_s / told_s).log2())
+    }
+}
+
 impl Lesson {
     /// What a run says of which nothing was expected, and for which nobody waited longer.
     ///
@@ -242,6 +271,28 @@ pub struct Experience {
     /// How many times longer slices take on each device than as many points of the rest, as log2.
     #[serde(default)]
     slice_bias: [Bias; 2],
+    /// The newest slice of each device.
+    #[serde(default)]
+    newest: [Newest; 2],
+}
+
+/// How long a slice took, beginning included.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Newest {
+    log2_work: f64,
+    /// 0 before there has been one.
+    run_s: f64,
+}
+
+impl Newest {
+    /// The most that a slice of so much work takes: as many times as long as it is larger. Infinite where there is
+    /// nothing to tell it from.
+    fn most_s(self, log2_work: f64) -> f64 {
+        match self.run_s {
+            0.0 => f64::INFINITY,
+            run_s => run_s * (log2_work - self.log2_work).max(0.0).exp2(),
+        }
+    }
 }
 
 /// The mean of what was seen, and of how many: beginning a slice costs what the rest of the call does not feel,
@@ -277,6 +328,7 @@ impl Default for Experience {
             spent_s: 0.0,
             unsliced_s: 0.0,
             slice_bias: Default::default(),
+            newest: Default::default(),
         }
     }
 }
@@ -383,19 +435,36 @@ impl Experience {
     /// # use crossover::{ml::Prediction, route::Experience};
     /// # let known = Experience::default();
     /// let prior = Prediction::new([0.0, 6.0], [1.0; 2], 0.5); // A second, and a minute.
-    /// let [cpu, gpu] = known.parts(&prior, 30.0, &known.expect(&prior, 30.0));
+    /// let [cpu, gpu] = known.parts(&prior, 30.0, &known.expect(&prior, 30.0), [0.0; 2]);
     /// assert!(gpu.share < cpu.share, "a part costs no more than half a call on the better one");
     /// ```
-    pub fn parts(&self, prior: &Prediction, log2_work: f64, answer: &Answer) -> [Part; 2] {
+    pub fn parts(
+        &self,
+        prior: &Prediction,
+        log2_work: f64,
+        answer: &Answer,
+        start_s: [f64; 2],
+    ) -> [Part; 2] {
         let best_s = answer.run_s[0].min(answer.run_s[1]);
         let shares = Side::ALL.map(|side| {
-            let run_s = answer.run_s[side.index()];
+            let start_s = start_s[side.index()];
+            let is_new = self.is_new(Device::ALL[side.index()], log2_work);
+            let most = |sd: f64| if is_new { (SLICE_SD * sd).exp2() } else { 1.0 };
+            let (most, most_beside) = (most(answer.sd[side.index()]), most(answer.ratio_sd));
+            let newest = self.newest[side.index()];
+            let is_first = is_new && newest.run_s == 0.0;
             // Slices of that size may have told that one takes more than as many points of the whole.
             let fits = |share: &&f64| {
-                **share * run_s <= SLICE_PRICE * best_s
-                    && self.slice_s(prior, log2_work, side, **share) <= SLICE_MOST * best_s
+                if is_first && **share > SLICE_FIRST {
+                    return false;
+                }
+                let slice_s = self.slice_s(prior, log2_work, side, **share);
+                start_s + most * slice_s <= trial::SLICE_SLACK_S
+                    || start_s + most_beside * slice_s <= SLICE_PRICE * best_s
+                    || newest.most_s(log2_work + share.log2())
+                        <= trial::SLICE_SLACK_S.max(SLICE_PRICE * best_s)
             };
-            *SLICE_SHARES.iter().find(fits).unwrap_or(&SLICE_SHARES[3])
+            *SLICE_SHARES.iter().find(fits).unwrap_or(&SLICE_SHARES[SLICE_SHARES.len() - 1])
         });
         self.parts_of(prior, log2_work, shares)
     }
@@ -420,6 +489,11 @@ impl Experience {
             let news_sd = self.correction.news_sd(prior, log2_work, side, run);
             Part { share, news_sd, budget_s: SLICES_SHARE * self.unsliced_s }
         })
+    }
+
+    /// Whether no whole call of about this size has run on a device.
+    pub(crate) fn is_new(&self, device: Device, log2_work: f64) -> bool {
+        self.correction.doubt(device.side(), log2_work) == 1.0
     }
 
     /// Whether a device has never run the kernel, nor is about to.
@@ -451,34 +525,49 @@ impl Experience {
         self.slice_bias[device as usize].see((slice_s / rest_s).log2());
     }
 
-    /// Learns from a part of a call that has run before the rest: it has a size of its own.
+    /// Learns from a slice of a call: it has a size of its own.
     ///
     /// ```
-    /// # use crossover::{Device, ml::Prediction, route::Experience};
+    /// # use crossover::{Device, ml::Prediction, route::{Experience, Slice, SliceRun}};
     /// # let (mut known, prior) = (Experience::default(), Prediction::vague());
-    /// known.observe_slice(&prior, 24.0, Device::Gpu, 1.0 / 64.0, 0.01);
+    /// let slice = Slice { device: Device::Gpu, share: 1.0 / 64.0 };
+    /// known.observe_slice(&prior, 24.0, &SliceRun { slice, run_s: 0.01, start_s: 1e-4 });
     /// assert_eq!(known.standing(24.0 - 6.0).visits, [0, 1]);
     /// ```
-    pub fn observe_slice(
+    pub fn observe_slice(&mut self, prior: &Prediction, log2_work: f64, run: &SliceRun) {
+        self.unsliced_s = 0.0;
+        let Slice { device, share } = run.slice;
+        let (unstarted_s, extra_sd) =
+            run.unstarted(self.slice_s(prior, log2_work, device.side(), share));
+        self.remember_slice(log2_work, run);
+        let unbiased_s = self.unbiased_s(device, unstarted_s);
+        let (prior, log2_work) = of_share(prior, log2_work, share);
+        let lesson = Lesson::of_run(prior, log2_work, device, unbiased_s);
+        self.observe(&Lesson { extra_sd, total_s: run.run_s, ..lesson });
+    }
+
+    /// Learns from a slice what the call takes that is being made, with so much doubt at least.
+    pub(crate) fn observe_slice_of(
         &mut self,
         prior: &Prediction,
         log2_work: f64,
-        device: Device,
-        share: f64,
-        run_s: f64,
+        run: &SliceRun,
+        least_sd: f64,
     ) {
-        self.unsliced_s = 0.0;
-        let (prior, log2_work) = of_share(prior, log2_work, share);
-        self.observe(&Lesson {
-            prior,
-            log2_work,
-            device,
-            predicted_s: None,
-            run_s,
-            extra_sd: 0.0,
-            total_s: run_s,
-            is_crew_trial: false,
-        });
+        let Slice { device, share } = run.slice;
+        let whole_s = self.correction.posterior(prior, log2_work).seconds(device.side());
+        let (unstarted_s, start_sd) = run.unstarted(share * whole_s);
+        self.remember_slice(log2_work, run);
+        let run_s = self.unbiased_s(device, unstarted_s);
+        let lesson = Lesson::of_parts(*prior, log2_work, device, share, run_s);
+        let extra_sd = lesson.extra_sd.max(start_sd).max(least_sd);
+        self.observe(&Lesson { extra_sd, ..lesson });
+    }
+
+    fn remember_slice(&mut self, log2_work: f64, run: &SliceRun) {
+        let SliceRun { slice, run_s, .. } = *run;
+        let log2_work = log2_work + slice.share.log2();
+        self.newest[slice.device as usize] = Newest { log2_work, run_s };
     }
 
     /// A trial is over.
@@ -570,7 +659,7 @@ fn of_share(prior: &Prediction, log2_work: f64, share: f64) -> (Prediction, f64)
 
 #[cfg(test)]
 mod tests {
-    use super::Experience;
+    use super::{Experience, Slice, SliceRun};
     use crate::device::Device;
     use crossover_ml::Prediction;
 
@@ -599,7 +688,8 @@ mod tests {
         parts.observe(&Lesson::of_parts(prior, 24.0, Device::Gpu, 0.25, 0.25 * 8.0));
         assert!((log2_s(&parts) - 3.0).abs() < 0.6, "eight seconds: {}", log2_s(&parts));
         let mut slices = Experience::default();
-        slices.observe_slice(&prior, 24.0, Device::Gpu, 1.0 / 64.0, 8.0 / 64.0);
+        let slice = Slice { device: Device::Gpu, share: 1.0 / 64.0 };
+        slices.observe_slice(&prior, 24.0, &SliceRun { slice, run_s: 8.0 / 64.0, start_s: 0.0 });
         let told = log2_s(&slices);
         assert!(told > -4.0 && told < log2_s(&parts), "{told}");
         assert_eq!(slices.standing(24.0).doubt[1], 1.0, "no whole call has run");

@@ -13,15 +13,15 @@
 //!
 //! Whatever the reason, the price has to be in proportion to what calls have taken so far.
 //!
-//! Where a part of a call can be run first, what is dear is tried by such a slice, and so is a device
-//! that looks good and has never run, if the call could be a blunder.
+//! Where a part of a call can be run first, what is dear is tried by such a slice, and so are devices that have
+//! never run, as long as the call could be a blunder.
 
 use crossover_ml::prediction::normal_cdf;
 use crossover_ml::spikes::FAR;
 
 use super::experience::TRIAL_SHARE;
 use super::policy::{Policy, Question, Slice};
-use super::trial::SLACK_S;
+use super::trial::{BLUNDER_MAX, SLACK_S};
 use crate::device::Device;
 use crate::ledger::Why;
 
@@ -62,9 +62,6 @@ const HOPELESS_SD: f64 = 6.0;
 const DOUBT_WEIGHT: f64 = 8.0;
 const DOUBT_CALLS_MAX: f64 = 5000.0;
 
-/// The probability of a blunder that is put up with.
-const BLUNDER_MAX: f64 = 0.002;
-
 /// A part that tells less, as a standard deviation of log2, is not worth the trouble.
 const NEWS_MIN: f64 = 0.3;
 
@@ -90,6 +87,12 @@ impl Policy for Learned {
 
     fn decide(&self, question: &Question<'_>) -> (Device, Why, f64) {
         let best = question.faster();
+        // What slices have told of a device is not sure: all of the call is a trial.
+        let is_guess =
+            question.can_be_cut && is_new(question, best) && !is_new(question, best.other());
+        if is_guess && may_be_blunder(question, best) {
+            return (best, Why::Explore, 0.0);
+        }
         let is_unseen = question.unseen[best.other() as usize] >= UNSEEN_CALLS;
         let (worth_s, due_s) = (worth_s(question, best), due_s(question, best));
         if worth_s <= question.budget_s || (is_unseen && due_s <= question.budget_s) {
@@ -106,25 +109,52 @@ impl Policy for Learned {
         let part = |device: Device| parts[device as usize];
         let price_s = |device: Device| part(device).share * question.of(device).run_s;
         let slice = |device: Device| Some(Slice { device, share: part(device).share });
-        let ratio = (other_s / best_s).log2();
-        let is_blunder = |margin: f64| normal_cdf(-margin / question.ratio_sd) > BLUNDER_MAX;
-        let is_new = |device: Device| question.doubt[device as usize] == 1.0;
+        let tells = |device: Device| part(device).news_sd > NEWS_MIN;
+        // What would be a blunder, if the call goes where it seems best, is looked at where that tells the most.
+        if may_be_blunder(question, best) {
+            let news = |device: &Device| part(*device).news_sd;
+            let untold = |device: &Device| is_new(question, *device) && tells(*device);
+            let devices = [other, best].into_iter().filter(untold);
+            if let Some(device) = devices.max_by(|a, b| news(a).total_cmp(&news(b))) {
+                return slice(device);
+            }
+        }
         // What is certainly about as good as the best is tried as a whole.
-        if other_s > DEAR * best_s || (is_new(other) && is_blunder(1.0 - ratio)) {
-            let news_sd = part(other).news_sd;
-            let is_worth = news_worth_s(question, best, news_sd) > price_s(other);
+        let is_dear = best_s >= SLACK_S && other_s > DEAR * best_s;
+        if is_dear || (is_new(question, other) && may_be_blunder(question, other)) {
+            let is_worth = news_worth_s(question, best, part(other).news_sd) > price_s(other);
             let is_due = question.unseen[other as usize] >= UNSEEN_CALLS
                 && price_s(other) <= part(other).budget_s;
-            if (is_worth && news_sd > NEWS_MIN) || is_due {
+            if (is_worth && tells(other)) || is_due {
                 return slice(other);
             }
         }
-        // The call itself may take twice as long as it would on the other.
-        if is_new(best) && part(best).news_sd > NEWS_MIN && is_blunder(1.0 + ratio) {
-            return slice(best);
-        }
         None
     }
+}
+
+/// Whether no whole call has run on a device.
+fn is_new(question: &Question<'_>, device: Device) -> bool {
+    question.doubt[device as usize] == 1.0
+}
+
+/// Whether a call on a device may take what nobody puts up with: twice as long as on the other, and a millisecond.
+fn may_be_blunder(question: &Question<'_>, device: Device) -> bool {
+    let [own_s, other_s] = [device, device.other()].map(|device| question.of(device).total_s());
+    let probability = |log2: f64, sd: f64| normal_cdf(log2 / sd.max(1e-6));
+    let is_twice = probability((own_s / (2.0 * other_s)).log2(), question.ratio_sd);
+    let is_long = probability((own_s / SLACK_S).log2(), question.sd[device as usize]);
+    is_twice.min(is_long) > BLUNDER_MAX
+}
+
+/// Whether parts of a call are to tell of a device first.
+fn is_looked_at(question: &Question<'_>, device: Device) -> bool {
+    question.can_be_cut && may_be_blunder(question, device)
+}
+
+/// Whether the call is long enough on the best device for parts to do what whole trials would.
+fn is_cut(question: &Question<'_>, best: Device) -> bool {
+    question.can_be_cut && question.of(best).total_s() >= SLACK_S
 }
 
 /// The budget from which a trial is made for what it may save; infinite where that is not worth the price. Where a part
@@ -133,7 +163,10 @@ fn worth_s(question: &Question<'_>, best: Device) -> f64 {
     let (best_s, price_s) = (question.of(best).total_s(), price_s(question, best));
     let is_dear = price_s > best_s + SLACK_S;
     let told_s = news_worth_s(question, best, question.news_sd[best.other() as usize]);
-    let may_be_whole = !question.can_be_cut || !is_dear;
+    let may_be_whole = match is_new(question, best.other()) {
+        true => !is_looked_at(question, best.other()),
+        false => !is_cut(question, best) || !is_dear,
+    };
     let when = |is_worth: bool, budget_s: f64| if is_worth { budget_s } else { f64::INFINITY };
     let first_s = when(may_be_first(question, best), price_s / FIRST_BUDGETS);
     let told_s = when(told_s > price_s && may_be_whole, staked_s(question, best, STAKE_SHARE));
@@ -159,8 +192,11 @@ fn price_s(question: &Question<'_>, best: Device) -> f64 {
 /// Whether the other device, which has not run such a call, is tried once the time spent covers it.
 fn may_be_first(question: &Question<'_>, best: Device) -> bool {
     let (best_s, other_s) = (question.of(best).total_s(), question.of(best.other()).total_s());
-    let is_new = question.doubt[best.other() as usize] == 1.0;
-    is_new && price_s(question, best) <= SLACK_S && other_s <= FIRST_MAX * best_s
+    let other = best.other();
+    is_new(question, other)
+        && !is_looked_at(question, other)
+        && price_s(question, best) <= SLACK_S
+        && other_s <= FIRST_MAX * best_s
 }
 
 /// What a run of the other device that tells so much may save in all.
@@ -207,8 +243,8 @@ fn due_s(question: &Question<'_>, best: Device) -> f64 {
     let best_s = question.of(best).total_s();
     let price_s = question.of(best.other()).total_s() - best_s;
     // A device that has never run a whole call is looked at once, whatever slices say.
-    let is_known = question.doubt[best.other() as usize] < 1.0;
-    let is_dear = question.can_be_cut && is_known && price_s > 2.0 * best_s + SLACK_S;
+    let is_known = !is_new(question, best.other());
+    let is_dear = is_cut(question, best) && is_known && price_s > 2.0 * best_s + SLACK_S;
     if is_dear { f64::INFINITY } else { price_s }
 }
 

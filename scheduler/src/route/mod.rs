@@ -14,6 +14,7 @@ mod policy;
 mod replay;
 mod sliced;
 mod threshold;
+mod told;
 pub(crate) mod trial;
 pub mod verdict;
 
@@ -21,11 +22,12 @@ use std::sync::Arc;
 
 #[cfg(test)]
 pub(crate) use experience::FLEETING_FIRST;
-pub use experience::{Answer, Experience, Lesson, Standing};
+pub use experience::{Answer, Experience, Lesson, SliceRun, Standing};
 pub(crate) use experience::{FLEETING_S, TRIAL_SHARE};
 pub use offline::{Asked, Offline, Placed};
 pub use policy::{CallKey, Part, Policy, Question, Seen, Slice};
 pub use replay::Replay;
+pub(crate) use told::Told;
 
 use crate::config::Settings;
 use crate::device::Device;

@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use crossover_ml::{Prediction, Spikes};
 
-use super::experience::{Answer, Experience, Lesson, Standing};
+use super::experience::{Answer, Experience, Lesson, SliceRun, Standing};
 use super::policy::{CallKey, Policy, Seen, Slice};
+use super::told::Told;
 use super::trial;
 use crate::device::Device;
 use crate::ledger::{Estimate, Why};
@@ -54,6 +55,8 @@ struct Kernel {
     generation: u64,
     /// What networks said of each shape, and what is to be expected of it.
     shapes: WordMap<u64, Shape>,
+    /// With what parts of the call have told that is being made, if any have run.
+    told: Option<Box<Told>>,
 }
 
 /// A shape of call; as in a runtime, it is corrected anew only where something has been learned.
@@ -100,6 +103,11 @@ impl Kernel {
         (shape, &mut self.experience)
     }
 
+    /// What is to be expected of the call that is being made, if parts of it have told something.
+    fn told(&self, asked: &Asked<'_>) -> Option<Answer> {
+        Some(self.told.as_ref()?.expect(asked.prior, asked.log2_work))
+    }
+
     /// Keeps what was learned when the network is exchanged.
     fn meet(&mut self, asked: &Asked<'_>, old: Option<&Prediction>) {
         if self.generation != asked.generation {
@@ -117,6 +125,8 @@ pub struct Offline {
     kernels: WordMap<u64, Kernel>,
     /// What all of them have met.
     spikes: Spikes,
+    /// Seconds that beginning a run takes on each device.
+    start_s: [f64; 2],
 }
 
 impl std::fmt::Debug for Offline {
@@ -135,7 +145,30 @@ impl Offline {
     /// # Ok::<(), crossover::Error>(())
     /// ```
     pub fn new(policy: Arc<dyn Policy>) -> Offline {
-        Offline { policy, kernels: WordMap::default(), spikes: Spikes::default() }
+        let (kernels, spikes) = (WordMap::default(), Spikes::default());
+        Offline { policy, kernels, spikes, start_s: [0.0; 2] }
+    }
+
+    /// On devices on which beginning a run, or a part of one, takes so many seconds: CPU, then GPU.
+    ///
+    /// ```
+    /// # use crossover::{ml::Prediction, route::{self, Asked, CallKey, Offline}};
+    /// # let prior = Prediction::new([-7.0; 2], [2.0; 2], 0.5);
+    /// # let asked = Asked {
+    /// #     call: CallKey::default(), items: 1, log2_work: 0.0, prior: &prior, generation: 0,
+    /// #     transfer_s: [0.0; 2], wait_s: [0.0; 2], can_be_cut: true,
+    /// # };
+    /// let share = |start_s| {
+    ///     let mut offline = Offline::new(route::by_name("learned")?).starting(start_s);
+    ///     Ok::<_, crossover::Error>(offline.slice(&asked).map(|slice| slice.share))
+    /// };
+    /// assert!(share([0.0; 2])?.is_some());
+    /// assert_eq!(share([1.0; 2])?, None, "a slice would tell nothing but what beginning it takes");
+    /// # Ok::<(), crossover::Error>(())
+    /// ```
+    #[must_use]
+    pub fn starting(self, start_s: [f64; 2]) -> Offline {
+        Offline { start_s, ..self }
     }
 
     /// What is known of a kernel.
@@ -188,22 +221,25 @@ impl Offline {
     pub fn place(&mut self, asked: &Asked<'_>) -> Placed {
         let situation = (asked.transfer_s, asked.wait_s, asked.can_be_cut);
         let kernel = self.kernels.entry(asked.call.kernel).or_default();
+        let told = kernel.told(asked);
         let (shape, experience) = kernel.expect(asked);
-        if let Some(kept) = &shape.kept
+        if told.is_none()
+            && let Some(kept) = &shape.kept
             && kept.situation == situation
             && experience.budget_s() < kept.until_s
         {
             return kept.placed.clone();
         }
-        let estimates = estimates(asked, &shape.answer);
+        let answer = told.unwrap_or(shape.answer);
+        let estimates = estimates(asked, &answer);
         let standing = experience.standing(asked.log2_work);
         let standing = Standing { can_be_cut: asked.can_be_cut, ..standing };
-        let question = standing.question(asked.call, asked.items, &estimates, &shape.answer);
+        let question = standing.question(asked.call, asked.items, &estimates, &answer);
         let (device, why, until_s) = self.policy.decide(&question);
         let placed = Placed { device, why, estimates };
         if placed.why == Why::Explore {
             experience.begin_trial(device);
-        } else {
+        } else if told.is_none() {
             let placed = placed.clone();
             shape.kept = Some(Kept { situation, placed, until_s });
         }
@@ -230,11 +266,17 @@ impl Offline {
             return None;
         }
         let kernel = self.kernels.entry(asked.call.kernel).or_default();
-        let (Shape { answer, .. }, experience) = kernel.expect(asked);
-        let estimates = estimates(asked, answer);
-        let parts = Some(experience.parts(asked.prior, asked.log2_work, answer));
-        let standing = Standing { can_be_cut: true, parts, ..experience.standing(asked.log2_work) };
-        self.policy.slice(&standing.question(asked.call, asked.items, &estimates, answer))
+        let told = kernel.told(asked);
+        let answer = told.unwrap_or(kernel.expect(asked).0.answer);
+        let estimates = estimates(asked, &answer);
+        let (of, start_s) = ((asked.prior, asked.log2_work), self.start_s);
+        let parts = match &kernel.told {
+            Some(told) => told.parts(of.0, of.1, &answer, start_s),
+            None => kernel.experience.parts(of.0, of.1, &answer, start_s),
+        };
+        let standing = kernel.experience.standing(asked.log2_work);
+        let standing = Standing { can_be_cut: true, parts: Some(parts), ..standing };
+        self.policy.slice(&standing.question(asked.call, asked.items, &estimates, &answer))
     }
 
     /// What a part of a call took.
@@ -256,9 +298,13 @@ impl Offline {
     pub fn observe_slice(&mut self, asked: &Asked<'_>, slice: Slice, run_s: f64) {
         let Slice { device, share } = slice;
         let kernel = self.kernels.entry(asked.call.kernel).or_default();
-        kernel.experience.observe_slice(asked.prior, asked.log2_work, device, share, run_s);
-        let call = asked.call;
-        self.policy.observe(&Seen { call, share, device, run_s, total_s: run_s });
+        let (of, start_s) = ((asked.prior, asked.log2_work), self.start_s[device as usize]);
+        let told = kernel.told.get_or_insert_with(|| Box::new(Told::begin(&kernel.experience)));
+        let run = SliceRun { slice, run_s, start_s };
+        told.slice(of.0, of.1, &run, 0.0);
+        kernel.experience.observe_slice(of.0, of.1, &run);
+        let (call, unstarted_s) = (asked.call, trial::unstarted_s(run_s, share, start_s));
+        self.policy.observe(&Seen { call, share, device, run_s: unstarted_s, total_s: run_s });
     }
 
     /// The shares of a call that can be cut with which a trial begins, where it is worth cutting.
@@ -284,9 +330,9 @@ impl Offline {
         is_cut.then_some([trial::FIRST_SHARE; trial::FIRST_PARTS])
     }
 
-    /// Whether a trial ends with its first parts, of which each has so large a share and has taken so long, `start_s` of
-    /// it to begin: all of it would take what nobody puts up with. What they have told is learned then, and the rest goes
-    /// to the other device.
+    /// Whether a trial ends with its first parts, or those that have run so far, of which each has so large a share and
+    /// has taken so long: all of it would take what nobody puts up with. What they have told is learned then, and the
+    /// rest goes to the other device.
     ///
     /// ```
     /// # use crossover::{Device, Why, ml::Prediction, route::{self, Asked, CallKey, Offline}};
@@ -298,32 +344,35 @@ impl Offline {
     /// # let mut offline = Offline::new(route::by_name("learned")?);
     /// let trial = offline.placed(&asked, Device::Gpu, Why::Explore);
     /// let as_expected = [(0.01, 0.01 / 16.0); 2];
-    /// assert!(!offline.gives_up(&asked, &trial, &as_expected, 0.0));
-    /// assert!(offline.gives_up(&asked, &trial, &[(0.01, 1.0); 2], 0.0), "a second for a hundredth");
+    /// assert!(!offline.gives_up(&asked, &trial, &as_expected));
+    /// assert!(offline.gives_up(&asked, &trial, &[(0.01, 1.0); 2]), "a second for a hundredth");
     /// # Ok::<(), crossover::Error>(())
     /// ```
-    pub fn gives_up(
-        &mut self,
-        asked: &Asked<'_>,
-        placed: &Placed,
-        parts: &[(f64, f64)],
-        start_s: f64,
-    ) -> bool {
+    pub fn gives_up(&mut self, asked: &Asked<'_>, placed: &Placed, parts: &[(f64, f64)]) -> bool {
         let (device, prior, log2_work) = (placed.device, asked.prior, asked.log2_work);
+        let start_s = self.start_s[device as usize];
         let kernel = self.kernels.entry(asked.call.kernel).or_default();
         let mut known = kernel.experience.clone();
         let (mut share, mut run_s, mut total_s) = (0.0, 0.0, 0.0);
+        let mut least_s = f64::INFINITY;
         for &(part, part_s) in parts {
             let unstarted_s = trial::unstarted_s(part_s, part, start_s);
             known.observe(&Lesson::of_parts(*prior, log2_work, device, part, unstarted_s));
             (share, run_s, total_s) = (share + part, run_s + unstarted_s, total_s + part_s);
+            least_s = least_s.min(unstarted_s / part);
         }
         let lesson = Lesson::of_parts(*prior, log2_work, device, share, run_s);
         let lesson = Lesson { total_s, ..lesson };
         let estimates = estimates(asked, &known.expect(prior, log2_work));
-        let total_s = |device: Device| estimates[device as usize].total_s();
-        let gives_up = trial::is_blunder(total_s(device), total_s(device.other()));
+        let [own, other] = [device, device.other()].map(|device| estimates[device as usize]);
+        let told_s = own.total_s() - own.run_s + least_s;
+        let spent_s = kernel.told.as_ref().map_or(0.0, |told| told.spent_s);
+        let is_begun = parts.len() < trial::FIRST_PARTS;
+        let (own_s, other_s) = (own.total_s(), other.total_s());
+        let shown = trial::Shown { own_s, told_s, other_s, spent_s, is_begun };
+        let gives_up = trial::gives_up(shown);
         if gives_up {
+            kernel.told = None;
             kernel.experience.observe_on(&mut self.spikes, &lesson);
             if placed.why == Why::Explore {
                 kernel.experience.end_trial(device);
@@ -383,6 +432,7 @@ impl Offline {
         let predicted_s = Some(placed.estimates[device as usize].run_s);
         let run = Lesson::of_run(*asked.prior, asked.log2_work, device, run_s);
         let lesson = Lesson { predicted_s, total_s, is_crew_trial, ..run };
+        kernel.told = None;
         kernel.experience.observe_on(&mut self.spikes, &lesson);
         if placed.why == Why::Explore {
             kernel.experience.end_trial(device);

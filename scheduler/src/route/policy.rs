@@ -120,7 +120,7 @@ pub struct Seen {
     pub share: f64,
     /// Where it ran.
     pub device: Device,
-    /// Its run time, in seconds.
+    /// Its run time, in seconds; of a part, less what beginning it is known to take.
     pub run_s: f64,
     /// All that the caller waited, in seconds.
     pub total_s: f64,

@@ -1,0 +1,236 @@
+//! A look at both devices before a call that cannot be cut into parts: parts of it run on copies of what it changes, and
+//! what they compute is thrown away.
+//!
+//! ```text
+//! slices   as long as the policy wants one    the first points along the outermost axis, as a call of its own
+//! trial    two small parts on its device      given up where all of it would take what nobody puts up with
+//! call     where that leaves it, whole
+//! ```
+//!
+//! What is looked at is thrown away, so that it costs a share of the call; [`trial::is_worth_a_look`] bounds that.
+//! Nothing is looked at while a buffer's newest bytes are on a GPU alone: to bring them back for a look would cost more
+//! than it tells.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use crossover_kernels::exec::{self, Deadline, Grid, Part, outer_axis};
+use crossover_kernels::ir::{Access, CollectiveKind, Param};
+
+use crate::buffer::Storage;
+use crate::call::Job;
+use crate::device::Device;
+use crate::footprint::{Footprint, footprints};
+use crate::ledger::{PartRow, Why};
+use crate::place::{self, Decision, Left, Placing};
+use crate::route::{CallKey, Lesson, Seen, Slice, SliceRun, Told, trial};
+use crate::run::{self, Portion, Times};
+
+/// Times that a GPU is filled by a slice, at least.
+const WAVES: f64 = 2.0;
+
+/// What looking has led to.
+pub(crate) struct Looked {
+    /// The decision, with what the parts have told.
+    pub(crate) decision: Decision,
+    /// The parts that have run.
+    pub(crate) parts: Vec<PartRow>,
+    /// Seconds that they have taken, copies and all.
+    pub(crate) took_s: f64,
+}
+
+/// Looks, if that is of use before this call. What the parts have told is learned.
+pub(crate) fn look(job: &Job<'_>) -> Option<Looked> {
+    let mut aside = Aside::begin(job)?;
+    let (mut device, mut why) = (job.decision.device, job.decision.why.clone());
+    while aside.parts.len() < trial::SLICES_MAX
+        && let Some(slice) = aside.wanted()
+    {
+        aside.slice(slice)?;
+    }
+    let left = aside.left();
+    if !aside.parts.is_empty() {
+        (device, why) = job.inner.policy.choose(&left.question(None));
+    }
+    let high_s = left.estimate(device).run_high_s;
+    if why == Why::Explore && trial::is_long(high_s) && aside.gives_up(device) {
+        (device, why) = (device.other(), Why::Faster);
+    }
+    let Aside { parts, took_s, .. } = aside;
+    let decision = || job.decision.after(&left, device, why);
+    (!parts.is_empty()).then(|| Looked { decision: decision(), parts, took_s })
+}
+
+struct Aside<'j, 'c> {
+    job: &'j Job<'c>,
+    /// Along the outermost axis: what parts are multiples of, and all of it.
+    step: u32,
+    end: u32,
+    told: Told,
+    parts: Vec<PartRow>,
+    took_s: f64,
+}
+
+impl<'j, 'c> Aside<'j, 'c> {
+    fn begin(job: &'j Job<'c>) -> Option<Aside<'j, 'c>> {
+        let Decision { may_be_cut, ref prior, adapter, .. } = *job.decision;
+        if !may_be_cut || prior.cut.is_ok() || job.decision.tried_crew().is_some() {
+            return None;
+        }
+        let step = job.prepared.kernel.workgroup.map_or(1, |size| size[outer_axis(job.grid)]);
+        let end = Part::all(job.grid).to;
+        if step > end / 2 || job.storages().any(|storage| storage.slot.is_pending()) {
+            return None;
+        }
+        let told = Told::begin(&job.prepared.learned(adapter).experience);
+        Some(Aside { job, step, end, told, parts: Vec::new(), took_s: 0.0 })
+    }
+
+    fn placing(&self) -> Placing<'_> {
+        let job = self.job;
+        let (inner, prepared) = (job.inner.arc(), &*job.prepared);
+        Placing { inner, prepared, args: &job.args, plain: &job.plain, grid: job.grid }
+    }
+
+    fn left(&self) -> Left {
+        let decision = &self.job.decision;
+        place::left(self.placing(), decision, [1.0; 2], None, Some(self.told.known()))
+    }
+
+    /// The slice that the policy wants, if it is worth beginning.
+    fn wanted(&self) -> Option<Slice> {
+        let (job, left) = (self.job, self.left());
+        if !left.is_open {
+            return None;
+        }
+        let prior = &job.decision.prior;
+        let start_s = job.inner.start_s(job.decision.adapter);
+        let mut parts = self.told.parts(&prior.prediction, prior.log2_work, &left.answer, start_s);
+        let known = job.inner.calibration_with(job.decision.adapter);
+        let waves = WAVES * known.gpu.width / place::items(job.grid) as f64;
+        let gpu = &mut parts[Device::Gpu as usize];
+        gpu.share = gpu.share.max(waves);
+        let Slice { device, share } = job.inner.policy.slice(&left.question(Some(parts)))?;
+        let grid = self.grid(share);
+        let share = self.share(grid);
+        let found = footprints(&job.prepared.kernel, &job.plain, grid);
+        let copies_s = place::transfer_s(self.placing(), &job.decision, &found)[device as usize];
+        let written = found.iter().filter(|footprint| footprint.is_written && !footprint.is_blank);
+        let copied: usize = written.map(|footprint| footprint.touched.len()).sum();
+        // Read, written, and the pages filled before.
+        let aside_s = 3.0 * copied as f64 / known.cpu.bandwidth_one;
+        let run_s = share * left.run_s(device) + start_s[device as usize];
+        let best_s = left.total_s(Device::Cpu).min(left.total_s(Device::Gpu));
+        let price_s = run_s + copies_s + aside_s;
+        trial::is_worth_a_look(share, price_s, best_s).then_some(Slice { device, share })
+    }
+
+    /// The first points, of about this share.
+    fn grid(&self, share: f64) -> Grid {
+        let steps = (share * f64::from(self.end) / f64::from(self.step)).round().max(1.0);
+        let mut grid = self.job.grid;
+        let to = &mut grid[outer_axis(self.job.grid)];
+        *to = (*to).min((steps * f64::from(self.step)) as u32);
+        grid
+    }
+
+    fn share(&self, grid: Grid) -> f64 {
+        f64::from(grid[outer_axis(self.job.grid)]) / f64::from(self.end)
+    }
+
+    /// Runs a slice, and learns from it. `None` where it has failed: the call will say why.
+    fn slice(&mut self, slice: Slice) -> Option<()> {
+        let (job, prior) = (self.job, &self.job.decision.prior);
+        let Slice { device, share } = slice;
+        let (run_s, start_s) = (self.run(device, share)?, self.start_s(device));
+        let run = SliceRun { slice, run_s, start_s };
+        self.told.slice(&prior.prediction, prior.log2_work, &run, 0.0);
+        job.prepared.learned(job.decision.adapter).observe_slice(prior, &run);
+        let call = CallKey { kernel: job.prepared.key, shape: prior.shape };
+        let (total_s, run_s) = (run_s, trial::unstarted_s(run_s, share, start_s));
+        job.inner.policy.observe(&Seen { call, share, device, run_s, total_s });
+        Some(())
+    }
+
+    fn start_s(&self, device: Device) -> f64 {
+        self.job.inner.start_s(self.job.decision.adapter)[device as usize]
+    }
+
+    /// Runs the first parts of a trial, and says whether it ends with them. Where one fails, the call will say why.
+    fn gives_up(&mut self, device: Device) -> bool {
+        let (job, prior) = (self.job, &self.job.decision.prior);
+        let least = f64::from(self.step) / f64::from(self.end);
+        let firsts = if least <= trial::FIRST_SHARE { trial::FIRST_PARTS } else { 1 };
+        let (mut shares, mut parts_s, mut least_s) = (0.0, 0.0, f64::INFINITY);
+        for nth in 1..=firsts {
+            let share = self.share(self.grid(trial::FIRST_SHARE));
+            let Some(run_s) = self.run(device, share) else { return false };
+            let unstarted_s = trial::unstarted_s(run_s, share, self.start_s(device));
+            let of = (prior.prediction, prior.log2_work);
+            self.told.part(&Lesson::of_parts(of.0, of.1, device, share, unstarted_s));
+            self.told.spent_s += run_s;
+            (shares, parts_s) = (shares + share, parts_s + unstarted_s);
+            least_s = least_s.min(unstarted_s / share);
+            let left = self.left();
+            let [own_s, other_s] = [device, device.other()].map(|device| left.total_s(device));
+            let told_s = own_s - left.run_s(device) + least_s;
+            let (spent_s, is_begun) = (self.told.spent_s, nth < firsts);
+            let shown = trial::Shown { own_s, told_s, other_s, spent_s, is_begun };
+            if trial::gives_up(shown) {
+                let mut learned = job.prepared.learned(job.decision.adapter);
+                learned.observe_parts(prior, device, shares, parts_s, self.told.spent_s);
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Runs the first points of the call on copies of what it changes, and gives what that took, in seconds.
+    fn run(&mut self, device: Device, share: f64) -> Option<f64> {
+        let (job, grid, begun) = (self.job, self.grid(share), Instant::now());
+        let kernel = &job.prepared.kernel;
+        let found = footprints(kernel, &job.plain, grid);
+        let mut copies = Vec::new();
+        for (param, element, access) in kernel.entry.buffers() {
+            if access == Access::Read {
+                continue;
+            }
+            let is_scan = kernel.collective.is_some_and(|c| c.kind == CollectiveKind::Scan);
+            let is_output = param.index() + 1 == kernel.entry.params.len();
+            let len = match exec::length(&job.plain, param) {
+                // An element for each point.
+                _ if is_scan && is_output => u32::try_from(place::items(grid)).ok()?,
+                len => len,
+            };
+            let copy = self.copy(param, len as usize * element.bytes(), &found[param.index()])?;
+            copies.push((param, copy, len));
+        }
+        let part_of = job.on_copies(grid, &copies).ok()?;
+        let claim = exec::claim_args(kernel, &part_of.plain);
+        claim.wait();
+        let deadline = Some(Deadline::after(job.deadline));
+        let times = Times { start: begun, is_late: true, deadline };
+        let found = footprints(kernel, &part_of.plain, grid);
+        let portion = Portion { part: Part::all(grid), footprints: &found };
+        let (ran, _) = run::run(&part_of, portion, device, claim, times);
+        let (measured, end) = ran.ok()?;
+        let run_s = measured.run_s;
+        self.took_s += (end - begun).as_secs_f64();
+        self.parts.push(PartRow { device, share, run_s });
+        tracing::trace!(call = job.call, device = device.name(), share, "look");
+        Some(run_s)
+    }
+
+    /// A buffer like that of a parameter, with what the part will look at of it.
+    fn copy(&self, param: Param, bytes: usize, footprint: &Footprint) -> Option<Arc<Storage>> {
+        let copy = Storage::new(bytes).ok()?;
+        if !footprint.is_blank {
+            let original = &self.job.storage(param)?.slot;
+            let touched = footprint.touched.clone();
+            let content = original.read_part::<u8>(touched.clone());
+            content.settle().ok()?;
+            copy.slot.write_part::<u8>(touched).copy_from_slice(&content);
+        }
+        Some(Arc::new(copy))
+    }
+}
