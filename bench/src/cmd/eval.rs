@@ -37,6 +37,9 @@ pub(crate) struct Args {
     /// Only that.
     #[arg(long, conflicts_with_all = ["ledger", "data", "only_sets"])]
     only_layouts: bool,
+    /// Which draw of the made-up devices: any number gives others.
+    #[arg(long, default_value_t = 0)]
+    draw: u64,
     /// Where eval.json and eval.svg go.
     #[arg(long, default_value = "target/crossover")]
     out: PathBuf,
@@ -63,7 +66,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         .map(|path| Ok(Recording::load(path)?))
         .collect::<anyhow::Result<Vec<_>>>()?;
     let bar = bar()?;
-    let (data, efforts) = (args.data.as_deref(), [Effort::FULL, Effort::BASELINE]);
+    let of_draw = |effort| Effort { draw: args.draw, ..effort };
+    let (data, efforts) = (args.data.as_deref(), [Effort::FULL, Effort::BASELINE].map(of_draw));
     let (mut evaluation, details) =
         eval::evaluate(&recordings, data, efforts, &mut |what, share| say(&bar, what, share))?;
     if args.sets {

@@ -39,25 +39,35 @@ pub(crate) use show::tables;
 pub(crate) struct Contender {
     pub(crate) name: &'static str,
     pub(crate) policy: &'static str,
-    /// Whether it may run a part of a call first. Runtimes do not do that yet: what it would be worth is
-    /// told by made-up devices alone.
-    pub(crate) slices: bool,
+    pub(crate) looks: Looks,
+}
+
+/// Whether some points of a call are run first, to see how fast a device is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Looks {
+    /// They are not: of calls that are submitted, or whose grid is a single step.
+    None,
+    /// They are, on copies of what the call changes, and thrown away: as for kernels that cannot be cut.
+    Aside,
+    /// They are, and are parts of the work.
+    Parts,
 }
 
 const fn contender(policy: &'static str) -> Contender {
-    Contender { name: policy, policy, slices: false }
+    Contender { name: policy, policy, looks: Looks::None }
 }
 
 /// The policies that are compared, the one that is judged first.
-const CONTENDERS: [Contender; 9] = [
-    contender("learned"),
-    Contender { name: "learned+slices", policy: "learned", slices: true },
+const CONTENDERS: [Contender; 10] = [
+    Contender { name: "learned", policy: "learned", looks: Looks::Aside },
+    Contender { name: "learned, cut", policy: "learned", looks: Looks::Parts },
+    Contender { name: "learned, unseen", policy: "learned", looks: Looks::None },
     contender("always-cpu"),
     contender("always-gpu"),
     contender("threshold"),
     contender("history-1"),
     contender("history"),
-    Contender { name: "history-slice", policy: "history-slice", slices: true },
+    Contender { name: "history-slice", policy: "history-slice", looks: Looks::Parts },
     contender("ewma"),
 ];
 
@@ -70,13 +80,15 @@ pub(crate) struct Effort {
     pub(crate) lock_ins: u64,
     /// Seeds of everything else that is drawn.
     pub(crate) seeds: u64,
+    /// Which of all draws: any number.
+    pub(crate) draw: u64,
 }
 
 impl Effort {
     /// As the tables are made.
-    pub(crate) const FULL: Effort = Effort { explored: 500, lock_ins: 10_000, seeds: 8 };
+    pub(crate) const FULL: Effort = Effort { explored: 500, lock_ins: 10_000, seeds: 8, draw: 0 };
     /// For a baseline, of which nobody doubts how it does.
-    pub(crate) const BASELINE: Effort = Effort { explored: 100, lock_ins: 1000, seeds: 3 };
+    pub(crate) const BASELINE: Effort = Effort { explored: 100, lock_ins: 1000, seeds: 3, draw: 0 };
 }
 
 /// The whole answer. Regrets and costs are ratios of times: of 1 for regrets, of 0 for costs, there is
@@ -201,7 +213,7 @@ pub(crate) fn evaluate(
         let is_judged = contender.policy == CONTENDERS[0].policy;
         let effort = if is_judged { full } else { baseline };
         // Those that are judged take as long as all others together.
-        let done = if is_judged { 0.02 + 0.25 * at as f64 } else { 0.5 + 0.05 * at as f64 };
+        let done = if is_judged { 0.02 + 0.2 * at as f64 } else { 0.45 + 0.05 * at as f64 };
         said(contender.name, done);
         rows.push(judge(contender, effort, recordings, &mut details)?);
     }
@@ -245,8 +257,9 @@ pub(crate) fn evaluate(
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Details {
     pub(crate) exploration: Vec<trials::Exploration>,
-    /// The same of the same policy where calls can be cut.
+    /// The same of the same policy where calls can be cut, and where nothing of them is run first.
     pub(crate) exploration_cut: Vec<trials::Exploration>,
+    pub(crate) exploration_unseen: Vec<trials::Exploration>,
     pub(crate) lock_ins: trials::LockIns,
     pub(crate) drift: trials::Drift,
     /// What is said of kernels that have not run.
@@ -270,12 +283,12 @@ fn judge(
 ) -> Result<Baseline, Error> {
     let exploration = trials::RATIOS
         .into_iter()
-        .map(|ratio| trials::exploration(contender, ratio, effort.explored))
+        .map(|ratio| trials::exploration(contender, ratio, effort))
         .collect::<Result<Vec<_>, Error>>()?;
-    let lock_ins = trials::lock_ins(contender, effort.lock_ins)?;
-    let drift = trials::drift(contender, effort.seeds)?;
+    let lock_ins = trials::lock_ins(contender, effort)?;
+    let drift = trials::drift(contender, effort)?;
     let steady = ledgers::steady(contender, recordings)?;
-    details.curves.push((contender.name.to_owned(), trials::curve(contender, effort.explored)?));
+    details.curves.push((contender.name.to_owned(), trials::curve(contender, effort)?));
     let row = Baseline {
         exploration: exploration.iter().map(|e| e.cost).reduce(f64::max),
         wrong: Some(lock_ins.wrong as f64 / lock_ins.calls.max(1) as f64),
@@ -284,12 +297,15 @@ fn judge(
         calls_to_discover: Some(drift.discover_most),
         ..steady.row
     };
-    if contender.policy == CONTENDERS[0].policy && contender.slices {
-        details.exploration_cut = exploration;
-    } else if contender.name == CONTENDERS[0].name {
-        details.worst = steady.worst;
-        details.cases = steady.cases;
-        (details.exploration, details.lock_ins, details.drift) = (exploration, lock_ins, drift);
+    match contender.looks {
+        _ if contender.policy != CONTENDERS[0].policy => {}
+        Looks::None => details.exploration_unseen = exploration,
+        Looks::Parts => details.exploration_cut = exploration,
+        Looks::Aside => {
+            details.worst = steady.worst;
+            details.cases = steady.cases;
+            (details.exploration, details.lock_ins, details.drift) = (exploration, lock_ins, drift);
+        }
     }
     Ok(row)
 }

@@ -2,9 +2,9 @@
 
 use crossover::record::Recording;
 
-use super::{Contender, Effort, evaluate, svg, tables, trials};
+use super::{Contender, Effort, Looks, evaluate, svg, tables, trials};
 
-const LITTLE: Effort = Effort { explored: 8, lock_ins: 50, seeds: 1 };
+const LITTLE: Effort = Effort { explored: 8, lock_ins: 50, seeds: 1, draw: 0 };
 
 fn keys(value: &serde_json::Value) -> Vec<&str> {
     value.as_object().expect("an object").keys().map(String::as_str).collect()
@@ -58,9 +58,13 @@ fn the_answer_has_its_layout_and_the_learned_policy_its_place() {
 
 #[test]
 fn a_trial_is_the_same_whenever_it_is_made() {
-    let who = Contender { name: "learned", policy: "learned", slices: true };
-    let cost = || trials::exploration(&who, 10.0, 4).expect("a policy").cost;
-    assert_eq!(cost(), cost());
+    let who = Contender { name: "learned", policy: "learned", looks: Looks::Parts };
+    let cost = |draw: u64| {
+        let effort = Effort { draw, ..LITTLE };
+        trials::exploration(&who, 10.0, effort).expect("a policy").cost
+    };
+    assert_eq!(cost(0), cost(0));
+    assert_ne!(cost(0), cost(1));
     let unknown = Contender { policy: "prophet", ..who };
-    assert!(trials::lock_ins(&unknown, 1).is_err());
+    assert!(trials::lock_ins(&unknown, LITTLE).is_err());
 }

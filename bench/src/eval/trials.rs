@@ -1,8 +1,8 @@
 //! Trials of a policy in made-up worlds: what exploring costs, whether it gets locked into the wrong
 //! device, and how fast it follows a change.
 
-use super::Contender;
 use super::world::{Caller, World};
+use super::{Contender, Effort};
 use crossover::ml::rng::Rng;
 use crossover::{Device, Error};
 
@@ -23,10 +23,14 @@ pub(crate) struct Exploration {
 }
 
 /// Programs of a thousand calls each, with a prior as wrong as networks are.
-pub(crate) fn exploration(who: &Contender, ratio: f64, trials: u64) -> Result<Exploration, Error> {
+pub(crate) fn exploration(
+    who: &Contender,
+    ratio: f64,
+    Effort { explored, draw, .. }: Effort,
+) -> Result<Exploration, Error> {
     let (mut cost, mut beyond) = (0.0, 0u64);
-    for trial in 0..trials {
-        let mut world = World::draw(ratio, 0.0, seed("explore", ratio, trial));
+    for trial in 0..explored {
+        let mut world = World::draw(ratio, 0.0, seed(draw, "explore", ratio, trial));
         let prior = world.prior();
         let mut caller = Caller::new(who, prior)?;
         let mut taken_s = 0.0;
@@ -37,9 +41,9 @@ pub(crate) fn exploration(who: &Contender, ratio: f64, trials: u64) -> Result<Ex
         }
         cost += taken_s / (EXPLORED_CALLS as f64 * world.best_s()) - 1.0;
     }
-    let calls = trials as f64 * EXPLORED_CALLS as f64;
+    let calls = explored as f64 * EXPLORED_CALLS as f64;
     let beyond_share = beyond as f64 / calls;
-    Ok(Exploration { ratio, cost: cost / trials as f64, beyond_share })
+    Ok(Exploration { ratio, cost: cost / explored as f64, beyond_share })
 }
 
 /// The gap of the devices in the trials of being locked in, and the shares of spikes.
@@ -67,11 +71,11 @@ pub(crate) struct LockIns {
     pub(crate) wrong: u64,
 }
 
-pub(crate) fn lock_ins(who: &Contender, trials: u64) -> Result<LockIns, Error> {
-    let mut sum = LockIns { trials, ..LockIns::default() };
-    for trial in 0..trials {
+pub(crate) fn lock_ins(who: &Contender, effort: Effort) -> Result<LockIns, Error> {
+    let mut sum = LockIns { trials: effort.lock_ins, ..LockIns::default() };
+    for trial in 0..effort.lock_ins {
         let spikes = SPIKES[trial as usize % SPIKES.len()];
-        let mut world = World::draw(GAP, spikes, seed("lock-in", spikes, trial));
+        let mut world = World::draw(GAP, spikes, seed(effort.draw, "lock-in", spikes, trial));
         let prior = world.prior();
         let mut caller = Caller::new(who, prior)?;
         let mut last_right = 0;
@@ -119,17 +123,17 @@ pub(crate) const NOTICED_MAX: u64 = 2000;
 /// How many times slower the idle device is before it becomes twice as fast.
 const IDLE: [f64; 3] = [1.2, 1.5, 1.8];
 
-pub(crate) fn drift(who: &Contender, seeds: u64) -> Result<Drift, Error> {
+pub(crate) fn drift(who: &Contender, Effort { seeds, draw, .. }: Effort) -> Result<Drift, Error> {
     let mut drift = Drift::default();
     let (mut reroutes, mut discoveries) = (0u64, 0u64);
-    for seed in 0..seeds {
+    for at in 0..seeds {
         for history in HISTORIES {
-            let calls = after_slow_down(who, history, seed)?;
+            let calls = after_slow_down(who, history, [draw, at])?;
             drift.reroute_most = drift.reroute_most.max(calls);
             drift.reroute_mean += calls as f64;
             reroutes += 1;
             for idle in IDLE {
-                let calls = until_discovered(who, history, idle, seed)?;
+                let calls = until_discovered(who, history, idle, [draw, at])?;
                 drift.discover_most = drift.discover_most.max(calls);
                 drift.discover_mean += calls as f64;
                 discoveries += 1;
@@ -142,8 +146,9 @@ pub(crate) fn drift(who: &Contender, seeds: u64) -> Result<Drift, Error> {
 }
 
 /// Calls on the device that has become four times slower, until another one is chosen.
-fn after_slow_down(who: &Contender, history: usize, at: u64) -> Result<u64, Error> {
-    let (mut caller, mut world) = settled(who, 2.0, history, seed("slower", history as f64, at))?;
+fn after_slow_down(who: &Contender, history: usize, [draw, at]: [u64; 2]) -> Result<u64, Error> {
+    let (mut caller, mut world) =
+        settled(who, 2.0, history, seed(draw, "slower", history as f64, at))?;
     // Every other one has been stored and loaded since.
     if at % 2 == 1 {
         caller.reload(who)?;
@@ -152,8 +157,14 @@ fn after_slow_down(who: &Contender, history: usize, at: u64) -> Result<u64, Erro
     noticed(&mut caller, &mut world, false)
 }
 
-fn until_discovered(who: &Contender, history: usize, idle: f64, at: u64) -> Result<u64, Error> {
-    let (mut caller, mut world) = settled(who, idle, history, seed("idle", history as f64, at))?;
+fn until_discovered(
+    who: &Contender,
+    history: usize,
+    idle: f64,
+    [draw, at]: [u64; 2],
+) -> Result<u64, Error> {
+    let (mut caller, mut world) =
+        settled(who, idle, history, seed(draw, "idle", history as f64, at))?;
     world.true_s[world.fastest().other() as usize] /= 2.0;
     noticed(&mut caller, &mut world, true)
 }
@@ -192,10 +203,11 @@ fn noticed(caller: &mut Caller, world: &mut World, all: bool) -> Result<u64, Err
     Ok(NOTICED_MAX)
 }
 
-/// A seed of its own for each trial, the same on every machine.
-fn seed(what: &str, parameter: f64, trial: u64) -> u64 {
+/// A seed of its own for each trial of a draw, the same on every machine.
+fn seed(draw: u64, what: &str, parameter: f64, trial: u64) -> u64 {
     let name = what.bytes().fold(0u64, |h, b| h.wrapping_mul(31).wrapping_add(u64::from(b)));
-    Rng::new(name ^ parameter.to_bits() ^ trial.wrapping_mul(0x9e37_79b9)).next_u64()
+    let trial = trial.wrapping_mul(0x9e37_79b9) ^ draw.wrapping_mul(0x2545_f491_4f6c_dd1d);
+    Rng::new(name ^ parameter.to_bits() ^ trial).next_u64()
 }
 
 /// Calls of the curve.
@@ -206,10 +218,13 @@ const CURVE_RATIO: f64 = 4.0;
 
 /// Share of the better device's speed at each call, geometric mean over all programs: a tenth of the runs
 /// are spikes, the slower device takes four times as long.
-pub(crate) fn curve(who: &Contender, trials: u64) -> Result<Vec<f64>, Error> {
+pub(crate) fn curve(
+    who: &Contender,
+    Effort { explored, draw, .. }: Effort,
+) -> Result<Vec<f64>, Error> {
     let mut log2 = vec![0.0; CURVE_CALLS];
-    for trial in 0..trials {
-        let mut world = World::draw(CURVE_RATIO, 0.1, seed("curve", CURVE_RATIO, trial));
+    for trial in 0..explored {
+        let mut world = World::draw(CURVE_RATIO, 0.1, seed(draw, "curve", CURVE_RATIO, trial));
         let prior = world.prior();
         let mut caller = Caller::new(who, prior)?;
         for sum in &mut log2 {
@@ -217,5 +232,5 @@ pub(crate) fn curve(who: &Contender, trials: u64) -> Result<Vec<f64>, Error> {
             *sum += (world.best_s() / turn.call_s).log2();
         }
     }
-    Ok(log2.iter().map(|sum| (sum / trials as f64).exp2()).collect())
+    Ok(log2.iter().map(|sum| (sum / explored as f64).exp2()).collect())
 }

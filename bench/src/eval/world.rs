@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::Contender;
+use super::{Contender, Looks};
 use crossover::Why;
 use crossover::ml::Prediction;
 use crossover::ml::rng::Rng;
@@ -23,9 +23,6 @@ const PRIOR_CORRELATION: f64 = 0.8;
 
 /// What starting a run costs on each device, in seconds; at most half of the run.
 const START_S: [f64; 2] = [2e-6, 30e-6];
-
-/// Calls that take less on the better device are not cut, as in a runtime.
-const CUT_MIN_S: f64 = 1e-3;
 
 /// One shape of call on two devices.
 #[derive(Clone, Debug)]
@@ -86,8 +83,8 @@ impl World {
 pub(crate) struct Caller {
     pub(crate) offline: Offline,
     pub(crate) prior: Prediction,
-    /// Whether a part of its calls can be run first.
-    pub(crate) can_be_cut: bool,
+    /// How it looks at devices before a call.
+    looks: Looks,
 }
 
 /// What became of a call.
@@ -101,20 +98,20 @@ pub(crate) struct Turn {
 }
 
 /// Slices before a call, at most.
-const SLICES_MAX: usize = 4;
+const SLICES_MAX: usize = 8;
 
 /// The one kernel, at its one size.
 pub(crate) const CALL: CallKey = CallKey { kernel: 1, shape: 1 };
 
 impl Caller {
     pub(crate) fn new(who: &Contender, prior: Prediction) -> Result<Caller, Error> {
-        let offline = Offline::new(policy(who.policy)?);
-        Ok(Caller { offline, prior, can_be_cut: who.slices })
+        let offline = Offline::new(policy(who.policy)?).starting(START_S);
+        Ok(Caller { offline, prior, looks: who.looks })
     }
 
     /// Goes on in a process that has loaded what this one has stored.
     pub(crate) fn reload(&mut self, who: &Contender) -> Result<(), Error> {
-        let mut offline = Offline::new(policy(who.policy)?);
+        let mut offline = Offline::new(policy(who.policy)?).starting(START_S);
         let experience = self.offline.experience(CALL.kernel);
         let stored = experience.and_then(|known| serde_json::to_string(known).ok());
         if let Some(loaded) = stored.and_then(|stored| serde_json::from_str(&stored).ok()) {
@@ -136,30 +133,36 @@ impl Caller {
     /// Makes the call once.
     pub(crate) fn call(&mut self, world: &mut World) -> Turn {
         let prior = self.prior;
-        let asked = asked(&prior, self.can_be_cut && world.best_s() > CUT_MIN_S);
-        let (mut sliced_s, mut left) = (0.0, 1.0);
+        let asked = asked(&prior, self.looks != Looks::None);
+        // What parts of the call have taken, and the share of it that is left.
+        let (mut parts_s, mut left) = (0.0, 1.0);
+        let mut run = |share: f64, part_s: f64| {
+            parts_s += part_s;
+            left -= if self.looks == Looks::Parts { share } else { 0.0 };
+        };
         for _ in 0..SLICES_MAX {
             let Some(slice) = self.offline.slice(&asked) else { break };
             let run_s = world.slice_s(slice.device, slice.share);
             self.offline.observe_slice(&asked, slice, run_s);
-            (sliced_s, left) = (sliced_s + run_s, left - slice.share);
+            run(slice.share, run_s);
         }
         let placed = self.offline.place(&asked);
         let device = placed.device;
-        let first = Offline::first_parts(&placed).filter(|_| self.can_be_cut);
-        if let Some(shares) = first {
-            let parts = shares.map(|share| (share, world.slice_s(device, share)));
-            if self.offline.gives_up(&asked, &placed, &parts, START_S[device as usize]) {
-                let (share, parts_s) =
-                    parts.iter().fold((0.0, 0.0), |sum, part| (sum.0 + part.0, sum.1 + part.1));
-                let rest_s = (left - share) * world.true_s[device.other() as usize];
-                let call_s = sliced_s + parts_s + rest_s;
-                return Turn { device: device.other(), is_trial: true, call_s };
-            }
+        let first = Offline::first_parts(&placed).filter(|_| asked.can_be_cut);
+        let mut parts = Vec::new();
+        let gives_up = first.into_iter().flatten().any(|share| {
+            let part_s = world.slice_s(device, share);
+            parts.push((share, part_s));
+            run(share, part_s);
+            self.offline.gives_up(&asked, &placed, &parts)
+        });
+        if gives_up {
+            let call_s = parts_s + left * world.true_s[device.other() as usize];
+            return Turn { device: device.other(), is_trial: true, call_s };
         }
         let run_s = world.run_s(device);
         self.offline.observe(&asked, &placed, run_s, run_s, false);
-        let call_s = sliced_s + left * world.true_s[device as usize];
+        let call_s = parts_s + left * world.true_s[device as usize];
         Turn { device, is_trial: placed.why == Why::Explore, call_s }
     }
 }
