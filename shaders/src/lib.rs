@@ -33,6 +33,7 @@ mod steps;
 mod timeline;
 mod underway;
 mod version;
+mod warm;
 mod windows;
 
 pub use arg::DeviceArg;
