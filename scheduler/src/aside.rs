@@ -82,7 +82,7 @@ impl<'j, 'c> Aside<'j, 'c> {
         if step > end / 2 || job.storages().any(|storage| storage.slot.is_pending()) {
             return None;
         }
-        let told = Told::begin(&job.prepared.learned(adapter).experience);
+        let told = Told::begin(&job.prepared.learned(adapter).experience, prior.log2_work);
         Some(Aside { job, step, end, told, parts: Vec::new(), took_s: 0.0 })
     }
 
@@ -143,7 +143,8 @@ impl<'j, 'c> Aside<'j, 'c> {
         let (job, prior) = (self.job, &self.job.decision.prior);
         let Slice { device, share } = slice;
         let (run_s, start_s) = (self.run(device, share)?, self.start_s(device));
-        let run = SliceRun { slice, run_s, start_s };
+        let is_first = job.prepared.runs(device);
+        let run = SliceRun { slice, run_s, start_s, is_first };
         self.told.slice(&prior.prediction, prior.log2_work, &run, 0.0);
         job.prepared.learned(job.decision.adapter).observe_slice(prior, &run);
         let call = CallKey { kernel: job.prepared.key, shape: prior.shape };

@@ -25,6 +25,7 @@ pub(crate) fn learn(job: &Job<'_>, device: Device, measured: &Measured) {
     if items == 0 {
         return;
     }
+    job.prepared.runs(device);
     let prior = &job.decision.prior;
     // What the bus has cost depends on where the buffers were, not on the kernel.
     let run_s = measured.run_s - job.decision.bus_s(device).min(BUS_SHARE_MAX * measured.run_s);

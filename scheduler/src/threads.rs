@@ -76,6 +76,9 @@ impl Crew {
     }
 }
 
+/// The share of what a crew has taken that is work at least.
+const WORK_MIN: f64 = 0.1;
+
 /// What is known of the machine where nothing is measured of the kernel.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Machine {
@@ -91,7 +94,8 @@ impl Machine {
     pub(crate) fn guess(&self, crew: Crew, known: Crew, known_s: f64) -> f64 {
         let wake_s = |crew: Crew| if crew == Crew::ONE { 0.0 } else { self.wake_s };
         let count = |crew: Crew| crew.threads(self.threads) as f64;
-        let work_s = (known_s - wake_s(known)).max(0.0) * count(known);
+        // Where workers are awake, waking them is no part of it.
+        let work_s = (known_s - wake_s(known)).max(WORK_MIN * known_s) * count(known);
         work_s / count(crew) + wake_s(crew)
     }
 }
@@ -292,6 +296,13 @@ mod tests {
             2 => (one_s * all_s).sqrt(),
             _ => all_s,
         }
+    }
+
+    #[test]
+    fn no_crew_is_guessed_to_take_nothing() {
+        // Awake workers were done before it was even expected that they are woken.
+        let one_s = MACHINE.guess(Crew::ONE, ALL, 3e-6);
+        assert!((1e-6..3e-5).contains(&one_s), "{one_s}");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! A kernel of a runtime: its optimised form, and what each device made of it.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crossover_kernels::error::{KernelError, RunError};
@@ -13,6 +13,7 @@ use crossover_shaders::{Gpu, GpuVersion};
 use crossover_wasm::Schedule;
 
 use crate::call::Repeats;
+use crate::device::Device;
 use crate::gpus::ADAPTERS_MAX;
 use crate::layouts::Lays;
 use crate::learned::Learned;
@@ -77,10 +78,19 @@ pub(crate) struct Prepared {
     pub(crate) lays: Lays,
     /// Calls that may be repeated.
     pub(crate) repeats: Repeats,
+    /// Whether it has run on each device in this process.
+    has_run: [AtomicBool; 2],
     gpus: [OnGpu; ADAPTERS_MAX],
 }
 
 impl Prepared {
+    /// The kernel has run on a device. Gives whether that was the first time in this process, which takes longer: its
+    /// code and what it works on are found and mapped.
+    pub(crate) fn runs(&self, device: Device) -> bool {
+        let has_run = &self.has_run[device as usize];
+        !(has_run.load(Ordering::Relaxed) || has_run.swap(true, Ordering::Relaxed))
+    }
+
     /// Types, checks and optimises a kernel.
     pub(crate) fn new(
         def: &'static Def,
@@ -123,6 +133,7 @@ impl Prepared {
             later: OnceLock::new(),
             lays: Lays::default(),
             repeats: Repeats::default(),
+            has_run: Default::default(),
             gpus: Default::default(),
         }
     }

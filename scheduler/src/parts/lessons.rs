@@ -13,18 +13,19 @@ impl Cutting<'_, '_> {
     pub(super) fn learn(&mut self, device: Device, share: f64, measured: Measured, is_slice: bool) {
         let (job, prior) = (self.job, &self.job.decision.prior);
         let is_other = self.is_other_code(device, share);
-        let start_s = self.start_s(device);
+        let (start_s, is_first) = (self.start_s(device), job.prepared.runs(device));
         let told_s = match is_slice {
             true => trial::unstarted_s(measured.run_s, share, start_s),
             false => self.told_s(device, share, measured.run_s),
         };
         let mut learned = job.prepared.learned(job.decision.adapter);
-        let told = self.told.get_or_insert_with(|| Told::begin(&learned.experience));
+        let told =
+            self.told.get_or_insert_with(|| Told::begin(&learned.experience, prior.log2_work));
         let (prediction, log2_work) = (prior.prediction, prior.log2_work);
         let (_, most_s) = told.known().expect(&prediction, log2_work).interval_s[device as usize];
         if is_slice {
             let slice = Slice { device, share };
-            let run = SliceRun { slice, run_s: measured.run_s, start_s };
+            let run = SliceRun { slice, run_s: measured.run_s, start_s, is_first };
             told.slice(&prediction, log2_work, &run, if is_other { OTHER_CODE_SD } else { 0.0 });
             self.is_surprised = told_s / share > SURPRISE * most_s;
             learned.observe_slice(prior, &run);

@@ -25,6 +25,9 @@ const SLICE_SHARES: [f64; 5] = [1.0 / 8.0, 1.0 / 32.0, 1.0 / 128.0, 1.0 / 1024.0
 /// The share that the first slice on a device has at most, however sure the network is.
 const SLICE_FIRST: f64 = 1.0 / 128.0;
 
+/// How many times larger than the newest the next is there at most.
+const SLICE_GROWTH: f64 = 9.0;
+
 /// What a slice may cost, as a share of what the call takes on the better device; the last one is taken
 /// whatever it costs.
 const SLICE_PRICE: f64 = 0.5;
@@ -44,7 +47,7 @@ const FLEETING_ONE_IN: [(u64, u64); 3] = [(FLEETING_FIRST, 8), (256, 32), (1024,
 pub(super) const SPIKE: f64 = 6.0;
 
 /// What is to be expected of a call on each device, in seconds.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Answer {
     /// The median of the run time.
     pub run_s: [f64; 2],
@@ -59,6 +62,23 @@ pub struct Answer {
     /// How much a run on each device is going to tell: the standard deviation of the change of log2 of
     /// how many times longer one takes than the other.
     pub news_sd: [f64; 2],
+    /// The most that a run may take, as far as the newest slice shows that; infinite where it does not.
+    pub most_s: [f64; 2],
+}
+
+impl Default for Answer {
+    fn default() -> Answer {
+        let nothing = [0.0; 2];
+        Answer {
+            run_s: nothing,
+            unspiked_s: nothing,
+            interval_s: [(0.0, 0.0); 2],
+            sd: nothing,
+            ratio_sd: 0.0,
+            news_sd: nothing,
+            most_s: [f64::INFINITY; 2],
+        }
+    }
 }
 
 impl Answer {
@@ -76,6 +96,7 @@ impl Answer {
             sd: Side::ALL.map(|side| posterior.sd(side)),
             ratio_sd: posterior.log2_ratio_sd(),
             news_sd: [news(0, cpu), news(1, gpu)],
+            ..Answer::default()
         }
     }
 
@@ -145,7 +166,7 @@ impl Standing {
     ) -> Question<'a> {
         let Standing { visits, unseen, runs, doubt, far_doubt, budget_s, can_be_cut, parts } =
             *self;
-        let Answer { unspiked_s, sd, ratio_sd, news_sd, .. } = *answer;
+        let Answer { unspiked_s, sd, ratio_sd, news_sd, most_s, .. } = *answer;
         Question {
             call,
             estimates,
@@ -156,6 +177,7 @@ impl Standing {
             sd,
             ratio_sd,
             news_sd,
+            most_s,
             can_be_cut,
             parts,
             doubt,
@@ -195,6 +217,16 @@ const REST_SD: f64 = 0.5;
 /// How much more or less than usual beginning a slice may take, as a share.
 const START_BLUR: f64 = 0.25;
 
+/// Seconds that a slice may take longer whatever it does: its threads are asleep, what it works on is not in the caches.
+/// Measured, 20 to 150 µs on a CPU (2026-11).
+const BLUR_S: f64 = 6e-5;
+
+/// How much longer a call may take than as many slices.
+const MOST_NOISE: f64 = 1.3;
+
+/// Seconds that the very first run of a kernel on a device may take longer: measured, 40 to 400 µs on a CPU (2026-11).
+const FIRST_BLUR_S: f64 = 2e-4;
+
 /// A slice that has run.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SliceRun {
@@ -204,15 +236,18 @@ pub struct SliceRun {
     pub run_s: f64,
     /// See above.
     pub start_s: f64,
+    /// Whether nothing of the kernel had run there before.
+    pub is_first: bool,
 }
 
 impl SliceRun {
     /// What it has taken beside its beginning, of which so much was expected, and how much less sure that is: a standard
     /// deviation of log2. What is lost in the blur of its beginning says that it takes no more than that.
     fn unstarted(&self, expected_s: f64) -> (f64, f64) {
-        let blur_s = START_BLUR * self.start_s;
+        let first_s = if self.is_first { FIRST_BLUR_S } else { 0.0 };
+        let blur_s = START_BLUR * self.start_s + BLUR_S + first_s;
         let unstarted_s = trial::unstarted_s(self.run_s, self.slice.share, self.start_s);
-        let told_s = unstarted_s.max(blur_s.min(expected_s));
+        let told_s = unstarted_s.max((0.5 * blur_s).min(expected_s));
         (told_s, (1.0 + blur_s / told_s).log2())
     }
 }
@@ -393,6 +428,7 @@ impl Experience {
         let posterior = self.correction.posterior(prior, log2_work);
         let interval_s = Side::ALL.map(|side| self.correction.interval90(&posterior, side));
         let mut answer = Answer::of(&posterior, noise_sd, interval_s);
+        answer.most_s = self.newest.map(|newest| MOST_NOISE * newest.most_s(log2_work));
         for side in Side::ALL {
             // A single run may have met what takes any number of times as long: then it is as was predicted.
             if self.correction.visits(side) == 1 {
@@ -445,26 +481,45 @@ impl Experience {
         answer: &Answer,
         start_s: [f64; 2],
     ) -> [Part; 2] {
-        let best_s = answer.run_s[0].min(answer.run_s[1]);
+        let is_new = Device::ALL.map(|device| self.is_new(device, log2_work));
+        self.parts_of_new((prior, log2_work), answer, start_s, is_new)
+    }
+
+    /// The same, where it is said of which devices no whole call has run.
+    pub(crate) fn parts_of_new(
+        &self,
+        (prior, log2_work): (&Prediction, f64),
+        answer: &Answer,
+        start_s: [f64; 2],
+        is_new: [bool; 2],
+    ) -> [Part; 2] {
+        // Where no whole call has run, it may be faster than expected: then less is to be spent on a look at the other.
+        let least_s = [0, 1].map(|at| {
+            let sd = if is_new[at] { answer.sd[at] } else { 0.0 };
+            answer.run_s[at] * (-sd).exp2()
+        });
+        let price_s = SLICE_PRICE * least_s[0].min(least_s[1]);
         let shares = Side::ALL.map(|side| {
-            let start_s = start_s[side.index()];
-            let is_new = self.is_new(Device::ALL[side.index()], log2_work);
-            let most = |sd: f64| if is_new { (SLICE_SD * sd).exp2() } else { 1.0 };
-            let (most, most_beside) = (most(answer.sd[side.index()]), most(answer.ratio_sd));
-            let newest = self.newest[side.index()];
-            let is_first = is_new && newest.run_s == 0.0;
-            // Slices of that size may have told that one takes more than as many points of the whole.
-            let fits = |share: &&f64| {
-                if is_first && **share > SLICE_FIRST {
-                    return false;
-                }
-                let slice_s = self.slice_s(prior, log2_work, side, **share);
-                start_s + most * slice_s <= trial::SLICE_SLACK_S
-                    || start_s + most_beside * slice_s <= SLICE_PRICE * best_s
-                    || newest.most_s(log2_work + share.log2())
-                        <= trial::SLICE_SLACK_S.max(SLICE_PRICE * best_s)
+            let at = side.index();
+            let (start_s, newest) = (start_s[at], self.newest[at]);
+            let most = |sd: f64| if is_new[at] { (SLICE_SD * sd).exp2() } else { 1.0 };
+            let (most, most_beside) = (most(answer.sd[at]), most(answer.ratio_sd));
+            let largest = match is_new[at] {
+                true if newest.run_s == 0.0 => SLICE_FIRST,
+                true => SLICE_GROWTH * (newest.log2_work - log2_work).exp2(),
+                false => 1.0,
             };
-            *SLICE_SHARES.iter().find(fits).unwrap_or(&SLICE_SHARES[SLICE_SHARES.len() - 1])
+            // Slices of that size may have told that one takes more than as many points of the whole; and the newest
+            // what one takes at most.
+            let fits = |share: &&f64| {
+                let slice_s = self.slice_s(prior, log2_work, side, **share);
+                let slice_s = slice_s.max(**share * answer.run_s[at]);
+                let shown_s = newest.most_s(log2_work + share.log2());
+                (start_s + most * slice_s).min(shown_s) <= trial::SLICE_SLACK_S
+                    || (start_s + most_beside * slice_s).min(shown_s) <= price_s
+            };
+            let shares = || SLICE_SHARES.iter().filter(|share| **share <= largest);
+            *shares().find(fits).unwrap_or(&SLICE_SHARES[SLICE_SHARES.len() - 1])
         });
         self.parts_of(prior, log2_work, shares)
     }
@@ -531,7 +586,7 @@ impl Experience {
     /// # use crossover::{Device, ml::Prediction, route::{Experience, Slice, SliceRun}};
     /// # let (mut known, prior) = (Experience::default(), Prediction::vague());
     /// let slice = Slice { device: Device::Gpu, share: 1.0 / 64.0 };
-    /// known.observe_slice(&prior, 24.0, &SliceRun { slice, run_s: 0.01, start_s: 1e-4 });
+    /// known.observe_slice(&prior, 24.0, &SliceRun { slice, run_s: 0.01, start_s: 1e-4, is_first: false });
     /// assert_eq!(known.standing(24.0 - 6.0).visits, [0, 1]);
     /// ```
     pub fn observe_slice(&mut self, prior: &Prediction, log2_work: f64, run: &SliceRun) {
@@ -689,7 +744,11 @@ mod tests {
         assert!((log2_s(&parts) - 3.0).abs() < 0.6, "eight seconds: {}", log2_s(&parts));
         let mut slices = Experience::default();
         let slice = Slice { device: Device::Gpu, share: 1.0 / 64.0 };
-        slices.observe_slice(&prior, 24.0, &SliceRun { slice, run_s: 8.0 / 64.0, start_s: 0.0 });
+        slices.observe_slice(
+            &prior,
+            24.0,
+            &SliceRun { slice, run_s: 8.0 / 64.0, start_s: 0.0, is_first: false },
+        );
         let told = log2_s(&slices);
         assert!(told > -4.0 && told < log2_s(&parts), "{told}");
         assert_eq!(slices.standing(24.0).doubt[1], 1.0, "no whole call has run");

@@ -141,6 +141,10 @@ fn is_new(question: &Question<'_>, device: Device) -> bool {
 /// Whether a call on a device may take what nobody puts up with: twice as long as on the other, and a millisecond.
 fn may_be_blunder(question: &Question<'_>, device: Device) -> bool {
     let [own_s, other_s] = [device, device.other()].map(|device| question.of(device).total_s());
+    let beside_s = own_s - question.of(device).run_s;
+    if beside_s + question.most_s[device as usize] < SLACK_S {
+        return false;
+    }
     let probability = |log2: f64, sd: f64| normal_cdf(log2 / sd.max(1e-6));
     let is_twice = probability((own_s / (2.0 * other_s)).log2(), question.ratio_sd);
     let is_long = probability((own_s / SLACK_S).log2(), question.sd[device as usize]);
@@ -284,6 +288,7 @@ mod tests {
             sd: [0.05; 2],
             ratio_sd: 0.05,
             news_sd: [0.05; 2],
+            most_s: [f64::INFINITY; 2],
             can_be_cut: false,
             parts: None,
             doubt: [0.0; 2],

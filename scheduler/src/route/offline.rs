@@ -299,8 +299,9 @@ impl Offline {
         let Slice { device, share } = slice;
         let kernel = self.kernels.entry(asked.call.kernel).or_default();
         let (of, start_s) = ((asked.prior, asked.log2_work), self.start_s[device as usize]);
-        let told = kernel.told.get_or_insert_with(|| Box::new(Told::begin(&kernel.experience)));
-        let run = SliceRun { slice, run_s, start_s };
+        let told =
+            kernel.told.get_or_insert_with(|| Box::new(Told::begin(&kernel.experience, of.1)));
+        let run = SliceRun { slice, run_s, start_s, is_first: false };
         told.slice(of.0, of.1, &run, 0.0);
         kernel.experience.observe_slice(of.0, of.1, &run);
         let (call, unstarted_s) = (asked.call, trial::unstarted_s(run_s, share, start_s));

@@ -34,6 +34,8 @@ pub struct Question<'a> {
     /// How much a run on each device is going to tell: the standard deviation of the change of log2 of
     /// how many times longer one takes than the other.
     pub news_sd: [f64; 2],
+    /// The most that the run on each device takes, as far as a slice has shown that; else infinite.
+    pub most_s: [f64; 2],
     /// Whether parts of the call can be run first.
     pub can_be_cut: bool,
     /// The part that could be run first on each device; only for [`Policy::slice`].

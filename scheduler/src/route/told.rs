@@ -4,6 +4,7 @@ use crossover_ml::Prediction;
 
 use super::experience::{Answer, Experience, Lesson, SliceRun};
 use super::policy::{Part, Slice};
+use crate::device::Device;
 
 /// How many times larger the next slice on a device has to be: another of the same size tells little more, since its
 /// points may be unlike the rest just as much.
@@ -13,6 +14,8 @@ const GROWTH: f64 = 2.0;
 #[derive(Clone, Debug)]
 pub(crate) struct Told {
     known: Experience,
+    /// Of which devices no whole call of this size had run before.
+    is_new: [bool; 2],
     /// The largest slice of the call that each device has run.
     largest: [f64; 2],
     /// Seconds that slices have taken.
@@ -20,9 +23,10 @@ pub(crate) struct Told {
 }
 
 impl Told {
-    /// Of a call of which nothing has run.
-    pub(crate) fn begin(known: &Experience) -> Told {
-        Told { known: known.clone(), largest: [0.0; 2], spent_s: 0.0 }
+    /// Of a call of so much work of which nothing has run.
+    pub(crate) fn begin(known: &Experience, log2_work: f64) -> Told {
+        let is_new = Device::ALL.map(|device| known.is_new(device, log2_work));
+        Told { known: known.clone(), is_new, largest: [0.0; 2], spent_s: 0.0 }
     }
 
     pub(crate) fn known(&self) -> &Experience {
@@ -62,7 +66,12 @@ impl Told {
         answer: &Answer,
         start_s: [f64; 2],
     ) -> [Part; 2] {
-        let mut parts = self.known.parts(prior, log2_work, answer, start_s);
+        let of = (prior, log2_work);
+        let mut parts = self.known.parts_of_new(of, answer, start_s, self.is_new);
+        // Slices tell of the call itself here, not only of calls of their size.
+        for (part, news_sd) in parts.iter_mut().zip(answer.news_sd) {
+            part.news_sd = part.news_sd.max(news_sd);
+        }
         self.leave_out(&mut parts);
         parts
     }

@@ -7,8 +7,8 @@ use super::experience::SPIKE;
 pub(crate) const SLACK_S: f64 = 1e-3;
 
 /// The probability of a blunder that is put up with, and the standard deviations beyond which less is.
-pub(crate) const BLUNDER_MAX: f64 = 0.0003;
-const BLUNDER_SD: f64 = 3.43;
+pub(crate) const BLUNDER_MAX: f64 = 2e-5;
+const BLUNDER_SD: f64 = 4.1;
 
 /// Whether a run is certainly over before anybody minds where it is, where log2 of its time has such a deviation.
 pub(crate) fn is_surely_short(run_s: f64, sd: f64) -> bool {
