@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crossover_kernels::ir::builder::Builder;
 use crossover_kernels::ir::{
-    Access, AtomicOp, Axis, BinaryOp, Const, Extent, Inst, Kernel, Param, Stmt, Type,
+    Access, AtomicOp, Axis, BinaryOp, Const, Extent, Inst, Kernel, Param, Stmt, Type, Value,
 };
 use support::{Data, LENGTHS, WASM, buffer, check, grid_kernel, kernel, run, values, zeros};
 
@@ -253,6 +253,52 @@ fn stores_at_bits() {
         for len in [0u32, 1, 4, 37, 4096] {
             let x = (0..len).map(|i| Const::from(i.wrapping_mul(0x9E37_79B1)));
             check(&kernel, &[zeros(Type::U32, 4096), buffer(Type::U32, x)]);
+        }
+    }
+}
+
+/// `w ^= w << 13; w ^= w >> 17; w ^= w << 5`, three times: code long enough to have fences.
+fn scrambled(b: &mut Builder, mut w: Value) -> Value {
+    for _ in 0..3 {
+        for (op, by) in [(BinaryOp::Shl, 13u32), (BinaryOp::Shr, 17), (BinaryOp::Shl, 5)] {
+            let by = b.constant(by);
+            let shifted = b.binary(op, w, by);
+            w = b.binary(BinaryOp::Xor, w, shifted);
+        }
+    }
+    w
+}
+
+/// `bins[x[i] >> 3 & 255] += w` and `z[x[i] >> 3 & 255] = w`, where a fence stands between the index, which every lane
+/// loads where it uses it, and its use.
+#[test]
+fn bits_that_are_used_behind_a_fence() {
+    for (shift, counts) in [(0u32, true), (0, false), (3, true), (3, false)] {
+        let mut b = Builder::new("scattered");
+        let x = b.buffer("x", Type::U32, Access::Read);
+        let y = b.buffer("y", Type::U32, Access::Read);
+        let access = if counts { Access::Atomic } else { Access::ReadWrite };
+        let to = b.buffer("to", Type::U32, access);
+        let i = b.id(Axis::X);
+        let v = b.checked_load(x, i);
+        let [by, mask] = [shift, 255].map(|c| b.constant(c));
+        let v = if shift > 0 { b.binary(BinaryOp::Shr, v, by) } else { v };
+        let at = b.binary(BinaryOp::And, v, mask);
+        let w = b.checked_load(y, i);
+        let w = scrambled(&mut b, w);
+        if counts {
+            b.check_bounds(to, at);
+            b.value(Type::U32, Inst::Atomic(AtomicOp::Add, to, at, w));
+        } else {
+            b.checked_store(to, at, w);
+        }
+        let kernel = kernel(b.finish());
+        for len in LENGTHS {
+            // Of stores each goes elsewhere.
+            let len = if counts { len } else { len.min(256) };
+            let x = (0..len as u32).map(|i| Const::from(i.wrapping_mul(77) << shift));
+            let y = buffer(Type::U32, values(Type::U32, len, 5));
+            check(&kernel, &[buffer(Type::U32, x), y, zeros(Type::U32, 256)]);
         }
     }
 }

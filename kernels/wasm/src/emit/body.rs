@@ -630,7 +630,7 @@ impl<'a> Body<'a> {
 }
 
 /// How often each value is used.
-fn uses(function: &Function) -> Vec<u32> {
+pub(super) fn uses(function: &Function) -> Vec<u32> {
     let mut uses = vec![0; function.values.len()];
     function.walk(&mut |stmt| {
         let operands = match stmt {

@@ -25,9 +25,10 @@ use std::ops::{Range, RangeInclusive};
 use crossover_kernels::ir::{Block, Inst, Stmt, Value};
 use wasm_encoder::{MemArg, MemArgTarget, ValType};
 
-use super::body::{Body, Form, Width};
+use super::body::{Body, Form, Width, uses};
 use super::code::{Label, parts};
 use super::divergence::Variance;
+use super::fields::Fields;
 
 /// Vector instructions of a group between two fences, at least and at most: enough to overlap, and few
 /// beside what a core looks ahead, all groups together.
@@ -72,13 +73,14 @@ impl Fences {
     pub(super) fn of(form: Form<'_>) -> Fences {
         let mut fences = Fences::default();
         if form.width == Width::Vector && form.tile.vectors > 1 && form.tile.rows == 1 {
-            fences.block(form, &form.function.body);
+            let fields = Fields::of(form, &uses(form.function));
+            fences.block(form, &fields, &form.function.body);
         }
         fences
     }
 
-    fn block(&mut self, form: Form<'_>, block: &Block) {
-        let last = last_uses(form, block);
+    fn block(&mut self, form: Form<'_>, fields: &Fields, block: &Block) {
+        let last = last_uses(form, fields, block);
         let mut from = 0;
         for (at, stmt) in block.iter().enumerate() {
             if stmt.blocks().is_empty() {
@@ -90,7 +92,7 @@ impl Fences {
             let apart = matches!(stmt, Stmt::If { condition, .. }
                 if form.facts.variance(*condition) != Variance::Uniform);
             if !apart {
-                stmt.blocks().into_iter().for_each(|inner| self.block(form, inner));
+                stmt.blocks().into_iter().for_each(|inner| self.block(form, fields, inner));
             }
         }
         self.straight(form, block, &last, from..block.len());
@@ -157,16 +159,18 @@ fn is_computed(form: Form<'_>, value: Value) -> bool {
         && !matches!(inst, Inst::Const(_) | Inst::Get(_) | Inst::Load(..))
 }
 
-/// For each value that a block uses, its last statement that does, or has such a statement inside.
+/// For each value that a block uses, its last statement that does, or has such a statement inside; but for values that
+/// have no code of their own, which are never anywhere.
 type LastUses = HashMap<Value, usize>;
 
-fn last_uses(form: Form<'_>, block: &Block) -> LastUses {
+fn last_uses(form: Form<'_>, fields: &Fields, block: &Block) -> LastUses {
     let mut last = LastUses::new();
     for (at, stmt) in block.iter().enumerate() {
         note_uses(form, stmt, &mut |value| {
             last.insert(value, at);
         });
     }
+    last.retain(|value, _| !fields.covers(*value));
     last
 }
 
