@@ -302,3 +302,34 @@ fn bits_that_are_used_behind_a_fence() {
         }
     }
 }
+
+/// `bins[x[i] >> 16 >> 16] += 1` and the like: nothing is left of the number.
+#[test]
+fn bits_that_are_none() {
+    let shapes: [&[(BinaryOp, u32)]; 4] = [
+        &[(BinaryOp::Shr, 16), (BinaryOp::Shr, 16)],
+        &[(BinaryOp::Shr, 24), (BinaryOp::Shr, 8)],
+        &[(BinaryOp::And, 0xFF), (BinaryOp::Shr, 8)],
+        &[(BinaryOp::And, 0)],
+    ];
+    for shape in shapes {
+        let mut b = Builder::new("none");
+        let bins = b.buffer("bins", Type::U32, Access::Atomic);
+        let x = b.buffer("x", Type::U32, Access::Read);
+        let n = b.scalar("n", Type::U32);
+        let i = b.id(Axis::X);
+        let mut at = b.checked_load(x, i);
+        for &(op, by) in shape {
+            let by = b.constant(by);
+            at = b.binary(op, at, by);
+        }
+        b.check_bounds(bins, at);
+        let one = b.constant(1u32);
+        b.value(Type::U32, Inst::Atomic(AtomicOp::Add, bins, at, one));
+        let kernel = grid_kernel(b.finish(), vec![Extent::Scalar(n)]);
+        for len in LENGTHS {
+            let x = buffer(Type::U32, (0..len as u32).map(|i| Const::from(i % 5)));
+            check(&kernel, &[zeros(Type::U32, 9), x, Data::Scalar((len as u32).into())]);
+        }
+    }
+}

@@ -24,7 +24,7 @@ use super::stride::Linear;
 pub(super) struct Field {
     buffer: Param,
     index: Value,
-    /// The lowest bit, and how many there are.
+    /// The lowest bit, and how many there are: one at least.
     from: u32,
     width: u32,
 }
@@ -102,12 +102,13 @@ fn field(form: Form<'_>, value: Value, chain: &mut Vec<Value>) -> Option<Field> 
             let inner = field(form, a, chain)?;
             let width = mask.trailing_ones();
             let is_low = mask.leading_zeros() + width == u32::BITS;
-            is_low.then(|| Field { width: width.min(inner.width), ..inner })
+            (is_low && width > 0).then(|| Field { width: width.min(inner.width), ..inner })
         }
         Inst::Binary(BinaryOp::Shr, a, by) if def.ty == Type::U32 => {
             let by = constant(by)? % u32::BITS;
             let inner = field(form, a, chain)?;
-            let width = inner.width.checked_sub(by)?;
+            // Of no bits nothing is left to load, and the shift to them might be by 32, which is one by none.
+            let width = inner.width.checked_sub(by).filter(|width| *width > 0)?;
             Some(Field { from: inner.from + by, width, ..inner })
         }
         _ => None,
