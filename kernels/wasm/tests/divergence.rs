@@ -4,7 +4,7 @@ mod support;
 
 use crossover_kernels::ir::builder::Builder;
 use crossover_kernels::ir::{Access, Axis, BinaryOp, Const, Local, Stmt, Type, UnaryOp, Value};
-use support::{LENGTHS, buffer, check, kernel, values, with_output, zeros};
+use support::{Data, LENGTHS, buffer, check, kernel, values, with_output, zeros};
 
 /// `out[i] = what the body leaves in total`, from a loaded number of small size.
 fn counted(body: impl Fn(&mut Builder, Value, Value, Local)) {
@@ -341,6 +341,51 @@ fn linear_accesses_under_masks() {
             }
             let data = [buffer(ty, values(ty, len, 1)), buffer(ty, values(ty, len, 2))];
             check(&kernel, &data);
+        }
+    }
+}
+
+/// `if mode > 0 { z[i] = 1 }`, and a loop with the same condition, which is written twice for its sake: lanes that have
+/// left the loop, or the passage, stay out behind what the condition decides.
+#[test]
+fn jumps_under_a_condition_that_is_decided_before() {
+    let mut b = Builder::new("decided");
+    let y = b.buffer("y", Type::U32, Access::ReadWrite);
+    let z = b.buffer("z", Type::U32, Access::ReadWrite);
+    let (mode, n) = (b.scalar("mode", Type::U32), b.scalar("n", Type::U32));
+    let (i, zero, one) = (b.id(Axis::X), b.constant(0u32), b.constant(1u32));
+    let (mode, n) = (b.argument(mode), b.argument(n));
+    let on = b.binary(BinaryOp::Gt, mode, zero);
+    b.if_else(on, |b| b.checked_store(z, i, one), |_| {});
+    let sum = b.local(Type::U32, None);
+    b.for_range(zero, n, 1, |b, k| {
+        let past = b.binary(BinaryOp::Lt, i, k);
+        b.if_else(past, |b| b.stmt(Stmt::Break), |_| {});
+        b.if_else(
+            on,
+            |b| {
+                let high = b.binary(BinaryOp::Gt, k, mode);
+                b.if_else(high, |b| b.stmt(Stmt::Continue), |_| {});
+                let same = b.binary(BinaryOp::Eq, i, k);
+                b.if_else(same, |b| b.stmt(Stmt::Continue), |_| {});
+                b.set(sum, k);
+            },
+            |_| {},
+        );
+        let before = b.get(sum);
+        let after = b.binary(BinaryOp::Add, before, one);
+        b.set(sum, after);
+    });
+    let found = b.get(sum);
+    b.checked_store(y, i, found);
+    let kernel = kernel(b.finish());
+    for len in LENGTHS {
+        for mode in [0u32, 1, 2, 5] {
+            for n in [0u32, 1, 6, 11] {
+                let scalars = [mode, n].map(|c| Data::Scalar(c.into()));
+                let [mode, n] = scalars;
+                check(&kernel, &[zeros(Type::U32, len), zeros(Type::U32, len), mode, n]);
+            }
         }
     }
 }

@@ -124,7 +124,10 @@ impl<'a> Body<'a> {
         otherwise: &'a Block,
     ) -> Jumps {
         if let Some((_, holds)) = self.decided.filter(|(known, _)| *known == condition) {
-            return self.block(if holds { then } else { otherwise });
+            let outer = self.masks;
+            let jumps = self.block(if holds { then } else { otherwise });
+            self.masks = outer;
+            return jumps;
         }
         let outer = self.masks;
         self.code.scalar(self.rep(condition), Type::Bool);
