@@ -241,3 +241,26 @@ fn a_range_that_is_too_large_fails_where_it_is() {
     assert!(expected.contains("index 40"), "{expected}");
     assert_eq!(outcome(&*WASM).to_string(), expected);
 }
+
+/// `out[y · extent.x + x] = in[y · extent.x + x] + extent.y`: what the call says of the grid bounds an index, too.
+#[test]
+fn an_index_by_the_extent_of_the_grid() {
+    let (mut b, out) = with_output("rows", Type::U32);
+    let input = b.buffer("in", Type::U32, Access::Read);
+    let (w, h) = (b.scalar("w", Type::U32), b.scalar("h", Type::U32));
+    let (x, y) = (b.id(Axis::X), b.id(Axis::Y));
+    let [width, height] = [Axis::X, Axis::Y].map(|axis| b.value(Type::U32, Inst::Extent(axis)));
+    let first = b.binary(BinaryOp::Mul, y, width);
+    let at = b.binary(BinaryOp::Add, first, x);
+    let v = b.checked_load(input, at);
+    let v = b.binary(BinaryOp::Add, v, height);
+    b.checked_store(out, at, v);
+    let kernel = grid_kernel(b.finish(), vec![Extent::Scalar(w), Extent::Scalar(h)]);
+    for (w, h) in [(0usize, 3u32), (1, 1), (5, 0), (4, 3), (37, 5), (130, 2)] {
+        let len = w * h as usize;
+        let input = buffer(Type::U32, values(Type::U32, len, 2));
+        let sides = [w as u32, h].map(|side| Data::Scalar(side.into()));
+        let [w, h] = sides;
+        check(&kernel, &[zeros(Type::U32, len), input, w, h]);
+    }
+}

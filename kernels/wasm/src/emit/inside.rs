@@ -220,6 +220,7 @@ impl Search<'_, '_> {
             Inst::Id(Axis::Y) => y,
             Inst::Id(Axis::Z) => z,
             Inst::Param(param) | Inst::Len(param) => [layout.param(*param); 2],
+            Inst::Extent(axis) => [layout.extent(*axis); 2],
             _ => unreachable!("guards are made of values whose bounds are known"),
         };
         for (from, to) in range.into_iter().zip(bounds) {
