@@ -381,8 +381,10 @@ impl Job<'_> {
     /// How long calls may be repeated by a decision, if they may.
     fn hold(&self, decision: &Arc<Decision>) -> Option<Hold> {
         let Job { prepared, grid, turn, .. } = self;
+        // Code that is missing is asked for by calls that go the long way.
+        let is_trial = decision.is_trial() || turn.is_some();
         let is_usual = decision.device == Device::Cpu
-            && !(decision.is_trial() || turn.is_some() || place::items(*grid) == 0)
+            && !(is_trial || decision.lacks_gpu_code || place::items(*grid) == 0)
             && prepared.has_settled();
         let shape = decision.prior.shape;
         is_usual.then(|| prepared.learned(decision.adapter).hold(shape, decision)).flatten()
@@ -391,9 +393,12 @@ impl Job<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::RefCell;
+    use std::sync::Arc;
     use std::time::{Duration, Instant};
 
     use crossover_kernels::error::{Cause, RunError};
+    use crossover_kernels::interp::Interpreter;
     use crossover_kernels::{Id, kernel};
 
     use crate::call::Call;
@@ -402,6 +407,7 @@ mod tests {
     use crate::dynamic::DynArg;
     use crate::error::Error;
     use crate::runtime::Runtime;
+    use crate::version::GpuCode;
 
     #[kernel]
     fn axpy(id: Id, a: f32, x: &[f32], y: &mut [f32]) {
@@ -624,6 +630,62 @@ mod tests {
                 calls += 1;
                 let found = y.read().expect("content");
                 assert!(found.iter().all(|&v| v == calls as f32), "{memory:?}: {}", found[0]);
+            }
+        }
+    }
+
+    /// Who is given a call.
+    type Taker<'t> = &'t mut dyn FnMut(Call<'_>);
+
+    /// Whether a call is repeated still if something happens and it teaches. `call` makes it for somebody.
+    fn is_renewed(call: &dyn Fn(Taker<'_>), happens: impl FnOnce()) -> bool {
+        let mut repeat = None;
+        until_repeated(|ask| {
+            let is_asked = ask.is_some();
+            call(&mut |call: Call<'_>| {
+                if is_asked {
+                    repeat = call.repeated();
+                } else {
+                    call.run().expect("it runs");
+                }
+            });
+            ask.into_iter().for_each(|answer| *answer = repeat.is_some());
+        });
+        happens();
+        let mut is_renewed = false;
+        call(&mut |call: Call<'_>| {
+            let repeat = repeat.take().expect("it was repeated");
+            let plain = call.plain();
+            call.into_job(plain, &repeat, 0).expect("it is right").renew(repeat);
+        });
+        call(&mut |call: Call<'_>| is_renewed = call.placed_again().is_some());
+        is_renewed
+    }
+
+    /// As when a GPU was lost and is opened anew: calls that are repeated ask nobody for code.
+    #[test]
+    fn a_call_that_lacks_code_is_not_repeated() {
+        let rt = Runtime::builder()
+            .settings(Settings { threads: 2, learn: false, ..Settings::default() })
+            .executor(Device::Gpu, Arc::new(Interpreter))
+            .build()
+            .expect("it starts");
+        let x = rt.buffer_from(&[1.0; 100]).expect("memory");
+        let y = RefCell::new(rt.alloc(100).expect("memory"));
+        axpy::on(&rt).args(1.0, &x, &mut y.borrow_mut()).compile().expect("compiles");
+        let prepared = rt.inner().prepared(axpy::DEF, &[], &[]).expect("it is right");
+        let call = |with: Taker<'_>| {
+            with(axpy::on(&rt).args(1.0, &x, &mut y.borrow_mut()));
+        };
+        let is_there = || matches!(&*prepared.gpu_code(0), GpuCode::Ready(_));
+        assert!(is_there() && (0..100).any(|_| is_renewed(&call, || ())));
+        for _ in 0..10 {
+            let is_renewed = is_renewed(&call, || prepared.set_gpu_code(0, GpuCode::Unasked));
+            assert!(!is_renewed, "nobody would compile");
+            let start = Instant::now();
+            while !is_there() {
+                call(&mut |call| assert!(call.run().is_ok()));
+                assert!(start.elapsed() < Duration::from_secs(60), "nobody compiles");
             }
         }
     }
