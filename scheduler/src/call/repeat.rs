@@ -381,8 +381,8 @@ impl Job<'_> {
     /// How long calls may be repeated by a decision, if they may.
     fn hold(&self, decision: &Arc<Decision>) -> Option<Hold> {
         let Job { prepared, grid, turn, .. } = self;
-        // Code that is missing is asked for by calls that go the long way.
-        let is_trial = decision.is_trial() || turn.is_some();
+        // Code that is missing is asked for, and a trial of a number of threads counted, by calls that go the long way.
+        let is_trial = decision.is_trial() || decision.tried_crew().is_some() || turn.is_some();
         let is_usual = decision.device == Device::Cpu
             && !(is_trial || decision.lacks_gpu_code || place::items(*grid) == 0)
             && prepared.has_settled();
@@ -406,7 +406,9 @@ mod tests {
     use crate::device::Device;
     use crate::dynamic::DynArg;
     use crate::error::Error;
+    use crate::learned::Seen;
     use crate::runtime::Runtime;
+    use crate::threads::Crew;
     use crate::version::GpuCode;
 
     #[kernel]
@@ -688,6 +690,46 @@ mod tests {
                 assert!(start.elapsed() < Duration::from_secs(60), "nobody compiles");
             }
         }
+    }
+
+    /// Trials of a number of threads are counted by calls that go the long way.
+    #[test]
+    fn a_call_that_tries_a_number_of_threads_is_not_repeated() {
+        let rt = runtime();
+        let x = rt.buffer_from(&[1.0; 100]).expect("memory");
+        let y = RefCell::new(rt.alloc(100).expect("memory"));
+        let call = |with: Taker<'_>| {
+            with(axpy::on(&rt).args(1.0, &x, &mut y.borrow_mut()));
+        };
+        let prepared = rt.inner().prepared(axpy::DEF, &[], &[]).expect("it is right");
+        let decided = || {
+            let mut decision = None;
+            call(&mut |call| {
+                let (prepared, plain, grid) = call.resolve().expect("it is right");
+                decision = call.decide(prepared, &plain, grid).ok();
+            });
+            decision.expect("it is right")
+        };
+        let mut tried = 0;
+        for _ in 0..10 {
+            let is_renewed = is_renewed(&call, || {
+                // Two threads turn out to be a little quicker, until one is to be tried again.
+                for at in 0..200_000 {
+                    let decision = decided();
+                    if decision.tried_crew() == Some(Crew::ONE) {
+                        tried += 1;
+                        break;
+                    }
+                    let (threads, run_s) = if at < 20_000 { (1, 1e-6) } else { (2, 0.9e-6) };
+                    let seen = Seen { crew: Crew::of(threads, 2), is_trial: false };
+                    let prior = &decision.prior;
+                    let mut learned = prepared.learned(0);
+                    learned.observe(prior, Device::Cpu, Some(seen), Some(run_s), run_s, run_s);
+                }
+            });
+            assert!(!is_renewed, "nobody would count it");
+        }
+        assert!(tried > 0, "nothing was tried");
     }
 
     #[test]
