@@ -253,10 +253,7 @@ impl Lean {
 
 fn compile(gpu: &Arc<Gpu>, kernel: &Arc<Kernel>, schedule: &Schedule) -> Option<Arc<Compiled>> {
     match Compiled::of(gpu, kernel, schedule) {
-        Ok(compiled) => {
-            compiled.warm();
-            Some(Arc::new(compiled))
-        }
+        Ok(compiled) => Some(Arc::new(compiled)),
         Err(error) => {
             tracing::debug!(%error, "a kernel without checks does not compile");
             None

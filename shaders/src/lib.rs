@@ -33,7 +33,6 @@ mod steps;
 mod timeline;
 mod underway;
 mod version;
-mod warm;
 mod windows;
 
 pub use arg::DeviceArg;

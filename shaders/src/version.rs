@@ -42,7 +42,6 @@ impl GpuExecutor {
         let caps = self.gpu.capabilities();
         let schedule = schedule.unwrap_or_else(|| Schedule::of(kernel, caps));
         let checked = Arc::new(Compiled::of(&self.gpu, kernel, &schedule)?);
-        checked.warm();
         let lean = Lean::of(kernel, schedule, caps, self.gpu.proves_at_once());
         let windows = Windows::new(schedule);
         Ok(Arc::new(GpuVersion { checked, lean, windows }))
