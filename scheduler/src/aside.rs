@@ -12,14 +12,16 @@
 //! than it tells.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use crossover_kernels::error::RunError;
 use crossover_kernels::exec::{self, Deadline, Grid, Part, outer_axis};
 use crossover_kernels::ir::{Access, CollectiveKind, Param};
 
 use crate::buffer::Storage;
 use crate::call::Job;
 use crate::device::Device;
+use crate::error::Error;
 use crate::footprint::{Footprint, footprints};
 use crate::ledger::{PartRow, Why};
 use crate::place::{self, Decision, Left, Placing};
@@ -45,9 +47,8 @@ pub(crate) fn look(job: &Job<'_>) -> Option<Looked> {
     let (mut device, mut why) = (job.decision.device, job.decision.why.clone());
     while aside.parts.len() < trial::SLICES_MAX
         && let Some(slice) = aside.wanted()
-    {
-        aside.slice(slice)?;
-    }
+        && aside.slice(slice)
+    {}
     let left = aside.left();
     if !aside.parts.is_empty() {
         (device, why) = job.inner.policy.choose(&left.question(None));
@@ -79,7 +80,12 @@ impl<'j, 'c> Aside<'j, 'c> {
         }
         let step = job.prepared.kernel.workgroup.map_or(1, |size| size[outer_axis(job.grid)]);
         let end = Part::all(job.grid).to;
-        if step > end / 2 || job.storages().any(|storage| storage.slot.is_pending()) {
+        if step > end / 2 || job.grid.contains(&0) || job.prepared.fails_aside() {
+            return None;
+        }
+        // Whoever changes them now is waited for, as the call would.
+        job.storages().for_each(|storage| drop(storage.slot.read_part::<u8>(0..0)));
+        if job.storages().any(|storage| storage.slot.is_pending()) {
             return None;
         }
         let told = Told::begin(&job.prepared.learned(adapter).experience, prior.log2_work);
@@ -111,18 +117,27 @@ impl<'j, 'c> Aside<'j, 'c> {
         let gpu = &mut parts[Device::Gpu as usize];
         gpu.share = gpu.share.max(waves);
         let Slice { device, share } = job.inner.policy.slice(&left.question(Some(parts)))?;
-        let grid = self.grid(share);
-        let share = self.share(grid);
-        let found = footprints(&job.prepared.kernel, &job.plain, grid);
-        let copies_s = place::transfer_s(self.placing(), &job.decision, &found)[device as usize];
+        let slice = Slice { device, share: self.share(self.grid(share)) };
+        self.is_worth_it(slice, &left).then_some(slice)
+    }
+
+    /// Whether a part is put up with, with the copies that it is made on and what has been spent before.
+    fn is_worth_it(&self, Slice { device, share }: Slice, left: &Left) -> bool {
+        let (job, at) = (self.job, device as usize);
+        let known = job.inner.calibration_with(job.decision.adapter);
+        let found = footprints(&job.prepared.kernel, &job.plain, self.grid(share));
+        let copies_s = place::transfer_s(self.placing(), &job.decision, &found)[at];
         let written = found.iter().filter(|footprint| footprint.is_written && !footprint.is_blank);
         let copied: usize = written.map(|footprint| footprint.touched.len()).sum();
-        // Read, written, and the pages filled before.
+        // Read, written, and the pages filled before; and given to the GPU.
         let aside_s = 3.0 * copied as f64 / known.cpu.bandwidth_one;
-        let run_s = share * left.run_s(device) + start_s[device as usize];
+        let given_s =
+            if device == Device::Gpu { known.gpu.upload.seconds(copied as u64) } else { 0.0 };
+        let run_s = share * left.run_s(device) + job.inner.start_s(job.decision.adapter)[at];
         let best_s = left.total_s(Device::Cpu).min(left.total_s(Device::Gpu));
-        let price_s = run_s + copies_s + aside_s;
-        trial::is_worth_a_look(share, price_s, best_s).then_some(Slice { device, share })
+        let price_s = run_s + copies_s + aside_s + given_s;
+        // All looks of a call together are put up with for twice as much as one.
+        trial::is_worth_a_look(share, price_s.max(0.5 * (self.took_s + price_s)), best_s)
     }
 
     /// The first points, of about this share.
@@ -138,11 +153,12 @@ impl<'j, 'c> Aside<'j, 'c> {
         f64::from(grid[outer_axis(self.job.grid)]) / f64::from(self.end)
     }
 
-    /// Runs a slice, and learns from it. `None` where it has failed: the call will say why.
-    fn slice(&mut self, slice: Slice) -> Option<()> {
+    /// Runs a slice, and learns from it. False where it has failed.
+    fn slice(&mut self, slice: Slice) -> bool {
         let (job, prior) = (self.job, &self.job.decision.prior);
         let Slice { device, share } = slice;
-        let (run_s, start_s) = (self.run(device, share)?, self.start_s(device));
+        let Some(run_s) = self.run(device, share) else { return false };
+        let start_s = self.start_s(device);
         let is_first = job.prepared.runs(device);
         let run = SliceRun { slice, run_s, start_s, is_first };
         self.told.slice(&prior.prediction, prior.log2_work, &run, 0.0);
@@ -150,14 +166,15 @@ impl<'j, 'c> Aside<'j, 'c> {
         let call = CallKey { kernel: job.prepared.key, shape: prior.shape };
         let (total_s, run_s) = (run_s, trial::unstarted_s(run_s, share, start_s));
         job.inner.policy.observe(&Seen { call, share, device, run_s, total_s });
-        Some(())
+        true
     }
 
     fn start_s(&self, device: Device) -> f64 {
         self.job.inner.start_s(self.job.decision.adapter)[device as usize]
     }
 
-    /// Runs the first parts of a trial, and says whether it ends with them. Where one fails, the call will say why.
+    /// Runs the first parts of a trial, and says whether it ends with them. Where they are too dear, or fail, it does
+    /// not.
     fn gives_up(&mut self, device: Device) -> bool {
         let (job, prior) = (self.job, &self.job.decision.prior);
         let least = f64::from(self.step) / f64::from(self.end);
@@ -165,30 +182,60 @@ impl<'j, 'c> Aside<'j, 'c> {
         let (mut shares, mut parts_s, mut least_s) = (0.0, 0.0, f64::INFINITY);
         for nth in 1..=firsts {
             let share = self.share(self.grid(trial::FIRST_SHARE));
+            if !self.is_worth_it(Slice { device, share }, &self.left()) {
+                return false;
+            }
             let Some(run_s) = self.run(device, share) else { return false };
             let unstarted_s = trial::unstarted_s(run_s, share, self.start_s(device));
             let of = (prior.prediction, prior.log2_work);
             self.told.part(&Lesson::of_parts(of.0, of.1, device, share, unstarted_s));
-            self.told.spent_s += run_s;
             (shares, parts_s) = (shares + share, parts_s + unstarted_s);
             least_s = least_s.min(unstarted_s / share);
             let left = self.left();
             let [own_s, other_s] = [device, device.other()].map(|device| left.total_s(device));
             let told_s = own_s - left.run_s(device) + least_s;
-            let (spent_s, is_begun) = (self.told.spent_s, nth < firsts);
+            let (spent_s, is_begun) = (self.took_s, nth < firsts);
             let shown = trial::Shown { own_s, told_s, other_s, spent_s, is_begun };
             if trial::gives_up(shown) {
                 let mut learned = job.prepared.learned(job.decision.adapter);
-                learned.observe_parts(prior, device, shares, parts_s, self.told.spent_s);
+                learned.observe_parts(prior, device, shares, parts_s, parts_s);
                 return true;
             }
         }
         false
     }
 
-    /// Runs the first points of the call on copies of what it changes, and gives what that took, in seconds.
+    /// Runs the first points of the call on copies of what it changes, and gives what that took, in seconds. Where that
+    /// fails the kernel is not looked at again.
     fn run(&mut self, device: Device, share: f64) -> Option<f64> {
-        let (job, grid, begun) = (self.job, self.grid(share), Instant::now());
+        let begun = Instant::now();
+        match self.run_on_copies(device, share, begun) {
+            Ok((run_s, end)) => {
+                self.took_s += (end - begun).as_secs_f64();
+                self.parts.push(PartRow { device, share, run_s });
+                tracing::trace!(call = self.job.call, device = device.name(), share, "look");
+                Some(run_s)
+            }
+            Err(error) => {
+                self.took_s += begun.elapsed().as_secs_f64();
+                let kernel = &*self.job.prepared.name;
+                tracing::warn!(kernel, %error, "a look before a call has failed: there will be no other");
+                self.job.prepared.failed_aside();
+                if device == Device::Gpu && matches!(error, Error::Run(RunError::Device { .. })) {
+                    self.job.gpu().rest();
+                }
+                None
+            }
+        }
+    }
+
+    fn run_on_copies(
+        &self,
+        device: Device,
+        share: f64,
+        begun: Instant,
+    ) -> Result<(f64, Instant), Error> {
+        let (job, grid) = (self.job, self.grid(share));
         let kernel = &job.prepared.kernel;
         let found = footprints(kernel, &job.plain, grid);
         let mut copies = Vec::new();
@@ -200,38 +247,40 @@ impl<'j, 'c> Aside<'j, 'c> {
             let is_output = param.index() + 1 == kernel.entry.params.len();
             let len = match exec::length(&job.plain, param) {
                 // An element for each point.
-                _ if is_scan && is_output => u32::try_from(place::items(grid)).ok()?,
+                len if is_scan && is_output => place::items(grid).min(u64::from(len)) as u32,
                 len => len,
             };
             let copy = self.copy(param, len as usize * element.bytes(), &found[param.index()])?;
             copies.push((param, copy, len));
         }
-        let part_of = job.on_copies(grid, &copies).ok()?;
+        let part_of = job.on_copies(grid, &copies)?;
         let claim = exec::claim_args(kernel, &part_of.plain);
         claim.wait();
-        let deadline = Some(Deadline::after(job.deadline));
+        let limit = job.deadline.saturating_sub(Duration::from_secs_f64(self.took_s));
+        let deadline = Some(Deadline::from(begun, limit));
         let times = Times { start: begun, is_late: true, deadline };
         let found = footprints(kernel, &part_of.plain, grid);
         let portion = Portion { part: Part::all(grid), footprints: &found };
         let (ran, _) = run::run(&part_of, portion, device, claim, times);
-        let (measured, end) = ran.ok()?;
-        let run_s = measured.run_s;
-        self.took_s += (end - begun).as_secs_f64();
-        self.parts.push(PartRow { device, share, run_s });
-        tracing::trace!(call = job.call, device = device.name(), share, "look");
-        Some(run_s)
+        let (measured, end) = ran?;
+        Ok((measured.run_s, end))
     }
 
     /// A buffer like that of a parameter, with what the part will look at of it.
-    fn copy(&self, param: Param, bytes: usize, footprint: &Footprint) -> Option<Arc<Storage>> {
-        let copy = Storage::new(bytes).ok()?;
-        if !footprint.is_blank {
-            let original = &self.job.storage(param)?.slot;
+    fn copy(
+        &self,
+        param: Param,
+        bytes: usize,
+        footprint: &Footprint,
+    ) -> Result<Arc<Storage>, Error> {
+        let copy = Storage::new(bytes)?;
+        if let Some(storage) = self.job.storage(param).filter(|_| !footprint.is_blank) {
+            let original = &storage.slot;
             let touched = footprint.touched.clone();
             let content = original.read_part::<u8>(touched.clone());
-            content.settle().ok()?;
+            content.settle()?;
             copy.slot.write_part::<u8>(touched).copy_from_slice(&content);
         }
-        Some(Arc::new(copy))
+        Ok(Arc::new(copy))
     }
 }

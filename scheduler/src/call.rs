@@ -582,6 +582,7 @@ impl<'c> Job<'c> {
         let Some(Looked { decision, parts, took_s }) = aside::look(self) else { return };
         self.inner.ledger.looked(self.call, &decision, parts);
         self.looked_s = took_s;
+        self.deadline = self.deadline.saturating_sub(Duration::from_secs_f64(took_s));
         self.load = Load::count(self.inner.clone(), decision.seat(), decision.predicted_s());
         let prepared = self.prepared.arc();
         self.trial = decision.is_trial().then(|| Trial::begin(prepared, &decision));

@@ -80,10 +80,21 @@ pub(crate) struct Prepared {
     pub(crate) repeats: Repeats,
     /// Whether it has run on each device in this process.
     has_run: [AtomicBool; 2],
+    /// Whether a look at it on copies has failed.
+    fails_aside: AtomicBool,
     gpus: [OnGpu; ADAPTERS_MAX],
 }
 
 impl Prepared {
+    /// A look at it on copies has failed.
+    pub(crate) fn failed_aside(&self) {
+        self.fails_aside.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn fails_aside(&self) -> bool {
+        self.fails_aside.load(Ordering::Relaxed)
+    }
+
     /// The kernel has run on a device. Gives whether that was the first time in this process, which takes longer: its
     /// code and what it works on are found and mapped.
     pub(crate) fn runs(&self, device: Device) -> bool {
@@ -134,6 +145,7 @@ impl Prepared {
             lays: Lays::default(),
             repeats: Repeats::default(),
             has_run: Default::default(),
+            fails_aside: AtomicBool::new(false),
             gpus: Default::default(),
         }
     }

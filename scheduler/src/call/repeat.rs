@@ -401,7 +401,7 @@ mod tests {
     use crossover_kernels::interp::Interpreter;
     use crossover_kernels::{Id, kernel};
 
-    use crate::call::Call;
+    use crate::call::{Call, Way};
     use crate::config::{GpuMemory, GpuUse, Settings};
     use crate::device::Device;
     use crate::dynamic::DynArg;
@@ -706,7 +706,7 @@ mod tests {
             let mut decision = None;
             call(&mut |call| {
                 let (prepared, plain, grid) = call.resolve().expect("it is right");
-                decision = call.decide(prepared, &plain, grid).ok();
+                decision = call.decide(prepared, &plain, grid, Way::Here).ok();
             });
             decision.expect("it is right")
         };

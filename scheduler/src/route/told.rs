@@ -68,9 +68,11 @@ impl Told {
     ) -> [Part; 2] {
         let of = (prior, log2_work);
         let mut parts = self.known.parts_of_new(of, answer, start_s, self.is_new);
-        // Slices tell of the call itself here, not only of calls of their size.
-        for (part, news_sd) in parts.iter_mut().zip(answer.news_sd) {
-            part.news_sd = part.news_sd.max(news_sd);
+        // Those that have run tell of the call itself, not only of calls of their size, and so will the next.
+        if self.spent_s > 0.0 {
+            for (part, news_sd) in parts.iter_mut().zip(answer.news_sd) {
+                part.news_sd = part.news_sd.max(news_sd);
+            }
         }
         self.leave_out(&mut parts);
         parts
