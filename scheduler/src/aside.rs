@@ -19,7 +19,7 @@ use crossover_kernels::exec::{self, Deadline, Grid, Part, outer_axis};
 use crossover_kernels::ir::{Access, CollectiveKind, Param};
 
 use crate::buffer::Storage;
-use crate::call::Job;
+use crate::call::{Bound, BoundArg, Job};
 use crate::device::Device;
 use crate::error::Error;
 use crate::footprint::{Footprint, footprints};
@@ -27,6 +27,7 @@ use crate::ledger::{PartRow, Why};
 use crate::place::{self, Decision, Left, Placing};
 use crate::route::{CallKey, Lesson, Seen, Slice, SliceRun, Told, trial};
 use crate::run::{self, Portion, Times};
+use crate::version::Prepared;
 
 /// Times that a GPU is filled by a slice, at least.
 const WAVES: f64 = 2.0;
@@ -39,6 +40,22 @@ pub(crate) struct Looked {
     pub(crate) parts: Vec<PartRow>,
     /// Seconds that they have taken, copies and all.
     pub(crate) took_s: f64,
+}
+
+/// Whether a call that cannot be cut can be looked at: not what is one step along its outermost axis, nor what works on
+/// bytes that are on a GPU alone.
+pub(crate) fn is_possible(Placing { prepared, args, grid, .. }: Placing<'_>) -> bool {
+    let is_here = |Bound(arg): &Bound<'_>| match arg {
+        BoundArg::Buffer(storage, _) => !storage.slot.is_pending(),
+        BoundArg::Scalar(_) | BoundArg::Unfit(_) => true,
+    };
+    let is_a_step = step(prepared, grid) > Part::all(grid).to / 2 || grid.contains(&0);
+    !is_a_step && !prepared.fails_aside() && args.iter().all(is_here)
+}
+
+/// What parts are multiples of along the outermost axis.
+fn step(prepared: &Prepared, grid: Grid) -> u32 {
+    prepared.kernel.workgroup.map_or(1, |size| size[outer_axis(grid)])
 }
 
 /// Looks, if that is of use before this call. What the parts have told is learned.
@@ -62,6 +79,11 @@ pub(crate) fn look(job: &Job<'_>) -> Option<Looked> {
     (!parts.is_empty()).then(|| Looked { decision: decision(), parts, took_s })
 }
 
+fn placing<'j>(job: &'j Job<'_>) -> Placing<'j> {
+    let (inner, prepared) = (job.inner.arc(), &*job.prepared);
+    Placing { inner, prepared, args: &job.args, plain: &job.plain, grid: job.grid }
+}
+
 struct Aside<'j, 'c> {
     job: &'j Job<'c>,
     /// Along the outermost axis: what parts are multiples of, and all of it.
@@ -78,29 +100,19 @@ impl<'j, 'c> Aside<'j, 'c> {
         if !may_be_cut || prior.cut.is_ok() || job.decision.tried_crew().is_some() {
             return None;
         }
-        let step = job.prepared.kernel.workgroup.map_or(1, |size| size[outer_axis(job.grid)]);
-        let end = Part::all(job.grid).to;
-        if step > end / 2 || job.grid.contains(&0) || job.prepared.fails_aside() {
-            return None;
-        }
         // Whoever changes them now is waited for, as the call would.
         job.storages().for_each(|storage| drop(storage.slot.read_part::<u8>(0..0)));
-        if job.storages().any(|storage| storage.slot.is_pending()) {
+        if !is_possible(placing(job)) {
             return None;
         }
+        let (step, end) = (step(&job.prepared, job.grid), Part::all(job.grid).to);
         let told = Told::begin(&job.prepared.learned(adapter).experience, prior.log2_work);
         Some(Aside { job, step, end, told, parts: Vec::new(), took_s: 0.0 })
     }
 
-    fn placing(&self) -> Placing<'_> {
-        let job = self.job;
-        let (inner, prepared) = (job.inner.arc(), &*job.prepared);
-        Placing { inner, prepared, args: &job.args, plain: &job.plain, grid: job.grid }
-    }
-
     fn left(&self) -> Left {
         let decision = &self.job.decision;
-        place::left(self.placing(), decision, [1.0; 2], None, Some(self.told.known()))
+        place::left(placing(self.job), decision, [1.0; 2], None, Some(self.told.known()))
     }
 
     /// The slice that the policy wants, if it is worth beginning.
@@ -126,7 +138,7 @@ impl<'j, 'c> Aside<'j, 'c> {
         let (job, at) = (self.job, device as usize);
         let known = job.inner.calibration_with(job.decision.adapter);
         let found = footprints(&job.prepared.kernel, &job.plain, self.grid(share));
-        let copies_s = place::transfer_s(self.placing(), &job.decision, &found)[at];
+        let copies_s = place::transfer_s(placing(self.job), &job.decision, &found)[at];
         let written = found.iter().filter(|footprint| footprint.is_written && !footprint.is_blank);
         let copied: usize = written.map(|footprint| footprint.touched.len()).sum();
         // Read, written, and the pages filled before; and given to the GPU.

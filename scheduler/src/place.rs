@@ -15,6 +15,7 @@ use crossover_kernels::exec::{Arg, Grid};
 use crossover_ml::Trust;
 use crossover_shaders::Gpu;
 
+use crate::aside;
 use crate::bus::{InPlace, Ways};
 use crate::call::{Bound, BoundArg};
 use crate::device::{Device, Seat};
@@ -288,6 +289,8 @@ fn decide_with(call: Placing<'_>, at: usize, asked: Asked) -> Result<Arc<Decisio
         passage(side, gpu, args, &known.prior.footprints, asked.in_place);
     let wait_s = [inner.wait_s(Seat::Cpu), side.map_or(0.0, |_| inner.wait_s(Seat::Gpu(at)))];
     let layout = prepared.lays.in_use(known.prior.log2_work);
+    // What can be cut is cut the same way wherever it waits.
+    let asked = Asked { queued: asked.queued && known.prior.cut.is_err(), ..asked };
     let situation = Situation { asked, presence, transfer_s, bus_s, in_place, wait_s, layout };
     Ok(decide_in(call, at, situation, known, experience))
 }
@@ -318,7 +321,7 @@ fn decide_in(
         !kept.is_old || (!asked.whole && kept.decision.still_says(&both, known.choice))
     };
     let kept = kept.filter(is_same).map(|kept| kept.decision.clone());
-    let can_be_cut = can_be_cut(inner, &known.prior, &situation);
+    let can_be_cut = can_be_cut(call, &known.prior, &situation);
     let may_be_cut = can_be_cut && !is_surely_short(experience, known, &both);
     // Where there is no choice the situation says it all.
     let (device, why, until_s) = match (asked.device, presence) {
@@ -404,15 +407,17 @@ fn is_surely_short(experience: &Experience, known: &Known, both: &[Estimate; 2])
 }
 
 /// Whether a part of a call can be run first: as a part of the work, or on copies.
-fn can_be_cut(inner: &Inner, prior: &Prior, situation: &Situation) -> bool {
-    inner.cuts
+fn can_be_cut(call: Placing<'_>, prior: &Prior, situation: &Situation) -> bool {
+    call.inner.cuts
         && !situation.asked.whole
         && situation.asked.device.is_none()
         && matches!(situation.presence, Presence::Ready | Presence::Compiling)
         && match prior.cut {
             Ok(_) => true,
             Err(Uncut::Small) => false,
-            Err(Uncut::Collective | Uncut::Atomics | Uncut::Shared(_)) => !situation.asked.queued,
+            Err(Uncut::Collective | Uncut::Atomics | Uncut::Shared(_)) => {
+                !situation.asked.queued && aside::is_possible(call)
+            }
         }
 }
 
