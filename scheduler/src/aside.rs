@@ -22,15 +22,14 @@ use crate::buffer::Storage;
 use crate::call::{Bound, BoundArg, Job};
 use crate::device::Device;
 use crate::error::Error;
+use crate::feedback;
 use crate::footprint::{Footprint, footprints};
 use crate::ledger::{PartRow, Why};
+use crate::parts::waves;
 use crate::place::{self, Decision, Left, Placing};
-use crate::route::{CallKey, Lesson, Seen, Slice, SliceRun, Told, trial};
+use crate::route::{Lesson, Slice, SliceRun, Told, trial};
 use crate::run::{self, Portion, Times};
 use crate::version::Prepared;
-
-/// Times that a GPU is filled by a slice, at least.
-const WAVES: f64 = 2.0;
 
 /// What looking has led to.
 pub(crate) struct Looked {
@@ -79,11 +78,6 @@ pub(crate) fn look(job: &Job<'_>) -> Option<Looked> {
     (!parts.is_empty()).then(|| Looked { decision: decision(), parts, took_s })
 }
 
-fn placing<'j>(job: &'j Job<'_>) -> Placing<'j> {
-    let (inner, prepared) = (job.inner.arc(), &*job.prepared);
-    Placing { inner, prepared, args: &job.args, plain: &job.plain, grid: job.grid }
-}
-
 struct Aside<'j, 'c> {
     job: &'j Job<'c>,
     /// Along the outermost axis: what parts are multiples of, and all of it.
@@ -102,7 +96,7 @@ impl<'j, 'c> Aside<'j, 'c> {
         }
         // Whoever changes them now is waited for, as the call would.
         job.storages().for_each(|storage| drop(storage.slot.read_part::<u8>(0..0)));
-        if !is_possible(placing(job)) {
+        if !is_possible(job.placing()) {
             return None;
         }
         let (step, end) = (step(&job.prepared, job.grid), Part::all(job.grid).to);
@@ -112,7 +106,7 @@ impl<'j, 'c> Aside<'j, 'c> {
 
     fn left(&self) -> Left {
         let decision = &self.job.decision;
-        place::left(placing(self.job), decision, [1.0; 2], None, Some(self.told.known()))
+        place::left(self.job.placing(), decision, [1.0; 2], None, Some(self.told.known()))
     }
 
     /// The slice that the policy wants, if it is worth beginning.
@@ -124,10 +118,8 @@ impl<'j, 'c> Aside<'j, 'c> {
         let prior = &job.decision.prior;
         let start_s = job.inner.start_s(job.decision.adapter);
         let mut parts = self.told.parts(&prior.prediction, prior.log2_work, &left.answer, start_s);
-        let known = job.inner.calibration_with(job.decision.adapter);
-        let waves = WAVES * known.gpu.width / place::items(job.grid) as f64;
         let gpu = &mut parts[Device::Gpu as usize];
-        gpu.share = gpu.share.max(waves);
+        gpu.share = gpu.share.max(waves(job));
         let Slice { device, share } = job.inner.policy.slice(&left.question(Some(parts)))?;
         let slice = Slice { device, share: self.share(self.grid(share)) };
         self.is_worth_it(slice, &left).then_some(slice)
@@ -138,14 +130,14 @@ impl<'j, 'c> Aside<'j, 'c> {
         let (job, at) = (self.job, device as usize);
         let known = job.inner.calibration_with(job.decision.adapter);
         let found = footprints(&job.prepared.kernel, &job.plain, self.grid(share));
-        let copies_s = place::transfer_s(placing(self.job), &job.decision, &found)[at];
+        let copies_s = place::transfer_s(self.job.placing(), &job.decision, &found)[at];
         let written = found.iter().filter(|footprint| footprint.is_written && !footprint.is_blank);
         let copied: usize = written.map(|footprint| footprint.touched.len()).sum();
         // Read, written, and the pages filled before; and given to the GPU.
         let aside_s = 3.0 * copied as f64 / known.cpu.bandwidth_one;
         let given_s =
             if device == Device::Gpu { known.gpu.upload.seconds(copied as u64) } else { 0.0 };
-        let run_s = share * left.run_s(device) + job.inner.start_s(job.decision.adapter)[at];
+        let run_s = share * left.run_s(device) + job.start_s(device);
         let best_s = left.total_s(Device::Cpu).min(left.total_s(Device::Gpu));
         let price_s = run_s + copies_s + aside_s + given_s;
         // All looks of a call together are put up with for twice as much as one.
@@ -167,30 +159,23 @@ impl<'j, 'c> Aside<'j, 'c> {
 
     /// Runs a slice, and learns from it. False where it has failed.
     fn slice(&mut self, slice: Slice) -> bool {
-        let (job, prior) = (self.job, &self.job.decision.prior);
-        let Slice { device, share } = slice;
+        let (job, Slice { device, share }) = (self.job, slice);
         let Some(run_s) = self.run(device, share) else { return false };
-        let start_s = self.start_s(device);
-        let is_first = job.prepared.runs(device);
-        let run = SliceRun { slice, run_s, start_s, is_first };
-        self.told.slice(&prior.prediction, prior.log2_work, &run, 0.0);
-        job.prepared.learned(job.decision.adapter).observe_slice(prior, &run);
-        let call = CallKey { kernel: job.prepared.key, shape: prior.shape };
-        let (total_s, run_s) = (run_s, trial::unstarted_s(run_s, share, start_s));
-        job.inner.policy.observe(&Seen { call, share, device, run_s, total_s });
+        let (start_s, is_first) = (job.start_s(device), job.prepared.runs(device));
+        feedback::learn_slice(
+            job,
+            &mut self.told,
+            &SliceRun { slice, run_s, start_s, is_first },
+            0.0,
+        );
         true
-    }
-
-    fn start_s(&self, device: Device) -> f64 {
-        self.job.inner.start_s(self.job.decision.adapter)[device as usize]
     }
 
     /// Runs the first parts of a trial, and says whether it ends with them. Where they are too dear, or fail, it does
     /// not.
     fn gives_up(&mut self, device: Device) -> bool {
         let (job, prior) = (self.job, &self.job.decision.prior);
-        let least = f64::from(self.step) / f64::from(self.end);
-        let firsts = if least <= trial::FIRST_SHARE { trial::FIRST_PARTS } else { 1 };
+        let firsts = trial::firsts(f64::from(self.step) / f64::from(self.end));
         let (mut shares, mut parts_s, mut least_s) = (0.0, 0.0, f64::INFINITY);
         for nth in 1..=firsts {
             let share = self.share(self.grid(trial::FIRST_SHARE));
@@ -198,7 +183,7 @@ impl<'j, 'c> Aside<'j, 'c> {
                 return false;
             }
             let Some(run_s) = self.run(device, share) else { return false };
-            let unstarted_s = trial::unstarted_s(run_s, share, self.start_s(device));
+            let unstarted_s = trial::unstarted_s(run_s, share, job.start_s(device));
             let of = (prior.prediction, prior.log2_work);
             self.told.part(&Lesson::of_parts(of.0, of.1, device, share, unstarted_s));
             (shares, parts_s) = (shares + share, parts_s + unstarted_s);

@@ -647,6 +647,17 @@ impl<'c> Job<'c> {
         if tries_layout { Some(Seen::LAYOUT) } else { self.decision.crew(device) }
     }
 
+    /// The call, as it is decided.
+    pub(crate) fn placing(&self) -> Placing<'_> {
+        let (inner, prepared) = (self.inner.arc(), &*self.prepared);
+        Placing { inner, prepared, args: &self.args, plain: &self.plain, grid: self.grid }
+    }
+
+    /// Seconds that beginning a part of it takes on a device.
+    pub(crate) fn start_s(&self, device: Device) -> f64 {
+        self.inner.start_s(self.decision.adapter)[device as usize]
+    }
+
     /// The GPU that the call goes to, or was compared with.
     ///
     /// # Panics

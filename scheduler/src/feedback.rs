@@ -11,7 +11,7 @@ use crate::learned::{Learned, Prior};
 use crate::ledger::{Measured, Why};
 use crate::place;
 use crate::record::{Case, Recorded, Recorder};
-use crate::route::{CallKey, Seen};
+use crate::route::{CallKey, Seen, Slice, SliceRun, Told, trial};
 
 /// What of a run may be put down to the bus: the price of that is predicted, not measured.
 const BUS_SHARE_MAX: f64 = 0.9;
@@ -117,6 +117,18 @@ fn show(job: &Job<'_>, device: Device, run_s: f64) {
         let name = job.prepared.name.to_string();
         learner.record(Row::new(name, "calls", items, *prior.features, seconds));
     }
+}
+
+/// Learns from a slice that has run before the rest: `told` of the call, with so much doubt at least, and for good what
+/// calls of its size take.
+pub(crate) fn learn_slice(job: &Job<'_>, told: &mut Told, run: &SliceRun, least_sd: f64) {
+    let prior = &job.decision.prior;
+    told.slice(&prior.prediction, prior.log2_work, run, least_sd);
+    job.prepared.learned(job.decision.adapter).observe_slice(prior, run);
+    let Slice { device, share } = run.slice;
+    let call = CallKey { kernel: job.prepared.key, shape: prior.shape };
+    let (run_s, total_s) = (trial::unstarted_s(run.run_s, share, run.start_s), run.run_s);
+    job.inner.policy.observe(&Seen { call, share, device, run_s, total_s });
 }
 
 /// Learns from what parts of a call have taken on a device: `share` of it in all.

@@ -27,7 +27,7 @@ use crate::error::Error;
 use crate::footprint::{Footprint, footprints_of};
 use crate::learned::Trial;
 use crate::ledger::{Measured, Why};
-use crate::place::{self, Left, Placing};
+use crate::place::{self, Left};
 use crate::route::{Experience, Told, trial};
 use crate::run::{self, Portion, Times};
 use crate::version::{Code, GpuCode};
@@ -220,7 +220,13 @@ impl<'j, 'c> Cutting<'j, 'c> {
         let job = self.job;
         let share = self.share();
         let shares = [share, if self.is_whole_on_gpu() { 1.0 } else { share }];
-        place::left(self.placing(), &job.decision, shares, at, self.told.as_ref().map(Told::known))
+        place::left(
+            self.job.placing(),
+            &job.decision,
+            shares,
+            at,
+            self.told.as_ref().map(Told::known),
+        )
     }
 
     /// Whether the GPU has other code for whole calls, which may run all of the call once more. It is made when a
@@ -229,17 +235,6 @@ impl<'j, 'c> Cutting<'j, 'c> {
         self.visits[Device::Gpu as usize] > 1
             && parts_on_gpu(self.job).is_some_and(|parts| parts.is_whole_faster)
             && is_idempotent(&self.job.prepared.kernel.entry)
-    }
-
-    fn placing(&self) -> Placing<'_> {
-        let job = self.job;
-        let (inner, prepared) = (job.inner.arc(), &*job.prepared);
-        Placing { inner, prepared, args: &job.args, plain: &job.plain, grid: job.grid }
-    }
-
-    /// Seconds that beginning a part takes.
-    fn start_s(&self, device: Device) -> f64 {
-        self.job.inner.start_s(self.job.decision.adapter)[device as usize]
     }
 
     /// The slice that the policy wants, if it is worth beginning.
@@ -264,7 +259,7 @@ impl<'j, 'c> Cutting<'j, 'c> {
         let whole_s = left.answer.run_s[slice.device as usize];
         let part = self.next_part(slice.share);
         let share = part.share(self.job.grid);
-        let start_s = self.start_s(slice.device);
+        let start_s = self.job.start_s(slice.device);
         let price_s = share * whole_s + start_s + self.copies_s(slice.device, part);
         let best_s = left.total_s(Device::Cpu).min(left.total_s(Device::Gpu));
         trial::is_worth_a_look(share, price_s, best_s).then_some((slice.device, part))
@@ -273,13 +268,10 @@ impl<'j, 'c> Cutting<'j, 'c> {
     /// Which share of the call a slice would have.
     fn slice_share(&self, device: Device, left: &Left) -> f64 {
         let whole_s = left.answer.run_s[device as usize];
-        let starts = |count: f64| count * self.start_s(device) / whole_s;
+        let starts = |count: f64| count * self.job.start_s(device) / whole_s;
         let waves = match device {
             Device::Cpu => 0.0,
-            Device::Gpu => {
-                let known = self.job.inner.calibration_with(self.job.decision.adapter);
-                SLICE_WAVES * known.gpu.width / place::items(self.job.grid) as f64
-            }
+            Device::Gpu => waves(self.job),
         };
         // What is told is much the same from where on beginning it is not felt; and the call may take ten times
         // what it is predicted to.
@@ -294,7 +286,7 @@ impl<'j, 'c> Cutting<'j, 'c> {
     fn copies_s(&self, device: Device, part: Part) -> f64 {
         let job = self.job;
         let footprints = footprints_of(&job.prepared.kernel, &job.plain, job.grid, part);
-        place::transfer_s(self.placing(), &job.decision, &footprints)[device as usize]
+        place::transfer_s(self.job.placing(), &job.decision, &footprints)[device as usize]
     }
 
     /// The next part of a long call on a device; `None` where all that is left runs at once.
@@ -329,7 +321,7 @@ impl<'j, 'c> Cutting<'j, 'c> {
         if on_gpu && !is_first && (self.is_fragile || is_whole) {
             return None;
         }
-        let start_s = self.start_s(device);
+        let start_s = self.job.start_s(device);
         let start_s = if is_unsure { start_s } else { start_s.max(END_S) };
         let starts = |count: f64| count * start_s / whole_s;
         let steady = PARTS_MIN.recip().max(starts(PART_STARTS));
@@ -349,8 +341,7 @@ impl<'j, 'c> Cutting<'j, 'c> {
 
     /// The first parts of a trial: one, where two would be a larger share of the call than is wanted.
     fn firsts(&self) -> usize {
-        let least = f64::from(self.step) / f64::from(self.end);
-        if least <= trial::FIRST_SHARE { trial::FIRST_PARTS } else { 1 }
+        trial::firsts(f64::from(self.step) / f64::from(self.end))
     }
 
     /// The part of about this share that comes next.
@@ -409,7 +400,7 @@ impl<'j, 'c> Cutting<'j, 'c> {
     /// What the whole would take at the rate of the fastest of the first parts of a trial, slices aside.
     fn least_s(&self, device: Device) -> f64 {
         let parts = self.done.iter().filter(|done| done.device == device && !done.is_slice);
-        let start_s = self.start_s(device);
+        let start_s = self.job.start_s(device);
         let rate =
             |done: &Done| trial::unstarted_s(done.measured.run_s, done.share, start_s) / done.share;
         parts.map(rate).fold(f64::INFINITY, f64::min)
@@ -494,6 +485,12 @@ impl<'j, 'c> Cutting<'j, 'c> {
         }
         claim
     }
+}
+
+/// The share of a call that fills the GPU as often as a slice is to.
+pub(crate) fn waves(job: &Job<'_>) -> f64 {
+    let known = job.inner.calibration_with(job.decision.adapter);
+    SLICE_WAVES * known.gpu.width / place::items(job.grid) as f64
 }
 
 /// How the GPU runs parts of a call, where its code is ready.

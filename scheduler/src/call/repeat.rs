@@ -22,7 +22,7 @@ use crate::error::Error;
 use crate::feedback;
 use crate::learned::Hold;
 use crate::ledger::Measured;
-use crate::place::{self, Asked, Decision, Placing};
+use crate::place::{self, Asked, Decision};
 use crate::run;
 use crate::runtime::Load;
 use crate::version::Prepared;
@@ -364,9 +364,7 @@ impl Job<'_> {
 
     /// Remembers a call again after something was learned, as it is decided now, if the same code runs it.
     fn renew(&self, repeat: Box<Repeat>) {
-        let Job { prepared, grid, args, plain, .. } = self;
-        let call = Placing { inner: self.inner.arc(), prepared, args, plain, grid: *grid };
-        let Ok(decision) = place::decide(call, repeat.asked) else { return };
+        let Ok(decision) = place::decide(self.placing(), repeat.asked) else { return };
         let code = |decision: &Decision| (decision.layout(), decision.threads);
         if code(&decision) != code(&repeat.decision) {
             return;
@@ -374,7 +372,7 @@ impl Job<'_> {
         if let Some(hold) = self.hold(&decision) {
             let at = repeat.at;
             let renewed = Repeat { hold, decision, ..*repeat };
-            prepared.repeats.0[at].store(Some(Box::new(renewed)));
+            self.prepared.repeats.0[at].store(Some(Box::new(renewed)));
         }
     }
 

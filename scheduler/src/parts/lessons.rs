@@ -5,7 +5,7 @@ use crate::call::Outcome;
 use crate::device::Device;
 use crate::feedback;
 use crate::ledger::{Measured, PartRow};
-use crate::route::{CallKey, Lesson, Seen, Slice, SliceRun, Told, trial};
+use crate::route::{Lesson, Slice, SliceRun, Told, trial};
 
 impl Cutting<'_, '_> {
     /// What a part teaches of the rest of the call, which runs at the rate of its parts; a slice teaches for good,
@@ -13,26 +13,21 @@ impl Cutting<'_, '_> {
     pub(super) fn learn(&mut self, device: Device, share: f64, measured: Measured, is_slice: bool) {
         let (job, prior) = (self.job, &self.job.decision.prior);
         let is_other = self.is_other_code(device, share);
-        let (start_s, is_first) = (self.start_s(device), job.prepared.runs(device));
+        let (start_s, is_first) = (self.job.start_s(device), job.prepared.runs(device));
         let told_s = match is_slice {
             true => trial::unstarted_s(measured.run_s, share, start_s),
             false => self.told_s(device, share, measured.run_s),
         };
-        let mut learned = job.prepared.learned(job.decision.adapter);
-        let told =
-            self.told.get_or_insert_with(|| Told::begin(&learned.experience, prior.log2_work));
         let (prediction, log2_work) = (prior.prediction, prior.log2_work);
+        let told = self.told.get_or_insert_with(|| {
+            Told::begin(&job.prepared.learned(job.decision.adapter).experience, log2_work)
+        });
         let (_, most_s) = told.known().expect(&prediction, log2_work).interval_s[device as usize];
         if is_slice {
             let slice = Slice { device, share };
             let run = SliceRun { slice, run_s: measured.run_s, start_s, is_first };
-            told.slice(&prediction, log2_work, &run, if is_other { OTHER_CODE_SD } else { 0.0 });
+            feedback::learn_slice(job, told, &run, if is_other { OTHER_CODE_SD } else { 0.0 });
             self.is_surprised = told_s / share > SURPRISE * most_s;
-            learned.observe_slice(prior, &run);
-            let call = CallKey { kernel: job.prepared.key, shape: prior.shape };
-            let (run_s, total_s) = (told_s, measured.run_s);
-            drop(learned);
-            job.inner.policy.observe(&Seen { call, share, device, run_s, total_s });
             return;
         }
         let lesson = Lesson::of_parts(prediction, log2_work, device, share, told_s);
@@ -44,7 +39,7 @@ impl Cutting<'_, '_> {
     /// What a part that has run last counts for: a trial is not given up for what beginning its first parts has taken.
     fn told_s(&self, device: Device, share: f64, run_s: f64) -> f64 {
         match self.is_first_of_trial(device) {
-            true => trial::unstarted_s(run_s, share, self.start_s(device)),
+            true => trial::unstarted_s(run_s, share, self.job.start_s(device)),
             false => run_s,
         }
     }
@@ -67,7 +62,9 @@ impl Cutting<'_, '_> {
             let parts = self.done.iter().filter(of);
             // A slice teaches without what beginning it takes.
             let run_s = |done: &Done| match is_slice {
-                true => trial::unstarted_s(done.measured.run_s, done.share, self.start_s(device)),
+                true => {
+                    trial::unstarted_s(done.measured.run_s, done.share, self.job.start_s(device))
+                }
                 false => done.measured.run_s,
             };
             let sum = |sum: (f64, f64), done: &Done| (sum.0 + run_s(done), sum.1 + done.share);

@@ -35,6 +35,12 @@ const LONG_S: f64 = 0.5 * SLACK_S;
 pub(crate) const FIRST_PARTS: usize = 2;
 pub(crate) const FIRST_SHARE: f64 = 1.0 / 128.0;
 
+/// How many first parts there are, where the smallest has such a share: one where two would be a larger share of the call
+/// than is wanted.
+pub(crate) fn firsts(least: f64) -> usize {
+    if least <= FIRST_SHARE { FIRST_PARTS } else { 1 }
+}
+
 /// Whether a trial that may take so long is worth cutting.
 pub(crate) fn is_long(most_s: f64) -> bool {
     most_s >= LONG_S
